@@ -1,0 +1,80 @@
+"""`Bound`: what a named value may be, and the sentence that says so.
+
+The fields of a Schedule, the options of a built-in objective and the counts of a study are checked
+by the same few lines, so that every refusal reads alike: what was given, what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+from lrsearch.errors import RequestError, closest
+
+__all__ = ["COUNT", "Bound"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a field of a Schedule may hold.
+
+    Attributes:
+        kind: `float`, `int` or `name`.
+        low, high: the ends of the range (numbers only).
+        open_low, open_high: whether that end itself is excluded.
+        names: the allowed words (names only).
+        optional: whether None is allowed.
+    """
+
+    kind: str = "float"
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    names: tuple[str, ...] = ()
+    optional: bool = False
+
+    def __str__(self) -> str:
+        if self.kind == "name":
+            return "one of " + ", ".join(self.names)
+        article = "an integer" if self.kind == "int" else "a number"
+        if self.high == math.inf:
+            return f"{article} {'above' if self.open_low else 'of at least'} {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"{article} in {left}{self.low:g}, {self.high:g}{right}"
+
+    def check(self, name: str, value: Any) -> Any:
+        """Returns the value as `float`, `int`, `str` or None.
+
+        Raises:
+            RequestError: it is not what the field may hold.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind == "name":
+            if isinstance(value, str) and value in self.names:
+                return value
+            hint = (
+                closest(value, self.names)
+                if isinstance(value, str)
+                else f"; known: {', '.join(self.names)}"
+            )
+            raise RequestError(f"{name} is {value!r}{hint}")
+        # bool is an int to Python, and never a rate to a person.
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise RequestError(f"{name} is {value!r}, which is no number; give {self}")
+        number = float(value)
+        inside = (self.low < number if self.open_low else self.low <= number) and (
+            number < self.high if self.open_high else number <= self.high
+        )
+        if not (math.isfinite(number) and inside) or (
+            self.kind == "int" and number != int(number)
+        ):
+            raise RequestError(f"{name} is {value!r}; give {self}")
+        return int(number) if self.kind == "int" else number
+
+
+#: What a number of updates, samples or trials may be.
+COUNT = Bound(kind="int", low=1, high=1e12)

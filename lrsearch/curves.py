@@ -1,0 +1,184 @@
+"""Unit curves: the shapes of which every schedule is made, as numbers between 0 and 1.
+
+A curve here knows nothing of learning rates. A decay is a function d(x) on [0, 1) with d(0) = 1;
+restarts lay several decays end to end; smoothing is a filter over a finished curve. Update t of n
+becomes the time x = t/n in `times` and nowhere else, which is the convention of the literature
+(`cos(πt/T)`): the last update is at x = 1 - 1/n, so a decay to zero never wastes an update at rate
+0.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "DECAYS",
+    "Curve",
+    "cycle_bounds",
+    "restarts",
+    "round_half_up",
+    "smooth",
+    "times",
+    "warmup_ramp",
+]
+
+Curve = NDArray[np.float64]
+Decay = Callable[[Curve, Mapping[str, float]], Curve]
+
+#: Smallest distance between neighbouring spline knots, and of the outer ones from 0 and 1.
+KNOT_GAP = 1e-3
+
+
+def round_half_up(value: float) -> int:
+    """Rounds to the nearest integer, halves upwards (Python's `round` takes halves to even)."""
+    return math.floor(value + 0.5)
+
+
+def times(n: int) -> Curve:
+    """The time of every update of a phase: x = t/n for t = 0 … n-1, shape `[n]`, dimensionless."""
+    return np.arange(n, dtype=np.float64) / n
+
+
+def warmup_ramp(n: int) -> Curve:
+    """Linear warmup (t+1)/n, shape `[n]`: no update at rate 0, and 1 is reached at t = n-1."""
+    return np.arange(1, n + 1, dtype=np.float64) / n
+
+
+def constant(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = 1."""
+    return np.ones_like(x)
+
+
+def polynomial(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = (1-x)^power; power 1 is the linear decay."""
+    return np.asarray((1.0 - x) ** p["power"])
+
+
+def cosine(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = (½(1+cos πx))^power; power 1 is SGDR's (Loshchilov & Hutter, arXiv 1608.03983)."""
+    return np.asarray((0.5 * (1.0 + np.cos(np.pi * x))) ** p["power"])
+
+
+def step(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = gamma^⌊x·(drops+1)⌋: `drops` falls that cut the phase into equal parts."""
+    n, pieces = len(x), int(p["drops"]) + 1
+    # Whole-number arithmetic: floor(x·pieces) in floats puts a drop one update late where
+    # t·pieces/n is whole.
+    return np.asarray(p["gamma"] ** ((np.arange(n) * pieces) // n).astype(np.float64))
+
+
+def exponential(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = exp(-rate·x); `rate` is k·T of the textbook form η0·exp(-kt)."""
+    return np.exp(-p["rate"] * x)
+
+
+def power_law(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = (1+rate·x)^(-power): hyperbolic (power 1), inverse square root (½), t^-α."""
+    return np.asarray((1.0 + p["rate"] * x) ** (-p["power"]))
+
+
+def root(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = 1 - x^power: the 1-sqrt cooldown at ½ (Hägele et al. 2024, arXiv 2405.18392)."""
+    return np.asarray(1.0 - x ** p["power"])
+
+
+def rex(x: Curve, p: Mapping[str, float]) -> Curve:
+    """d(x) = (1-x)/(1-(1-bend)·x): REX at ½ (Chen et al. 2021, arXiv 2107.04197), linear at 1."""
+    return np.asarray((1.0 - x) / (1.0 - (1.0 - p["bend"]) * x))
+
+
+def spline_knots(p: Mapping[str, float]) -> tuple[Curve, Curve]:
+    """The four knots of the spline, stick-broken: every value in its range gives a valid curve.
+
+    Args:
+        p: `knot_x1`, `knot_x2` in [0, 1] and `knot_y1`, `knot_y2` in (0, 1].
+
+    Returns:
+        abscissas and ordinates, each of shape `[4]`; the abscissas strictly increase by at least
+        `KNOT_GAP`, the ordinates never increase.
+    """
+    g = KNOT_GAP
+    x1 = g + p["knot_x1"] * (1.0 - 3.0 * g)
+    x2 = x1 + g + p["knot_x2"] * (1.0 - 2.0 * g - x1)
+    y1 = p["knot_y1"]
+    return np.array([0.0, x1, x2, 1.0]), np.array([1.0, y1, p["knot_y2"] * y1, 0.0])
+
+
+def spline(x: Curve, p: Mapping[str, float]) -> Curve:
+    """Monotone cubic (PCHIP: Fritsch & Butland 1984) through (0,1), two free knots and (1,0)."""
+    from scipy.interpolate import PchipInterpolator  # 0.3 s of import that no other curve needs
+
+    # Between its knots PCHIP is monotone in exact arithmetic; rounding may leave [0, 1] by one
+    # ulp.
+    return np.asarray(np.clip(PchipInterpolator(*spline_knots(p))(x), 0.0, 1.0))
+
+
+#: Every decay by name: the function, and the fields of a Schedule that it reads.
+DECAYS: dict[str, tuple[Decay, tuple[str, ...]]] = {
+    "constant": (constant, ()),
+    "polynomial": (polynomial, ("power",)),
+    "cosine": (cosine, ("power",)),
+    "step": (step, ("drops", "gamma")),
+    "exponential": (exponential, ("rate",)),
+    "power_law": (power_law, ("rate", "power")),
+    "root": (root, ("power",)),
+    "rex": (rex, ("bend",)),
+    "spline": (spline, ("knot_x1", "knot_y1", "knot_x2", "knot_y2")),
+}
+
+
+def cycle_bounds(n: int, cycles: int, growth: float) -> list[int]:
+    """Whole-number boundaries of the cycles of a phase of `n` updates.
+
+    Each cycle is `growth` times as long as the last.
+    The boundaries round the cumulative lengths, not each length, so that they always end at `n`.
+    With growth 2 and n = n0·(2^cycles - 1) they are exactly those of SGDR (T_mult = 2).
+
+    Returns:
+        `cycles + 1` integers from 0 to n; two of them are equal where a cycle is left without an
+        update.
+    """
+    # Measured from the last cycle, so that the powers of a large growth vanish instead of
+    # overflowing.
+    ends = np.cumsum(float(growth) ** np.arange(1 - cycles, 1))
+    return [0, *(round_half_up(n * float(end / ends[-1])) for end in ends)]
+
+
+def restarts(bounds: list[int], decay: Decay, p: Mapping[str, float], damping: float) -> Curve:
+    """The decay repeated in every cycle, cycle i scaled by damping^i; shape `[bounds[-1]]`."""
+    return np.concatenate(
+        [
+            damping**i * decay(times(end - begin), p)
+            for i, (begin, end) in enumerate(itertools.pairwise(bounds))
+        ]
+    )
+
+
+def smooth(curve: Curve, smoothing: float) -> Curve:
+    """Centred moving average of width 1 + 2·round(smoothing·T/2) with edge padding; shape `[T]`.
+
+    Edge padding repeats the first and the last value. Padding with zeros instead would invent a
+    warmup and raise the total variation. The result is clipped to the range of its window, where
+    it lies in exact
+    arithmetic: a running sum may leave it by rounding.
+
+    Args:
+        curve: shape `[T]`.
+        smoothing: width of the window as a fraction of the run, in [0, 1); 0 returns the curve
+            itself.
+    """
+    half = round_half_up(smoothing * len(curve) / 2)
+    if smoothing == 0.0 or half == 0:
+        return curve
+    from scipy import ndimage  # 0.1 s of import that only smoothing needs
+
+    width = 1 + 2 * half
+    mean = ndimage.uniform_filter1d(curve, width, mode="nearest")
+    low = ndimage.minimum_filter1d(curve, width, mode="nearest")
+    high = ndimage.maximum_filter1d(curve, width, mode="nearest")
+    return np.asarray(np.clip(mean, low, high))

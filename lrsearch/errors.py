@@ -1,0 +1,75 @@
+"""The exception tree.
+
+Every message is one line that says what was given, what is allowed and what to do. The exit code
+of the command line is an attribute of the class, so that no command decides it for itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "LrsearchError",
+    "NothingFinished",
+    "RequestError",
+    "RunStopped",
+    "SearchFailed",
+    "closest",
+]
+
+
+class LrsearchError(Exception):
+    """The root of every error that lrsearch raises on purpose.
+
+    Attributes:
+        exit_code: what the command line exits with.
+    """
+
+    exit_code = 1
+
+
+class RequestError(LrsearchError, ValueError):
+    """The request was wrong: a value, a name, a file. Nothing was started or changed."""
+
+    exit_code = 2
+
+
+class SearchFailed(LrsearchError, RuntimeError):
+    """The search could not go on, for example because the objective kept raising."""
+
+    exit_code = 1
+
+
+class NothingFinished(LrsearchError, RuntimeError):
+    """The search ended, and not one of its trials finished."""
+
+    exit_code = 3
+
+
+class RunStopped(LrsearchError):
+    """Raised by `Run.report` to end a run that is hopeless. An objective lets it pass.
+
+    Attributes:
+        state: the outcome's state, `diverged` or `pruned`.
+    """
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Ends an error message about an unknown name: the nearest known one, and all of them.
+
+    Args:
+        name: what was given.
+        known: the names that are allowed.
+
+    Returns:
+        `; did you mean 'warmup'? Known: …` or `; known: …`.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    listed = ", ".join(names)
+    return f"; did you mean '{near[0]}'? Known: {listed}" if near else f"; known: {listed}"

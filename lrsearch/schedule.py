@@ -1,0 +1,284 @@
+"""`Schedule`, the recipe, and `Plan`, what it draws for one run.
+
+A Schedule holds dimensionless numbers: fractions of the run and of the peak. It draws a Plan only
+when it is told the budget, so one recipe found at 2 000 updates is carried to 20 000 without a
+change. The fields act in the order in which they are declared, and each has a neutral value that
+changes nothing, bit for bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrsearch import coupling as laws
+from lrsearch.bounds import COUNT, Bound
+from lrsearch.curves import (
+    DECAYS,
+    Curve,
+    cycle_bounds,
+    restarts,
+    round_half_up,
+    smooth,
+    warmup_ramp,
+)
+from lrsearch.errors import RequestError, closest
+
+__all__ = ["FIELDS", "MOMENTUM_RULES", "Plan", "Schedule"]
+
+MOMENTUM_RULES = ("constant", "critical_nesterov", "critical_heavy_ball", "opposed")
+
+
+def _field(default: Any, **bound: Any) -> Any:
+    return field(default=default, metadata={"bound": Bound(**bound)})
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What one run does at each of its T updates; iterating gives a pair `(lr, batch)` an update.
+
+    Attributes:
+        lr: learning rate, shape `[T]`, float64, read-only.
+        batch: samples per update, shape `[T]`, int64, read-only.
+        momentum: momentum (β1 for Adam), shape `[T]`, float64, read-only.
+        overdamped: updates at which a critical momentum rule found ηλ ≥ 1 and fell back to
+            momentum 0.
+    """
+
+    lr: Curve
+    batch: NDArray[np.int64]
+    momentum: Curve
+    overdamped: int = 0
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("lr", np.float64), ("batch", np.int64), ("momentum", np.float64)):
+            view = np.asarray(getattr(self, name), dtype=dtype).view()
+            view.setflags(write=False)
+            object.__setattr__(self, name, view)
+
+    def __len__(self) -> int:
+        return len(self.lr)
+
+    def __iter__(self) -> Iterator[tuple[float, int]]:
+        return zip(self.lr.tolist(), self.batch.tolist(), strict=True)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Plan):
+            return NotImplemented
+        pairs = ((self.lr, other.lr), (self.batch, other.batch), (self.momentum, other.momentum))
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays do not hash
+
+    @property
+    def samples(self) -> int:
+        """The budget: training samples over the whole run."""
+        return int(self.batch.sum())
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Schedule:
+    """One member of the schedule family: a recipe of dimensionless numbers.
+
+    `eval(repr(s)) == s == Schedule.from_dict(s.to_dict())`.
+
+    Attributes:
+        peak: learning rate at the top.
+        warmup: fraction of the run; the rate of update t < W = round(warmup·T) is peak·(t+1)/W.
+        hold: fraction of what remains after warmup that stays at the peak.
+        decay: the shape of the rest, a name in `lrsearch.curves.DECAYS`.
+        power: exponent of the polynomial, cosine, power_law and root decays.
+        rate: fall over the decay phase of the exponential and power_law decays, in units of
+            1/phase.
+        bend: REX only; ½ is REX, 1 is linear.
+        drops, gamma: step only; how often the rate is multiplied by gamma.
+        knot_x1, knot_y1, knot_x2, knot_y2: spline only; see `lrsearch.curves.spline_knots`.
+        floor: fraction of the peak that the decay approaches as t → T.
+        cycles, cycle_growth, cycle_damping: restarts of the decay phase; every cycle is
+            cycle_growth times as long as the last and starts from cycle_damping times its height
+            above the floor.
+        smoothing: width of a centred moving average over the whole curve, as a fraction of the
+            run.
+        batch_growth, batch_ramp: final batch over first batch, and how it gets there.
+        coupling: the rate is multiplied by (B_t/B_0)^coupling.
+        momentum: None leaves it to the objective.
+        momentum_rule: constant; critical damping from the final rate and `curvature`, never above
+            `momentum`; or opposed: from `momentum` down to `momentum_low` as the uncoupled rate
+            rises to its maximum.
+        curvature: λ of the critical rules, loss per parameter squared.
+        momentum_low: momentum at the largest rate under `opposed`.
+
+    Raises:
+        RequestError: a field holds what it may not.
+    """
+
+    peak: float = field(metadata={"bound": Bound(low=0.0, open_low=True)})
+    warmup: float = _field(0.0, low=0, high=1, open_high=True)
+    hold: float = _field(0.0, low=0, high=1)
+    decay: str = _field("cosine", kind="name", names=tuple(DECAYS))
+    power: float = _field(1.0, low=0, open_low=True)
+    rate: float = _field(3.0, low=0)
+    bend: float = _field(0.5, low=0, open_low=True)
+    drops: int = _field(2, kind="int", low=1)
+    gamma: float = _field(0.1, low=0, high=1, open_low=True, open_high=True)
+    knot_x1: float = _field(0.4, low=0, high=1)
+    knot_y1: float = _field(0.7, low=0, high=1, open_low=True)
+    knot_x2: float = _field(0.5, low=0, high=1)
+    knot_y2: float = _field(0.5, low=0, high=1, open_low=True)
+    floor: float = _field(0.0, low=0, high=1, open_high=True)
+    cycles: int = _field(1, kind="int", low=1)
+    cycle_growth: float = _field(1.0, low=1)
+    cycle_damping: float = _field(1.0, low=0, high=1, open_low=True)
+    smoothing: float = _field(0.0, low=0, high=1, open_high=True)
+    batch_growth: float = _field(1.0, low=1)
+    batch_ramp: str = _field("exponential", kind="name", names=laws.RAMPS)
+    coupling: float = _field(0.0, low=0, high=1)
+    momentum: float | None = _field(None, low=0, high=1, open_high=True, optional=True)
+    momentum_rule: str = _field("constant", kind="name", names=MOMENTUM_RULES)
+    curvature: float | None = _field(None, low=0, open_low=True, optional=True)
+    momentum_low: float = _field(0.85, low=0, high=1, open_high=True)
+
+    def __post_init__(self) -> None:
+        for name, bound in FIELDS.items():
+            object.__setattr__(self, name, bound.check(name, getattr(self, name)))
+        if self.momentum_rule.startswith("critical") and self.curvature is None:
+            raise RequestError(
+                f"momentum_rule {self.momentum_rule} needs curvature; give a number above 0"
+            )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{k}={v!r}" for k, v in self.to_dict(defaults=False).items())
+        return f"Schedule({shown})"
+
+    def to_dict(self, *, defaults: bool = True) -> dict[str, Any]:
+        """The flat object of JSON files and results; without `defaults` what differs from them."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if defaults:
+            return values
+        return {
+            f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Schedule:
+        """The inverse of `to_dict`; missing keys take their defaults.
+
+        Raises:
+            RequestError: a key is unknown, `peak` is missing, or a value is out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise RequestError(f"a schedule is an object of fields and values, not {values!r}")
+        for name in values:
+            if name not in FIELDS:
+                raise RequestError(f"a Schedule has no field {name!r}{closest(str(name), FIELDS)}")
+        if "peak" not in values:
+            raise RequestError(
+                "the schedule has no peak; give the learning rate at the top, a number above 0"
+            )
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> Schedule:
+        """Reads what `json.dumps(schedule.to_dict())` writes.
+
+        Raises:
+            RequestError: not JSON, a key twice, or what `from_dict` refuses.
+        """
+        try:
+            values = json.loads(text, object_pairs_hook=_unique)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise RequestError(
+                f"not a JSON schedule: {error}; `lrsearch export` writes one"
+            ) from error
+        return cls.from_dict(values)
+
+    def replace(self, **changes: Any) -> Schedule:
+        """A copy with some fields changed."""
+        return Schedule.from_dict({**self.to_dict(), **changes})
+
+    def plan(self, steps: int, batch: int = 1, *, momentum: float = 0.0) -> Plan:
+        """Draws the schedule for one run.
+
+        Args:
+            steps: the budget in updates of the first batch size.
+            batch: B_0, samples of the first update.
+            momentum: used where the schedule leaves its own at None; in [0, 1).
+
+        Returns:
+            a Plan of T updates over exactly steps·batch samples; T = steps unless the batch grows.
+
+        Raises:
+            RequestError: the budget is too short for the recipe's phases.
+        """
+        steps = COUNT.check("steps", steps)
+        batch = COUNT.check("batch", batch)
+        top = FIELDS["momentum"].check(
+            "momentum", self.momentum if self.momentum is not None else momentum
+        )
+        batches = laws.batch_plan(steps, batch, self.batch_growth, self.batch_ramp)
+        uncoupled = self.peak * smooth(self._unit_curve(len(batches)), self.smoothing)
+        lr = uncoupled * laws.coupled_scale(batches, batch, self.coupling)
+        mu, overdamped = self._momenta(lr, uncoupled, top)
+        return Plan(lr=lr, batch=batches, momentum=mu, overdamped=overdamped)
+
+    def _unit_curve(self, updates: int) -> Curve:
+        """Warmup, hold and decay as a fraction of the peak, shape `[updates]`."""
+        warm = round_half_up(self.warmup * updates)
+        held = round_half_up(self.hold * (updates - warm))
+        rest = updates - warm - held
+        if rest < 1 and (self.decay != "constant" or warm >= updates):
+            raise RequestError(
+                f"warmup {self.warmup:g} and hold {self.hold:g} leave no decay phase in {updates} "
+                "updates; lower them or give more steps"
+            )
+        fits = self.cycles <= max(rest, 1)
+        bounds = cycle_bounds(rest, self.cycles, self.cycle_growth) if fits else [0, 0]
+        if rest and any(begin == end for begin, end in itertools.pairwise(bounds)):
+            raise RequestError(
+                f"{self.cycles} cycles with growth {self.cycle_growth:g} do not fit a decay "
+                f"phase of {rest} updates; lower cycles or cycle_growth, or give more steps"
+            )
+        decay, _ = DECAYS[self.decay]
+        unit = restarts(bounds, decay, _numbers(self), self.cycle_damping)
+        phase = self.floor + (1.0 - self.floor) * unit
+        return np.concatenate([warmup_ramp(warm), np.ones(held), phase])
+
+    def _momenta(self, lr: Curve, uncoupled: Curve, top: float) -> tuple[Curve, int]:
+        """Momentum of every update, and how often a critical rule had none to give."""
+        if self.momentum_rule == "opposed":
+            if self.momentum_low > top:
+                raise RequestError(
+                    f"momentum_low {self.momentum_low:g} is above momentum {top:g}; under "
+                    "momentum_rule opposed give a momentum of at least momentum_low"
+                )
+            return laws.opposed_momentum(uncoupled, top, self.momentum_low), 0
+        if self.curvature is not None and self.momentum_rule != "constant":
+            nesterov = self.momentum_rule == "critical_nesterov"
+            return laws.critical_momentum(lr, self.curvature, top, nesterov=nesterov)
+        return np.full(len(lr), top), 0
+
+
+#: What every field of a Schedule may hold, by name, in the order in which the fields act.
+FIELDS: dict[str, Bound] = {f.name: f.metadata["bound"] for f in dataclasses.fields(Schedule)}
+
+
+def _numbers(schedule: Schedule) -> dict[str, float]:
+    """The shape parameters that decays read."""
+    return {name: getattr(schedule, name) for _, used in DECAYS.values() for name in used}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuses a JSON object that names a key twice, of which the last would win in silence."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RequestError(f"the JSON schedule names {twice!r} twice; keep one")
+    return values
