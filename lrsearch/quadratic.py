@@ -1,0 +1,381 @@
+"""Exact expected loss of noisy gradient descent on a quadratic, for many plans at once.
+
+The loss is ½ Σ h_i (θ_i-θ*_i)², its modes independent. Every optimizer here is linear in its
+state, so the moments of the state follow an exact recursion: no sampling, no seed. A mode
+carries the second moments of (δ, v, e, 1): deviation δ = θ-θ*, velocity, moving average of the
+iterates, and the constant, each only where it is needed. `_next_moments` is that recursion written
+once for all optimizers; plain SGD, which needs E[δ²] alone, has a fast path.
+
+Two noise models choose different winners, so both are here. **additive**: the minibatch gradient
+of mode i has variance c_i/B everywhere (the noisy quadratic model, Zhang et al. 2019,
+arXiv 1907.04164). **multiplicative**: it has variance κ·h_i·Σ_j h_j E[δ_j²] with κ = 1/B - 1/D at
+the point where the gradient is taken, and vanishes at the optimum (least squares in the
+interpolation regime; the linear-regression workload of Naganuma et al. 2026, arXiv 2603.10301; the
+limit of large
+D: true minibatches at D = 256, B = 4 lie 5 to 6 % higher).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrsearch.bounds import Bound
+from lrsearch.errors import RequestError
+from lrsearch.schedule import Plan
+
+__all__ = ["Optimizer", "Quadratic", "best_rates", "expected_loss", "lr_ref", "noisy_quadratic"]
+
+Array = NDArray[np.float64]
+Form = dict[
+    str, Array | float
+]  # a linear combination of state variables; "noise" is the gradient's
+
+NOISES = ("additive", "multiplicative")
+FORMS = ("torch", "classical")
+
+#: Plans that are advanced together: a block of plans and modes then stays in the cache.
+BLOCK_ELEMENTS = 8192
+
+
+def _vector(value: ArrayLike, modes: int, name: str) -> Array:
+    array = np.broadcast_to(np.asarray(value, dtype=np.float64), (modes,))
+    if not np.isfinite(array).all():
+        raise RequestError(
+            f"{name} of a quadratic holds {array.tolist()[:3]}…; give finite numbers"
+        )
+    return array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quadratic:
+    """A quadratic problem with gradient noise.
+
+    Attributes:
+        curvature: h, shape `[D]`, above 0, loss per parameter squared.
+        noise: `additive` or `multiplicative`.
+        variance: c, shape `[D]`, per-sample gradient variance (additive only); None is c = h.
+        start: E[δ²] before the first update, shape `[D]`.
+        start_mean: E[δ] before the first update, shape `[D]`; matters only under weight decay.
+        target: θ*, shape `[D]`; matters only under weight decay, which pulls towards 0.
+
+    Raises:
+        RequestError: a curvature is not above 0, or a number is not finite.
+    """
+
+    curvature: Array
+    noise: str = "additive"
+    variance: Array | None = None
+    start: Array = field(default_factory=lambda: np.ones(1))
+    start_mean: Array = field(default_factory=lambda: np.zeros(1))
+    target: Array = field(default_factory=lambda: np.zeros(1))
+
+    def __post_init__(self) -> None:
+        Bound(kind="name", names=NOISES).check("noise", self.noise)
+        modes = len(self.curvature)
+        for name in ("curvature", "start", "start_mean", "target"):
+            object.__setattr__(self, name, _vector(getattr(self, name), modes, name))
+        if not modes or not (self.curvature > 0).all():
+            raise RequestError("curvature of a quadratic must hold numbers above 0, one a mode")
+        variance = self.curvature if self.variance is None else self.variance
+        object.__setattr__(self, "variance", _vector(variance, modes, "variance"))
+
+    @property
+    def modes(self) -> int:
+        """D, the number of independent modes."""
+        return len(self.curvature)
+
+    @property
+    def largest_rate(self) -> float:
+        """2/λ_max, above which the stiffest mode of gradient descent diverges even without noise."""
+        return 2.0 / float(self.curvature.max())
+
+    @property
+    def initial_loss(self) -> float:
+        """½ Σ h_i E[δ_i²] before the first update."""
+        return 0.5 * float(self.curvature @ self.start)
+
+    def noise_law(self, batch: Array) -> tuple[Array, Array]:
+        """The factors of the gradient's noise variance.
+
+        Args:
+            batch: B, any shape.
+
+        Returns:
+            a scale of the batch's shape and a profile of shape `[D]`. The variance of mode i is
+            scale·profile_i, times Σ_j h_j E[δ_j²] where the noise is multiplicative.
+
+        Raises:
+            RequestError: multiplicative noise, and a batch above the D samples that there are.
+        """
+        if self.noise == "additive":
+            return 1.0 / batch, np.asarray(self.variance)
+        if batch.max() > self.modes:
+            raise RequestError(
+                f"batch {int(batch.max())} exceeds the {self.modes} samples of a quadratic of "
+                f"{self.modes} modes with multiplicative noise; lower batch or batch_growth"
+            )
+        return 1.0 / batch - 1.0 / self.modes, self.curvature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """How a gradient becomes an update.
+
+    Attributes:
+        form: `torch` (v ← μv + g, θ ← θ - ηv: the rate outside the buffer) or `classical`
+            (v ← μv - ηg, θ ← θ + v). They differ as soon as the rate changes.
+        nesterov: Nesterov's look-ahead instead of the heavy ball.
+        weight_decay: coefficient of θ in the gradient (coupled decay).
+        ema: ρ of a moving average e ← ρe + (1-ρ)θ whose loss is reported instead; 0 is none.
+    """
+
+    form: str = "torch"
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        Bound(kind="name", names=FORMS).check("form", self.form)
+        Bound(low=0).check("weight_decay", self.weight_decay)
+        Bound(low=0, high=1, open_high=True).check("ema", self.ema)
+
+
+SGD = Optimizer()
+
+
+def lr_ref(modes: int = 256) -> Quadratic:
+    """LR-ref: λ_i ∝ 1/i normalised to sum 1, multiplicative noise, initial loss ½.
+
+    With 256 modes, batch 4 and 200 updates the best possible loss over all rates is 0.1458987.
+    """
+    h = 1.0 / np.arange(1, modes + 1)
+    h /= h.sum()
+    return Quadratic(curvature=h, noise="multiplicative", start=1.0 / (modes * h))
+
+
+def noisy_quadratic(modes: int = 10_000) -> Quadratic:
+    """The noisy quadratic model: h_i = 1/i, c = h, θ ~ N(0, 1), θ* = 0 (Zhang et al. 2019)."""
+    return Quadratic(curvature=1.0 / np.arange(1, modes + 1))
+
+
+def expected_loss(
+    problem: Quadratic, plans: Sequence[Plan], optimizer: Optimizer = SGD
+) -> list[Array]:
+    """The exact expected loss before every update and after the last, for every plan.
+
+    Args:
+        problem: the quadratic.
+        plans: any number; those of equal length are advanced together.
+        optimizer: how gradients become updates.
+
+    Returns:
+        one array of shape `[len(plan) + 1]` a plan. Where the expectation overflows it is +inf
+        from there on, never NaN, and no other plan is touched.
+
+    Raises:
+        RequestError: a batch exceeds the samples of a multiplicative problem.
+    """
+    curves: list[Array] = [np.empty(0)] * len(plans)
+    lengths = {len(plan) for plan in plans}
+    room = max(1, BLOCK_ELEMENTS // problem.modes)
+    for length in lengths:
+        same = [i for i, plan in enumerate(plans) if len(plan) == length]
+        for block in (same[i : i + room] for i in range(0, len(same), room)):
+            lr = np.stack([plans[i].lr for i in block], axis=1)
+            batch = np.stack([plans[i].batch for i in block], axis=1).astype(np.float64)
+            mu = np.stack([plans[i].momentum for i in block], axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses = _advance(problem, lr, batch, mu, optimizer)
+            bad = np.logical_or.accumulate(~np.isfinite(losses), axis=0)
+            losses[bad] = np.inf
+            for column, i in enumerate(block):
+                curves[i] = losses[:, column].copy()
+    return curves
+
+
+def _advance(problem: Quadratic, lr: Array, batch: Array, mu: Array, opt: Optimizer) -> Array:
+    """Losses of shape `[T+1, P]` from rates, batches and momenta of shape `[T, P]`."""
+    plain = not mu.any() and not opt.ema and not (opt.weight_decay and problem.target.any())
+    if plain:
+        return _advance_sgd(problem, lr, batch, opt.weight_decay)
+    return _advance_moments(problem, lr, batch, mu, opt)
+
+
+def _advance_sgd(problem: Quadratic, lr: Array, batch: Array, weight_decay: float) -> Array:
+    """A ← (1-η(h+wd))²A + η²·noise, A = E[δ²]; the fast path, in place."""
+    h = problem.curvature
+    scale, profile = problem.noise_law(batch)
+    multiplicative = problem.noise == "multiplicative"
+    pull = -(h + weight_decay)
+    a = np.repeat(problem.start[None], lr.shape[1], axis=0)
+    keep, kick = np.empty_like(a), np.empty_like(a)
+    # One dot product a row, not one matrix product: a plan's sum must not depend on its
+    # neighbours.
+    losses = np.empty((len(lr) + 1, lr.shape[1]))
+    for t, rate in enumerate(lr):
+        losses[t] = np.vecdot(a, h)
+        strength = rate * rate * scale[t]
+        if multiplicative:
+            strength *= losses[t]
+        np.multiply.outer(rate, pull, out=keep)
+        keep += 1.0
+        keep *= keep
+        a *= keep
+        np.multiply.outer(strength, profile, out=kick)
+        a += kick
+    losses[-1] = np.vecdot(a, h)
+    return np.asarray(0.5 * losses)
+
+
+def _forms(h: Array, rate: Array, mu: Array, target: Array, opt: Optimizer) -> dict[str, Form]:
+    """The linear update of every state variable, and the point where the gradient is taken."""
+    here: Form = {"δ": 1.0}
+    ahead = opt.nesterov and opt.form == "classical"
+    point = _sum((1.0, here), (mu, {"v": 1.0})) if ahead else here
+    decay: Form = {"δ": opt.weight_decay, "1": opt.weight_decay * target}
+    if ahead:
+        decay = _sum((opt.weight_decay, point), (1.0, {"1": opt.weight_decay * target}))
+    gradient = _sum((h, point), (1.0, decay), (1.0, {"noise": 1.0}))
+    if opt.form == "classical":
+        velocity = _sum((mu, {"v": 1.0}), (-rate, gradient))
+        moved = _sum((1.0, here), (1.0, velocity))
+    else:
+        velocity = _sum((mu, {"v": 1.0}), (1.0, gradient))
+        direction = _sum((1.0, gradient), (mu, velocity)) if opt.nesterov else velocity
+        moved = _sum((1.0, here), (-rate, direction))
+    average = _sum((opt.ema, {"e": 1.0}), (1.0 - opt.ema, moved))
+    return {"δ": moved, "v": velocity, "e": average, "1": {"1": 1.0}, "point": point}
+
+
+def _sum(*terms: tuple[Array | float, Form]) -> Form:
+    """Σ factor·form."""
+    total: Form = {}
+    for factor, form in terms:
+        for name, coefficient in form.items():
+            total[name] = total.get(name, 0.0) + factor * coefficient
+    return total
+
+
+def _second_moment(
+    left: Form, right: Form, moments: dict[frozenset[str], Array], noise: Array | float
+) -> Array:
+    """E[left·right] for independent noise of the given variance."""
+    total: Array = np.zeros(1)
+    for a, x in left.items():
+        for b, y in right.items():
+            if (a == "noise") != (b == "noise"):
+                continue  # the noise of this update is independent of the state before it
+            moment = noise if a == "noise" else moments[frozenset((a, b))]
+            total = total + x * y * moment
+    return total
+
+
+def _advance_moments(
+    problem: Quadratic, lr: Array, batch: Array, mu: Array, opt: Optimizer
+) -> Array:
+    """The same for any optimizer: second moments of the whole state, S ← F S Fᵀ + noise."""
+    h = problem.curvature
+    scale, profile = problem.noise_law(batch)
+    state = ["δ", "v", *(["e"] if opt.ema else []), "1"]
+    shape = (lr.shape[1], problem.modes)
+    known = {
+        frozenset("δ"): problem.start,
+        frozenset("δ1"): problem.start_mean,
+        frozenset("1"): np.ones(1),
+    }
+    start: dict[frozenset[str], Array] = {}
+    for a in state:
+        for b in state:  # the velocity starts at rest, the moving average where the iterate does
+            first = frozenset((a + b).replace("e", "δ"))
+            start[frozenset((a, b))] = np.broadcast_to(known.get(first, np.zeros(1)), shape)
+    moments = start
+    reported = frozenset("e" if opt.ema else "δ")
+    losses = np.empty((len(lr) + 1, lr.shape[1]))
+    for t in range(len(lr)):
+        losses[t] = np.vecdot(moments[reported], h)
+        forms = _forms(h, lr[t][:, None], mu[t][:, None], problem.target, opt)
+        noise = scale[t][:, None] * profile
+        if problem.noise == "multiplicative":
+            point = forms["point"]
+            noise = noise * np.vecdot(_second_moment(point, point, moments, 0.0), h)[:, None]
+        moments = {
+            pair: _second_moment(forms[min(pair)], forms[max(pair)], moments, noise)
+            for pair in start
+        }
+    losses[-1] = np.vecdot(moments[reported], h)
+    return np.asarray(0.5 * losses)
+
+
+def best_rates(
+    problem: Quadratic, batch: NDArray[np.int64], *, cap: float | None = None
+) -> tuple[Array, float]:
+    """The best possible schedule of plain SGD: all T rates free, none above the cap.
+
+    L-BFGS-B on log η with the exact gradient by the adjoint of the recursion, from the best
+    constant rate and from the best linear decay, keeping the better end. A local optimum, in
+    practice the best known. Without a cap, larger batches make isolated steps of 3 to 23 times
+    2/λ_max optimal (Chebyshev steps), which no training run would survive: hence the default.
+
+    Args:
+        problem: the quadratic.
+        batch: shape `[T]`, samples per update.
+        cap: the largest rate; None is 2/λ_max.
+
+    Returns:
+        the rates, shape `[T]`, and their expected loss.
+    """
+    from scipy import optimize  # 0.3 s of import that only this needs
+
+    top = problem.largest_rate if cap is None else cap
+    updates = len(batch)
+    grid = top * np.geomspace(1e-3, 1.0, 40)
+    rest = 1.0 - np.arange(updates) / updates
+    begins = []
+    for shape in (np.ones(updates), rest):
+        plans = [Plan(peak * shape, batch, np.zeros(updates)) for peak in grid]
+        finals = [curve[-1] for curve in expected_loss(problem, plans)]
+        begins.append(np.log(plans[int(np.argmin(finals))].lr))
+    ends = [
+        optimize.minimize(
+            _log_loss_and_gradient,
+            begin,
+            args=(problem, batch.astype(np.float64)),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(None, np.log(top))] * updates,
+            options={"maxiter": 20_000, "maxfun": 20_000, "ftol": 1e-13, "gtol": 1e-9},
+        )
+        for begin in begins
+    ]
+    best = min(ends, key=lambda end: float(end.fun))
+    return np.exp(best.x), float(np.exp(best.fun))
+
+
+def _log_loss_and_gradient(
+    log_rates: Array, problem: Quadratic, batch: Array
+) -> tuple[float, Array]:
+    """Log of the final loss of plain SGD and its gradient in log η, by the adjoint recursion."""
+    h, rates = problem.curvature, np.exp(log_rates)
+    scale, profile = problem.noise_law(batch)
+    multiplicative = problem.noise == "multiplicative"
+    states = np.empty((len(rates) + 1, problem.modes))
+    states[0] = problem.start
+    for t, rate in enumerate(rates):
+        strength = scale[t] * (states[t] @ h if multiplicative else 1.0)
+        states[t + 1] = (1.0 - rate * h) ** 2 * states[t] + rate**2 * strength * profile
+    loss = 0.5 * float(states[-1] @ h)
+    adjoint = 0.5 * h
+    gradient = np.empty_like(rates)
+    for t in range(len(rates) - 1, -1, -1):
+        rate, keep = rates[t], 1.0 - rates[t] * h
+        strength = scale[t] * (states[t] @ h if multiplicative else 1.0)
+        kick = adjoint @ profile
+        gradient[t] = -2.0 * (adjoint * h * keep) @ states[t] + 2.0 * rate * strength * kick
+        adjoint = keep**2 * adjoint
+        if multiplicative:
+            adjoint = adjoint + rate**2 * scale[t] * kick * h
+    return float(np.log(loss)), gradient * rates / loss
