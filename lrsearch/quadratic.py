@@ -3,7 +3,7 @@
 The loss is ½ Σ h_i (θ_i-θ*_i)², its modes independent. Every optimizer here is linear in its
 state, so the moments of the state follow an exact recursion: no sampling, no seed. A mode
 carries the second moments of (δ, v, e, 1): deviation δ = θ-θ*, velocity, moving average of the
-iterates, and the constant, each only where it is needed. `_next_moments` is that recursion written
+iterates, and the constant, each only where it is needed. `_advance_moments` is that recursion written
 once for all optimizers; plain SGD, which needs E[δ²] alone, has a fast path.
 
 Two noise models choose different winners, so both are here. **additive**: the minibatch gradient
@@ -11,8 +11,7 @@ of mode i has variance c_i/B everywhere (the noisy quadratic model, Zhang et al.
 arXiv 1907.04164). **multiplicative**: it has variance κ·h_i·Σ_j h_j E[δ_j²] with κ = 1/B - 1/D at
 the point where the gradient is taken, and vanishes at the optimum (least squares in the
 interpolation regime; the linear-regression workload of Naganuma et al. 2026, arXiv 2603.10301; the
-limit of large
-D: true minibatches at D = 256, B = 4 lie 5 to 6 % higher).
+limit of large D: true minibatches at D = 256, B = 4 lie 5 to 6 % higher).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ BLOCK_ELEMENTS = 8192
 
 
 def _vector(value: ArrayLike, modes: int, name: str) -> Array:
-    array = np.broadcast_to(np.asarray(value, dtype=np.float64), (modes,))
+    array = np.broadcast_to(np.asarray(value, dtype=np.float64), (modes,)).copy()
     if not np.isfinite(array).all():
         raise RequestError(
             f"{name} of a quadratic holds {array.tolist()[:3]}…; give finite numbers"
@@ -90,7 +89,7 @@ class Quadratic:
 
     @property
     def largest_rate(self) -> float:
-        """2/λ_max, above which the stiffest mode of gradient descent diverges even without noise."""
+        """2/λ_max; above it the stiffest mode of gradient descent diverges even without noise."""
         return 2.0 / float(self.curvature.max())
 
     @property
@@ -291,7 +290,7 @@ def _advance_moments(
     for a in state:
         for b in state:  # the velocity starts at rest, the moving average where the iterate does
             first = frozenset((a + b).replace("e", "δ"))
-            start[frozenset((a, b))] = np.broadcast_to(known.get(first, np.zeros(1)), shape)
+            start[frozenset((a, b))] = np.broadcast_to(known.get(first, np.zeros(1)), shape).copy()
     moments = start
     reported = frozenset("e" if opt.ema else "δ")
     losses = np.empty((len(lr) + 1, lr.shape[1]))
