@@ -8,11 +8,10 @@ import torch
 
 from lrsearch import Plan, Schedule
 from lrsearch.errors import RequestError
+from lrsearch.optimum import _log_loss_and_gradient, best_rates
 from lrsearch.quadratic import (
     Optimizer,
     Quadratic,
-    _log_loss_and_gradient,
-    best_rates,
     expected_loss,
     lr_ref,
     noisy_quadratic,

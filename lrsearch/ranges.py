@@ -1,0 +1,175 @@
+"""`Range` and `Choices`: what a search may give a field of a Schedule.
+
+Words are Optuna's: `low`, `high`, `log`, `step`, `choices`; a plain value fixes a field. YAML
+files, the library and `--set` on the command line all pass through `check_entry`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lrsearch.bounds import Bound
+from lrsearch.errors import RequestError, closest
+from lrsearch.schedule import FIELDS
+
+__all__ = ["FLOAT", "INT", "Choices", "Entry", "Range", "Value", "check_entry", "parse_setting"]
+
+Value = float | int | str
+
+#: Numbers as people write them, `1e-3` included, which YAML 1.1 takes for text.
+INT = re.compile(r"^[-+]?[0-9]+$")
+FLOAT = re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A range of numbers, both ends included.
+
+    Attributes:
+        low, high: the ends.
+        log: whether to search on a logarithmic scale.
+        step: the grid's step from `low`, or None.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def clip(self, value: float) -> float:
+        """The point of the range that is nearest to a value."""
+        inside = min(max(value, self.low), self.high)
+        if self.step is None:
+            return inside
+        return self.low + self.step * round((inside - self.low) / self.step)
+
+    @property
+    def middle(self) -> float:
+        """The geometric mean of the ends on a logarithmic scale, else the arithmetic one."""
+        centre = (self.low * self.high) ** 0.5 if self.log else (self.low + self.high) / 2
+        return self.clip(centre)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The words of the YAML file."""
+        words: dict[str, Any] = {"low": self.low, "high": self.high}
+        if self.log:
+            words["log"] = True
+        if self.step is not None:
+            words["step"] = self.step
+        return words
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A set of values without an order.
+
+    Attributes:
+        values: at least two different ones.
+    """
+
+    values: tuple[Value, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The words of the YAML file."""
+        return {"choices": list(self.values)}
+
+
+Entry = Range | Choices | Value
+
+
+def check_entry(name: str, entry: Any) -> Entry:
+    """Returns a field's range, choices or fixed value from what YAML or a caller gave.
+
+    Args:
+        name: a field of Schedule.
+        entry: a Range, Choices, a plain value, or a mapping of Optuna's words.
+
+    Raises:
+        RequestError: the field or a word is unknown, or a value is out of the field's range.
+    """
+    if name not in FIELDS:
+        raise RequestError(f"a Schedule has no field {name!r}{closest(name, FIELDS)}")
+    bound = FIELDS[name]
+    if isinstance(entry, Range | Choices):
+        entry = entry.to_dict()
+    if not isinstance(entry, Mapping):
+        if entry is None:
+            raise RequestError(f"{name} is empty; give a value, or low and high, or choices")
+        checked: Value = bound.check(name, entry)
+        return checked
+    words = {"choices"} if "choices" in entry else {"low", "high", "log", "step"}
+    for word in entry:
+        if word not in words:
+            known = {"low", "high", "log", "step", "choices"}
+            raise RequestError(f"{name}: {word!r} does not fit here{closest(str(word), known)}")
+    if "choices" in entry:
+        return _check_choices(name, bound, entry["choices"])
+    return _check_range(name, bound, entry)
+
+
+def _check_choices(name: str, bound: Bound, values: Any) -> Choices:
+    if not isinstance(values, list | tuple) or len(values) < 2:
+        raise RequestError(f"{name}: choices is {values!r}; give a list of at least two values")
+    checked = tuple(bound.check(name, value) for value in values)
+    if len(set(checked)) < len(checked):
+        raise RequestError(f"{name}: choices {values!r} repeats a value; name each once")
+    return Choices(checked)
+
+
+def _check_range(name: str, bound: Bound, words: Mapping[str, Any]) -> Range:
+    if bound.kind == "name":
+        raise RequestError(f"{name} takes {bound}; give one, or choices, not low and high")
+    missing = [word for word in ("low", "high") if word not in words]
+    if missing:
+        raise RequestError(f"{name}: {missing[0]} is missing; a range needs low and high")
+    low = bound.check(f"{name}: low", words["low"])
+    high = bound.check(f"{name}: high", words["high"])
+    log, step = words.get("log", False), words.get("step")
+    if low is None or high is None or low >= high:
+        raise RequestError(f"{name}: low {low} is not below high {high}; swap them or fix a value")
+    if not isinstance(log, bool):
+        raise RequestError(f"{name}: log is {log!r}; give true or false")
+    if log and low <= 0:
+        raise RequestError(f"{name}: log needs low above 0, not {low}; raise low or drop log")
+    if step is not None:
+        step = Bound(kind=bound.kind, low=0, open_low=True).check(f"{name}: step", step)
+        if log:
+            raise RequestError(f"{name}: log and step exclude one another; drop one")
+        if step > high - low:
+            raise RequestError(f"{name}: step {step} is wider than the range; lower it")
+    return Range(low=low, high=high, log=log, step=step)
+
+
+def parse_setting(text: str, current: Entry | None = None) -> tuple[str, Entry]:
+    """Reads `FIELD=VALUE`, `FIELD=LOW..HIGH` or `FIELD=A,B,C`, the setting of the command line.
+
+    Args:
+        text: what was typed.
+        current: what the field held before; a new range keeps its logarithmic scale.
+
+    Raises:
+        RequestError: it cannot be read, or the field may not hold it.
+    """
+    name, equals, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    if not equals or not name or not value:
+        raise RequestError(f"cannot read {text!r}; give FIELD=VALUE, FIELD=LOW..HIGH or FIELD=A,B")
+    if ".." in value:
+        low, _, high = value.partition("..")
+        log = isinstance(current, Range) and current.log
+        words = {"low": _scalar(low), "high": _scalar(high), "log": log or name == "peak"}
+        return name, check_entry(name, words)
+    if "," in value:
+        return name, check_entry(name, {"choices": [_scalar(v) for v in value.split(",")]})
+    return name, check_entry(name, _scalar(value))
+
+
+def _scalar(text: str) -> Value:
+    """A number where the text is one, else the text itself."""
+    text = text.strip()
+    if INT.match(text):
+        return int(text) if len(text) < 19 else float(text)
+    return float(text) if FLOAT.match(text) else text

@@ -1,0 +1,272 @@
+"""`Space`: ranges over the fields of a Schedule, read from YAML.
+
+A space holds shape only, so that one space serves every objective. A field that it does not name
+takes the objective's range or value (`peak`, `momentum`), then Schedule's default. Words are
+Optuna's: `low`, `high`, `log`, `step`, `choices`; a plain value fixes a field.
+
+Files are read with PyYAML's safe loader, bounded in size and depth, without aliases, and every
+error names its line. `1e-3` is a number here, which YAML 1.1 denies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from lrsearch.errors import RequestError, closest
+from lrsearch.ranges import FLOAT, INT, Choices, Entry, Range, Value, check_entry
+from lrsearch.schedule import FIELDS, Schedule
+
+__all__ = ["Space", "shipped_spaces"]
+
+MAX_BYTES = 65_536
+MAX_DEPTH = 6
+
+#: Where habit would put a field; the first trial of a search starts from here, within the range.
+HABIT: Mapping[str, Value] = MappingProxyType(
+    {
+        "warmup": 0.05,
+        "hold": 0.0,
+        "floor": 0.0,
+        "power": 1.0,
+        "bend": 0.5,
+        "cycles": 1,
+        "cycle_growth": 1.0,
+        "cycle_damping": 1.0,
+        "smoothing": 0.0,
+        "batch_growth": 1.0,
+        "coupling": 0.0,
+        "momentum": 0.9,
+        "decay": "cosine",
+        "momentum_rule": "constant",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A search space over the fields of a Schedule.
+
+    Attributes:
+        name: what it is called.
+        about: one line for people.
+        entries: by field, a `Range`, `Choices` or a fixed value.
+
+    Raises:
+        RequestError: an entry names no field of Schedule or lies outside its range.
+    """
+
+    name: str
+    about: str = ""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked = {name: check_entry(name, entry) for name, entry in self.entries.items()}
+        ordered = {name: checked[name] for name in FIELDS if name in checked}
+        object.__setattr__(self, "entries", MappingProxyType(ordered))
+
+    @property
+    def free(self) -> dict[str, Range | Choices]:
+        """The fields that are searched."""
+        return {n: e for n, e in self.entries.items() if isinstance(e, Range | Choices)}
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """The fields that hold one value."""
+        return {n: e for n, e in self.entries.items() if not isinstance(e, Range | Choices)}
+
+    def with_entries(self, entries: Mapping[str, Any]) -> Space:
+        """A copy in which some fields are fixed or ranged anew."""
+        return Space(name=self.name, about=self.about, entries={**self.entries, **entries})
+
+    def with_defaults(self, entries: Mapping[str, Any]) -> Space:
+        """A copy in which fields that the space does not name take an objective's entries."""
+        return Space(name=self.name, about=self.about, entries={**entries, **self.entries})
+
+    def schedule(self, values: Mapping[str, Any]) -> Schedule:
+        """The Schedule of one point: a value for every free field."""
+        return Schedule.from_dict({**self.fixed, **values})
+
+    def habit(self) -> dict[str, Value]:
+        """The point of the space nearest to habit: where a search looks first."""
+        point: dict[str, Value] = {}
+        for name, entry in self.free.items():
+            usual = HABIT.get(name)
+            if isinstance(entry, Choices):
+                point[name] = usual if usual in entry.values else entry.values[0]
+                continue
+            value = entry.middle if usual is None else entry.clip(float(usual))
+            point[name] = round(value) if FIELDS[name].kind == "int" else value
+        return point
+
+    def check_budget(self, steps: int, batch: int, momentum: float) -> None:
+        """Refuses a space of which a corner leaves no decay phase within the budget.
+
+        Raises:
+            RequestError: with the corner and the cure.
+        """
+        corner = {**self.habit()}
+        for name in ("warmup", "hold", "cycles", "cycle_growth", "batch_growth"):
+            entry = self.free.get(name)
+            if isinstance(entry, Range):
+                corner[name] = entry.high
+        for name, entry in self.free.items():
+            if name in ("momentum", "momentum_low") and isinstance(entry, Range):
+                corner[name] = entry.low if name == "momentum" else entry.high
+        rules = self.free.get("momentum_rule")
+        choices = rules.values if isinstance(rules, Choices) else (None,)
+        for rule in choices:
+            point = corner if rule is None else {**corner, "momentum_rule": rule}
+            try:
+                self.schedule(point).plan(steps, batch, momentum=momentum)
+            except RequestError as error:
+                raise RequestError(f"space {self.name} reaches too far: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries as plain values, in the words of the YAML file."""
+        return {
+            name: entry.to_dict() if isinstance(entry, Range | Choices) else entry
+            for name, entry in self.entries.items()
+        }
+
+    def to_yaml(self) -> str:
+        """What `from_yaml` reads back to an equal space."""
+        lines = [f"about: {yaml.safe_dump(self.about, width=10_000).splitlines()[0]}"]
+        for name, entry in self.to_dict().items():
+            flow = yaml.safe_dump(entry, default_flow_style=True, width=10_000, sort_keys=False)
+            lines.append(f"{name}: {flow.splitlines()[0]}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_yaml(cls, text: str, name: str = "space") -> Space:
+        """Reads a space.
+
+        Args:
+            text: the YAML.
+            name: what to call the space, and the file in errors.
+
+        Raises:
+            RequestError: with the line, what was given and what is allowed.
+        """
+        if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+            raise RequestError(f"{name}: over {MAX_BYTES} bytes, which is no search space")
+        try:
+            lines = _Loader.entries(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f", line {mark.line + 1}" if mark else ""
+            raise RequestError(f"{name}{where}: {error.problem}; see `lrsearch spaces`") from error
+        except yaml.YAMLError as error:
+            detail = " ".join(str(error).split())
+            raise RequestError(f"{name}: {detail}; see `lrsearch spaces`") from error
+        about, entries = "", {}
+        for line, word, content in lines:
+            try:
+                if word == "about" and isinstance(content, str):
+                    about = content
+                elif word == "about":
+                    raise RequestError(f"about is {content!r}; give one line of text in quotes")
+                else:
+                    entries[word] = check_entry(word, content)
+            except RequestError as error:
+                raise RequestError(f"{name}, line {line}: {error}") from error
+        return cls(name=name, about=about, entries=entries)
+
+    @classmethod
+    def load(cls, name: str) -> Space:
+        """A shipped space by name, or a space from a file that ends in .yaml or .yml.
+
+        Raises:
+            RequestError: there is no such space, or the file cannot be read.
+        """
+        shipped = shipped_spaces()
+        if name in shipped:
+            return cls.from_yaml(shipped[name].read_text(encoding="utf-8"), name)
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            raise RequestError(
+                f"there is no space {name!r}{closest(name, shipped)}; or a .yaml file"
+            )
+        try:
+            with path.open(encoding="utf-8") as file:
+                text = file.read(MAX_BYTES + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise RequestError(
+                f"cannot read the space {name}: {reason}; check the path"
+            ) from error
+        return cls.from_yaml(text, path.stem)
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """The files of the shipped spaces, by name: inside the wheel, or beside the code."""
+    package = Path(__file__).parent
+    inside = package / "search_spaces"
+    folder = inside if inside.is_dir() else package.parent / "search_spaces"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's scalars, without aliases, bounded in depth."""
+
+    depth = 0
+
+    @classmethod
+    def entries(cls, text: str) -> list[tuple[int, str, Any]]:
+        """Line, key and content of every entry of a document that is one mapping.
+
+        Raises:
+            yaml.YAMLError: it is not, or a key stands twice.
+        """
+        loader = cls(text)
+        try:
+            node = loader.get_single_node()
+            if not isinstance(node, yaml.MappingNode):
+                raise yaml.YAMLError("a space is a mapping of fields")
+            return [
+                (key.start_mark.line + 1, key.value, loader.construct_object(value, deep=True))
+                for key, value in node.value
+            ]
+        finally:
+            loader.dispose()
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            mark = key.start_mark
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.composer.ComposerError(None, None, "a key must be a word", mark)
+            if key.value in seen:
+                twice = f"{key.value} stands there twice; keep one"
+                raise yaml.composer.ComposerError(None, None, twice, mark)
+            seen.add(key.value)
+        return node
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed here", mark)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", re.compile(r"^(~|null|)$"), ["~", "n", ""]),
+    ("bool", re.compile(r"^(true|false)$"), list("tf")),
+    ("int", INT, list("-+0123456789")),
+    ("float", FLOAT, list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)

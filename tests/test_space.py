@@ -1,0 +1,180 @@
+"""Spaces: YAML in and out, hostile YAML, settings, and the shipped ones."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrsearch import Schedule
+from lrsearch.errors import RequestError
+from lrsearch.ranges import Choices, Range, parse_setting
+from lrsearch.schedule import FIELDS
+from lrsearch.space import Space, shipped_spaces
+
+SHIPPED = [
+    *("default", "cosine", "linear", "wsd", "step", "exponential", "power_law", "rex"),
+    *("spline", "restarts", "smoothed", "batch_ramp", "momentum", "full"),
+]
+PEAK = {"peak": Range(low=0.01, high=1.0, log=True), "momentum": 0.9}
+
+
+def test_the_shipped_spaces_are_all_there():
+    assert sorted(shipped_spaces()) == sorted(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_space_explains_itself_and_holds_shape_only(name):
+    space = Space.load(name)
+    assert space.about
+    assert space.about.endswith(".")
+    assert space.free
+    assert "peak" not in space.entries
+    assert Space.from_yaml(space.to_yaml(), name) == space
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_habit_and_both_ends_of_every_range_draw_a_plan(name):
+    space = Space.load(name).with_defaults(PEAK)
+    space.check_budget(100, 8, 0.9)
+    habit = space.habit()
+    space.schedule(habit).plan(100, 8)
+    for field, entry in space.free.items():
+        ends = entry.values if isinstance(entry, Choices) else (entry.low, entry.high)
+        for end in ends:
+            space.schedule({**habit, field: end}).plan(100, 8)
+
+
+def test_exponent_notation_is_a_number():
+    space = Space.from_yaml("peak: {low: 1e-4, high: 1e-1, log: true}\nfloor: 1e-3")
+    assert space.entries["peak"] == Range(low=1e-4, high=1e-1, log=True)
+    assert space.entries["floor"] == 1e-3
+
+
+def test_a_space_takes_the_objectives_entries_only_where_it_is_silent():
+    space = Space.from_yaml("momentum: 0.5").with_defaults(PEAK)
+    assert space.entries["momentum"] == 0.5
+    assert space.entries["peak"] == PEAK["peak"]
+
+
+def test_entries_stand_in_the_order_in_which_the_fields_act():
+    space = Space.from_yaml("floor: 0.1\nwarmup: 0.2\npeak: 1")
+    assert list(space.entries) == ["peak", "warmup", "floor"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("warmup: {low: 0.3, high: 0.1}", 1, "low 0.3 is not below high 0.1"),
+        ("warmup: {low: 0.1, high: 0.1}", 1, "not below"),
+        ("warmup: {low: a, high: 0.1}", 1, "low is 'a', which is no number"),
+        ("warmup: {low: 0.1}", 1, "high is missing"),
+        ("warmup: {low: 0, high: 1.0}", 1, r"high is 1; give a number in \[0, 1\)|high is 1.0"),
+        ("about: x\nwarmpu: 0.1", 2, "did you mean 'warmup'"),
+        ("about: x\n\nwarmup: {lo: 0, high: 0.1}", 3, "did you mean 'low'"),
+        ("warmup: yes", 1, "warmup is 'yes', which is no number"),
+        ("warmup: true", 1, "which is no number"),
+        ("warmup:", 1, "warmup is empty"),
+        ("peak: {low: 0, high: 1, log: true}", 1, "low is 0"),
+        ("floor: {low: 0, high: 0.5, log: true}", 1, "log needs low above 0"),
+        ("floor: {low: 0.1, high: 0.5, log: 1}", 1, "log is 1; give true or false"),
+        ("floor: {low: 0.1, high: 0.5, step: 1}", 1, "step 1.0 is wider"),
+        ("floor: {low: 0.1, high: 0.5, step: 0.1, log: true}", 1, "exclude one another"),
+        ("decay: {low: 1, high: 2}", 1, "decay takes one of"),
+        ("decay: {choices: [cosine]}", 1, "at least two"),
+        ("decay: {choices: [cosine, cosine]}", 1, "repeats a value"),
+        ("decay: {choices: [cosine, cosin]}", 1, "did you mean 'cosine'"),
+        ("cycles: {low: 1.5, high: 3}", 1, "low is 1.5; give an integer"),
+        ("warmup: 0.1\nwarmup: 0.2", 2, "stands there twice"),
+        ("warmup: {low: 0, low: 0.1, high: 0.2}", 1, "stands there twice"),
+        ("a: [", 1, "expected"),
+        ("x: !!python/object/apply:os.system [ls]", 1, "could not determine a constructor"),
+        ("floor: &f 0.1\nwarmup: *f", 2, "aliases are not allowed"),
+        ("floor: [[[[[[[[1]]]]]]]]", 1, "nested too deeply"),
+        ("[a, b]: 1", 1, "a key must be a word"),
+        ("about: [x]", 1, "about is"),
+        ("a: b: c", 1, "mapping values are not allowed"),
+    ],
+)
+def test_a_wrong_line_is_named(text, line, message):
+    with pytest.raises(RequestError, match=f"^s.yaml, line {line}: .*({message})") as caught:
+        Space.from_yaml(text, "s.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "- a", "\x00", "[" * 60_000, "a" * 70_000, "--- 1\n--- 2"]
+)
+def test_what_is_no_space_is_refused_in_one_line(text):
+    with pytest.raises(RequestError) as caught:
+        Space.from_yaml(text)
+    assert "\n" not in str(caught.value)
+
+
+def refusal(make):
+    """The message of a refusal, or nothing where the input was a valid space."""
+    try:
+        space = make()
+    except RequestError as error:
+        return str(error)
+    return "" if isinstance(space, Space) else "\n"
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_space_or_a_refusal(text):
+    message = refusal(lambda: Space.from_yaml(text))
+    assert "\n" not in message
+
+
+@given(st.sampled_from(sorted(FIELDS)), st.text(alphabet="0123456789.-+e,:= cosine", max_size=12))
+def test_any_setting_is_read_or_refused(name, value):
+    message = refusal(lambda: Space(name="x", entries=dict([parse_setting(f"{name}={value}")])))
+    assert "\n" not in message
+
+
+def test_settings_fix_range_and_choose():
+    assert parse_setting("warmup=0.05") == ("warmup", 0.05)
+    assert parse_setting("peak=1e-3..1e-1") == ("peak", Range(low=1e-3, high=0.1, log=True))
+    assert parse_setting("warmup=0..0.1") == ("warmup", Range(low=0.0, high=0.1))
+    old = Range(low=0.1, high=5.0, log=True)
+    assert parse_setting("bend=0.5..1", old) == ("bend", Range(low=0.5, high=1.0, log=True))
+    assert parse_setting("decay=cosine,rex") == ("decay", Choices(("cosine", "rex")))
+    assert parse_setting("decay=step") == ("decay", "step")
+
+
+@pytest.mark.parametrize("text", ["", "warmup", "=3", "warmup=", "warmup=a", "warmup=0..", "x=1"])
+def test_a_setting_that_cannot_be_read_is_refused(text):
+    with pytest.raises(RequestError):
+        parse_setting(text)
+
+
+def test_a_space_that_reaches_too_far_for_its_budget_is_refused_before_the_search():
+    space = Space.from_yaml("hold: {low: 0, high: 0.99}", "mine").with_defaults(PEAK)
+    space.check_budget(1000, 8, 0.9)
+    with pytest.raises(RequestError, match=r"space mine reaches too far: .*leave no decay phase"):
+        space.check_budget(20, 8, 0.9)
+
+
+def test_momentum_ranges_that_contradict_are_refused_before_the_search():
+    space = Space.from_yaml("momentum: {low: 0.5, high: 0.9}\nmomentum_rule: opposed")
+    with pytest.raises(RequestError, match=r"momentum_low 0\.85 is above momentum 0\.5"):
+        space.with_defaults(PEAK).check_budget(100, 8, 0.9)
+
+
+def test_a_point_becomes_a_schedule():
+    space = Space.load("cosine").with_entries({"peak": 0.1})
+    point = {"warmup": 0.1, "floor": 0.05}
+    assert space.schedule(point) == Schedule(peak=0.1, warmup=0.1, floor=0.05)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "cosin", "/nosuch.yaml", "../x", "tests.yaml"])
+def test_an_unknown_space_is_refused(name):
+    with pytest.raises(RequestError):
+        Space.load(name)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestError, match="not UTF-8 text"):
+        Space.load(str(path))
+    with pytest.raises(RequestError, match="cannot read"):
+        Space.load(str(tmp_path) + "/folder.yaml")
