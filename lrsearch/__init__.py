@@ -1,7 +1,62 @@
-"""Finds the best learning-rate schedule for a training run and says whether it is better."""
+"""Finds the best learning-rate schedule for a training run and says whether it is better.
 
-from lrsearch.schedule import Plan, Schedule
+Names are loaded when they are first used: importing lrsearch loads neither torch, Optuna nor
+MLflow.
+"""
 
-__all__ = ["Plan", "Schedule", "__version__"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lrsearch import export
+    from lrsearch.api import load, tune
+    from lrsearch.ranges import Choices, Range
+    from lrsearch.result import Outcome, Result, Trial
+    from lrsearch.schedule import Plan, Schedule
+    from lrsearch.space import Space
+
+__all__ = [
+    "Choices",
+    "Outcome",
+    "Plan",
+    "Range",
+    "Result",
+    "Schedule",
+    "Space",
+    "Trial",
+    "__version__",
+    "export",
+    "load",
+    "tune",
+]
 
 __version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "Choices": "lrsearch.ranges",
+    "Outcome": "lrsearch.result",
+    "Plan": "lrsearch.schedule",
+    "Range": "lrsearch.ranges",
+    "Result": "lrsearch.result",
+    "Schedule": "lrsearch.schedule",
+    "Space": "lrsearch.space",
+    "Trial": "lrsearch.result",
+    "load": "lrsearch.api",
+    "tune": "lrsearch.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "export":
+        return importlib.import_module("lrsearch.export")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lrsearch' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

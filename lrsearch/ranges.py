@@ -6,6 +6,7 @@ files, the library and `--set` on the command line all pass through `check_entry
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,17 @@ from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import FIELDS
 
-__all__ = ["FLOAT", "INT", "Choices", "Entry", "Range", "Value", "check_entry", "parse_setting"]
+__all__ = [
+    "FLOAT",
+    "INT",
+    "Choices",
+    "Entry",
+    "Range",
+    "Value",
+    "check_entry",
+    "parse_setting",
+    "parse_value",
+]
 
 Value = float | int | str
 
@@ -45,6 +56,24 @@ class Range:
         if self.step is None:
             return inside
         return self.low + self.step * round((inside - self.low) / self.step)
+
+    def at(self, unit: float, *, whole: bool = False) -> float:
+        """The point at a fraction of the range.
+
+        Args:
+            unit: in [0, 1).
+            whole: only integers, each with an equal share of the unit interval.
+        """
+        step = 1.0 if whole and self.step is None else self.step
+        if self.log:
+            ends = (self.low - 0.5, self.high + 0.5) if whole else (self.low, self.high)
+            value = math.exp(math.log(ends[0]) + unit * math.log(ends[1] / ends[0]))
+            return int(self.clip(round(value))) if whole else self.clip(value)
+        if step is None:
+            return self.low + unit * (self.high - self.low)
+        cells = math.floor((self.high - self.low) / step + 1e-9) + 1
+        value = self.low + step * min(int(unit * cells), cells - 1)
+        return int(value) if whole else value
 
     @property
     def middle(self) -> float:
@@ -160,15 +189,15 @@ def parse_setting(text: str, current: Entry | None = None) -> tuple[str, Entry]:
     if ".." in value:
         low, _, high = value.partition("..")
         log = isinstance(current, Range) and current.log
-        words = {"low": _scalar(low), "high": _scalar(high), "log": log or name == "peak"}
+        words = {"low": parse_value(low), "high": parse_value(high), "log": log or name == "peak"}
         return name, check_entry(name, words)
     if "," in value:
-        return name, check_entry(name, {"choices": [_scalar(v) for v in value.split(",")]})
-    return name, check_entry(name, _scalar(value))
+        return name, check_entry(name, {"choices": [parse_value(v) for v in value.split(",")]})
+    return name, check_entry(name, parse_value(value))
 
 
-def _scalar(text: str) -> Value:
-    """A number where the text is one, else the text itself."""
+def parse_value(text: str) -> Value:
+    """Reads a number where the text is one; any other text is itself."""
     text = text.strip()
     if INT.match(text):
         return int(text) if len(text) < 19 else float(text)

@@ -13,6 +13,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,20 @@ class Schedule:
                 f"not a JSON schedule: {error}; `lrsearch export` writes one"
             ) from error
         return cls.from_dict(values)
+
+    @classmethod
+    def load(cls, path: Path) -> Schedule:
+        """Reads a JSON file.
+
+        Raises:
+            RequestError: it cannot be read, or what `from_json` refuses.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise RequestError(f"cannot read {path}: {reason}; check the path") from error
+        return cls.from_json(text)
 
     def replace(self, **changes: Any) -> Schedule:
         """A copy with some fields changed."""

@@ -93,16 +93,36 @@ class Space:
         """The Schedule of one point: a value for every free field."""
         return Schedule.from_dict({**self.fixed, **values})
 
-    def habit(self) -> dict[str, Value]:
-        """The point of the space nearest to habit: where a search looks first."""
+    def habit(self, own: Mapping[str, Value] = MappingProxyType({})) -> dict[str, Value]:
+        """The point of the space nearest to habit: where a search looks first.
+
+        Args:
+            own: an objective's usual values, where it has some.
+        """
         point: dict[str, Value] = {}
         for name, entry in self.free.items():
-            usual = HABIT.get(name)
+            usual = own.get(name, HABIT.get(name))
             if isinstance(entry, Choices):
                 point[name] = usual if usual in entry.values else entry.values[0]
                 continue
             value = entry.middle if usual is None else entry.clip(float(usual))
             point[name] = round(value) if FIELDS[name].kind == "int" else value
+        return point
+
+    def at(self, unit: Mapping[str, float]) -> dict[str, Value]:
+        """The point at given fractions of its ranges.
+
+        Args:
+            unit: a number in [0, 1) for every free field; evenly spread numbers give evenly spread
+                points, on a logarithmic scale where the range has one.
+        """
+        point: dict[str, Value] = {}
+        for name, entry in self.free.items():
+            if isinstance(entry, Choices):
+                point[name] = entry.values[int(unit[name] * len(entry.values))]
+            else:
+                whole = FIELDS[name].kind == "int"
+                point[name] = entry.at(unit[name], whole=whole)
         return point
 
     def check_budget(self, steps: int, batch: int, momentum: float) -> None:

@@ -1,0 +1,152 @@
+"""The library's front door: names in, objects joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.contract import Objective, Tracker
+from lrsearch.engine.request import Request, Search, storage_path
+from lrsearch.errors import RequestError
+from lrsearch.objectives.catalog import check, make
+from lrsearch.result import Result
+from lrsearch.space import Space
+from lrsearch.tracking.nothing import NoTracker
+from lrsearch.tracking.uri import check_uri
+
+if TYPE_CHECKING:
+    from lrsearch.engine.search import Listener
+
+__all__ = ["load", "prepare", "tune"]
+
+
+def tune(
+    objective: str | Objective = "digits",
+    *,
+    space: str | Space = "default",
+    settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    trials: int = 100,
+    timeout: float | str | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    sampler: str = "auto",
+    pruner: str = "divergence",
+    study: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    listener: Listener | None = None,
+) -> Result:
+    """Searches for the best schedule of an objective.
+
+    The study is kept; the same call again continues it, or returns at once when it is complete.
+
+    Args:
+        objective: the name of a built-in one, or any `lrsearch.contract.Objective`.
+        space: a shipped space's name, a YAML file, or a Space.
+        settings: fields of the space to fix or to range anew, such as `{"warmup": 0.1}` or
+            `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
+        options: options of a built-in objective.
+        trials: ended trials in total, those of earlier calls included.
+        timeout: seconds, or a duration such as `15m`, after which no further run begins.
+        steps: updates of a run; None takes the objective's.
+        batch: samples of an update; None takes the objective's.
+        seeds: runs a trial, whose mean is its value.
+        seed: of the study.
+        sampler: `auto`, `gp`, `tpe`, `qmc` or `random`.
+        pruner: `divergence` stops what is hopeless, `none` nothing.
+        study: its name; None is OBJECTIVE-SPACE.
+        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+        tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
+        listener: sees the search go on.
+
+    Returns:
+        the result; its `best` raises NothingFinished if no trial finished.
+
+    Raises:
+        RequestError: the request is wrong; nothing was started.
+        SearchFailed: trials keep failing.
+    """
+    search, answers = prepare(
+        objective,
+        space=space,
+        settings=settings,
+        options=options,
+        trials=trials,
+        timeout=timeout,
+        steps=steps,
+        batch=batch,
+        seeds=seeds,
+        seed=seed,
+        sampler=sampler,
+        pruner=pruner,
+        study=study,
+        storage=storage,
+        tracking_uri=tracking_uri,
+    )
+
+    from lrsearch.engine.search import Silent, run_search  # Optuna, which no error needs
+
+    return run_search(search, answers, _tracker(tracking_uri), listener or Silent())
+
+
+def prepare(
+    objective: str | Objective,
+    *,
+    space: str | Space = "default",
+    settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    tracking_uri: str | None = None,
+    **asked: Any,
+) -> tuple[Search, Objective]:
+    """Checks a request without starting anything; what is cheap to check comes first.
+
+    Args:
+        objective: as for `tune`, like the rest.
+        space: a shipped space's name, a YAML file, or a Space.
+        settings: fields of the space to fix or to range anew.
+        options: options of a built-in objective.
+        tracking_uri: of MLflow.
+        asked: further fields of `lrsearch.engine.request.Request`.
+
+    Raises:
+        RequestError: the request is wrong.
+    """
+    if isinstance(objective, str):
+        check(objective, options)
+    elif options:
+        raise RequestError("options belong to built-in objectives; give yours to its constructor")
+    chosen = space if isinstance(space, Space) else Space.load(space)
+    request = Request(space=chosen.with_entries(settings or {}), **asked)
+    if tracking_uri is not None:
+        check_uri(tracking_uri)
+    answers = make(objective, options) if isinstance(objective, str) else objective
+    return request.resolve(answers.setup), answers
+
+
+def load(study: str, *, storage: str | None = None) -> Result:
+    """The result of a study as it stands.
+
+    Args:
+        study: its name.
+        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: there is no such study.
+    """
+    path = storage_path(study, storage)
+
+    from lrsearch.engine.storage import Store
+
+    return Store.read(study, path).result()
+
+
+def _tracker(uri: str | None) -> Tracker:
+    if uri == "none":
+        return NoTracker()
+
+    from lrsearch.tracking.mlflow import MlflowTracker
+
+    return MlflowTracker(uri)

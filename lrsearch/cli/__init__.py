@@ -1,0 +1,65 @@
+"""The command line: a command parses, calls one library function, prints.
+
+stdout carries the result, stderr the progress and the log. Exit codes: 0 done, 1 the search
+failed, 2 the request was wrong, 3 no trial finished, 130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from lrsearch import __version__
+from lrsearch.cli.export import export
+from lrsearch.cli.objectives import objectives
+from lrsearch.cli.show import show
+from lrsearch.cli.spaces import spaces
+from lrsearch.cli.tune import tune
+from lrsearch.errors import LrsearchError
+
+__all__ = ["cli", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lrsearch")
+def cli() -> None:
+    r"""Find the best learning-rate schedule for a training run.
+
+    \b
+    Start here:
+      lrsearch tune                   the digits task: a result in about a minute
+      lrsearch show digits-default    the leaderboard of that study
+    """
+
+
+for _command in (tune, show, export, spaces, objectives):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: what was typed; None takes the process's own.
+
+    Returns:
+        the exit code.
+    """
+    logging.basicConfig(format="lrsearch: %(message)s", level=logging.WARNING)
+    try:
+        code = cli.main(arguments, prog_name="lrsearch", standalone_mode=False)
+    except click.ClickException as error:
+        return _refuse(error.format_message(), error.exit_code)
+    except click.Abort:
+        return _refuse("interrupted", 130)
+    except LrsearchError as error:
+        return _refuse(str(error), error.exit_code)
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str, code: int) -> int:
+    """One line on stderr, whatever the message held."""
+    print(f"lrsearch: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,145 @@
+"""The options, each declared once; every one is also an environment variable LRSEARCH_NAME."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from lrsearch.engine.request import PRUNERS, SAMPLERS
+from lrsearch.errors import RequestError
+from lrsearch.ranges import parse_setting, parse_value
+from lrsearch.space import Space
+
+__all__ = ["OPTIONS", "options", "read_options", "read_settings"]
+
+
+def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
+    long = next(name for name in names if name.startswith("--"))
+    variable = "LRSEARCH_" + long.removeprefix("--").replace("-", "_").upper()
+    words.setdefault("show_default", "default" in words)
+    return click.option(*names, envvar=variable, **words)
+
+
+OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "space": _option(
+        "--space",
+        default="default",
+        metavar="NAME|FILE",
+        help="Search space: a shipped one or a YAML file.",
+    ),
+    "set": _option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="Fix a field, or range it anew with LOW..HIGH or A,B,C. Repeatable.",
+    ),
+    "with": _option(
+        "--with",
+        "values",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An option of the objective; `lrsearch objectives NAME` lists them. Repeatable.",
+    ),
+    "trials": _option(
+        "--trials",
+        type=int,
+        default=100,
+        metavar="N",
+        help="Ended trials in total; the same command with a larger N goes on.",
+    ),
+    "timeout": _option(
+        "--timeout", metavar="DURATION", help="Begin no further trial after 90s, 15m or 2h."
+    ),
+    "steps": _option("--steps", type=int, metavar="T", help="Updates of a run."),
+    "batch": _option("--batch", type=int, metavar="B", help="Samples of the first update."),
+    "seeds": _option(
+        "--seeds", type=int, default=1, metavar="N", help="Runs a trial; their mean is its value."
+    ),
+    "seed": _option("--seed", type=int, default=0, metavar="N", help="Seed of the study."),
+    "sampler": _option(
+        "--sampler",
+        type=click.Choice(SAMPLERS),
+        default="auto",
+        help="How schedules are chosen; auto is gp first and tpe later.",
+    ),
+    "pruner": _option(
+        "--pruner",
+        type=click.Choice(PRUNERS),
+        default="divergence",
+        help="What ends a run early.",
+    ),
+    "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
+    "storage": _option(
+        "--storage",
+        metavar="FILE",
+        help="Journal file of the study. Default: lrsearch-studies/STUDY.journal.",
+    ),
+    "tracking_uri": _option(
+        "--tracking-uri",
+        metavar="URI|none",
+        help="MLflow's database or server. Default: MLflow's own, sqlite:///mlflow.db.",
+    ),
+    "dry_run": _option("--dry-run", is_flag=True, help="Check the request and say what it is."),
+    "json": _option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    "quiet": _option("--quiet", is_flag=True, help="No progress."),
+    "plot": _option(
+        "--plot",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Draw a picture: .png, .svg or .pdf.",
+    ),
+    "top": _option(
+        "--top",
+        type=click.IntRange(min=1),
+        default=10,
+        metavar="N",
+        help="Rows of the leaderboard.",
+    ),
+}
+
+
+def options(*names: str) -> Callable[[Any], Any]:
+    """Adds some of `OPTIONS` to a command, in this order."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            command = OPTIONS[name](command)
+        return command
+
+    return decorate
+
+
+def read_settings(space: Space, settings: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that `--set` gives.
+
+    Raises:
+        RequestError: one cannot be read, or its field may not hold it.
+    """
+    found = {}
+    for text in settings:
+        current = space.entries.get(text.partition("=")[0].strip())
+        name, entry = parse_setting(text, current)
+        if name in found:
+            raise RequestError(f"--set names {name} twice; keep one")
+        found[name] = entry
+    return found
+
+
+def read_options(values: tuple[str, ...]) -> dict[str, Any]:
+    """The objective's options that `--with` gives.
+
+    Raises:
+        RequestError: one cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise RequestError(f"cannot read {text!r}; give --with NAME=VALUE")
+        if name.strip() in found:
+            raise RequestError(f"--with names {name.strip()} twice; keep one")
+        found[name.strip()] = parse_value(value)
+    return found

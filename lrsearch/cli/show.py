@@ -1,0 +1,73 @@
+"""`lrsearch show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from lrsearch.cli.options import options
+from lrsearch.cli.text import describe_result, leaderboard, spark, table
+from lrsearch.errors import NothingFinished
+from lrsearch.schedule import Schedule
+
+__all__ = ["show"]
+
+
+@click.command()
+@click.argument("study")
+@options("top", "plot", "steps", "batch", "storage", "json")
+def show(
+    study: str,
+    top: int,
+    plot: str | None,
+    steps: int | None,
+    batch: int | None,
+    storage: str | None,
+    as_json: bool,
+) -> None:
+    r"""Show the leaderboard of STUDY, or a Schedule from a .json file.
+
+    \b
+    Examples:
+      lrsearch show digits-default --plot digits.png
+      lrsearch show schedule.json --steps 2000
+    """
+    if study.endswith(".json"):
+        schedule = Schedule.load(Path(study))
+        _show_schedule(schedule, steps or 1000, batch or 1, plot, as_json)
+        return
+
+    from lrsearch import api
+
+    result = api.load(study, storage=storage)
+    if plot is not None:
+        from lrsearch.report.study import draw_study
+        from lrsearch.report.write import write
+
+        write(draw_study(result), plot)
+    if as_json:
+        click.echo(json.dumps(result.to_dict()))
+    elif not result.ranked:
+        raise NothingFinished(f"no trial of study {study} has finished yet")
+    else:
+        click.echo(leaderboard(result, top))
+        click.echo(describe_result(result), nl=False)
+
+
+def _show_schedule(
+    schedule: Schedule, steps: int, batch: int, plot: str | None, as_json: bool
+) -> None:
+    plan = schedule.plan(steps, batch)
+    if plot is not None:
+        from lrsearch.report.schedules import draw_schedules
+        from lrsearch.report.write import write
+
+        write(draw_schedules({"schedule": schedule}, steps, batch), plot)
+    if as_json:
+        click.echo(json.dumps(schedule.to_dict()))
+        return
+    rows = [(name, str(value)) for name, value in schedule.to_dict(defaults=False).items()]
+    click.echo(table(rows))
+    click.echo(f"0 {spark(plan)} {len(plan)}")

@@ -1,0 +1,128 @@
+"""What commands print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lrsearch.contract import Setup
+from lrsearch.engine.request import Search
+from lrsearch.ranges import Choices, Entry, Range
+from lrsearch.result import Result, Trial
+from lrsearch.schedule import Plan
+
+__all__ = ["describe_entry", "describe_result", "describe_search", "leaderboard", "spark", "table"]
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """Rows in aligned columns; `right` names the columns that are aligned to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    aligned = set(right)
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i in aligned else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def describe_entry(entry: Entry) -> str:
+    """A range, choices or a fixed value in a few words."""
+    if isinstance(entry, Choices):
+        return "one of " + ", ".join(str(value) for value in entry.values)
+    if not isinstance(entry, Range):
+        return f"{entry:.6g}" if isinstance(entry, float) else str(entry)
+    words = f"{entry.low:.4g} to {entry.high:.4g}"
+    words += ", log" if entry.log else ""
+    return words if entry.step is None else f"{words}, step {entry.step:g}"
+
+
+def spark(plan: Plan, width: int = 60) -> str:
+    """The learning rates as one line of bars."""
+    columns = min(width, len(plan))
+    rates = [float(plan.lr[i * len(plan) // columns]) for i in range(columns)]
+    top = max(rates)
+    return "".join(BARS[round(rate / top * (len(BARS) - 1))] for rate in rates)
+
+
+def describe_search(search: Search, setup: Setup) -> str:
+    """What a search would do."""
+    rows = [
+        ("study", f"{search.study} in {search.path}"),
+        ("objective", f"{setup.name}, lower is better, in {setup.unit}"),
+        ("space", f"{search.space.name}, {len(search.space.free)} free fields"),
+        *((f"  {name}", describe_entry(e)) for name, e in search.space.entries.items()),
+        ("budget", f"{search.steps} updates of batch {search.batch}"),
+        ("trials", f"{search.trials}, seeds a trial: {search.seeds}, seed {search.seed}"),
+        ("sampler", search.sampler),
+        ("first trial", repr(search.space.schedule(search.first))),
+    ]
+    return table(rows)
+
+
+def describe_result(result: Result, complete: bool = False) -> str:
+    """The answer of a search: the best schedule, what it is worth, and where to go from here."""
+    best = result.best
+    counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
+    plan = best.schedule.plan(result.steps, result.batch, momentum=result.momentum)
+    trials = len(result.trials)
+    lines = [f"{result.study}: {trials} trials ({counts})"]
+    if complete:
+        lines[0] += "; the study is complete"
+    rows = [("best", f"trial {best.index}", f"{best.value:.6g} {result.unit}")]
+    first = result.trials[0]
+    if first.index == 0 and first is not best:
+        value = first.state if first.value is None else f"{first.value:.6g} {result.unit}"
+        rows.append(("habit", "trial 0", value))
+    if result.reference is not None:
+        reference = result.reference
+        note = f"{reference['optimum']:.6g} {result.unit}, the best is {reference['ratio']:.4f} x"
+        rows.append(("optimum", "", note))
+    lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
+    if result.reference is None:
+        lines += [
+            "",
+            f"The best of {trials} noisy trials looks better than it is: its value was selected, "
+            "not confirmed.",
+        ]
+    lines += ["", table(_next_steps(result, complete)).rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def _next_steps(result: Result, complete: bool) -> list[tuple[str, str]]:
+    study = result.study
+    place = "" if result.storage.endswith(f"/{study}.journal") else f" --storage {result.storage}"
+    steps = []
+    if complete:
+        steps.append(("go on", f"the same command with --trials {2 * len(result.trials)}"))
+    steps += [
+        ("look", f"lrsearch show {study}{place} --plot {study}.png"),
+        ("carry", f"lrsearch export {study}{place} --to csv -o schedule.csv"),
+    ]
+    if result.tracking_uri is not None and result.tracking_uri.startswith("sqlite"):
+        steps.append(("MLflow", f"mlflow ui --backend-store-uri {result.tracking_uri}"))
+    elif result.tracking_uri is not None:
+        steps.append(("MLflow", result.tracking_uri))
+    return steps
+
+
+def leaderboard(result: Result, top: int) -> str:
+    """The best trials, one a row, with the fields in which trials differ."""
+    shown = result.ranked[:top]
+    fields = [
+        name
+        for name in result.trials[0].schedule.to_dict()
+        if len({getattr(trial.schedule, name) for trial in result.trials}) > 1
+    ]
+    rows = [("trial", result.unit, *fields)]
+    rows += [_row(trial, fields) for trial in shown]
+    return table(rows, right=range(len(rows[0])))
+
+
+def _row(trial: Trial, fields: list[str]) -> tuple[str, ...]:
+    values = [getattr(trial.schedule, name) for name in fields]
+    cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+    return (str(trial.index), f"{trial.value:.6g}", *cells)

@@ -1,0 +1,54 @@
+"""`lrsearch tune`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from lrsearch.cli.options import options, read_options, read_settings
+from lrsearch.cli.progress import Progress
+from lrsearch.cli.text import describe_result, describe_search
+from lrsearch.space import Space
+
+__all__ = ["tune"]
+
+
+@click.command()
+@click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
+@options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
+@options("sampler", "pruner", "study", "storage", "tracking_uri", "dry_run", "json", "quiet")
+def tune(
+    objective: str,
+    settings: tuple[str, ...],
+    values: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **asked: Any,
+) -> None:
+    r"""Search for the best schedule of OBJECTIVE, a built-in one (default: digits).
+
+    The study is kept: the same command again goes on where the last one ended.
+
+    \b
+    Examples:
+      lrsearch tune
+      lrsearch tune quadratic --space spline --trials 200
+      lrsearch tune digits --space cosine --set peak=0.01..1 --with hidden=128
+    """
+    from lrsearch import api
+
+    asked["space"] = space = Space.load(asked["space"])
+    asked["settings"] = read_settings(space, settings)
+    asked["options"] = read_options(values)
+    if dry_run:
+        search, answers = api.prepare(objective, **asked)
+        click.echo(describe_search(search, answers.setup), nl=False)
+        return
+    with Progress(quiet=quiet) as progress:
+        result = api.tune(objective, listener=progress, **asked)
+    record = result.to_dict()
+    complete = not progress.ended
+    click.echo(json.dumps(record) if as_json else describe_result(result, complete), nl=as_json)

@@ -1,0 +1,258 @@
+"""The contract between a search and what it drives: runs in, outcomes out.
+
+An objective is a stream. It pulls as many runs as it has room for and yields each outcome as it
+ends, in any order; the engine decides how many may be in flight, joins the runs of a trial and
+tells the study. A function pulls one at a time; an exact proxy answers all it is given in one
+array operation; a population pulls one for every slot. The engine knows nothing of torch, and an
+objective nothing of Optuna or MLflow.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lrsearch.curves import round_half_up
+from lrsearch.errors import RunStopped
+from lrsearch.ranges import Entry
+from lrsearch.result import Outcome, Result, Trace, Trial
+from lrsearch.schedule import Plan
+from lrsearch.space import Space
+
+__all__ = ["Objective", "Run", "Runs", "Setup", "Tracker", "divergence"]
+
+#: A run has diverged once its median loss exceeds this multiple of the loss before training.
+DIVERGENCE_FACTOR = 2.0
+
+
+def divergence_window(updates: int) -> int:
+    """Reports in the median of the divergence rule: 2 % of the run, at least 10."""
+    return max(10, round_half_up(0.02 * updates))
+
+
+def divergence(losses: ArrayLike, updates: int) -> int | None:
+    """The first report at which a run counts as diverged, or None.
+
+    Diverged means non-finite, or, where no loss is negative, a median over 2 % of the run (at
+    least 10 reports) above twice the initial loss. A convention: loose enough for the spikes that
+    healthy runs recover from.
+
+    Args:
+        losses: reports in their order, shape `[n]`.
+        updates: T, the length of the run.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    broken = np.flatnonzero(~np.isfinite(values))
+    end = int(broken[0]) if len(broken) else len(values)
+    first, window = end if len(broken) else None, divergence_window(updates)
+    healthy = values[:end]
+    if end < window or healthy.min() < 0 or healthy.max() <= DIVERGENCE_FACTOR * healthy[0]:
+        return first
+    windows = np.lib.stride_tricks.sliding_window_view(healthy, window)
+    high = np.flatnonzero(np.median(windows, axis=1) > DIVERGENCE_FACTOR * healthy[0])
+    return int(high[0]) + window - 1 if len(high) else first
+
+
+class Run:
+    """One Plan with one seed, handed to an objective.
+
+    Attributes:
+        trial, replicate: which run this is.
+        seed: of everything that the run draws; shared by all trials of a replicate.
+        plan: what to do at each update.
+        stops: whether a run that has diverged ends at once; a non-finite loss always does.
+    """
+
+    def __init__(
+        self, *, trial: int, replicate: int, seed: int, plan: Plan, stops: bool = True
+    ) -> None:
+        self.trial = trial
+        self.replicate = replicate
+        self.seed = seed
+        self.plan = plan
+        self.stops = stops
+        self._updates: list[int] = []
+        self._losses: list[float] = []
+        self._figures: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def report(self, t: int, loss: float) -> None:
+        """Tells the loss of update t.
+
+        Raises:
+            RunStopped: the run is hopeless; let it pass.
+        """
+        self._updates.append(t)
+        self._losses.append(float(loss))
+        recent, stops = self._losses, self.stops
+        broken = not math.isfinite(recent[-1])
+        if broken or (stops and recent[-1] > DIVERGENCE_FACTOR * recent[0]):
+            at = len(recent) - 1 if broken else divergence(recent, len(self.plan))
+            if at is not None:
+                raise RunStopped("diverged", describe_divergence(self._updates[at], recent[at]))
+
+    def note(self, name: str, value: float) -> None:
+        """Keeps a further figure of the run, if it is finite."""
+        if math.isfinite(value):
+            self._figures[name] = float(value)
+
+    def end(
+        self,
+        state: str,
+        value: float | None = None,
+        *,
+        reason: str = "",
+        seconds: float | None = None,
+        traces: Mapping[str, Trace] | None = None,
+    ) -> Outcome:
+        """The outcome of this run; a non-finite value makes it `diverged`.
+
+        Args:
+            state: one of `lrsearch.result.STATES`.
+            value: of a finished run.
+            reason: why it did not finish.
+            seconds: its share of the time; None is the time since it was made.
+            traces: further curves beside `loss`, which `report` collected.
+        """
+        if state == "finished" and (value is None or not math.isfinite(value)):
+            state, reason = "diverged", f"the value at the end is {value}"
+        curves = {"loss": Trace.of(self._updates, self._losses)} if self._updates else {}
+        return Outcome(
+            trial=self.trial,
+            replicate=self.replicate,
+            state=state,
+            value=value if state == "finished" else None,
+            updates=self._updates[-1] + 1 if self._updates else len(self.plan),
+            reason=reason,
+            traces={**curves, **(traces or {})},
+            figures=self._figures,
+            seconds=time.perf_counter() - self._began if seconds is None else seconds,
+        )
+
+
+def describe_divergence(update: int, loss: float) -> str:
+    """The reason of a diverged outcome, with its update and its loss."""
+    return f"diverged at update {update} with loss {loss:.4g}"
+
+
+class Runs(Protocol):
+    """Where an objective pulls its runs from."""
+
+    def take(self, room: int) -> list[Run]:
+        """At most `room` runs that may start now.
+
+        An empty list means none now: yield an outcome, then ask again. An empty list with nothing
+        in flight means the end.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What an objective is, as far as a search must know.
+
+    Attributes:
+        name: what it is called.
+        unit: of the value, for people.
+        about: one line for people.
+        steps, batch: the budget of a run where the user gives none.
+        entries: range or value of the fields that shape-only spaces leave open: `peak` and, where
+            the objective has one, `momentum`.
+        habit_peak: the rate that one would try first, or None for the middle of the range.
+        positive: whether values are positive, so that a sampler may model their logarithm.
+        exact: whether one schedule always has one value, whatever the seed.
+        untrained: the value of an untrained model, told to the sampler for a diverged trial.
+        slots: runs that it advances at once; 1 for functions and proxies.
+        options: its own options and their values; part of the study's identity.
+        version: raised when its values change.
+    """
+
+    name: str
+    unit: str
+    about: str = ""
+    steps: int
+    batch: int = 1
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    habit_peak: float | None = None
+    positive: bool = False
+    exact: bool = False
+    untrained: float | None = None
+    slots: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+    @property
+    def momentum(self) -> float:
+        """The momentum of schedules that name none: the objective's own value, else 0."""
+        own = self.entries.get("momentum", 0.0)
+        return float(own) if isinstance(own, int | float) else 0.0
+
+
+class Objective(Protocol):
+    """Whatever turns runs into outcomes; lower is better."""
+
+    @property
+    def setup(self) -> Setup:
+        """What it is."""
+        ...
+
+    def evaluate(self, runs: Runs) -> Iterator[Outcome]:
+        """Pulls runs and yields each outcome as it ends, in any order."""
+        ...
+
+    def optimum(self, steps: int, batch: int) -> float | None:
+        """The best possible value at a constant batch without momentum, where it is known."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """What a tracker is told of a study at its start.
+
+    Attributes:
+        study: its name.
+        identity: tells it from an earlier study of the same name.
+        setup: the objective's.
+        space: with every entry resolved.
+        steps, batch, seeds, seed: the budget and the seeds.
+        trials: how many are asked for in total.
+        sampler: how trials are chosen.
+        storage: where the study lives.
+    """
+
+    study: str
+    identity: str
+    setup: Setup
+    space: Space
+    steps: int
+    batch: int
+    seeds: int
+    seed: int
+    trials: int
+    sampler: str
+    storage: str
+
+
+class Tracker(Protocol):
+    """A view of the study for people. It may fail without harm: the storage is the truth."""
+
+    uri: str | None
+    run_id: str | None
+
+    def start(self, facts: StudyFacts) -> None:
+        """Opens the study's page."""
+        ...
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Takes a trial; returns at once."""
+        ...
+
+    def finish(self, result: Result, state: str) -> None:
+        """Writes what is left. `state` is `finished`, `interrupted` or `failed`."""
+        ...

@@ -1,0 +1,181 @@
+"""What may be asked of a search, checked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrsearch.bounds import COUNT, Bound
+from lrsearch.contract import Setup
+from lrsearch.errors import RequestError
+from lrsearch.ranges import Value
+from lrsearch.space import Space
+
+__all__ = ["FOLDER", "PRUNERS", "SAMPLERS", "Request", "Search", "parse_duration", "storage_path"]
+
+#: `auto` is a Gaussian process first and TPE later; the rest are what they are called.
+SAMPLERS = ("auto", "gp", "tpe", "qmc", "random")
+#: `divergence` stops what is hopeless; `none` lets every run reach its end.
+PRUNERS = ("divergence", "none")
+#: Where journal files live when no storage is named.
+FOLDER = "lrsearch-studies"
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_BOUNDS = {
+    "trials": COUNT,
+    "seeds": COUNT,
+    "steps": COUNT,
+    "batch": COUNT,
+    "seed": Bound(kind="int", low=0, high=2**31 - 1),
+    "sampler": Bound(kind="name", names=SAMPLERS),
+    "pruner": Bound(kind="name", names=PRUNERS),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search with nothing left open; fields as in `Request`, except these.
+
+    Attributes:
+        study: its name.
+        path: its journal file.
+        space: with every entry resolved.
+        first: the point of trial 0: what one would have picked by habit.
+    """
+
+    study: str
+    path: Path
+    space: Space
+    first: Mapping[str, Value]
+    steps: int
+    batch: int
+    trials: int
+    timeout: float | None
+    seeds: int
+    seed: int
+    sampler: str
+    pruner: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A search as it is asked for.
+
+    Attributes:
+        space: ranges over fields of a Schedule.
+        steps: updates of a run (of the first batch size); None takes the objective's.
+        batch: samples of the first update; None takes the objective's.
+        trials: ended trials in total, those of earlier calls included.
+        timeout: seconds or a duration after which no further run begins, or None.
+        seeds: runs a trial, whose mean is its value.
+        seed: of the study.
+        sampler: one of `SAMPLERS`.
+        pruner: one of `PRUNERS`.
+        study: its name; None is OBJECTIVE-SPACE.
+        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: a value is out of range, or a name is unsafe.
+    """
+
+    space: Space
+    steps: int | None = None
+    batch: int | None = None
+    trials: int = 100
+    timeout: float | str | None = None
+    seeds: int = 1
+    seed: int = 0
+    sampler: str = "auto"
+    pruner: str = "divergence"
+    study: str | None = None
+    storage: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, bound in _BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, bound.check(name, value))
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", parse_duration(str(self.timeout)))
+        storage_path("study" if self.study is None else self.study, self.storage)
+
+    def resolve(self, setup: Setup) -> Search:
+        """Fills what was left open from the objective.
+
+        Raises:
+            RequestError: the space reaches too far for the budget, no peak is known, or several
+                seeds are asked of an objective that has none.
+        """
+        if setup.exact and self.seeds > 1:
+            raise RequestError(
+                f"objective {setup.name} is exact: every seed gives the same value; leave seeds "
+                "at 1"
+            )
+        space = self.space.with_defaults(setup.entries)
+        steps, batch = self.steps or setup.steps, self.batch or setup.batch
+        if "peak" not in space.entries:
+            raise RequestError(
+                f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
+                "one with peak=LOW..HIGH"
+            )
+        space.check_budget(steps, batch, setup.momentum)
+        study = f"{setup.name}-{space.name}" if self.study is None else self.study
+        usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
+        return Search(
+            study=study,
+            path=storage_path(study, self.storage),
+            space=space,
+            first=space.habit(usual),
+            steps=steps,
+            batch=batch,
+            trials=self.trials,
+            timeout=None if self.timeout is None else float(self.timeout),
+            seeds=self.seeds,
+            seed=self.seed,
+            sampler=self.sampler,
+            pruner=self.pruner,
+        )
+
+
+def storage_path(study: str, storage: str | None = None) -> Path:
+    """The journal file of a study.
+
+    Args:
+        study: its name.
+        storage: a file that ends in `.journal`; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: the name is unsafe as a file's, or the storage is not such a file.
+    """
+    if not SAFE_NAME.fullmatch(study):
+        raise RequestError(
+            f"study {study!r} is no safe name; use at most 100 letters, digits, '.', '_' and '-', "
+            "a letter or digit first"
+        )
+    if storage is None:
+        return Path(FOLDER) / f"{study}.journal"
+    if "://" in storage:
+        scheme = storage.partition("://")[0]  # the rest may hold a password
+        raise RequestError(
+            f"storage {scheme}://… is no journal file; give a path that ends in .journal"
+        )
+    if not storage.endswith(".journal"):
+        raise RequestError(f"storage {storage!r} is no journal file; end its name in .journal")
+    return Path(storage)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `15m`, `2h` or `1.5d`.
+
+    Raises:
+        RequestError: it is no duration, or not above 0.
+    """
+    match = DURATION.fullmatch(text.strip())
+    if not match or not float(match[1]):
+        raise RequestError(f"{text!r} is no duration; give 90s, 15m, 2h or 1.5d")
+    return float(match[1]) * SECONDS[match[2] or "s"]

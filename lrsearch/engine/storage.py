@@ -1,0 +1,357 @@
+"""Where a study lives: an Optuna journal file, one record a trial, written when the trial ends.
+
+A trial that is lost leaves no trace and is asked for again, so no storage ever holds a trial that
+runs for ever. Optuna's journal is not crash-safe by itself; three things are added here: a last
+line torn by a crash is cut off before the next is written, locks are the kernel's and die with
+their holder, and one search at a time holds a study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.trial import TrialState, create_trial
+
+from lrsearch.engine.request import FOLDER
+from lrsearch.errors import RequestError, closest
+from lrsearch.ranges import Choices
+from lrsearch.result import Outcome, Result, Trial
+from lrsearch.schedule import FIELDS, Schedule
+from lrsearch.space import Space
+
+__all__ = ["Store", "StudyRecord", "distributions"]
+
+#: Raised when records of older versions cannot be continued.
+SCHEMA = 1
+#: The user attributes that lrsearch keeps: one a study, one a trial.
+ATTRIBUTE = "lrsearch"
+OPTIMUM = "lrsearch.optimum"
+IDENTITY = "lrsearch.id"
+STATES = {
+    "finished": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """A space in Optuna's words."""
+    made: dict[str, BaseDistribution] = {}
+    for name, entry in space.free.items():
+        if isinstance(entry, Choices):
+            made[name] = CategoricalDistribution(entry.values)
+        elif FIELDS[name].kind == "int":
+            step = 1 if entry.step is None else int(entry.step)
+            made[name] = IntDistribution(int(entry.low), int(entry.high), entry.log, step)
+        else:
+            made[name] = FloatDistribution(entry.low, entry.high, entry.log, entry.step)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """What makes two searches the same study, and what its readers need.
+
+    Attributes:
+        objective, options, version: what answers.
+        space: every entry resolved.
+        steps, batch, seeds, seed: the budget and the seeds.
+        window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
+        unit, momentum: of the objective, for readers.
+    """
+
+    objective: str
+    options: Mapping[str, Any]
+    version: int
+    space: Space
+    steps: int
+    batch: int
+    seeds: int
+    seed: int
+    window: int
+    unit: str
+    momentum: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        record["options"] = dict(self.options)
+        record["space"] = {"name": self.space.name, "entries": self.space.to_dict()}
+        return {"schema": SCHEMA, **record}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> StudyRecord:
+        """The inverse of `to_dict`."""
+        fields = {k: v for k, v in record.items() if k != "schema"}
+        return cls(**{**fields, "space": Space(**record["space"])})
+
+    def differences(self, other: StudyRecord) -> list[str]:
+        """What tells two records apart, as `steps 200 there, 300 here`."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        found = [
+            f"{name} {mine[name]} there, {theirs[name]} here"
+            for name in ("objective", "version", "steps", "batch", "seeds", "seed")
+            if mine[name] != theirs[name]
+        ]
+        for group, a, b in (
+            ("option", mine["options"], theirs["options"]),
+            ("space", mine["space"]["entries"], theirs["space"]["entries"]),
+        ):
+            for name in {**a, **b}:
+                if a.get(name) != b.get(name):
+                    there, here = a.get(name, "nothing"), b.get(name, "nothing")
+                    found.append(f"{group} {name} {there} there, {here} here")
+        return found
+
+
+class Store:
+    """The trials of one study in its journal file.
+
+    Attributes:
+        name: of the study.
+        path: of the journal file.
+        record: what the study is.
+        identity: tells it from another study of the same name, for trackers.
+        optimum: the best possible value of the problem, where it is known.
+    """
+
+    def __init__(self, name: str, path: Path, study: optuna.Study, record: StudyRecord) -> None:
+        self.name = name
+        self.path = path
+        self.record = record
+        self.optimum: float | None = study.user_attrs.get(OPTIMUM)
+        self.identity: str = study.user_attrs[IDENTITY]
+        self._study = study
+
+    @classmethod
+    @contextlib.contextmanager
+    def hold(cls, name: str, path: Path, record: StudyRecord) -> Iterator[Store]:
+        """Opens a study for a search, creating it where there is none.
+
+        Raises:
+            RequestError: another search holds it, it belongs to another request, or the file
+                cannot be written or read.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            guard = path.with_suffix(".lock").open("a")
+        except OSError as error:
+            raise RequestError(
+                f"cannot write {path.parent}: {error.strerror}; choose another --storage"
+            ) from error
+        with guard:
+            try:
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RequestError(
+                    f"another process is searching study {name}; wait for it, or name another "
+                    "with --study"
+                ) from None
+            _cut_torn_line(path)
+            storage = _open(path)
+            if name in _names(storage):
+                store = cls._load(name, path, storage)
+                differences = store.record.differences(record)
+                if differences:
+                    raise RequestError(
+                        f"study {name} is of another request ({'; '.join(differences)}); "
+                        "name another with --study"
+                    )
+            else:
+                study = optuna.create_study(study_name=name, storage=storage)
+                study.set_user_attr(IDENTITY, uuid.uuid4().hex)
+                study.set_user_attr(ATTRIBUTE, record.to_dict())
+                store = cls(name, path, study, record)
+            yield store
+
+    @classmethod
+    def read(cls, name: str, path: Path) -> Store:
+        """Opens a study to look at it.
+
+        Raises:
+            RequestError: there is no such study.
+        """
+        if not path.is_file():
+            others = [p.stem for p in Path(FOLDER).glob("*.journal")]
+            hint = closest(name, others) if others else "; `lrsearch tune` makes one"
+            raise RequestError(f"there is no study {name!r} at {path}{hint}")
+        return cls._load(name, path, _open(path))
+
+    @classmethod
+    def _load(cls, name: str, path: Path, storage: JournalStorage) -> Store:
+        if name not in _names(storage):
+            raise RequestError(f"{path} holds no study {name!r}{closest(name, _names(storage))}")
+        study = optuna.load_study(study_name=name, storage=storage)
+        record = study.user_attrs.get(ATTRIBUTE)
+        if record is None or record["schema"] != SCHEMA:
+            raise RequestError(
+                f"{path} was not written by this version of lrsearch; name another study"
+            )
+        return cls(name, path, study, StudyRecord.from_dict(record))
+
+    def trials(self) -> dict[int, Trial]:
+        """The ended trials by lrsearch's index."""
+        found = {}
+        for frozen in self._study.get_trials(deepcopy=False):
+            kept = frozen.user_attrs.get(ATTRIBUTE)
+            if kept is not None:
+                outcomes = tuple(Outcome.from_dict(o) for o in kept["outcomes"])
+                schedule = Schedule.from_dict(kept["schedule"])
+                found[kept["index"]] = Trial(
+                    index=kept["index"], schedule=schedule, outcomes=outcomes
+                )
+        return dict(sorted(found.items()))
+
+    def result(
+        self,
+        trials: Mapping[int, Trial] | None = None,
+        *,
+        seconds: float = 0.0,
+        tracking_uri: str | None = None,
+        run_id: str | None = None,
+    ) -> Result:
+        """What the study found.
+
+        Args:
+            trials: those that are known already; None reads them.
+            seconds: of the search in hand.
+            tracking_uri: of the search in hand.
+            run_id: of the search in hand.
+        """
+        record, known = self.record, self.trials() if trials is None else trials
+        return Result(
+            study=self.name,
+            objective=record.objective,
+            space=record.space.name,
+            unit=record.unit,
+            steps=record.steps,
+            batch=record.batch,
+            momentum=record.momentum,
+            seconds=seconds,
+            storage=str(self.path),
+            tracking_uri=tracking_uri,
+            run_id=run_id,
+            trials=tuple(known[i] for i in sorted(known)),
+            optimum=self.optimum,
+        )
+
+    def add(self, trial: Trial, point: Mapping[str, Any], penalty: float | None) -> None:
+        """Writes a trial that has ended.
+
+        Args:
+            trial: the trial.
+            point: its values of the free fields.
+            penalty: the finite value that stands for a diverged trial, or None.
+        """
+        state, value = STATES[trial.state], trial.value
+        if trial.state == "diverged":
+            state, value = (TrialState.FAIL if penalty is None else state), penalty
+        kept = {
+            "index": trial.index,
+            "state": trial.state,
+            "schedule": trial.schedule.to_dict(defaults=False),
+            "outcomes": [outcome.to_dict() for outcome in trial.outcomes],
+        }
+        self._study.add_trial(
+            create_trial(
+                state=state,
+                value=value,
+                params=dict(point),
+                distributions=distributions(self.record.space),
+                user_attrs={ATTRIBUTE: kept},
+            )
+        )
+
+    def set_optimum(self, optimum: float) -> None:
+        """Keeps the best possible value for readers."""
+        self.optimum = optimum
+        self._study.set_user_attr(OPTIMUM, optimum)
+
+
+class _KernelLock:
+    """Optuna's lock interface on flock: free as soon as its holder is gone, however it went."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _open(path: Path) -> JournalStorage:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            lock: Any = _KernelLock(path)
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except OSError as error:
+        raise RequestError(
+            f"cannot open {path}: {error.strerror}; choose another --storage"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{path} is no journal of studies ({error}); choose another --storage"
+        ) from error
+
+
+def _names(storage: JournalStorage) -> list[str]:
+    return [study.study_name for study in storage.get_all_studies()]
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Removes a last line that a crash tore, of a file that is a journal."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        with path.open("rb+") as file:
+            first, size = file.readline(), path.stat().st_size
+            if not _is_record(first) and len(first) < size:
+                return  # no journal of ours: leave it alone, opening it will say so
+            file.seek(0)
+            content = file.read()
+            end = content.rfind(b"\n") + 1
+            begin = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
+            if not _is_record(content[begin:end]):
+                end = begin
+            if end < size:
+                file.truncate(end)
+    except OSError as error:
+        raise RequestError(
+            f"cannot write {path}: {error.strerror}; choose another --storage"
+        ) from error
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "op_code" in record

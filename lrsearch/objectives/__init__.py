@@ -1,0 +1,1 @@
+"""What turns runs into outcomes: exact proxies and real training runs."""

@@ -1,0 +1,146 @@
+"""The built-in objectives: their names, their options, and where to find them.
+
+An objective's own module is imported only when it is wanted, so that a list of names costs nothing
+and torch is loaded by those who train.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from lrsearch.bounds import Bound
+from lrsearch.contract import Objective
+from lrsearch.errors import RequestError, closest
+
+__all__ = ["BUILT_IN", "BuiltIn", "Option", "check", "make"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """An option of an objective, set with `--with NAME=VALUE`.
+
+    Attributes:
+        default: its value where none is given.
+        bound: what it may be.
+        about: one line for people, with the unit.
+    """
+
+    default: Any
+    bound: Bound
+    about: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltIn:
+    """An objective that ships with lrsearch.
+
+    Attributes:
+        about: what it is, for people.
+        options: by name.
+        module, factory: what makes it, called with a value for every option.
+    """
+
+    about: str
+    options: Mapping[str, Option]
+    module: str
+    factory: str
+
+
+_OPTIMIZER = {
+    "method": Option(
+        default="heavy_ball",
+        bound=Bound(kind="name", names=("heavy_ball", "nesterov")),
+        about="what momentum does; without momentum both are SGD",
+    ),
+    "form": Option(
+        default="torch",
+        bound=Bound(kind="name", names=("torch", "classical")),
+        about="whether the rate stands outside the momentum buffer (torch) or inside",
+    ),
+    "weight_decay": Option(
+        default=0.0, bound=Bound(low=0), about="coefficient of the parameters in the gradient"
+    ),
+    "ema": Option(
+        default=0.0,
+        bound=Bound(low=0, high=1, open_high=True),
+        about="a moving average of the iterates, whose loss is reported; 0 is none",
+    ),
+}
+
+
+def _modes(default: int) -> Option:
+    bound = Bound(kind="int", low=2, high=1_000_000)
+    return Option(default=default, bound=bound, about="number of eigenvalues")
+
+
+BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
+    {
+        "digits": BuiltIn(
+            about="Handwritten digits of scikit-learn: an MLP on 8 x 8 images, held-out loss.",
+            options={
+                "hidden": Option(
+                    default=64,
+                    bound=Bound(kind="int", low=1, high=4096),
+                    about="units in each of the two hidden layers",
+                ),
+                "held_out": Option(
+                    default=0.3,
+                    bound=Bound(low=0.05, high=0.9),
+                    about="fraction of the images that training does not see",
+                ),
+                "weight_decay": Option(
+                    default=0.0,
+                    bound=Bound(low=0),
+                    about="coefficient of the parameters in the gradient",
+                ),
+            },
+            module="lrsearch.objectives.digits",
+            factory="Digits",
+        ),
+        "quadratic": BuiltIn(
+            about="LR-ref, exact: SGD on least squares, gradient noise in proportion to the loss.",
+            options={"modes": _modes(256), **_OPTIMIZER},
+            module="lrsearch.objectives.proxy",
+            factory="multiplicative",
+        ),
+        "quadratic-additive": BuiltIn(
+            about="The noisy quadratic model, exact: SGD with gradient noise of fixed size.",
+            options={"modes": _modes(256), **_OPTIMIZER},
+            module="lrsearch.objectives.proxy",
+            factory="additive",
+        ),
+    }
+)
+
+
+def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A value for every option of a built-in objective.
+
+    Args:
+        name: a key of `BUILT_IN`.
+        options: values of its options; the rest take their defaults.
+
+    Raises:
+        RequestError: there is no such objective or option, or a value is out of range.
+    """
+    if name not in BUILT_IN:
+        raise RequestError(f"there is no objective {name!r}{closest(name, BUILT_IN)}")
+    known, given = BUILT_IN[name].options, dict(options or {})
+    for key in given:
+        if key not in known:
+            raise RequestError(f"objective {name} has no option {key!r}{closest(str(key), known)}")
+    return {
+        key: option.bound.check(key, given.get(key, option.default))
+        for key, option in known.items()
+    }
+
+
+def make(name: str, options: Mapping[str, Any] | None = None) -> Objective:
+    """A built-in objective; arguments and errors as for `check`."""
+    values, spec = check(name, options), BUILT_IN[name]
+    factory: Callable[..., Objective] = getattr(importlib.import_module(spec.module), spec.factory)
+    return factory(**values)

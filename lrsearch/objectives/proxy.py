@@ -1,0 +1,132 @@
+"""The quadratic proxies: objectives whose value is computed exactly, without a seed.
+
+They answer all runs they are given in one array operation and know their optimum, so they are what
+to study schedules and samplers on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrsearch.contract import Run, Runs, Setup, describe_divergence, divergence
+from lrsearch.optimum import best_rates
+from lrsearch.quadratic import Array, Optimizer, Quadratic, expected_loss, lr_ref, noisy_quadratic
+from lrsearch.ranges import Range
+from lrsearch.result import Outcome, Trace
+
+__all__ = ["Proxy", "additive", "multiplicative"]
+
+#: Runs answered in one array operation.
+AT_ONCE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """A quadratic as an objective; the value is the expected loss after the last update.
+
+    Attributes:
+        setup: what it is.
+        problem: the quadratic.
+        optimizer: how gradients become updates.
+    """
+
+    setup: Setup
+    problem: Quadratic
+    optimizer: Optimizer
+
+    def evaluate(self, runs: Runs) -> Iterator[Outcome]:
+        """Answers every batch of runs exactly."""
+        while taken := runs.take(AT_ONCE):
+            began = time.perf_counter()
+            curves = expected_loss(self.problem, [run.plan for run in taken], self.optimizer)
+            seconds = (time.perf_counter() - began) / len(taken)
+            for run, curve in zip(taken, curves, strict=True):
+                yield _outcome(run, curve, seconds)
+
+    def optimum(self, steps: int, batch: int) -> float | None:
+        """The least loss of plain SGD with every rate free below 2/λ_max.
+
+        None with weight decay or an averaged iterate, for which no reference is offered.
+        """
+        if self.optimizer.weight_decay or self.optimizer.ema:
+            return None
+        return best_rates(self.problem, np.full(steps, batch))[1]
+
+
+def _outcome(run: Run, curve: Array, seconds: float) -> Outcome:
+    updates = len(run.plan)
+    at = divergence(curve, updates) if run.stops else None
+    if not math.isfinite(curve[-1]):
+        at = int(np.flatnonzero(~np.isfinite(curve))[0]) if at is None else at
+    traces = {"loss": Trace.of(range(updates + 1), curve)}
+    if at is not None:
+        traces = {"loss": Trace.of(range(at + 1), curve[: at + 1])}
+        reason = describe_divergence(at, curve[at])
+        return run.end("diverged", reason=reason, seconds=seconds, traces=traces)
+    return run.end("finished", float(curve[-1]), seconds=seconds, traces=traces)
+
+
+def multiplicative(
+    *, modes: int, method: str, form: str, weight_decay: float, ema: float
+) -> Proxy:
+    """`quadratic`: LR-ref. The best peaks lie between .3 and .55 of 2/λ_max."""
+    return _proxy(
+        "quadratic",
+        lr_ref(modes),
+        (0.03, 1.0),
+        steps=200,
+        batch=4,
+        options=(modes, method, form, weight_decay, ema),
+    )
+
+
+def additive(*, modes: int, method: str, form: str, weight_decay: float, ema: float) -> Proxy:
+    """`quadratic-additive`: the noisy quadratic model."""
+    return _proxy(
+        "quadratic-additive",
+        noisy_quadratic(modes),
+        (0.003, 1.0),
+        steps=1000,
+        batch=16,
+        options=(modes, method, form, weight_decay, ema),
+    )
+
+
+def _proxy(
+    name: str,
+    problem: Quadratic,
+    share: tuple[float, float],
+    *,
+    steps: int,
+    batch: int,
+    options: tuple[int, str, str, float, float],
+) -> Proxy:
+    """`share` is the range of the peak as a fraction of 2/λ_max."""
+    modes, method, form, weight_decay, ema = options
+    top = problem.largest_rate
+    setup = Setup(
+        name=name,
+        unit="expected loss",
+        steps=steps,
+        batch=batch,
+        entries={"peak": Range(low=share[0] * top, high=share[1] * top, log=True)},
+        positive=True,
+        exact=True,
+        untrained=problem.initial_loss,
+        options={
+            "modes": modes,
+            "method": method,
+            "form": form,
+            "weight_decay": weight_decay,
+            "ema": ema,
+        },
+    )
+    optimizer = Optimizer(
+        form=form, nesterov=method == "nesterov", weight_decay=weight_decay, ema=ema
+    )
+    return Proxy(setup=setup, problem=problem, optimizer=optimizer)

@@ -1,0 +1,1 @@
+"""Pictures, by matplotlib's object-oriented interface: no window, no global state."""

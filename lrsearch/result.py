@@ -1,0 +1,255 @@
+"""`Outcome`, `Trial`, `Result`: how runs, trials and studies ended, as frozen records.
+
+A run that diverges is an outcome like any other; failure is a value here, not an exception.
+Infinite and NaN numbers never enter a record, so what is written as JSON
+reads back as it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from lrsearch.curves import round_half_up
+from lrsearch.errors import NothingFinished, RequestError
+from lrsearch.schedule import Schedule
+
+__all__ = ["STATES", "Outcome", "Result", "Trace", "Trial"]
+
+#: How a run or a trial may end.
+STATES = ("finished", "diverged", "pruned", "failed")
+
+#: Points of a curve that the study's storage keeps.
+STORED_POINTS = 64
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A quantity by update.
+
+    Attributes:
+        updates: increasing, each from 0 to T.
+        values: as many finite numbers.
+    """
+
+    updates: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, updates: Iterable[int], values: Iterable[float]) -> Trace:
+        """Keeps the finite points."""
+        kept = [(int(u), float(v)) for u, v in zip(updates, values, strict=True)]
+        kept = [(u, v) for u, v in kept if math.isfinite(v)]
+        return cls(tuple(u for u, _ in kept), tuple(v for _, v in kept))
+
+    def thin(self, points: int) -> Trace:
+        """At most `points` of them, evenly by index, first and last included."""
+        n = len(self.updates)
+        if n <= points:
+            return self
+        kept = [round_half_up(i * (n - 1) / (points - 1)) for i in range(points)]
+        return Trace(tuple(self.updates[i] for i in kept), tuple(self.values[i] for i in kept))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one run ended.
+
+    Attributes:
+        trial, replicate: which run it was.
+        state: one of `STATES`.
+        value: what is minimised, in the objective's unit; None unless the run finished.
+        updates: how many updates were done.
+        reason: why it did not finish, one line; a failure's traceback.
+        traces: curves by name; `loss` is the training curve.
+        figures: further finite numbers by name.
+        seconds: wall time; a population's runs share their program's time equally.
+    """
+
+    trial: int
+    replicate: int
+    state: str
+    value: float | None = None
+    updates: int = 0
+    reason: str = ""
+    traces: Mapping[str, Trace] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.state == "finished") != (self.value is not None):
+            raise ValueError(f"a {self.state} outcome with value {self.value}")
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"value {self.value} is not finite; the outcome is `diverged`")
+        object.__setattr__(self, "traces", MappingProxyType(dict(self.traces)))
+        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+
+    def to_dict(self, points: int = STORED_POINTS) -> dict[str, Any]:
+        """A JSON object, its traces thinned to at most `points` each."""
+        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        thin = {name: trace.thin(points) for name, trace in self.traces.items()}
+        record["traces"] = {n: [list(t.updates), list(t.values)] for n, t in thin.items()}
+        record["figures"] = dict(self.figures)
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Outcome:
+        """The inverse of `to_dict`, up to thinning."""
+        traces = {n: Trace(tuple(u), tuple(v)) for n, (u, v) in record["traces"].items()}
+        return cls(**{**record, "traces": traces})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One schedule of a study and how its runs ended.
+
+    Attributes:
+        index: lrsearch's own count from 0.
+        schedule: the recipe.
+        outcomes: one a replicate, in their order.
+    """
+
+    index: int
+    schedule: Schedule
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def state(self) -> str:
+        """`finished` where every run did, else the gravest of what happened."""
+        states = {outcome.state for outcome in self.outcomes}
+        return next(s for s in ("failed", "diverged", "pruned", "finished") if s in states)
+
+    @property
+    def value(self) -> float | None:
+        """The mean over the replicates; None unless all of them finished."""
+        values = [o.value for o in self.outcomes if o.value is not None]
+        if len(values) < len(self.outcomes):
+            return None
+        return math.fsum(values) / len(values)
+
+    @property
+    def reason(self) -> str:
+        """Why the first run that did not finish ended."""
+        return next((o.reason for o in self.outcomes if o.state != "finished"), "")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all runs together."""
+        return math.fsum(o.seconds for o in self.outcomes)
+
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """Figures of the runs, each averaged over the replicates that have it."""
+        names = sorted({name for o in self.outcomes for name in o.figures})
+        groups = {n: [o.figures[n] for o in self.outcomes if n in o.figures] for n in names}
+        return {n: math.fsum(values) / len(values) for n, values in groups.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a search found.
+
+    Attributes:
+        study, objective, space, unit: names, and the unit of the value.
+        steps, batch: the budget of every run.
+        momentum: of schedules that name none.
+        seconds: wall time of this call, not of earlier ones that it continued.
+        storage, tracking_uri: where the study and its tracking live.
+        run_id: MLflow's parent run, or None.
+        trials: by index.
+        optimum: the best possible value where it is known.
+    """
+
+    study: str
+    objective: str
+    space: str
+    unit: str
+    steps: int
+    batch: int
+    momentum: float
+    seconds: float
+    storage: str
+    tracking_uri: str | None
+    run_id: str | None
+    trials: tuple[Trial, ...]
+    optimum: float | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials ended how; the keys are exactly `STATES`."""
+        states = [trial.state for trial in self.trials]
+        return {state: states.count(state) for state in STATES}
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The finished trials, best first; equal values in the order of their index."""
+        finished = [(t.value, t.index, t) for t in self.trials if t.value is not None]
+        return [trial for _, _, trial in sorted(finished, key=lambda row: row[:2])]
+
+    def trial(self, index: int) -> Trial:
+        """The trial of an index.
+
+        Raises:
+            RequestError: there is none.
+        """
+        for trial in self.trials:
+            if trial.index == index:
+                return trial
+        raise RequestError(
+            f"study {self.study} has no trial {index}; its {len(self.trials)} trials are numbered "
+            "from 0"
+        )
+
+    @property
+    def best(self) -> Trial:
+        """The trial of the lowest value.
+
+        Raises:
+            NothingFinished: there is none.
+        """
+        if not self.ranked:
+            counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
+            raise NothingFinished(
+                f"no trial of study {self.study} finished ({counts or 'none ran'}); "
+                "lower the peak's range with --set peak=LOW..HIGH, or look at `lrsearch show`"
+            )
+        return self.ranked[0]
+
+    @property
+    def reference(self) -> dict[str, float] | None:
+        """The best possible value, and the best found as a ratio to it, where it is known."""
+        if self.optimum is None or self.best.value is None:
+            return None
+        return {"optimum": self.optimum, "ratio": self.best.value / self.optimum}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints.
+
+        Raises:
+            NothingFinished: no trial finished, so there is no best one.
+        """
+        best = self.best
+        return {
+            "study": self.study,
+            "objective": self.objective,
+            "space": self.space,
+            "unit": self.unit,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "storage": self.storage,
+            "tracking_uri": self.tracking_uri,
+            "run_id": self.run_id,
+            "trials": self.counts,
+            "best": {
+                "trial": best.index,
+                "value": best.value,
+                "schedule": best.schedule.to_dict(),
+                "diagnostics": best.diagnostics,
+            },
+            "reference": self.reference,
+            "confirmed": None,
+        }

@@ -1,0 +1,1 @@
+"""Views of a study for people: MLflow, or nothing."""
