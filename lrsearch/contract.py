@@ -80,6 +80,9 @@ class Run:
         self._updates: list[int] = []
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
+        self._window = divergence_window(len(plan))
+        self._high = 0  # how many of the last `_window` losses are
+        self._negative = False
         self._began = time.perf_counter()
 
     def report(self, t: int, loss: float) -> None:
@@ -90,12 +93,23 @@ class Run:
         """
         self._updates.append(t)
         self._losses.append(float(loss))
-        recent, stops = self._losses, self.stops
-        broken = not math.isfinite(recent[-1])
-        if broken or (stops and recent[-1] > DIVERGENCE_FACTOR * recent[0]):
-            at = len(recent) - 1 if broken else divergence(recent, len(self.plan))
+        if not math.isfinite(self._losses[-1]):
+            raise RunStopped("diverged", describe_divergence(t, self._losses[-1]))
+        if self.stops and self._may_have_diverged():
+            at = divergence(self._losses, len(self.plan))
             if at is not None:
-                raise RunStopped("diverged", describe_divergence(self._updates[at], recent[at]))
+                reason = describe_divergence(self._updates[at], self._losses[at])
+                raise RunStopped("diverged", reason)
+
+    def _may_have_diverged(self) -> bool:
+        """Whether half of the window is high, without which no median can be."""
+        losses, window = self._losses, self._window
+        limit = DIVERGENCE_FACTOR * losses[0]
+        self._high += losses[-1] > limit
+        self._negative = self._negative or losses[-1] < 0
+        if len(losses) > window:
+            self._high -= losses[-1 - window] > limit
+        return not self._negative and len(losses) >= window <= 2 * self._high
 
     def note(self, name: str, value: float) -> None:
         """Keeps a further figure of the run, if it is finite."""
@@ -109,6 +123,7 @@ class Run:
         *,
         reason: str = "",
         seconds: float | None = None,
+        updates: int | None = None,
         traces: Mapping[str, Trace] | None = None,
     ) -> Outcome:
         """The outcome of this run; a non-finite value makes it `diverged`.
@@ -118,17 +133,22 @@ class Run:
             value: of a finished run.
             reason: why it did not finish.
             seconds: its share of the time; None is the time since it was made.
+            updates: how many were done; None is all of them if it finished, else up to the last
+                report.
             traces: further curves beside `loss`, which `report` collected.
         """
         if state == "finished" and (value is None or not math.isfinite(value)):
             state, reason = "diverged", f"the value at the end is {value}"
+        if updates is None:
+            reported = self._updates[-1] + 1 if self._updates else 0
+            updates = len(self.plan) if state == "finished" else reported
         curves = {"loss": Trace.of(self._updates, self._losses)} if self._updates else {}
         return Outcome(
             trial=self.trial,
             replicate=self.replicate,
             state=state,
             value=value if state == "finished" else None,
-            updates=self._updates[-1] + 1 if self._updates else len(self.plan),
+            updates=updates,
             reason=reason,
             traces={**curves, **(traces or {})},
             figures=self._figures,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from families import STEPS, schedules
+from tests.families import STEPS, schedules
 from hypothesis import given, settings
 
 from lrsearch import Schedule

@@ -167,6 +167,7 @@ class Store:
                     f"another process is searching study {name}; wait for it, or name another "
                     "with --study"
                 ) from None
+            _check_journal(path)
             _cut_torn_line(path)
             storage = _open(path)
             if name in _names(storage):
@@ -195,6 +196,7 @@ class Store:
             others = [p.stem for p in Path(FOLDER).glob("*.journal")]
             hint = closest(name, others) if others else "; `lrsearch tune` makes one"
             raise RequestError(f"there is no study {name!r} at {path}{hint}")
+        _check_journal(path)
         return cls._load(name, path, _open(path))
 
     @classmethod
@@ -326,22 +328,34 @@ def _names(storage: JournalStorage) -> list[str]:
     return [study.study_name for study in storage.get_all_studies()]
 
 
+def _check_journal(path: Path) -> None:
+    """Refuses a file that is none of ours before anything is written to it."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+    except OSError as error:
+        raise RequestError(
+            f"cannot read {path}: {error.strerror}; choose another --storage"
+        ) from error
+    begin = b'{"op_code"'
+    if not begin.startswith(first[: len(begin)]):
+        raise RequestError(f"{path} is no journal of studies; choose another --storage")
+
+
 def _cut_torn_line(path: Path) -> None:
-    """Removes a last line that a crash tore, of a file that is a journal."""
-    if not path.is_file() or not path.stat().st_size:
+    """Removes a last line that a crash tore."""
+    if not path.is_file():
         return
     try:
         with path.open("rb+") as file:
-            first, size = file.readline(), path.stat().st_size
-            if not _is_record(first) and len(first) < size:
-                return  # no journal of ours: leave it alone, opening it will say so
-            file.seek(0)
             content = file.read()
             end = content.rfind(b"\n") + 1
             begin = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
-            if not _is_record(content[begin:end]):
+            if not _is_json(content[begin:end]):
                 end = begin
-            if end < size:
+            if end < len(content):
                 file.truncate(end)
     except OSError as error:
         raise RequestError(
@@ -349,9 +363,9 @@ def _cut_torn_line(path: Path) -> None:
         ) from error
 
 
-def _is_record(line: bytes) -> bool:
+def _is_json(line: bytes) -> bool:
     try:
-        record = json.loads(line)
+        json.loads(line)
     except ValueError:
         return False
-    return isinstance(record, dict) and "op_code" in record
+    return True

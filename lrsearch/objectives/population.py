@@ -88,11 +88,11 @@ class _Batches:
         weight: shape `[K, T, B]`: 1/B_t for the samples of update t, 0 for the padding.
     """
 
-    def __init__(self, group: list[Run], slots: int, samples: int) -> None:
+    def __init__(self, group: list[Run], slots: int, samples: int, dtype: torch.dtype) -> None:
         updates = max(len(run.plan) for run in group)
         widest = max(int(run.plan.batch.max()) for run in group)
         self.index = torch.zeros(slots, updates, widest, dtype=torch.int64)
-        self.weight = torch.zeros(slots, updates, widest)
+        self.weight = torch.zeros(slots, updates, widest, dtype=dtype)
         for slot, run in enumerate(group):
             batch = torch.from_numpy(run.plan.batch.copy())
             order = torch.from_numpy(sample_order(run.seed, samples, run.plan.samples))
@@ -101,7 +101,7 @@ class _Batches:
             inside = place < batch[:, None]
             position = torch.where(inside, begin[:, None] + place, 0)
             self.index[slot, : len(batch)] = order[position]
-            self.weight[slot, : len(batch)] = inside / batch[:, None]
+            self.weight[slot, : len(batch)] = inside.to(dtype) / batch[:, None]
 
 
 def _train_group(task: Classification, group: list[Run], slots: int) -> list[Outcome]:
@@ -115,8 +115,9 @@ def _train_group(task: Classification, group: list[Run], slots: int) -> list[Out
     models = [task.model(torch.Generator().manual_seed(seed)) for seed in seeds]
     parameters, buffers = stack_module_state(models)
     velocity = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    batches = _Batches(group, slots, len(task.labels))
-    rates, momenta = _columns(group, slots)
+    dtype = task.inputs.dtype
+    batches = _Batches(group, slots, len(task.labels), dtype)
+    rates, momenta = _columns(group, slots, dtype)
     logits = _population(models[0], buffers)
     ended: dict[int, tuple[str, str]] = {}
     for t in range(batches.index.shape[1]):
@@ -148,10 +149,11 @@ def _train_group(task: Classification, group: list[Run], slots: int) -> list[Out
     return outcomes
 
 
-def _columns(group: list[Run], slots: int) -> tuple[Tensor, Tensor]:
+def _columns(group: list[Run], slots: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Rates and momenta of shape `[K, T]`; a rate of 0 beyond a plan's end holds its weights."""
     updates = max(len(run.plan) for run in group)
-    rates, momenta = torch.zeros(slots, updates), torch.zeros(slots, updates)
+    rates = torch.zeros(slots, updates, dtype=dtype)
+    momenta = torch.zeros_like(rates)
     for k, run in enumerate(group):
         rates[k, : len(run.plan)] = torch.from_numpy(run.plan.lr.copy())
         momenta[k, : len(run.plan)] = torch.from_numpy(run.plan.momentum.copy())
@@ -207,7 +209,7 @@ def _evaluate(
     slots = len(next(iter(parameters.values())))
     outputs = logits(parameters, inputs.expand(slots, *inputs.shape))
     everyone = labels.expand(slots, len(labels))
-    weight = torch.full(everyone.shape, 1.0 / len(labels))
+    weight = torch.full(everyone.shape, 1.0 / len(labels), dtype=outputs.dtype)
     losses = _cross_entropy(outputs, everyone, weight)
     right = (outputs.argmax(-1) == everyone).double().mean(1)
     return losses.tolist(), right.tolist()

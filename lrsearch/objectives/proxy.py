@@ -67,8 +67,9 @@ def _outcome(run: Run, curve: Array, seconds: float) -> Outcome:
     if at is not None:
         traces = {"loss": Trace.of(range(at + 1), curve[: at + 1])}
         reason = describe_divergence(at, curve[at])
-        return run.end("diverged", reason=reason, seconds=seconds, traces=traces)
-    return run.end("finished", float(curve[-1]), seconds=seconds, traces=traces)
+        return run.end("diverged", reason=reason, seconds=seconds, updates=at, traces=traces)
+    value = float(curve[-1])
+    return run.end("finished", value, seconds=seconds, traces=traces)
 
 
 def multiplicative(

@@ -1,0 +1,184 @@
+"""The loop: what is asked depends on seed and outcomes alone, and nothing that ended is lost."""
+
+import json
+import math
+
+import pytest
+
+from lrsearch import Schedule
+from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.space import Space
+from tests.doubles import PEAK, Bowl, Memory, asked, search
+
+SAMPLERS = ["gp", "tpe", "qmc", "random", "auto"]
+
+
+def test_trial_0_is_what_habit_would_pick(tmp_path):
+    result = search(Bowl(), tmp_path, trials=1)
+    assert result.trials[0].schedule == Schedule(peak=PEAK.middle, warmup=0.05)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_search_resumed_asks_what_an_uninterrupted_one_asks(tmp_path, sampler, slots):
+    whole = search(Bowl(slots=slots), tmp_path / "a", trials=30, sampler=sampler)
+    with pytest.raises(KeyboardInterrupt):
+        search(Bowl(slots=slots, stop_after=17), tmp_path / "b", trials=30, sampler=sampler)
+    parts = search(Bowl(slots=slots), tmp_path / "b", trials=23, sampler=sampler)
+    assert len(parts.trials) == 23
+    parts = search(Bowl(slots=slots), tmp_path / "b", trials=30, sampler=sampler)
+    assert asked(parts) == asked(whole)
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_a_model_learns_from_exactly_the_outcomes_in_its_window(tmp_path, sampler):
+    """Trial n sees trials before n - W: a change at trial 12 first shows at 12 + W + 1."""
+
+    class Changed(Bowl):
+        def value(self, run):
+            return super().value(run) * (0.01 if run.trial == 12 else 1.0)
+
+    slots, window = 3, 5
+    plain = search(Bowl(slots=slots), tmp_path / "a", trials=26, sampler=sampler)
+    changed = search(Changed(slots=slots), tmp_path / "b", trials=26, sampler=sampler)
+    pairs = zip(plain.trials, changed.trials, strict=True)
+    differ = [a.index for a, b in pairs if a.schedule != b.schedule]
+    assert min(differ) == 12 + window + 1
+
+
+def test_different_seeds_ask_differently(tmp_path):
+    a = search(Bowl(), tmp_path / "a", trials=5, seed=0)
+    b = search(Bowl(), tmp_path / "b", trials=5, seed=1)
+    assert [t.schedule for t in a.trials[1:]] != [t.schedule for t in b.trials[1:]]
+
+
+def mean_of_the_last(result, trials):
+    values = [t.value for t in result.trials[-trials:] if t.value is not None]
+    return math.fsum(values) / len(values)
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "auto"])
+def test_models_look_where_values_are_low(tmp_path, sampler):
+    guided = search(Bowl(), tmp_path / "a", trials=40, sampler=sampler)
+    blind = search(Bowl(), tmp_path / "b", trials=40, sampler="random")
+    assert mean_of_the_last(guided, 20) < 0.5 * mean_of_the_last(blind, 20)
+
+
+@pytest.mark.parametrize("untrained", [None, 2.0])
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_a_diverged_trial_teaches_the_sampler(tmp_path, sampler, untrained):
+    """The best peak lies half a decade below the limit, above which a third of the range lies."""
+    bowl = Bowl(limit=0.1, untrained=untrained)
+    result = search(bowl, tmp_path, trials=60, sampler=sampler)
+    states = [t.state for t in result.trials]
+    assert "diverged" in states[:30]
+    assert states[30:].count("diverged") <= 3
+
+
+def test_seeds_are_joined_and_shared_by_all_trials(tmp_path):
+    bowl = Bowl(slots=3)
+    result = search(bowl, tmp_path, trials=4, seeds=3)
+    by_replicate = {}
+    for _, replicate, seed in bowl.seeds:
+        by_replicate.setdefault(replicate, set()).add(seed)
+    assert sorted(by_replicate) == [0, 1, 2]
+    assert all(len(seeds) == 1 for seeds in by_replicate.values())
+    for trial in result.trials:
+        values = [o.value for o in trial.outcomes]
+        assert [o.replicate for o in trial.outcomes] == [0, 1, 2]
+        assert trial.value == math.fsum(values) / 3
+
+
+def test_a_complete_study_is_not_asked_again(tmp_path):
+    first = search(Bowl(), tmp_path, trials=5)
+    bowl = Bowl()
+    again = search(bowl, tmp_path, trials=5)
+    assert asked(again) == asked(first)
+    assert bowl.yielded == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 21}, "steps 20 there, 21 here"),
+        ({"batch": 2}, "batch 1 there, 2 here"),
+        ({"seed": 1}, "seed 0 there, 1 here"),
+        ({"seeds": 2}, "seeds 1 there, 2 here"),
+        ({"space": Space.load("linear")}, "space decay cosine there, polynomial here"),
+        ({"objective": Bowl(version=2)}, "version 1 there, 2 here"),
+    ],
+)
+def test_a_study_of_another_request_is_refused_with_the_difference(tmp_path, change, message):
+    search(Bowl(), tmp_path, trials=2)
+    objective = change.pop("objective", Bowl())
+    with pytest.raises(RequestError, match=message):
+        search(objective, tmp_path, trials=2, **change)
+
+
+def test_another_sampler_or_slot_count_may_go_on_with_a_study(tmp_path):
+    search(Bowl(slots=2), tmp_path, trials=3, sampler="random")
+    assert len(search(Bowl(slots=4), tmp_path, trials=6, sampler="tpe").trials) == 6
+
+
+def test_the_tracker_sees_every_trial_once_and_how_it_ended(tmp_path):
+    memory = Memory()
+    result = search(Bowl(slots=3), tmp_path, trials=9, tracker=memory)
+    assert sorted(t.index for t in memory.trials) == list(range(9))
+    assert [state for _, state in memory.ends] == ["finished"]
+    assert memory.facts.study == "s"
+    assert asked(memory.ends[0][0]) == asked(result)
+
+
+def test_an_objective_that_raises_leaves_the_study_whole(tmp_path):
+    memory = Memory()
+    with pytest.raises(KeyboardInterrupt):
+        search(Bowl(stop_after=4), tmp_path, trials=9, tracker=memory)
+    assert [state for _, state in memory.ends] == ["failed"]
+    assert len(search(Bowl(), tmp_path, trials=4).trials) == 4
+
+
+def test_a_search_that_only_fails_gives_up_and_says_why(tmp_path):
+    class Broken(Bowl):
+        def outcome(self, run):
+            return run.end("failed", reason="ZeroDivisionError: division by zero")
+
+    with pytest.raises(SearchFailed, match=r"5 trials and all of them failed.*division by zero"):
+        search(Broken(), tmp_path, trials=50)
+
+
+def test_after_the_timeout_nothing_begins(tmp_path):
+    result = search(Bowl(), tmp_path, trials=100_000, timeout=0.3, sampler="random")
+    assert 0 < len(result.trials) < 100_000
+
+
+def test_values_are_stored_raw_and_divergence_as_a_finite_penalty(tmp_path):
+    import optuna
+
+    result = search(Bowl(limit=0.05), tmp_path, trials=15, sampler="random")
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "x.journal"))
+    storage = optuna.storages.journal.JournalStorage(backend)
+    study = optuna.load_study(study_name="s", storage=storage)
+    kept = {t.user_attrs["lrsearch"]["index"]: t for t in study.trials}
+    seen = []
+    for trial in result.trials:
+        frozen = kept[trial.index]
+        assert frozen.state.name == "COMPLETE"
+        assert frozen.value == (trial.value if trial.value is not None else max(seen))
+        seen += [trial.value] if trial.value is not None else []
+    assert "diverged" in {t.state for t in result.trials}
+    text = (tmp_path / "x.journal").read_text()
+    for line in text.splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} was written"))
+
+
+def test_a_budget_that_leaves_no_decay_is_refused_before_anything_is_written(tmp_path):
+    space = Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.99}")
+    with pytest.raises(RequestError, match="reaches too far"):
+        search(Bowl(), tmp_path, space=space, trials=2, steps=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_space_without_a_free_field_is_one_schedule(tmp_path):
+    space = Space.from_yaml("decay: cosine\npeak: 0.1")
+    result = search(Bowl(), tmp_path, space=space, trials=3)
+    assert {t.schedule for t in result.trials} == {Schedule(peak=0.1)}

@@ -1,0 +1,148 @@
+"""The proxies as objectives: their values are the recursion's, and every option is alive."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lrsearch import Schedule
+from lrsearch.contract import Run
+from lrsearch.errors import RequestError
+from lrsearch.objectives.catalog import BUILT_IN, make
+from lrsearch.quadratic import Optimizer, expected_loss, lr_ref, noisy_quadratic
+
+PROXIES = ["quadratic", "quadratic-additive"]
+
+
+class Given:
+    """Hands out the runs that it was given."""
+
+    def __init__(self, *runs):
+        self.runs = list(runs)
+
+    def take(self, room):
+        taken, self.runs = self.runs[:room], self.runs[room:]
+        return taken
+
+
+def runs_of(objective, *schedules, **more):
+    setup = objective.setup
+    plans = [s.plan(setup.steps, setup.batch, momentum=setup.momentum) for s in schedules]
+    return [Run(trial=i, replicate=0, seed=i, plan=p, **more) for i, p in enumerate(plans)]
+
+
+def answer(objective, *schedules, **more):
+    return list(objective.evaluate(Given(*runs_of(objective, *schedules, **more))))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("quadratic", lr_ref()), ("quadratic-additive", noisy_quadratic(256))]
+)
+def test_the_value_is_the_recursions_last_loss(name, problem):
+    objective = make(name)
+    setup = objective.setup
+    schedules = [Schedule(peak=p * problem.largest_rate) for p in (0.05, 0.2, 0.4)]
+    for schedule, outcome in zip(schedules, answer(objective, *schedules), strict=True):
+        curve = expected_loss(problem, [schedule.plan(setup.steps, setup.batch)])[0]
+        assert outcome.value == curve[-1]
+        assert outcome.traces["loss"].values == tuple(curve)
+        assert outcome.updates == setup.steps
+
+
+def test_the_well_known_numbers_of_lr_ref():
+    objective = make("quadratic")
+    assert objective.setup.untrained == pytest.approx(0.5, rel=1e-12)
+    assert (objective.setup.steps, objective.setup.batch) == (200, 4)
+    assert objective.optimum(200, 4) == pytest.approx(0.1458987, abs=5e-8)
+    peak = objective.setup.entries["peak"]
+    assert peak.high == pytest.approx(2 / 0.163283, rel=1e-5)
+    assert peak.low == pytest.approx(0.03 * peak.high)
+
+
+def test_a_run_beyond_stability_diverges_with_its_update_and_loss():
+    (outcome,) = answer(make("quadratic"), Schedule(peak=12.0, decay="constant"))
+    assert (outcome.state, outcome.value) == ("diverged", None)
+    assert outcome.reason.startswith("diverged at update ")
+    assert outcome.updates < 200
+    assert all(math.isfinite(v) for v in outcome.traces["loss"].values)
+
+
+def test_without_a_pruner_only_an_overflow_ends_a_run():
+    schedule = Schedule(peak=12.0, decay="constant")
+    (outcome,) = answer(make("quadratic"), schedule, stops=False)
+    assert outcome.state == "finished"
+    assert outcome.value > 1.0
+    huge = Schedule(peak=1e200, decay="constant")
+    (outcome,) = answer(make("quadratic"), huge, stops=False)
+    assert (outcome.state, outcome.updates) == ("diverged", 1)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("modes", 64),
+        ("method", "nesterov"),
+        ("form", "classical"),
+        ("weight_decay", 0.05),
+        ("ema", 0.9),
+    ],
+)
+def test_every_option_changes_the_value(name, option, value):
+    schedule = Schedule(peak=0.3, momentum=0.5)
+    (plain,) = answer(make(name), schedule)
+    (changed,) = answer(make(name, {option: value}), schedule)
+    assert plain.value != changed.value
+    assert make(name, {option: value}).setup.options[option] == value
+
+
+def test_options_reach_the_optimizer():
+    objective = make("quadratic", {"method": "nesterov", "form": "classical", "ema": 0.5})
+    assert objective.optimizer == Optimizer(form="classical", nesterov=True, ema=0.5)
+
+
+def test_a_reference_is_offered_only_where_it_is_one():
+    assert make("quadratic", {"ema": 0.5}).optimum(20, 4) is None
+    assert make("quadratic", {"weight_decay": 0.5}).optimum(20, 4) is None
+    assert make("quadratic", {"modes": 16}).optimum(20, 4) > 0
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_no_schedule_of_the_family_beats_the_optimum(name):
+    objective = make(name, {"modes": 16})
+    optimum = objective.optimum(50, 4)
+    top = objective.problem.largest_rate
+    rates = np.geomspace(0.01, 1.0, 30) * top
+    plans = [
+        Schedule(peak=rate, decay=decay, floor=0.1).plan(50, 4)
+        for rate in rates
+        for decay in ("constant", "cosine", "polynomial", "root", "rex")
+    ]
+    best = min(curve[-1] for curve in expected_loss(objective.problem, plans))
+    assert optimum < best < 1.5 * optimum
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_objective_is_what_its_catalog_says(name):
+    objective = make(name)
+    setup = objective.setup
+    assert setup.name == name
+    assert setup.unit
+    assert dict(setup.options) == {k: o.default for k, o in BUILT_IN[name].options.items()}
+    assert "peak" in setup.entries
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("digts", {}, "did you mean 'digits'"),
+        ("quadratic", {"mode": 3}, "did you mean 'modes'"),
+        ("quadratic", {"modes": 1}, "modes is 1; give an integer"),
+        ("quadratic", {"modes": "many"}, "no number"),
+        ("quadratic", {"form": "pytorch"}, "did you mean 'torch'"),
+        ("digits", {"held_out": 1.0}, "held_out is 1.0"),
+    ],
+)
+def test_a_wrong_name_or_option_is_refused(name, options, message):
+    with pytest.raises(RequestError, match=message):
+        make(name, options)

@@ -1,0 +1,101 @@
+"""What counts as diverged, and what a Run makes of its reports."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrsearch.contract import Run, Setup, divergence
+from lrsearch.errors import RunStopped
+from lrsearch.schedule import Schedule
+
+
+def slow_divergence(losses, updates):
+    """The rule as it is written, one report at a time."""
+    window = max(10, math.floor(0.02 * updates + 0.5))
+    for i, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            return i
+        seen = losses[: i + 1]
+        if min(seen) >= 0 and len(seen) >= window:
+            recent = sorted(seen[-window:])
+            middle = (recent[(window - 1) // 2] + recent[window // 2]) / 2
+            if middle > 2 * losses[0]:
+                return i
+    return None
+
+
+LOSS = st.one_of(st.floats(0, 8), st.sampled_from([math.inf, math.nan, 100.0]))
+
+
+@given(st.lists(LOSS, min_size=1, max_size=60), st.sampled_from([20, 600, 1500]))
+def test_divergence_is_the_rule_as_written(losses, updates):
+    assert divergence(losses, updates) == slow_divergence(losses, updates)
+
+
+@given(st.lists(st.floats(0, 8), min_size=1, max_size=60))
+def test_reports_one_by_one_stop_where_the_whole_curve_says(losses):
+    at = divergence(losses, 100)
+    run = make_run(100)
+    for t, loss in enumerate(losses):
+        if t == at:
+            with pytest.raises(RunStopped) as stopped:
+                run.report(t, loss)
+            assert stopped.value.state == "diverged"
+            assert f"at update {t} " in str(stopped.value)
+            return
+        run.report(t, loss)
+    assert at is None
+
+
+def make_run(steps, **more):
+    plan = Schedule(peak=0.1).plan(steps)
+    return Run(trial=3, replicate=1, seed=7, plan=plan, **more)
+
+
+def test_a_negative_loss_switches_the_median_off():
+    curve = np.concatenate([[-1.0], np.full(50, 9.0)])
+    assert divergence(curve, 100) is None
+    assert divergence(np.abs(curve), 100) is not None
+
+
+def test_a_spike_is_no_divergence():
+    curve = np.ones(100)
+    curve[50:54] = 1e6  # four of the ten in a window
+    assert divergence(curve, 100) is None
+
+
+def test_a_run_that_is_not_to_be_stopped_ends_only_on_a_broken_loss():
+    run = make_run(100, stops=False)
+    for t in range(50):
+        run.report(t, 1.0 if t == 0 else 1e9)
+    with pytest.raises(RunStopped, match="loss inf"):
+        run.report(50, math.inf)
+
+
+def test_a_finished_run_keeps_its_curve_and_its_figures():
+    run = make_run(5)
+    for t in range(5):
+        run.report(t, 1.0 / (t + 1))
+    run.note("accuracy", 0.5)
+    run.note("broken", math.nan)
+    outcome = run.end("finished", 0.25, seconds=2.0)
+    assert (outcome.trial, outcome.replicate) == (3, 1)
+    assert (outcome.state, outcome.value, outcome.updates) == ("finished", 0.25, 5)
+    assert outcome.traces["loss"].values == (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5)
+    assert dict(outcome.figures) == {"accuracy": 0.5}
+    assert outcome.seconds == 2.0
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, None])
+def test_a_value_that_is_not_finite_is_a_divergence(value):
+    outcome = make_run(5).end("finished", value)
+    assert (outcome.state, outcome.value) == ("diverged", None)
+    assert "value at the end" in outcome.reason
+
+
+def test_an_objectives_momentum_is_its_own_value_or_none():
+    assert Setup(name="x", unit="y", steps=1, entries={"momentum": 0.9}).momentum == 0.9
+    assert Setup(name="x", unit="y", steps=1).momentum == 0.0
