@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.families import STEPS, schedules
 from hypothesis import given, settings
 
 from lrsearch import Schedule
 from lrsearch.curves import DECAYS
 from lrsearch.errors import RequestError
 from lrsearch.schedule import FIELDS
+from tests.families import STEPS, schedules
 
 GOLDEN = Path(__file__).parent / "golden" / "plans.json"
 

@@ -1,0 +1,185 @@
+"""MLflow: what a study leaves there, read back through MLflow's own client."""
+
+import math
+import threading
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from lrsearch.errors import RequestError
+from lrsearch.result import Outcome, Trace
+from lrsearch.space import Space
+from lrsearch.tracking.mlflow import MlflowTracker
+from lrsearch.tracking.uri import check_uri, redact
+from tests.doubles import Bowl, search
+
+
+class Mixed(Bowl):
+    """Finishes, diverges, is pruned and fails in turn, with long curves."""
+
+    def outcome(self, run):
+        state = ("finished", "diverged", "pruned", "failed")[run.trial % 4]
+        loss = Trace.of(range(3000), [1.0 / (t + 1) for t in range(3000)])
+        run.note("accuracy", 0.5)
+        value = self.value(run) if state == "finished" else None
+        reason = "" if state == "finished" else f"it was {state}"
+        return run.end(state, value, reason=reason, traces={"loss": loss}, updates=9)
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory):
+    """A study of eight trials, its tracker, and every run MLflow holds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    space = Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.3}\nbatch_growth: 2")
+    tracker = MlflowTracker(uri)
+    result = search(Mixed(), folder, space=space, tracker=tracker, trials=8, sampler="random")
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("lrsearch")
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    return folder, uri, result, client, runs
+
+
+def of_kind(runs, kind):
+    return [run for run in runs if run.data.tags["lrsearch.kind"] == kind]
+
+
+def trial_runs(runs):
+    return {int(run.data.tags["lrsearch.trial"]): run for run in of_kind(runs, "trial")}
+
+
+def test_a_study_is_a_parent_run_that_ends_finished(tracked):
+    _, uri, result, _, runs = tracked
+    (parent,) = of_kind(runs, "study")
+    assert parent.info.run_id == result.run_id
+    assert result.tracking_uri == uri
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "s"
+    assert parent.data.params["objective"] == "bowl"
+    assert parent.data.params["space.batch_growth"] == "2.0"
+    assert parent.data.metrics["best"] == result.best.value
+    assert parent.data.metrics["trials.pruned"] == 2
+    assert parent.data.tags["lrsearch.best_trial"] == str(result.best.index)
+
+
+def test_every_trial_is_a_child_run_with_its_fields_and_value(tracked):
+    _, _, result, _, runs = tracked
+    children = trial_runs(runs)
+    assert sorted(children) == list(range(8))
+    for trial in result.trials:
+        run = children[trial.index]
+        assert run.data.tags["mlflow.parentRunId"] == result.run_id
+        fields = trial.schedule.to_dict(defaults=False)
+        assert run.data.params == {name: str(value) for name, value in fields.items()}
+        assert run.data.metrics.get("value") == trial.value
+        assert run.data.metrics["accuracy"] == 0.5
+        assert run.data.tags.get("lrsearch.reason", "") == trial.reason
+
+
+def test_the_status_is_truthful(tracked):
+    status = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED"}
+    for run in trial_runs(tracked[4]).values():
+        state = run.data.tags["lrsearch.state"]
+        assert run.info.status == status.get(state, "FAILED")
+
+
+def test_curves_are_the_plan_and_the_loss_at_no_more_than_500_points(tracked):
+    _, _, result, client, runs = tracked
+    run = trial_runs(runs)[0]
+    plan = result.trials[0].schedule.plan(result.steps, result.batch)
+    for name, truth in (("lr", plan.lr), ("batch", plan.batch)):
+        history = client.get_metric_history(run.info.run_id, name)
+        done = result.trials[0].outcomes[0].updates
+        assert [m.step for m in history] == list(range(min(done, len(plan))))
+        assert [m.value for m in history] == [float(v) for v in truth[:done]]
+    loss = client.get_metric_history(run.info.run_id, "loss")
+    assert len(loss) == 500
+    assert (loss[0].step, loss[-1].step) == (0, 2999)
+    assert all(m.value == 1.0 / (m.step + 1) for m in loss)
+    assert client.get_metric_history(run.info.run_id, "momentum") == []
+
+
+def test_a_search_that_goes_on_keeps_its_parent_run(tracked):
+    folder, uri, result, client, runs = tracked
+    space = Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.3}\nbatch_growth: 2")
+    again = search(
+        Mixed(), folder, space=space, tracker=MlflowTracker(uri), trials=9, sampler="random"
+    )
+    assert again.run_id == result.run_id
+    found = client.search_runs([runs[0].info.experiment_id], max_results=100)
+    assert len(found) == len(runs) + 1
+
+
+def test_an_interrupted_search_is_killed_there_too(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(KeyboardInterrupt):
+        search(Bowl(stop_after=2), tmp_path, tracker=MlflowTracker(uri), trials=9)
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("lrsearch").experiment_id])
+    (parent,) = of_kind(runs, "study")
+    assert parent.info.status == "FAILED"
+    assert len(of_kind(runs, "trial")) == 2
+
+
+def test_the_users_own_active_run_is_left_alone(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
+    assert mlflow.active_run() is None
+
+
+def test_a_tracker_that_dies_does_not_stop_the_search(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = MlflowTracker("http://127.0.0.1:9")
+    result = search(Bowl(), tmp_path, tracker=tracker, trials=3)
+    assert len(result.trials) == 3
+    assert result.run_id is None
+    assert "missed" in caplog.text
+    assert str(tmp_path / "x.journal") in caplog.text
+
+
+def test_no_thread_is_left_behind(tmp_path):
+    search(Bowl(), tmp_path, tracker=MlflowTracker(f"sqlite:///{tmp_path}/m.db"), trials=1)
+    assert "lrsearch-mlflow" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_no_number_that_breaks_a_page_is_written(tmp_path):
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/m.db")
+
+    class Wild(Bowl):
+        def outcome(self, run):
+            loss = Trace.of(range(4), [1.0, math.inf, math.nan, 2.0])
+            return Outcome(
+                trial=run.trial, replicate=0, state="diverged", traces={"loss": loss}, updates=4
+            )
+
+    search(Wild(), tmp_path, tracker=tracker, trials=1)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/m.db")
+    runs = client.search_runs([client.get_experiment_by_name("lrsearch").experiment_id])
+    (child,) = of_kind(runs, "trial")
+    history = client.get_metric_history(child.info.run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(0, 1.0), (3, 2.0)]
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/x", "./mlruns", "mlflow.db", ""])
+def test_plain_files_are_refused(uri):
+    with pytest.raises(RequestError, match="no database or server"):
+        check_uri(uri)
+
+
+@pytest.mark.parametrize("uri", ["none", "sqlite:///x.db", "http://host:5000", "databricks://x"])
+def test_databases_and_servers_pass(uri):
+    assert check_uri(uri) == uri
+
+
+def test_passwords_are_not_shown():
+    assert redact("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    assert redact("http://host:5000") == "http://host:5000"
+
+
+def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert MlflowTracker().uri == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert MlflowTracker().uri == "http://host:5000"
