@@ -188,6 +188,7 @@ class Setup:
         positive: whether values are positive, so that a sampler may model their logarithm.
         exact: whether one schedule always has one value, whatever the seed.
         untrained: the value of an untrained model, told to the sampler for a diverged trial.
+        samples: the largest batch that it can draw, or None.
         slots: runs that it advances at once; 1 for functions and proxies.
         options: its own options and their values; part of the study's identity.
         version: raised when its values change.
@@ -203,6 +204,7 @@ class Setup:
     positive: bool = False
     exact: bool = False
     untrained: float | None = None
+    samples: int | None = None
     slots: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1

@@ -125,8 +125,11 @@ class Space:
                 point[name] = entry.at(unit[name], whole=whole)
         return point
 
-    def check_budget(self, steps: int, batch: int, momentum: float) -> None:
+    def check_budget(self, steps: int, batch: int, momentum: float) -> int:
         """Refuses a space of which a corner leaves no decay phase within the budget.
+
+        Returns:
+            the largest batch of that corner.
 
         Raises:
             RequestError: with the corner and the cure.
@@ -141,12 +144,15 @@ class Space:
                 corner[name] = entry.low if name == "momentum" else entry.high
         rules = self.free.get("momentum_rule")
         choices = rules.values if isinstance(rules, Choices) else (None,)
+        largest = 0
         for rule in choices:
             point = corner if rule is None else {**corner, "momentum_rule": rule}
             try:
-                self.schedule(point).plan(steps, batch, momentum=momentum)
+                plan = self.schedule(point).plan(steps, batch, momentum=momentum)
             except RequestError as error:
                 raise RequestError(f"space {self.name} reaches too far: {error}") from error
+            largest = max(largest, int(plan.batch.max()))
+        return largest
 
     def to_dict(self) -> dict[str, Any]:
         """The entries as plain values, in the words of the YAML file."""

@@ -49,7 +49,9 @@ def export(
 
         result = api.load(study, storage=storage)
         schedule = result.trial(trial).schedule if trial is not None else result.best.schedule
-        steps, batch, momentum = steps or result.steps, batch or result.batch, result.momentum
+        steps = result.steps if steps is None else steps
+        batch = result.batch if batch is None else batch
+        momentum = result.momentum
     text = to_json(schedule) if form == "json" else _table(schedule, steps, batch, momentum)
     if output is None:
         click.echo(text, nl=False)
@@ -65,4 +67,4 @@ def _table(schedule: Schedule, steps: int | None, batch: int | None, momentum: f
         raise RequestError("a .json schedule holds no budget; give --steps")
     if batch is None and schedule.batch_growth != 1.0:
         raise RequestError("this schedule's batch grows; give --batch, the samples it starts from")
-    return to_csv(schedule, steps, batch or 1, momentum=momentum)
+    return to_csv(schedule, steps, 1 if batch is None else batch, momentum=momentum)

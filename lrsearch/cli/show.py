@@ -36,7 +36,8 @@ def show(
     """
     if study.endswith(".json"):
         schedule = Schedule.load(Path(study))
-        _show_schedule(schedule, steps or 1000, batch or 1, plot, as_json)
+        budget = (1000 if steps is None else steps, 1 if batch is None else batch)
+        _show_schedule(schedule, *budget, plot, as_json)
         return
 
     from lrsearch import api

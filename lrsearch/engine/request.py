@@ -123,7 +123,12 @@ class Request:
                 f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
                 "one with peak=LOW..HIGH"
             )
-        space.check_budget(steps, batch, setup.momentum)
+        largest = space.check_budget(steps, batch, setup.momentum)
+        if setup.samples is not None and largest > setup.samples:
+            raise RequestError(
+                f"a batch of {largest} exceeds the {setup.samples} samples of objective "
+                f"{setup.name}; lower batch or batch_growth"
+            )
         study = f"{setup.name}-{space.name}" if self.study is None else self.study
         usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
         return Search(

@@ -152,6 +152,7 @@ class Store:
             RequestError: another search holds it, it belongs to another request, or the file
                 cannot be written or read.
         """
+        _check_journal(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             guard = path.with_suffix(".lock").open("a")
@@ -167,7 +168,6 @@ class Store:
                     f"another process is searching study {name}; wait for it, or name another "
                     "with --study"
                 ) from None
-            _check_journal(path)
             _cut_torn_line(path)
             storage = _open(path)
             if name in _names(storage):

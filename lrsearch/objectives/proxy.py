@@ -119,6 +119,7 @@ def _proxy(
         positive=True,
         exact=True,
         untrained=problem.initial_loss,
+        samples=modes if problem.noise == "multiplicative" else None,
         options={
             "modes": modes,
             "method": method,

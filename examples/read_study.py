@@ -1,0 +1,23 @@
+"""Read a study that a search has left, and write its best schedule where others can use it.
+
+Run `lrsearch tune quadratic` first, or let this file do it.
+"""
+
+from pathlib import Path
+
+import lrsearch
+
+lrsearch.tune("quadratic", trials=20, tracking_uri="none")
+
+result = lrsearch.load("quadratic-default")
+print(f"{result.study}: {result.counts}")
+for trial in result.ranked[:5]:
+    print(f"trial {trial.index:3d}  {trial.value:.5f}  {trial.schedule}")
+
+for trial in result.trials:
+    if trial.state == "diverged":
+        print(f"trial {trial.index:3d}  {trial.reason}")
+
+Path("best.json").write_text(lrsearch.export.to_json(result.best.schedule))
+Path("best.csv").write_text(lrsearch.export.to_csv(result.best.schedule, steps=200, batch=4))
+print("best.json and best.csv written")

@@ -1,0 +1,35 @@
+"""Every example runs, in a folder of its own, and says what its text promises."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrsearch import Schedule
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAYS = {
+    "tune_quadratic.py": r"ratio: 1\.0[0-4]",
+    "tune_digits.py": r"held-out accuracy 0\.9",
+    "read_study.py": r"best\.json and best\.csv written",
+}
+
+
+def test_every_example_is_tried():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_runs(tmp_path, name):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert re.search(SAYS[name], done.stdout)
+    if name == "read_study.py":
+        schedule = Schedule.load(tmp_path / "best.json")
+        assert len((tmp_path / "best.csv").read_text().splitlines()) == 201
+        assert repr(schedule) in done.stdout
+    if name == "tune_digits.py":
+        assert (tmp_path / "mlflow.db").is_file()

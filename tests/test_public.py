@@ -1,0 +1,39 @@
+"""The public names, pinned, and what importing them costs."""
+
+import subprocess
+import sys
+
+import lrsearch
+from lrsearch.errors import LrsearchError, NothingFinished, RequestError, SearchFailed
+
+NAMES = [
+    *("Choices", "Outcome", "Plan", "Range", "Result", "Schedule", "Space", "Trial"),
+    *("__version__", "export", "load", "tune"),
+]
+
+
+def test_the_public_names_are_these():
+    assert lrsearch.__all__ == NAMES
+    assert dir(lrsearch) == NAMES
+    for name in NAMES:
+        assert getattr(lrsearch, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(lrsearch, "nonsense")
+
+
+def test_importing_lrsearch_and_a_schedule_loads_nothing_heavy():
+    code = (
+        "import sys, lrsearch; lrsearch.Schedule(peak=.1).plan(10); lrsearch.Space; lrsearch.tune;"
+        "print([m for m in ('torch', 'optuna', 'mlflow', 'sklearn', 'matplotlib', 'scipy.stats')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_exit_codes_belong_to_the_errors():
+    assert LrsearchError.exit_code == SearchFailed.exit_code == 1
+    assert RequestError.exit_code == 2
+    assert NothingFinished.exit_code == 3
