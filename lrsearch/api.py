@@ -147,6 +147,6 @@ def _tracker(uri: str | None) -> Tracker:
     if uri == "none":
         return NoTracker()
 
-    from lrsearch.tracking.mlflow import MlflowTracker
+    from lrsearch.tracking.tracker import MlflowTracker
 
     return MlflowTracker(uri)

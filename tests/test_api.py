@@ -63,6 +63,6 @@ def test_a_default_study_is_tracked_by_mlflow_in_this_folder(here, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_two_hundred_trials_of_the_spline_space_end_within_two_percent_of_the_optimum(seed):
-    """Asked of nine seeds in ten; measured 1.0004 to 1.0037 on all ten."""
+    """Asked of nine seeds in ten; measured 1.0009 to 1.0135."""
     result = lrsearch.tune("quadratic", space="spline", trials=200, seed=seed, tracking_uri="none")
     assert result.reference["ratio"] < 1.02

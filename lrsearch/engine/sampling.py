@@ -78,6 +78,7 @@ class Advisor:
         self._asked = 0
         self._worst: float | None = None
         self._unpriced: list[int] = []
+        self._threads: threadpoolctl.ThreadpoolController | None = None
 
     @property
     def independent(self) -> bool:
@@ -121,8 +122,12 @@ class Advisor:
         if known is None:
             self._mirror.sampler = self._model(index)
             # Matrices of a few hundred rows: a second thread costs more than it brings.
-            with threadpoolctl.threadpool_limits(1):
-                return dict(self._mirror.ask(self._distributions).params)
+            threads = self._threads or threadpoolctl.ThreadpoolController()
+            with threads.limit(limits=1):
+                point = dict(self._mirror.ask(self._distributions).params)
+            if self._threads is None:  # by now every library is loaded
+                self._threads = threadpoolctl.ThreadpoolController()
+            return point
         self._mirror.add_trial(
             create_trial(
                 state=TrialState.RUNNING,

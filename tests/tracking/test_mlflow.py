@@ -1,7 +1,11 @@
 """MLflow: what a study leaves there, read back through MLflow's own client."""
 
 import math
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -10,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from lrsearch.errors import RequestError
 from lrsearch.result import Outcome, Trace
 from lrsearch.space import Space
-from lrsearch.tracking.mlflow import MlflowTracker
+from lrsearch.tracking.tracker import MlflowTracker
 from lrsearch.tracking.uri import check_uri, redact
 from tests.doubles import Bowl, search
 
@@ -138,9 +142,43 @@ def test_a_tracker_that_dies_does_not_stop_the_search(tmp_path, caplog, monkeypa
     assert str(tmp_path / "x.journal") in caplog.text
 
 
-def test_no_thread_is_left_behind(tmp_path):
-    search(Bowl(), tmp_path, tracker=MlflowTracker(f"sqlite:///{tmp_path}/m.db"), trials=1)
-    assert "lrsearch-mlflow" not in {thread.name for thread in threading.enumerate()}
+def test_neither_process_nor_thread_is_left_behind(tmp_path):
+    before = threading.active_count()
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/m.db")
+    search(Bowl(), tmp_path, tracker=tracker, trials=1)
+    assert tracker._process.poll() == 0
+    assert threading.active_count() == before
+
+
+def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path):
+    uri = f"sqlite:///{tmp_path}/m.db"
+    code = (
+        "import os, pathlib, sys, time\n"
+        "from tests.doubles import Bowl, search\n"
+        "from lrsearch.tracking.tracker import MlflowTracker\n"
+        "class Deadly(Bowl):\n"
+        "    def outcome(self, run):\n"
+        "        if run.trial == 3:\n"
+        "            while tracker.run_id is None:\n"
+        "                time.sleep(0.05)\n"
+        "            os.kill(os.getpid(), 9)\n"
+        "        return super().outcome(run)\n"
+        "tracker = MlflowTracker(sys.argv[2])\n"
+        "search(Deadly(), pathlib.Path(sys.argv[1]), tracker=tracker)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), uri]
+    root = Path(__file__).parent.parent.parent
+    assert subprocess.run(command, check=False, cwd=root).returncode == -9
+    client = MlflowClient(tracking_uri=uri)
+    deadline = time.monotonic() + 60
+    experiment = client.get_experiment_by_name("lrsearch").experiment_id
+    while True:
+        assert time.monotonic() < deadline
+        parents = of_kind(client.search_runs([experiment]), "study")
+        if parents[0].info.status == "KILLED":
+            break
+        time.sleep(0.2)
+    assert parents[0].data.tags["lrsearch.state"] == "killed"
 
 
 def test_no_number_that_breaks_a_page_is_written(tmp_path):

@@ -1,0 +1,35 @@
+"""What a figure was measured on, and where figures are kept."""
+
+import datetime
+import json
+import os
+import platform
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine():
+    """The processor, the cores that this process may use, and the versions that matter."""
+    from importlib.metadata import version
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    packages = ("numpy", "scipy", "torch", "optuna", "mlflow", "lrsearch")
+    return {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "processor": names[0] if names else platform.processor(),
+        "cores": cores,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def record(name, figures):
+    """Prints figures and keeps them with the machine and the date."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine(), **figures}, indent=2) + "\n"
+    (RESULTS / f"{name}.json").write_text(text)
+    print(text, end="")

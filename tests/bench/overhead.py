@@ -1,0 +1,117 @@
+"""What a search costs beside its objective: `python -m tests.bench.overhead [TRIALS]`.
+
+500 trials of `quadratic` with the defaults, tracking included, beside the same search written
+plainly: Optuna on SQLite, one `suggest_float` a field, MLflow's fluent API with one `log_metric` a
+point. Both use the same sampler and are told the same values; BLAS and OpenMP have one thread.
+"""
+
+import contextlib
+import math
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TRIALS = 500
+#: The plain search is linear in its trials but for the sampler, and slow: fewer are enough.
+PLAIN_TRIALS = 60
+
+
+def ours(folder, trials):
+    """Seconds a trial, of which in the sampler, and what was found."""
+    import lrsearch
+    from lrsearch.engine.sampling import Advisor
+
+    asked = [0.0]
+    ask = Advisor.ask
+
+    def timed(*arguments, **words):
+        began = time.perf_counter()
+        try:
+            return ask(*arguments, **words)
+        finally:
+            asked[0] += time.perf_counter() - began
+
+    Advisor.ask = timed
+    began = time.perf_counter()
+    result = lrsearch.tune("quadratic", trials=trials, tracking_uri=f"sqlite:///{folder}/a.db")
+    whole = time.perf_counter() - began
+    Advisor.ask = ask
+    assert len(result.trials) == trials
+    return whole / trials, asked[0] / trials, result
+
+
+def plain(folder, trials):
+    """The same, as one would write it from the two manuals."""
+    import mlflow
+    import optuna
+
+    from lrsearch.objectives.catalog import make
+    from lrsearch.quadratic import expected_loss
+    from lrsearch.space import Space
+
+    asked = [0.0]
+    objective = make("quadratic")
+    space = Space.load("default").with_defaults(objective.setup.entries)
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/b.db")
+    mlflow.set_experiment("plain")
+    sampler = optuna.samplers.GPSampler(seed=0, deterministic_objective=True)
+    storage = f"sqlite:///{folder}/study.db"
+    study = optuna.create_study(storage=storage, sampler=sampler)
+
+    def run(trial):
+        began = time.perf_counter()
+        point = {
+            name: trial.suggest_float(name, entry.low, entry.high, log=entry.log)
+            for name, entry in space.free.items()
+        }
+        asked[0] += time.perf_counter() - began
+        schedule = space.schedule(point)
+        plan = schedule.plan(200, 4)
+        curve = expected_loss(objective.problem, [plan])[0]
+        with mlflow.start_run(run_name=str(trial.number), nested=True):
+            mlflow.log_params(schedule.to_dict())
+            for t, (lr, loss) in enumerate(zip(plan.lr, curve, strict=False)):
+                if math.isfinite(loss):
+                    mlflow.log_metric("lr", lr, step=t)
+                    mlflow.log_metric("loss", loss, step=t)
+            value = min(float(curve[-1]), 0.5)
+            mlflow.log_metric("value", value)
+        return value
+
+    began = time.perf_counter()
+    with mlflow.start_run():
+        study.optimize(run, n_trials=trials)
+    return (time.perf_counter() - began) / trials, asked[0] / trials
+
+
+def main():
+    import threadpoolctl
+
+    from tests.bench.machine import record
+
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        folder = Path(name)
+        with threadpoolctl.threadpool_limits(1):
+            total, sampler, result = ours(folder, trials)
+            theirs, _ = plain(folder, PLAIN_TRIALS)
+    record(
+        "overhead",
+        {
+            "trials": trials,
+            "ms_a_trial": round(1000 * total, 1),
+            "ms_a_trial_in_the_sampler": round(1000 * sampler, 1),
+            "ms_a_trial_in_engine_storage_tracking": round(1000 * (total - sampler), 1),
+            "plain_trials": PLAIN_TRIALS,
+            "plain_ms_a_trial": round(1000 * theirs, 1),
+            "plain_over_ours": round(theirs / total, 1),
+            "ratio_to_optimum": round(result.reference["ratio"], 4),
+        },
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    main()
