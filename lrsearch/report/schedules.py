@@ -40,7 +40,13 @@ def draw_schedules(schedules: Mapping[str, Schedule], steps: int, batch: int = 1
     finish_axes(panels[0], "learning rate", "update", "learning rate")
     panels[0].set_ylim(bottom=0)
     if len(plans) > 1:
-        panels[0].legend(fontsize=7, frameon=False)
+        panels[-1].legend(
+            *panels[0].get_legend_handles_labels(),
+            fontsize=7,
+            frameon=False,
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+        )
     if growing:
         finish_axes(panels[1], "batch", "update", "samples an update")
     return figure

@@ -1,0 +1,116 @@
+"""Statistics against SciPy, enumeration and simulation."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from lrsearch.errors import RequestError
+from lrsearch.stats import compare, holm, mean_interval, paired_p, seeds_needed
+
+INF = math.inf
+
+
+def test_the_interval_is_scipys():
+    x = np.random.default_rng(0).normal(size=12)
+    low, high = mean_interval(x)
+    known = scipy_stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((known.low, known.high), rel=1e-12)
+    assert mean_interval([1.0]) is None
+
+
+def test_the_paired_test_is_scipys():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=10), rng.normal(0.5, size=10)
+    p, sign, test = paired_p(x, y)
+    assert p == pytest.approx(scipy_stats.ttest_rel(x, y).pvalue, rel=1e-12)
+    assert (sign, test) == (-1.0, "t")
+
+
+def test_holm_is_the_closed_procedure():
+    """Holm rejects what every intersection of hypotheses, tested by Bonferroni, rejects."""
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        p = rng.uniform(size=4) ** 3
+        closed = [
+            max(
+                min(1.0, len(group) * min(p[list(group)]))
+                for size in range(1, 5)
+                for group in itertools.combinations(range(4), size)
+                if i in group
+            )
+            for i in range(4)
+        ]
+        assert holm(list(p)) == pytest.approx(closed, rel=1e-12)
+    assert holm([]) == []
+
+
+def test_equal_values_are_not_distinguishable_and_exact_ones_need_no_test():
+    same = compare([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 3.0]})["a"]
+    assert (same.verdict, same.test, same.interval) == ("not distinguishable", "exact", None)
+    lower = compare([1.0, 1.0], {"a": [2.0, 2.0]})["a"]
+    assert (lower.verdict, lower.difference, lower.test) == ("better", -1.0, "exact")
+    assert compare([2.0], {"a": [1.0]})["a"].verdict == "worse"
+
+
+def test_a_diverged_seed_has_the_worst_rank_and_no_interval():
+    ours = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 1.02, 0.98]
+    theirs = [2.0, 2.1, INF, 1.9, 2.2, INF, 2.05, 2.02]
+    found = compare(ours, {"a": theirs})["a"]
+    assert (found.test, found.verdict, found.diverged) == ("signed ranks", "better", (0, 2))
+    assert found.interval is None
+    assert found.p == 2 / 2**8  # all eight signs agree
+    assert found.difference == pytest.approx(np.mean(ours[:2] + ours[3:5] + ours[6:]) - 2.045)
+    assert compare(theirs, {"a": ours})["a"].verdict == "worse"
+
+
+def test_seeds_that_diverge_for_both_say_nothing():
+    assert paired_p([INF, INF], [INF, INF]) == (1.0, 0.0, "signed ranks")
+    assert paired_p([INF, 1.0], [math.nan, 1.0])[0] == 1.0
+
+
+def test_other_seeds_are_refused():
+    with pytest.raises(RequestError, match="same seeds"):
+        paired_p([1.0, 2.0], [1.0])
+    with pytest.raises(RequestError, match="same seeds"):
+        paired_p([], [])
+
+
+def test_false_verdicts_stay_below_five_percent_over_six_rivals():
+    rng = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(400):
+        values = rng.normal(size=(7, 10))
+        found = compare(values[0], {str(i): values[i] for i in range(1, 7)})
+        wrong += any(c.verdict != "not distinguishable" for c in found.values())
+    # Binomial: 400 draws at 5 % exceed 7.3 % in one case of fifty.
+    assert wrong / 400 < 0.073
+
+
+def test_two_noise_deviations_are_found_with_ten_seeds():
+    rng = np.random.default_rng(4)
+    found = 0
+    for _ in range(300):
+        values = rng.normal(size=(7, 10))
+        values[1] += 2.0
+        found += (
+            compare(values[0], {str(i): values[i] for i in range(1, 7)})["1"].verdict == "better"
+        )
+    assert 0.76 < found / 300 < 0.9  # .83 in a larger simulation; two standard errors are .043
+
+
+@pytest.mark.parametrize(("effect", "comparisons"), [(0.5, 1), (1.0, 6), (0.25, 1)])
+def test_the_number_of_seeds_has_the_power_it_promises(effect, comparisons):
+    base = np.array([-1.0, 1.0] * 5)
+    differences = base / base.std(ddof=1) + effect
+    n = seeds_needed(differences, comparisons=comparisons)
+    rng = np.random.default_rng(5)
+    draws = rng.normal(effect, 1.0, size=(20_000, n))
+    p = scipy_stats.ttest_1samp(draws, 0.0, axis=1).pvalue
+    power = (p < 0.05 / comparisons).mean()
+    assert 0.79 < power < 0.85
+    assert seeds_needed([0.0, 0.0]) is None
+    assert seeds_needed([1.0, 1.0]) == 2
+    assert seeds_needed(base + 1e-6) is None

@@ -1,0 +1,169 @@
+"""Closed forms against integration, simulation, direct iteration and published figures."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+from lrsearch import Schedule, theory
+from lrsearch.coupling import critical_momentum
+from lrsearch.errors import RequestError
+from lrsearch.quadratic import lr_ref
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(("rate", "fall"), [(0.1, 0.05), (0.1, 0.0), (0.025, 0.05), (0.3, 1.0)])
+def test_the_diffusion_formulas_solve_their_equation(scaled, rate, fall):
+    """dV/dt = -2aη V + s², with s² = σ²η or σ²η²; (.025, .05) is the resonance 2aη0 = β."""
+    a, sigma, start = 1.0, 1.3, 0.7
+
+    def slope(t, v):
+        eta = rate / (1 + fall * t)
+        return -2 * a * eta * v + sigma**2 * (eta**2 if scaled else eta)
+
+    solved = integrate.solve_ivp(slope, (0, 50), [start], rtol=1e-11, atol=1e-13).y[0, -1]
+    form = theory.diffusion_variance(
+        50, start=start, pull=a, noise=sigma, rate=rate, fall=fall, scaled=scaled
+    )
+    assert form == pytest.approx(solved, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("scaled", "fall", "expected"),
+    [(False, 0, 0.5), (False, 0.05, 0.5), (True, 0, 0.05), (True, 0.05, 0.001307)],
+)
+def test_only_noise_that_scales_with_the_rate_lets_decay_lower_the_limit(scaled, fall, expected):
+    form = theory.diffusion_variance(
+        1000, start=1, pull=1, noise=1, rate=0.1, fall=fall, scaled=scaled
+    )
+    assert form == pytest.approx(expected, abs=5e-7)
+
+
+def test_one_step_injects_energy_iff_the_rate_is_above_its_limit():
+    for curvature in (0.1, 1.0, 7.0):
+        for rate in np.linspace(0.01, 3, 50):
+            theta, velocity = 1 - rate * curvature, -rate * curvature
+            change = 0.5 * curvature * (theta**2 - 1) + 0.5 * velocity**2
+            assert theory.energy_change(rate, curvature) == pytest.approx(change, abs=1e-12)
+            assert (change > 0) == (rate > theory.energy_limit(curvature))
+
+
+def diverges(method, step, mu):
+    """Whether 4000 updates at ηλ = step grow, from the companion matrix's definition."""
+    theta, before = 1.0, 1.0
+    for _ in range(4000):
+        ahead = theta + mu * (theta - before)
+        gradient = ahead if method == "nesterov" else theta
+        theta, before = ahead - step * gradient, theta
+        if abs(theta) > 1e6:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("method", ["gd", "heavy_ball", "nesterov"])
+@pytest.mark.parametrize("mu", [0.0, 0.5, 0.9])
+def test_a_method_diverges_just_above_its_limit_and_not_below(method, mu):
+    mu = 0.0 if method == "gd" else mu
+    limit = theory.stability_limit(method, mu)
+    assert diverges(method, 1.01 * limit, mu)
+    assert not diverges(method, 0.99 * limit, mu)
+
+
+def test_adams_limit_is_38_at_the_usual_momentum():
+    assert theory.stability_limit("adam", 0.9) == pytest.approx(38.0)
+    with pytest.raises(RequestError, match="gd has no momentum"):
+        theory.stability_limit("gd", 0.9)
+    with pytest.raises(RequestError, match="method is 'sgd'"):
+        theory.stability_limit("sgd")
+
+
+def test_the_mean_square_limit_of_lr_ref():
+    problem = lr_ref()
+    limit = theory.mean_square_limit(problem.curvature, 4)
+    assert limit == pytest.approx(6.493, abs=5e-4)
+    assert limit / problem.largest_rate == pytest.approx(0.53, abs=5e-3)
+    with pytest.raises(RequestError, match="batch"):
+        theory.mean_square_limit(problem.curvature, 256)
+
+
+@pytest.mark.parametrize("method", ["heavy_ball", "nesterov"])
+def test_the_critical_rate_inverts_the_critical_momentum(method):
+    rates = np.array([theory.critical_rate(method, mu, 3.0) for mu in (0.1, 0.5, 0.9)])
+    momenta, _ = critical_momentum(rates, 3.0, 0.99, nesterov=method == "nesterov")
+    np.testing.assert_allclose(momenta, (0.1, 0.5, 0.9), rtol=1e-12)
+
+
+def test_hamiltonian_momentum():
+    assert theory.hamiltonian_momentum(0.04, 0.5) == pytest.approx(0.9)
+    with pytest.raises(RequestError, match="momentum"):
+        theory.hamiltonian_momentum(4.0, 1.0)
+
+
+def test_the_exact_pac_bayes_rate_gives_the_priors_variance():
+    for curvature, prior, noise in ((1.0, 0.1, 1.0), (5.0, 2.0, 0.3), (0.1, 3.0, 1.0)):
+        rate = theory.pac_bayes_rate(curvature, prior, noise)
+        assert rate < 2 / curvature
+        variance = theory.stationary_variance(rate, curvature, noise)
+        assert variance == pytest.approx(prior**2, rel=1e-9)
+    written = theory.pac_bayes_rate(1.0, 1e-3, 1.0, exact=False)
+    assert written == pytest.approx(theory.pac_bayes_rate(1.0, 1e-3, 1.0), rel=2e-6)
+
+
+def test_the_stationary_variance_is_the_fixed_point_of_sgd():
+    eta, lam, sigma = 0.3, 2.0, 0.7
+    variance = theory.stationary_variance(eta, lam, sigma)
+    assert (1 - eta * lam) ** 2 * variance + eta**2 * sigma**2 == pytest.approx(variance)
+    with pytest.raises(RequestError, match="rate"):
+        theory.stationary_variance(1.0, 2.0, 1.0)
+
+
+def test_weight_decay_and_noise_scale_are_what_they_say():
+    rates = [0.1, 0.2, 0.3]
+    assert theory.weight_decay_product(rates, 0.5) == pytest.approx(0.95 * 0.9 * 0.85)
+    assert theory.noise_scale(rates, [1, 2, 3]).tolist() == pytest.approx([0.1] * 3)
+    rate = theory.linear_scaling(0.1, 32, 256)
+    assert theory.noise_scale(rate, 256) == theory.noise_scale(0.1, 32)
+
+
+def slow_bound(rates, distance, gradient):
+    """The formula as printed, with its sums."""
+    n = len(rates)
+    total = sum(rates)
+    value = distance**2 / (2 * total) + gradient**2 * sum(r * r for r in rates) / (2 * total)
+    for k in range(n - 1):
+        later = sum(rates[k + 1 :])
+        inner = sum(r * r * gradient**2 for r in rates[k:]) / sum(rates[k:])
+        value += 0.5 * rates[k] / later * inner
+    return value
+
+
+def test_the_convex_bound_is_the_printed_formula():
+    rates = np.random.default_rng(0).uniform(0.1, 1, 30)
+    expected = slow_bound(list(rates), 2.0, 3.0)
+    assert theory.convex_bound(rates, distance=2, gradient=3) == pytest.approx(expected, rel=1e-12)
+    padded = np.concatenate([rates, np.zeros(5)])
+    assert theory.convex_bound(padded, distance=2, gradient=3) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule(peak=1, decay="polynomial"), 0.100630),
+        (Schedule(peak=1, decay="cosine"), 0.103386),
+        (Schedule(peak=1, decay="constant"), 0.137545),
+    ],
+)
+def test_the_best_bounds_of_well_known_shapes(schedule, expected):
+    shape = schedule.plan(400).lr
+    factor, bound = theory.convex_bound_best(shape)
+    assert bound == pytest.approx(expected, abs=5e-7)
+    assert theory.convex_bound(factor * shape) == pytest.approx(bound, rel=1e-12)
+    for other in (0.9, 1.1):
+        assert theory.convex_bound(other * factor * shape) > bound
+
+
+def test_a_rate_of_zero_within_the_run_is_refused():
+    for rates in ([1.0, 0.0, 1.0], [0.0], [], [math.inf]):
+        with pytest.raises(RequestError, match="rates above 0"):
+            theory.convex_bound(rates)
