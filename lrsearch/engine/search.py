@@ -71,6 +71,9 @@ def run_search(
     record = _record(search, setup)
     with interruptible(shield), Store.hold(search.study, search.path, record) as store:
         loop = _Loop(search, setup, store, tracker, listener, shield)
+        if loop.complete:
+            _find_optimum(search, objective, store)
+            return loop.result()
         tracker.start(_facts(search, setup, store.identity))
         state = "failed"
         try:
@@ -87,6 +90,7 @@ def run_search(
         finally:
             with shield:
                 tracker.finish(loop.result(), state)
+                store.set_tracking(tracker.uri, tracker.run_id)
         return loop.result()
 
 
@@ -210,9 +214,12 @@ class _Loop:
         return self._store.result(
             self._trials,
             seconds=time.perf_counter() - self._began,
-            tracking_uri=self._tracker.uri,
-            run_id=self._tracker.run_id,
         )
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many trials have ended as were asked for."""
+        return all(index in self._trials for index in range(self._search.trials))
 
     @property
     def ended(self) -> int:

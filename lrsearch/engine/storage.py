@@ -44,6 +44,7 @@ SCHEMA = 1
 ATTRIBUTE = "lrsearch"
 OPTIMUM = "lrsearch.optimum"
 IDENTITY = "lrsearch.id"
+TRACKING = "lrsearch.tracking"
 STATES = {
     "finished": TrialState.COMPLETE,
     "diverged": TrialState.COMPLETE,
@@ -133,6 +134,7 @@ class Store:
         record: what the study is.
         identity: tells it from another study of the same name, for trackers.
         optimum: the best possible value of the problem, where it is known.
+        tracking: MLflow's URI without its password, and the parent run's id, where there are.
     """
 
     def __init__(self, name: str, path: Path, study: optuna.Study, record: StudyRecord) -> None:
@@ -141,6 +143,8 @@ class Store:
         self.record = record
         self.optimum: float | None = study.user_attrs.get(OPTIMUM)
         self.identity: str = study.user_attrs[IDENTITY]
+        uri, run_id = study.user_attrs.get(TRACKING, (None, None))
+        self.tracking: tuple[str | None, str | None] = (uri, run_id)
         self._study = study
 
     @classmethod
@@ -229,16 +233,12 @@ class Store:
         trials: Mapping[int, Trial] | None = None,
         *,
         seconds: float = 0.0,
-        tracking_uri: str | None = None,
-        run_id: str | None = None,
     ) -> Result:
         """What the study found.
 
         Args:
             trials: those that are known already; None reads them.
             seconds: of the search in hand.
-            tracking_uri: of the search in hand.
-            run_id: of the search in hand.
         """
         record, known = self.record, self.trials() if trials is None else trials
         return Result(
@@ -251,8 +251,8 @@ class Store:
             momentum=record.momentum,
             seconds=seconds,
             storage=str(self.path),
-            tracking_uri=tracking_uri,
-            run_id=run_id,
+            tracking_uri=self.tracking[0],
+            run_id=self.tracking[1],
             trials=tuple(known[i] for i in sorted(known)),
             optimum=self.optimum,
         )
@@ -283,6 +283,12 @@ class Store:
                 user_attrs={ATTRIBUTE: kept},
             )
         )
+
+    def set_tracking(self, uri: str | None, run_id: str | None) -> None:
+        """Keeps where people look."""
+        if uri is not None and (uri, run_id) != self.tracking:
+            self.tracking = (uri, run_id)
+            self._study.set_user_attr(TRACKING, [uri, run_id])
 
     def set_optimum(self, optimum: float) -> None:
         """Keeps the best possible value for readers."""

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from lrsearch import api
 from lrsearch.errors import RequestError
 from lrsearch.result import Outcome, Trace
 from lrsearch.space import Space
@@ -57,6 +58,7 @@ def test_a_study_is_a_parent_run_that_ends_finished(tracked):
     _, uri, result, _, runs = tracked
     (parent,) = of_kind(runs, "study")
     assert parent.info.run_id == result.run_id
+    assert api.load("s", storage=result.storage).run_id == result.run_id
     assert result.tracking_uri == uri
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == "s"
