@@ -1,19 +1,14 @@
-"""Where a study lives: an Optuna journal file, one record a trial, written when the trial ends.
+"""Where a study lives: in an Optuna journal, one record a trial, written when the trial ends.
 
 A trial that is lost leaves no trace and is asked for again, so no storage ever holds a trial that
-runs for ever. Optuna's journal is not crash-safe by itself; three things are added here: a last
-line torn by a crash is cut off before the next is written, locks are the kernel's and die with
-their holder, and one search at a time holds a study.
+runs for ever. One search at a time holds a study.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import os
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +21,10 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal import JournalStorage
 from optuna.trial import TrialState, create_trial
 
+from lrsearch.engine.journal import check_journal, cut_torn_line, open_journal
 from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Choices
@@ -156,7 +152,7 @@ class Store:
             RequestError: another search holds it, it belongs to another request, or the file
                 cannot be written or read.
         """
-        _check_journal(path)
+        check_journal(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             guard = path.with_suffix(".lock").open("a")
@@ -172,8 +168,8 @@ class Store:
                     f"another process is searching study {name}; wait for it, or name another "
                     "with --study"
                 ) from None
-            _cut_torn_line(path)
-            storage = _open(path)
+            cut_torn_line(path)
+            storage = open_journal(path)
             if name in _names(storage):
                 store = cls._load(name, path, storage)
                 differences = store.record.differences(record)
@@ -200,8 +196,8 @@ class Store:
             others = [p.stem for p in Path(FOLDER).glob("*.journal")]
             hint = closest(name, others) if others else "; `lrsearch tune` makes one"
             raise RequestError(f"there is no study {name!r} at {path}{hint}")
-        _check_journal(path)
-        return cls._load(name, path, _open(path))
+        check_journal(path)
+        return cls._load(name, path, open_journal(path))
 
     @classmethod
     def _load(cls, name: str, path: Path, storage: JournalStorage) -> Store:
@@ -296,82 +292,5 @@ class Store:
         self._study.set_user_attr(OPTIMUM, optimum)
 
 
-class _KernelLock:
-    """Optuna's lock interface on flock: free as soon as its holder is gone, however it went."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
-
-    def acquire(self) -> bool:
-        self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-def _open(path: Path) -> JournalStorage:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            lock: Any = _KernelLock(path)
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    except OSError as error:
-        raise RequestError(
-            f"cannot open {path}: {error.strerror}; choose another --storage"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(
-            f"{path} is no journal of studies ({error}); choose another --storage"
-        ) from error
-
-
 def _names(storage: JournalStorage) -> list[str]:
     return [study.study_name for study in storage.get_all_studies()]
-
-
-def _check_journal(path: Path) -> None:
-    """Refuses a file that is none of ours before anything is written to it."""
-    if not path.is_file():
-        return
-    try:
-        with path.open("rb") as file:
-            first = file.readline()
-    except OSError as error:
-        raise RequestError(
-            f"cannot read {path}: {error.strerror}; choose another --storage"
-        ) from error
-    begin = b'{"op_code"'
-    if not begin.startswith(first[: len(begin)]):
-        raise RequestError(f"{path} is no journal of studies; choose another --storage")
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Removes a last line that a crash tore."""
-    if not path.is_file():
-        return
-    try:
-        with path.open("rb+") as file:
-            content = file.read()
-            end = content.rfind(b"\n") + 1
-            begin = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
-            if not _is_json(content[begin:end]):
-                end = begin
-            if end < len(content):
-                file.truncate(end)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write {path}: {error.strerror}; choose another --storage"
-        ) from error
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
