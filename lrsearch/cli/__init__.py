@@ -7,6 +7,8 @@ failed, 2 the request was wrong, 3 no trial finished, 130 interrupted, 143 termi
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 
 import click
@@ -50,10 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="lrsearch: %(message)s", level=logging.WARNING)
     try:
         code = cli.main(arguments, prog_name="lrsearch", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         return _refuse(error.format_message(), error.exit_code)
     except click.Abort:
         return _refuse("interrupted", 130)
+    except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except LrsearchError as error:
         return _refuse(str(error), error.exit_code)
     return code if isinstance(code, int) else 0

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -177,6 +178,15 @@ def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, 
     record = json.loads(say("show", "quadratic-default", "--json")[1])
     assert sum(record["trials"].values()) == ended
     assert say(*TUNE, "--quiet", "--trials", ended + 2)[0] == 0
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    command = [sys.executable, "-m", "lrsearch", "spaces", "--json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_show_ranks_the_finished_trials(here, say):
