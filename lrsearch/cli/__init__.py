@@ -51,18 +51,22 @@ def main(arguments: list[str] | None = None) -> int:
     """
     logging.basicConfig(format="lrsearch: %(message)s", level=logging.WARNING)
     try:
-        code = cli.main(arguments, prog_name="lrsearch", standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments
+        with cli.make_context("lrsearch", list(words)) as context:
+            cli.invoke(context)
         sys.stdout.flush()
     except click.ClickException as error:
         return _refuse(error.format_message(), error.exit_code)
-    except click.Abort:
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
+    except (click.Abort, KeyboardInterrupt):
         return _refuse("interrupted", 130)
     except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except LrsearchError as error:
         return _refuse(str(error), error.exit_code)
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _refuse(message: str, code: int) -> int:
