@@ -27,7 +27,7 @@ __all__ = ["cli", "main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lrsearch")
 def cli() -> None:
-    r"""Find the best learning-rate schedule for a training run.
+    """Find the best learning-rate schedule for a training run.
 
     \b
     Start here:
@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         with cli.make_context("lrsearch", list(words)) as context:
             cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as bare:
+        print(bare.ctx.get_help() if bare.ctx else "")
+        return 0
     except click.ClickException as error:
         return _refuse(error.format_message(), error.exit_code)
     except click.exceptions.Exit as done:  # --help, --version

@@ -29,7 +29,7 @@ def export(
     batch: int | None,
     storage: str | None,
 ) -> None:
-    r"""Carry a schedule of STUDY, or of a Schedule's .json file, to where it will run.
+    """Carry a schedule of STUDY, or of a Schedule's .json file, to where it will run.
 
     A study's schedule is drawn for the study's own budget unless --steps and --batch say
     otherwise. A .json file holds no budget: it needs --steps, and --batch where the batch grows.

@@ -17,7 +17,7 @@ __all__ = ["objectives"]
 @click.argument("name", required=False)
 @options("json")
 def objectives(name: str | None, as_json: bool) -> None:
-    r"""List the built-in objectives, or the options of NAME.
+    """List the built-in objectives, or the options of NAME.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ def show(
     storage: str | None,
     as_json: bool,
 ) -> None:
-    r"""Show the leaderboard of STUDY, or a Schedule from a .json file.
+    """Show the leaderboard of STUDY, or a Schedule from a .json file.
 
     \b
     Examples:

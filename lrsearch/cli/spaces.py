@@ -20,7 +20,7 @@ SAMPLES = 8
 @click.argument("name", required=False)
 @options("plot", "json")
 def spaces(name: str | None, plot: str | None, as_json: bool) -> None:
-    r"""List the search spaces, or print NAME, a shipped space or a YAML file.
+    """List the search spaces, or print NAME, a shipped space or a YAML file.
 
     \b
     Examples:

@@ -28,7 +28,7 @@ def tune(
     quiet: bool,
     **asked: Any,
 ) -> None:
-    r"""Search for the best schedule of OBJECTIVE, a built-in one (default: digits).
+    """Search for the best schedule of OBJECTIVE, a built-in one (default: digits).
 
     The study is kept: the same command again goes on where the last one ended.
 

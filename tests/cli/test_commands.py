@@ -46,10 +46,16 @@ def test_every_command_has_help_with_examples_and_every_option_has_help(name, sa
     code, out, _ = say(name, "--help")
     assert code == 0
     assert "Examples:" in out
-    assert f"lrsearch {name}" in out
+    assert re.search(rf"^  +lrsearch {name}", out, re.M)
+    assert "\\b" not in out
     for parameter in cli.commands[name].params:
         if parameter.param_type_name == "option":
             assert parameter.help, parameter.name
+
+
+def test_lrsearch_alone_is_its_help(say):
+    assert say() == say("--help")
+    assert "Start here:\n  lrsearch tune" in re.sub("  +", "  ", say()[1])
 
 
 def test_every_option_is_used_by_a_command():
