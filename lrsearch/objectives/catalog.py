@@ -99,7 +99,7 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
                 ),
             },
             module="lrsearch.objectives.digits",
-            factory="Digits",
+            factory="digits",
         ),
         "quadratic": BuiltIn(
             about="LR-ref, exact: SGD on least squares, gradient noise in proportion to the loss.",

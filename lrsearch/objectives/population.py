@@ -1,11 +1,13 @@
-"""A population of training runs as one tensor program.
+"""A population of training runs as one tensor program, with continuous batching.
 
-The runs of a schedule search share architecture and data and differ in a few numbers an update, so
-K of them are trained as one: parameters are stacked along a leading axis, the forward pass is
-mapped over it (`torch.func.vmap`), and one backward pass of the summed losses yields every
+The runs of a schedule search share architecture and data and differ in a few numbers an update,
+so up to K of them are trained as one: parameters are stacked along a leading axis, the forward
+pass is mapped over it (`torch.func.vmap`), and one backward pass of the summed losses yields every
 member's gradient, because a member's loss depends on no parameter but its own.
 
-All slots advance together: the next runs are pulled in when the last of the group has ended.
+Every slot is kept busy: a run that ends or diverges leaves, and the next is pulled in at once at
+its own update 0 while the others go on, as an inference server does with requests. The runs in
+flight are always the first rows of the stack, so an empty slot costs nothing.
 """
 
 from __future__ import annotations
@@ -13,203 +15,336 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
 
 from lrsearch.contract import Run, Runs
 from lrsearch.errors import RunStopped
+from lrsearch.objectives.dropout import key_dropout, mix
+from lrsearch.objectives.samples import Samples
+from lrsearch.objectives.task import TorchTask
+from lrsearch.objectives.updates import At, make_updates
 from lrsearch.result import Outcome
-from lrsearch.seeding import stream
 
-__all__ = ["Classification", "train"]
+__all__ = ["Population", "deliberate_threads", "summed_loss"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Classification:
-    """A model and its data.
-
-    Attributes:
-        model: builds a module and initialises it from a generator.
-        inputs: training inputs, shape `[N, ...]`.
-        labels: training labels, shape `[N]`, int64.
-        held_out: inputs and labels that training does not see.
-        weight_decay: coefficient of the parameters in the gradient.
-    """
-
-    model: Callable[[torch.Generator], nn.Module]
-    inputs: Tensor
-    labels: Tensor
-    held_out: tuple[Tensor, Tensor]
-    weight_decay: float = 0.0
+#: Updates between two looks at the losses; a run that diverges is stopped at most so many late.
+LOOK = 8
+#: Members whose validation is computed at once, and validation samples at a time.
+EVALUATED, VALIDATION_ROWS = 4, 1024
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Small matrices lose on several threads: two on busy cores can be ten times slower."""
+def deliberate_threads(device: torch.device) -> Iterator[None]:
+    """One thread on a CPU: small matrices lose on several, tenfold where the cores are busy."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def train(task: Classification, runs: Runs, slots: int) -> Iterator[Outcome]:
-    """Trains runs, `slots` at a time, by SGD with the momentum of their plans (torch's form).
+@dataclass
+class _Member:
+    """A run in flight; its place in the list is its row in the stack."""
 
-    The value is the held-out cross-entropy after the last update, in nats; the figure `accuracy`
-    is the fraction of held-out samples that are classified rightly.
-    """
-    while group := runs.take(slots):
-        with one_thread():
-            outcomes = _train_group(task, group, slots)
-        yield from outcomes
+    run: Run
+    done: int = 0
+    seconds: float = 0.0
+    rests: bool = field(init=False)
 
+    def __post_init__(self) -> None:
+        momentum = self.run.plan.momentum
+        self.rests = bool(momentum.any() and not momentum.all())
 
-def sample_order(seed: int, samples: int, budget: int) -> np.ndarray:
-    """The indices that a run with this seed sees, shape `[budget]`: one shuffle an epoch.
-
-    It depends on neither schedule nor batch, so that a growing batch draws from the same stream.
-    """
-    epochs = -(-budget // samples)
-    shuffles = [stream(seed, "order", epoch).permutation(samples) for epoch in range(epochs)]
-    return np.concatenate(shuffles)[:budget]
+    @property
+    def left(self) -> int:
+        """Updates to go."""
+        return len(self.run.plan) - self.done
 
 
-class _Batches:
-    """The samples of every member at every update, padded to the largest batch.
+class _Wrapped(nn.Module):
+    """The task's loss as a module's forward pass, so that its parameters can be replaced."""
 
-    Attributes:
-        index: shape `[K, T, B]`, int64.
-        weight: shape `[K, T, B]`: 1/B_t for the samples of update t, 0 for the padding.
-    """
+    def __init__(self, model: nn.Module, call: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.model = model
+        self._call = call
 
-    def __init__(self, group: list[Run], slots: int, samples: int, dtype: torch.dtype) -> None:
-        updates = max(len(run.plan) for run in group)
-        widest = max(int(run.plan.batch.max()) for run in group)
-        self.index = torch.zeros(slots, updates, widest, dtype=torch.int64)
-        self.weight = torch.zeros(slots, updates, widest, dtype=dtype)
-        for slot, run in enumerate(group):
-            batch = torch.from_numpy(run.plan.batch.copy())
-            order = torch.from_numpy(sample_order(run.seed, samples, run.plan.samples))
-            begin = torch.cumsum(batch, 0) - batch
-            place = torch.arange(widest)[None, :]
-            inside = place < batch[:, None]
-            position = torch.where(inside, begin[:, None] + place, 0)
-            self.index[slot, : len(batch)] = order[position]
-            self.weight[slot, : len(batch)] = inside.to(dtype) / batch[:, None]
+    def forward(self, batch: Any) -> Any:
+        return self._call(self.model, batch)
 
 
-def _train_group(task: Classification, group: list[Run], slots: int) -> list[Outcome]:
-    """Trains at most `slots` runs to their ends.
-
-    Empty slots are padded: the arithmetic of a member must not depend on how many neighbours it
-    has.
-    """
-    began = time.perf_counter()
-    seeds = [run.seed for run in group] + [0] * (slots - len(group))
-    models = [task.model(torch.Generator().manual_seed(seed)) for seed in seeds]
-    parameters, buffers = stack_module_state(models)
-    velocity = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    dtype = task.inputs.dtype
-    batches = _Batches(group, slots, len(task.labels), dtype)
-    rates, momenta = _columns(group, slots, dtype)
-    logits = _population(models[0], buffers)
-    ended: dict[int, tuple[str, str]] = {}
-    for t in range(batches.index.shape[1]):
-        running = [k for k, run in enumerate(group) if t < len(run.plan) and k not in ended]
-        if not running:
-            break
-        index, weight = batches.index[:, t], batches.weight[:, t]
-        outputs = logits(parameters, task.inputs[index])
-        losses = _cross_entropy(outputs, task.labels[index], weight)
-        gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
-        _update(parameters, velocity, gradients, rates[:, t], momenta[:, t], task.weight_decay)
-        values = losses.tolist()
-        for k in running:
-            try:
-                group[k].report(t, values[k])
-            except RunStopped as stop:
-                ended[k] = (stop.state, str(stop))
-                rates[k] = 0.0
-    values, accuracies = _evaluate(logits, parameters, task)
-    seconds = (time.perf_counter() - began) / len(group)
-    outcomes = []
-    for k, run in enumerate(group):
-        if k in ended:
-            state, reason = ended[k]
-            outcomes.append(run.end(state, reason=reason, seconds=seconds))
-        else:
-            run.note("accuracy", accuracies[k])
-            outcomes.append(run.end("finished", values[k], seconds=seconds))
-    return outcomes
-
-
-def _columns(group: list[Run], slots: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rates and momenta of shape `[K, T]`; a rate of 0 beyond a plan's end holds its weights."""
-    updates = max(len(run.plan) for run in group)
-    rates = torch.zeros(slots, updates, dtype=dtype)
-    momenta = torch.zeros_like(rates)
-    for k, run in enumerate(group):
-        rates[k, : len(run.plan)] = torch.from_numpy(run.plan.lr.copy())
-        momenta[k, : len(run.plan)] = torch.from_numpy(run.plan.momentum.copy())
-    return rates, momenta
-
-
-def _population(
-    model: nn.Module, buffers: Mapping[str, Tensor]
-) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
-    """Outputs of all members, `[K, B, C]`, from their parameters and inputs `[K, B, ...]`."""
-
-    def member(parameters: dict[str, Tensor], own: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        output: Tensor = functional_call(model, (parameters, own), (inputs,))
-        return output
-
-    mapped = vmap(member)
-    return lambda parameters, inputs: mapped(dict(parameters), dict(buffers), inputs)
-
-
-def _cross_entropy(outputs: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    """Weighted cross-entropy of every member in nats, shape `[K]`."""
-    losses = nn.functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
+def summed_loss(losses: Tensor, weight: Tensor) -> Tensor:
+    """The mean loss of one member's batch: Σ weight·loss, or a mean that the task took itself."""
+    if losses.dim() == 0:
+        return losses
     # A padded sample has weight 0, and 0 times an infinite loss would be NaN.
-    return torch.where(weight > 0, losses.view_as(weight) * weight, 0.0).sum(1)
+    return torch.where(weight > 0, losses * weight, 0.0).sum()
 
 
-@torch.no_grad()
-def _update(
-    parameters: Mapping[str, Tensor],
-    velocity: Mapping[str, Tensor],
-    gradients: tuple[Tensor, ...],
-    rate: Tensor,
-    momentum: Tensor,
-    weight_decay: float,
-) -> None:
-    """Each member with its own η and μ: v ← μv + g, θ ← θ - ηv, `torch.optim.SGD`'s form."""
-    for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
-        shape = (-1, *[1] * (parameter.dim() - 1))
-        if weight_decay:
-            gradient = gradient + weight_decay * parameter
-        velocity[name].mul_(momentum.view(shape)).add_(gradient)
-        parameter.sub_(rate.view(shape) * velocity[name])
+class Population:
+    """K slots on one device.
+
+    Args:
+        task: what is trained.
+        slots: K, the most runs in flight.
+        device: where.
+    """
+
+    def __init__(self, task: TorchTask, slots: int, device: torch.device) -> None:
+        self._task = task
+        self._slots = slots
+        self._device = device
+        self._samples = Samples(task.train, device)
+        model = task.model(torch.Generator().manual_seed(0)).to(device)
+        self._key = key_dropout(model)
+        self._template = model
+        self._loss = _Wrapped(model, task.loss)
+        self._metrics = None if task.metrics is None else _Wrapped(model, task.metrics)
+        self._validation = tuple(t.to(device) for t in task.validation or ())
+        named = dict(model.named_parameters())
+        self._names = [name for name, p in named.items() if p.requires_grad]
+        stack = {n: p.detach().expand(slots, *p.shape).clone() for n, p in named.items()}
+        self._parameters = {name: stack[name] for name in self._names}
+        self._frozen = {
+            **{n: p.detach() for n, p in named.items() if not p.requires_grad},
+            **dict(model.named_buffers()),
+        }
+        self._updates = make_updates(task, self._parameters)
+        self._starts: dict[int, list[Tensor]] = {}
+        self._members: list[_Member] = []
+        self._tables = {
+            "rate": torch.zeros(slots, 0, device=device, dtype=torch.float64),
+            "momentum": torch.zeros(slots, 0, device=device, dtype=torch.float64),
+            "begin": torch.zeros(slots, 0, device=device, dtype=torch.int64),
+            "batch": torch.zeros(slots, 0, device=device, dtype=torch.int64),
+        }
+        self._t = torch.zeros(slots, dtype=torch.int64, device=device)
+        self._order = torch.zeros_like(self._t)
+        self._seed = torch.zeros_like(self._t)
+
+    def train(self, runs: Runs) -> Iterator[Outcome]:
+        """Pulls runs while there is room, and yields each outcome as it ends."""
+        while True:
+            with deliberate_threads(self._device):
+                for run in runs.take(self._slots - len(self._members)):
+                    self._admit(run)
+                if not self._members:
+                    return
+                outcomes = self._advance()
+            yield from outcomes
+
+    def _admit(self, run: Run) -> None:
+        row, plan, updates = len(self._members), run.plan, len(run.plan)
+        self._members.append(_Member(run))
+        for name, value in zip(self._names, self._start(run.seed), strict=True):
+            self._parameters[name][row] = value
+        for state in self._updates.state.values():
+            state[row] = 0
+        batch = torch.from_numpy(plan.batch.copy())
+        columns = {
+            "rate": torch.from_numpy(plan.lr.copy()),
+            "momentum": torch.from_numpy(plan.momentum.copy()),
+            "begin": torch.cumsum(batch, 0) - batch,
+            "batch": batch,
+        }
+        for name, column in columns.items():
+            table = self._tables[name]
+            if table.shape[1] < updates:
+                wider = torch.zeros(self._slots, updates, dtype=table.dtype, device=self._device)
+                wider[:, : table.shape[1]] = table
+                self._tables[name] = table = wider
+            table[row, :updates] = column.to(self._device)
+        self._t[row] = 0
+        self._seed[row] = run.seed
+        self._order[row] = self._samples.row(run.seed, plan.samples)
+
+    def _start(self, seed: int) -> list[Tensor]:
+        """The initial parameters of a seed."""
+        if seed not in self._starts:
+            model = self._task.model(torch.Generator().manual_seed(seed)).to(self._device)
+            key_dropout(model)
+            named = dict(model.named_parameters())
+            self._starts[seed] = [named[name].detach() for name in self._names]
+        return self._starts[seed]
+
+    def _advance(self) -> list[Outcome]:
+        """A few updates of all members, up to the end of the first that ends."""
+        began = time.perf_counter()
+        updates = min(LOOK, *(member.left for member in self._members))
+        losses = torch.stack([self._step() for _ in range(updates)]).T.tolist()
+        stopped = {}
+        for row, (member, seen) in enumerate(zip(self._members, losses, strict=True)):
+            stop = _report(member, seen)
+            if stop is not None:
+                stopped[row] = stop
+        finished = [r for r, m in enumerate(self._members) if not m.left and r not in stopped]
+        values = self._validate(finished) if finished else {}
+        share = (time.perf_counter() - began) / len(self._members)
+        for member in self._members:
+            member.seconds += share
+        outcomes = []
+        for row in sorted({*stopped, *finished}, reverse=True):
+            run, seconds = self._members[row].run, self._members[row].seconds
+            if row in stopped:
+                stop = stopped[row]
+                outcomes.append(run.end(stop.state, reason=str(stop), seconds=seconds))
+            else:
+                value, figures = values[row]
+                for name, figure in figures.items():
+                    run.note(name, figure)
+                outcomes.append(run.end("finished", value, seconds=seconds))
+            self._leave(row)
+        return outcomes[::-1]
+
+    def _leave(self, row: int) -> None:
+        """Moves the last member into a row that has become free."""
+        last = len(self._members) - 1
+        if row != last:
+            moved = [*self._parameters.values(), *self._updates.state.values()]
+            for tensor in [*moved, *self._tables.values(), self._t, self._order, self._seed]:
+                tensor[row] = tensor[last]
+            self._members[row] = self._members[last]
+        self._members.pop()
+
+    def _step(self) -> Tensor:
+        """One update of every member; their losses before it, shape `[A]`."""
+        active = len(self._members)
+        widths = [int(m.run.plan.batch[m.done]) for m in self._members]
+        if len(set(widths)) == 1:
+            losses = self._step_rows(slice(0, active), widths[0]).double()
+        else:
+            losses = torch.empty(active, dtype=torch.float64, device=self._device)
+            # Padded to powers of two, so that neither waste nor the number of groups is large.
+            padded = [1 << (width - 1).bit_length() for width in widths]
+            for width in sorted(set(padded)):
+                members = [row for row, own in enumerate(padded) if own == width]
+                rows = torch.tensor(members, device=self._device)
+                losses[rows] = self._step_rows(rows, width).double()
+        self._t[:active] += 1
+        for member in self._members:
+            member.done += 1
+        return losses
+
+    def _step_rows(self, rows: slice | Tensor, width: int) -> Tensor:
+        """One update of some members, their batches padded to one width."""
+        t = self._t[rows]
+        now = {name: self._column(table, rows, t) for name, table in self._tables.items()}
+        batch = self._samples.take(self._order[rows], now["begin"], width)
+        place = torch.arange(width, device=self._device)
+        inside = place < now["batch"][:, None]
+        values = [self._parameters[name][rows].detach() for name in self._names]
+        leaves = [value.requires_grad_() for value in values]
+        weight = inside.to(leaves[0].dtype) / now["batch"][:, None]
+        key = mix(mix(t) ^ self._seed[rows])
+        self._template.train()
+        total = vmap(self._member_loss)(tuple(leaves), batch, weight, key)
+        gradients = torch.autograd.grad(total.sum(), leaves)
+        with torch.no_grad():
+            values = [leaf.detach() for leaf in leaves]
+            self._clip(gradients)
+            at = At(rows, now["rate"], now["momentum"], t + 1, self._has_rests())
+            self._updates.apply(self._names, values, gradients, at)
+            if not isinstance(rows, slice):
+                for name, value in zip(self._names, values, strict=True):
+                    self._parameters[name][rows] = value
+        return total.detach()
+
+    @staticmethod
+    def _column(table: Tensor, rows: slice | Tensor, t: Tensor) -> Tensor:
+        return table[rows].gather(1, t[:, None])[:, 0]
+
+    def _has_rests(self) -> bool:
+        """Whether a momentum in flight is 0 at times and not at others."""
+        return any(member.rests for member in self._members)
+
+    def _member_loss(
+        self, values: tuple[Tensor, ...], batch: Any, weight: Tensor, key: Tensor
+    ) -> Tensor:
+        """One member's mean loss; mapped over all of them."""
+        self._key.value = key
+        losses: Tensor = self._call(self._loss, values, batch)
+        return summed_loss(losses, weight)
+
+    def _call(self, wrapped: _Wrapped, values: tuple[Tensor, ...], batch: Any) -> Any:
+        replaced = {**dict(zip(self._names, values, strict=True)), **self._frozen}
+        state = {f"model.{name}": value for name, value in replaced.items()}
+        if self._task.precision == "float32":
+            return functional_call(wrapped, state, (batch,))
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            output = functional_call(wrapped, state, (batch,))
+        return output.float() if isinstance(output, Tensor) else output
+
+    def _clip(self, gradients: tuple[Tensor, ...]) -> None:
+        """Scales every member's gradient to the task's norm, as `clip_grad_norm_` does."""
+        if self._task.clip is None:
+            return
+        squares = [g.flatten(1).square().sum(1) for g in gradients]
+        norm = torch.stack(squares).sum(0).sqrt()
+        factor = (self._task.clip / (norm + 1e-6)).clamp(max=1.0)
+        for g in gradients:
+            g.mul_(factor.view(-1, *[1] * (g.dim() - 1)))
+
+    def _validate(self, rows: list[int]) -> dict[int, tuple[float, Mapping[str, float]]]:
+        """Value and figures of members that have ended."""
+        self._template.eval()
+        if self._task.evaluate is not None:
+            return {row: (self._evaluate_alone(row, self._task.evaluate), {}) for row in rows}
+        found: dict[int, tuple[float, Mapping[str, float]]] = {}
+        for begin in range(0, len(rows), EVALUATED):
+            block = rows[begin : begin + EVALUATED]
+            # Always as many, the last repeated: the arithmetic must not depend on how many end.
+            index = [*block, *[block[-1]] * (EVALUATED - len(block))]
+            sums = self._validate_block(torch.tensor(index, device=self._device))
+            for i, row in enumerate(block):
+                figures = {name: float(total[i]) for name, total in sums.items()}
+                found[row] = (figures.pop(""), figures)
+        return found
+
+    @torch.no_grad()
+    def _validate_block(self, index: Tensor) -> dict[str, Tensor]:
+        """Means over the validation samples, shape `[A]` each; the value under the name ''."""
+        data = self._validation
+        values = tuple(self._parameters[name][index] for name in self._names)
+        samples, sums = len(data[0]), dict[str, Tensor]()
+
+        def member(values: tuple[Tensor, ...], batch: Any) -> dict[str, Tensor]:
+            numbers = {"": self._call(self._loss, values, batch)}
+            if self._metrics is not None:
+                numbers |= self._call(self._metrics, values, batch)
+            return {name: n.double().mean() for name, n in numbers.items()}
+
+        for begin in range(0, samples, VALIDATION_ROWS):
+            part = tuple(t[begin : begin + VALIDATION_ROWS] for t in data)
+            means = vmap(member, in_dims=(0, None))(values, part)
+            for name, mean in means.items():
+                sums[name] = sums.get(name, 0.0) + mean * (len(part[0]) / samples)
+        return sums
+
+    def _evaluate_alone(self, row: int, evaluate: Callable[[nn.Module], float]) -> float:
+        """The task's own evaluation of a module of its own."""
+        model = self._task.model(torch.Generator().manual_seed(0)).to(self._device)
+        named = dict(model.named_parameters())
+        with torch.no_grad():
+            for name in self._names:
+                named[name].copy_(self._parameters[name][row])
+        model.eval()
+        return float(evaluate(model))
 
 
-@torch.no_grad()
-def _evaluate(
-    logits: Callable[[Mapping[str, Tensor], Tensor], Tensor],
-    parameters: Mapping[str, Tensor],
-    task: Classification,
-) -> tuple[list[float], list[float]]:
-    """Held-out cross-entropy in nats and accuracy of every member."""
-    inputs, labels = task.held_out
-    slots = len(next(iter(parameters.values())))
-    outputs = logits(parameters, inputs.expand(slots, *inputs.shape))
-    everyone = labels.expand(slots, len(labels))
-    weight = torch.full(everyone.shape, 1.0 / len(labels), dtype=outputs.dtype)
-    losses = _cross_entropy(outputs, everyone, weight)
-    right = (outputs.argmax(-1) == everyone).double().mean(1)
-    return losses.tolist(), right.tolist()
+def _report(member: _Member, losses: list[float]) -> RunStopped | None:
+    """Tells a run its latest losses; what stopped it, if anything did."""
+    begin = member.done - len(losses)
+    try:
+        for i, loss in enumerate(losses):
+            member.run.report(begin + i, loss)
+    except RunStopped as stop:
+        return stop
+    return None

@@ -1,5 +1,6 @@
 """A member of a population is the same run trained alone by torch, whoever its neighbours are."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,46 +12,72 @@ from torch import nn
 from lrsearch import Schedule
 from lrsearch.contract import Run
 from lrsearch.objectives.catalog import make
-from lrsearch.objectives.digits import Digits
-from lrsearch.objectives.population import Classification, sample_order, train
+from lrsearch.objectives.digits import digits_task
+from lrsearch.objectives.population import Population
+from lrsearch.objectives.samples import sample_order
 from tests.objectives.test_proxy import Given
 
 STEPS, BATCH = 120, 16
+CPU = torch.device("cpu")
 
 
-def exact_task(weight_decay=0.0):
+def exact_task(**changes):
     """The digits in float64."""
-    digits = Digits(hidden=16, held_out=0.3, weight_decay=weight_decay)
-    task = digits.task
-    inputs, labels = task.held_out
-    return Classification(
+    task = digits_task(hidden=16, held_out=0.3, weight_decay=0.0)
+    inputs, labels = task.train
+    held, held_labels = task.validation
+    return dataclasses.replace(
+        task,
         model=lambda generator: task.model(generator).double(),
-        inputs=task.inputs.double(),
-        labels=task.labels,
-        held_out=(inputs.double(), labels),
-        weight_decay=weight_decay,
+        train=(inputs.double(), labels),
+        validation=(held.double(), held_labels),
+        **changes,
     )
 
 
+def train(task, runs, slots):
+    return Population(task, slots, CPU).train(runs)
+
+
+def torch_optimizer(task, model):
+    """The plain optimizer that a task names."""
+    betas = (task.momentum, task.beta2)
+    words = {"lr": 0.1, "weight_decay": task.weight_decay}
+    if task.optimizer in ("sgd", "nesterov"):
+        # Nesterov is refused at momentum 0, which every group gets before its first update.
+        nesterov = task.optimizer == "nesterov"
+        return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=nesterov, **words)
+    kind = torch.optim.AdamW if task.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), betas=betas, eps=task.epsilon, **words)
+
+
 def alone(task, plan, seed):
-    """The obvious loop: one model, `torch.optim.SGD`, one batch an update."""
+    """The obvious loop: one model, one batch an update."""
     model = task.model(torch.Generator().manual_seed(seed))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=task.weight_decay)
-    order = sample_order(seed, len(task.labels), plan.samples)
+    optimizer = torch_optimizer(task, model)
+    group = optimizer.param_groups[0]
+    inputs, labels = task.train
+    order = sample_order(seed, len(labels), plan.samples)
     losses, begin = [], 0
     for lr, batch, momentum in zip(plan.lr, plan.batch, plan.momentum, strict=True):
-        optimizer.param_groups[0].update(lr=float(lr), momentum=float(momentum))
+        group["lr"] = float(lr)
+        if "betas" in group:
+            group["betas"] = (float(momentum), task.beta2)
+        else:
+            group["momentum"] = float(momentum)
         index = torch.from_numpy(order[begin : begin + batch])
         begin += batch
-        loss = nn.functional.cross_entropy(model(task.inputs[index]), task.labels[index])
+        loss = nn.functional.cross_entropy(model(inputs[index]), labels[index])
         optimizer.zero_grad()
         loss.backward()
+        if task.clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), task.clip)
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
-        outputs = model(task.held_out[0])
-        value = nn.functional.cross_entropy(outputs, task.held_out[1]).item()
-        accuracy = (outputs.argmax(1) == task.held_out[1]).double().mean().item()
+        outputs = model(task.validation[0])
+        value = nn.functional.cross_entropy(outputs, task.validation[1]).item()
+        accuracy = (outputs.argmax(1) == task.validation[1]).double().mean().item()
     return losses, value, accuracy
 
 
@@ -70,29 +97,72 @@ GROUP = [
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_every_member_is_the_run_trained_alone(weight_decay):
-    task = exact_task(weight_decay)
-    runs = [run_of(i, schedule, seed=i % 2) for i, schedule in enumerate(GROUP)]
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_every_member_is_the_run_trained_alone(optimizer, weight_decay, clip):
+    """Six runs of different lengths through four slots: three wait, one diverges, all refill."""
+    task = exact_task(optimizer=optimizer, weight_decay=weight_decay, clip=clip)
+    scale = 0.1 if optimizer.startswith("adam") else 1.0
+    group = [schedule.replace(peak=schedule.peak * scale) for schedule in GROUP]
+    runs = [run_of(i, schedule, seed=i % 2) for i, schedule in enumerate(group)]
     outcomes = {o.trial: o for o in train(task, Given(*runs), slots=4)}
-    assert outcomes[3].state == "diverged"
+    assert len(outcomes) == len(runs)
+    assert clip or scale < 1 or outcomes[3].state == "diverged"
     for run in runs:
-        if run.trial == 3:
-            continue
-        losses, value, accuracy = alone(task, run.plan, run.seed)
         outcome = outcomes[run.trial]
+        losses, value, accuracy = alone(task, run.plan, run.seed)
+        seen = outcome.traces["loss"].values
+        if outcome.state == "diverged":
+            assert run.trial == 3
+            np.testing.assert_allclose(seen, losses[: len(seen)], rtol=1e-6)
+            continue
         assert outcome.updates == len(run.plan)
-        np.testing.assert_allclose(outcome.traces["loss"].values, losses, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(seen, losses, rtol=1e-9, atol=1e-9)
         assert outcome.value == pytest.approx(value, rel=1e-9)
         assert outcome.figures["accuracy"] == pytest.approx(accuracy, abs=1e-12)
 
 
-def test_a_member_is_bitwise_the_same_in_any_slot_with_any_neighbours():
+def test_a_momentum_that_rests_at_0_rests_as_in_torch():
+    task = exact_task()
+    schedule = Schedule(peak=0.1, warmup=0.5, momentum_rule="opposed", momentum_low=0.0)
+    run = run_of(0, schedule)
+    assert (run.plan.momentum == 0).sum() == 2
+    (outcome,) = train(task, Given(run), slots=2)
+    losses, value, _ = alone(task, run.plan, run.seed)
+    np.testing.assert_allclose(outcome.traces["loss"].values, losses, rtol=1e-9)
+    assert outcome.value == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("slots", [1, 3, 16])
+def test_a_member_is_bitwise_the_same_in_any_slot_with_any_neighbours(slots):
     task, schedule = make("digits").task, GROUP[0]
     (single,) = train(task, Given(run_of(0, schedule)), slots=16)
-    others = [run_of(i + 1, GROUP[i % 2 + 3]) for i in range(9)]
-    crowd = {o.trial: o for o in train(task, Given(*others, run_of(0, schedule)), slots=16)}
+    others = [run_of(i + 1, GROUP[(0, 1, 3, 4)[i % 4]], seed=i) for i in range(9)]
+    crowd = {o.trial: o for o in train(task, Given(*others, run_of(0, schedule)), slots=slots)}
     assert crowd[0].value == single.value
     assert crowd[0].traces == single.traces
+
+
+def test_a_slot_that_is_free_is_filled_at_once():
+    """One long and many short runs in two slots: the short ones pass through the other one."""
+    task = exact_task()
+
+    class Counted(Given):
+        given = 0
+
+        def take(self, room):
+            taken = super().take(room)
+            self.given += len(taken)
+            return taken
+
+    short = [Run(trial=i, replicate=0, seed=0, plan=GROUP[0].plan(30, 4)) for i in range(1, 5)]
+    long = Run(trial=0, replicate=0, seed=0, plan=GROUP[0].plan(200, 4))
+    runs = Counted(long, *short)
+    ended = []
+    for outcome in train(task, runs, slots=2):
+        assert runs.given <= len(ended) + 2
+        ended.append(outcome.trial)
+    assert ended == [1, 2, 3, 4, 0]
 
 
 def test_runs_that_all_diverge_end_early():
@@ -125,14 +195,15 @@ def test_the_seed_fixes_initialisation_and_data():
 def test_the_digits_are_scikit_learns_split_stratified():
     task = make("digits").task
     images, labels = load_digits(return_X_y=True)
-    together = torch.cat([task.inputs, task.held_out[0]])
+    together = torch.cat([task.train[0], task.validation[0]])
     assert together.shape == (1797, 64)
     assert together.min() == 0
     assert together.max() == 1
     assert torch.sum(together).item() == pytest.approx(images.sum() / 16, rel=1e-6)
-    shares = torch.bincount(task.held_out[1]) / len(task.held_out[1])
+    held = task.validation[1]
+    shares = torch.bincount(held) / len(held)
     whole = np.bincount(labels) / len(labels)
-    np.testing.assert_allclose(shares.numpy(), whole, atol=1 / len(task.held_out[1]))
+    np.testing.assert_allclose(shares.numpy(), whole, atol=1 / len(held))
 
 
 def test_an_untrained_network_is_worth_about_ln_10():

@@ -1,0 +1,72 @@
+"""Which samples a run sees at each update: a function of its seed and of the update alone.
+
+Two schedules with one seed see the same data in the same order, and a batch that grows draws from
+the same stream, so the difference between schedules is paired (common random numbers).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from lrsearch.seeding import stream
+
+__all__ = ["Samples", "sample_order"]
+
+
+def sample_order(seed: int, samples: int, budget: int) -> np.ndarray:
+    """The indices that a run with this seed sees, shape `[budget]`: one shuffle an epoch."""
+    epochs = -(-budget // samples)
+    shuffles = [stream(seed, "order", epoch).permutation(samples) for epoch in range(epochs)]
+    return np.concatenate(shuffles)[:budget]
+
+
+class Samples:
+    """The training data on a device, and the order of every seed in use.
+
+    Args:
+        data: tensors whose first axis is the sample, or a map-style dataset.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, data: Any, device: torch.device) -> None:
+        self._tensors = isinstance(data, tuple)
+        self._data = tuple(t.to(device) for t in data) if self._tensors else data
+        self._samples = len(self._data[0]) if self._tensors else len(data)
+        self._device = device
+        self._orders: dict[int, int] = {}
+        self._table = torch.empty(0, 0, dtype=torch.int64, device=device)
+
+    def row(self, seed: int, budget: int) -> int:
+        """The row of a seed's order in the table, which is made where there is none.
+
+        Args:
+            seed: of a run.
+            budget: the samples that the run will see.
+        """
+        if seed not in self._orders or budget > self._table.shape[1]:
+            self._orders.setdefault(seed, len(self._orders))
+            longest = max(budget, self._table.shape[1])
+            rows = [sample_order(s, self._samples, longest) for s in self._orders]
+            self._table = torch.from_numpy(np.stack(rows)).to(self._device)
+        return self._orders[seed]
+
+    def take(self, rows: Tensor, begin: Tensor, width: int) -> Any:
+        """Batches of shape `[A, width, ...]`.
+
+        Args:
+            rows: of the seeds' orders, shape `[A]`.
+            begin: samples seen before, shape `[A]`.
+            width: samples a batch; positions beyond the order's end repeat its last sample.
+        """
+        place = begin[:, None] + torch.arange(width, device=self._device)
+        index = self._table[rows[:, None], place.clamp_(max=self._table.shape[1] - 1)]
+        if self._tensors:
+            return tuple(t[index] for t in self._data)
+        batches = [default_collate([self._data[i] for i in row]) for row in index.tolist()]
+        parts = zip(*(b if isinstance(b, list | tuple) else (b,) for b in batches), strict=True)
+        return tuple(torch.stack(part).to(self._device) for part in parts)
