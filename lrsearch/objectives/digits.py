@@ -84,7 +84,7 @@ def split_digits(held_out: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, 
 def cross_entropy(model: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     """Cross-entropy of every sample in nats."""
     inputs, labels = batch
-    logits = model(inputs)
+    logits: Tensor = model(inputs)
     return logits.logsumexp(-1) - logits.gather(-1, labels[..., None])[..., 0]
 
 

@@ -96,10 +96,14 @@ class Population:
         task: what is trained.
         slots: K, the most runs in flight.
         device: where.
+        paddable: whether a sample's loss is its own, so that batches may be padded.
     """
 
-    def __init__(self, task: TorchTask, slots: int, device: torch.device) -> None:
+    def __init__(
+        self, task: TorchTask, slots: int, device: torch.device, *, paddable: bool = True
+    ) -> None:
         self._task = task
+        self._paddable = paddable
         self._slots = slots
         self._device = device
         self._samples = Samples(task.train, device)
@@ -223,7 +227,9 @@ class Population:
         else:
             losses = torch.empty(active, dtype=torch.float64, device=self._device)
             # Padded to powers of two, so that neither waste nor the number of groups is large.
-            padded = [1 << (width - 1).bit_length() for width in widths]
+            padded = widths
+            if self._paddable:
+                padded = [1 << (width - 1).bit_length() for width in widths]
             for width in sorted(set(padded)):
                 members = [row for row, own in enumerate(padded) if own == width]
                 rows = torch.tensor(members, device=self._device)

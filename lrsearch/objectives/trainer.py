@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import torch
 
 from lrsearch.contract import Runs, Setup
+from lrsearch.objectives.alone import train_alone
+from lrsearch.objectives.batchable import probe
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.task import TorchTask
 from lrsearch.result import Outcome
 
 __all__ = ["Trainer"]
+
+log = logging.getLogger("lrsearch")
 
 #: Slots on a CPU: the time a trial is flat from there on (measured on the digits MLP).
 SLOTS = 16
@@ -31,6 +36,12 @@ class Trainer:
     ) -> None:
         self.task = task
         self.device = torch.device("cpu") if device is None else device
+        self.batchable = probe(task)
+        if self.batchable.reason:
+            log.warning(
+                "task %s is trained one run at a time: %s", task.name, self.batchable.reason
+            )
+            slots = 1
         self.slots = slots
         self.setup = Setup(
             name=task.name,
@@ -48,8 +59,11 @@ class Trainer:
         )
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Trains the runs as a population."""
-        return Population(self.task, self.slots, self.device).train(runs)
+        """Trains the runs as a population, or one by one where that cannot be."""
+        if self.batchable.reason:
+            return train_alone(self.task, runs, self.device)
+        paddable = self.batchable.paddable
+        return Population(self.task, self.slots, self.device, paddable=paddable).train(runs)
 
     def optimum(self, steps: int, batch: int) -> float | None:
         """Unknown, as for every real task."""
