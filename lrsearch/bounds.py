@@ -21,7 +21,7 @@ class Bound:
     """What a field of a Schedule may hold.
 
     Attributes:
-        kind: `float`, `int` or `name`.
+        kind: `float`, `int`, `name`, or `text` for any words, such as a folder.
         low, high: the ends of the range (numbers only).
         open_low, open_high: whether that end itself is excluded.
         names: the allowed words (names only).
@@ -37,6 +37,8 @@ class Bound:
     optional: bool = False
 
     def __str__(self) -> str:
+        if self.kind == "text":
+            return "text"
         if self.kind == "name":
             return "one of " + ", ".join(self.names)
         article = "an integer" if self.kind == "int" else "a number"
@@ -53,6 +55,10 @@ class Bound:
         """
         if value is None and self.optional:
             return None
+        if self.kind == "text":
+            if isinstance(value, str) and value and value.isprintable():
+                return value
+            raise RequestError(f"{name} is {value!r}; give text without control characters")
         if self.kind == "name":
             if isinstance(value, str) and value in self.names:
                 return value

@@ -36,27 +36,37 @@ def divergence_window(updates: int) -> int:
     return max(10, round_half_up(0.02 * updates))
 
 
-def divergence(losses: ArrayLike, updates: int) -> int | None:
+def divergence(losses: ArrayLike, updates: int, untrained: float | None = None) -> int | None:
     """The first report at which a run counts as diverged, or None.
 
     Diverged means non-finite, or, where no loss is negative, a median over 2 % of the run (at
-    least 10 reports) above twice the initial loss. A convention: loose enough for the spikes that
-    healthy runs recover from.
+    least 10 reports) above twice the initial loss: the first report, or what is known of an
+    untrained model where that is higher, since the first batch may be an easy one. A convention:
+    loose enough for the spikes that healthy runs recover from.
 
     Args:
         losses: reports in their order, shape `[n]`.
         updates: T, the length of the run.
+        untrained: the value of an untrained model, where it is known.
     """
     values = np.asarray(losses, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(values))
     end = int(broken[0]) if len(broken) else len(values)
     first, window = end if len(broken) else None, divergence_window(updates)
     healthy = values[:end]
-    if end < window or healthy.min() < 0 or healthy.max() <= DIVERGENCE_FACTOR * healthy[0]:
+    if end < window or healthy.min() < 0:
+        return first
+    limit = divergence_limit(float(healthy[0]), untrained)
+    if healthy.max() <= limit:
         return first
     windows = np.lib.stride_tricks.sliding_window_view(healthy, window)
-    high = np.flatnonzero(np.median(windows, axis=1) > DIVERGENCE_FACTOR * healthy[0])
+    high = np.flatnonzero(np.median(windows, axis=1) > limit)
     return int(high[0]) + window - 1 if len(high) else first
+
+
+def divergence_limit(first: float, untrained: float | None) -> float:
+    """The loss above which a median counts as diverged."""
+    return DIVERGENCE_FACTOR * max(first, first if untrained is None else untrained)
 
 
 class Run:
@@ -67,16 +77,25 @@ class Run:
         seed: of everything that the run draws; shared by all trials of a replicate.
         plan: what to do at each update.
         stops: whether a run that has diverged ends at once; a non-finite loss always does.
+        untrained: the value of an untrained model, where it is known.
     """
 
     def __init__(
-        self, *, trial: int, replicate: int, seed: int, plan: Plan, stops: bool = True
+        self,
+        *,
+        trial: int,
+        replicate: int,
+        seed: int,
+        plan: Plan,
+        stops: bool = True,
+        untrained: float | None = None,
     ) -> None:
         self.trial = trial
         self.replicate = replicate
         self.seed = seed
         self.plan = plan
         self.stops = stops
+        self.untrained = untrained
         self._updates: list[int] = []
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
@@ -96,7 +115,7 @@ class Run:
         if not math.isfinite(self._losses[-1]):
             raise RunStopped("diverged", describe_divergence(t, self._losses[-1]))
         if self.stops and self._may_have_diverged():
-            at = divergence(self._losses, len(self.plan))
+            at = divergence(self._losses, len(self.plan), self.untrained)
             if at is not None:
                 reason = describe_divergence(self._updates[at], self._losses[at])
                 raise RunStopped("diverged", reason)
@@ -104,7 +123,7 @@ class Run:
     def _may_have_diverged(self) -> bool:
         """Whether half of the window is high, without which no median can be."""
         losses, window = self._losses, self._window
-        limit = DIVERGENCE_FACTOR * losses[0]
+        limit = divergence_limit(losses[0], self.untrained)
         self._high += losses[-1] > limit
         self._negative = self._negative or losses[-1] < 0
         if len(losses) > window:

@@ -12,7 +12,7 @@ from lrsearch.errors import RunStopped
 from lrsearch.schedule import Schedule
 
 
-def slow_divergence(losses, updates):
+def slow_divergence(losses, updates, untrained=None):
     """The rule as it is written, one report at a time."""
     window = max(10, math.floor(0.02 * updates + 0.5))
     for i, loss in enumerate(losses):
@@ -22,7 +22,7 @@ def slow_divergence(losses, updates):
         if min(seen) >= 0 and len(seen) >= window:
             recent = sorted(seen[-window:])
             middle = (recent[(window - 1) // 2] + recent[window // 2]) / 2
-            if middle > 2 * losses[0]:
+            if middle > 2 * max(losses[0], untrained or 0.0):
                 return i
     return None
 
@@ -30,15 +30,19 @@ def slow_divergence(losses, updates):
 LOSS = st.one_of(st.floats(0, 8), st.sampled_from([math.inf, math.nan, 100.0]))
 
 
-@given(st.lists(LOSS, min_size=1, max_size=60), st.sampled_from([20, 600, 1500]))
-def test_divergence_is_the_rule_as_written(losses, updates):
-    assert divergence(losses, updates) == slow_divergence(losses, updates)
+UNTRAINED = st.sampled_from([None, 0.5, 3.0])
 
 
-@given(st.lists(st.floats(0, 8), min_size=1, max_size=60))
-def test_reports_one_by_one_stop_where_the_whole_curve_says(losses):
-    at = divergence(losses, 100)
-    run = make_run(100)
+@given(st.lists(LOSS, min_size=1, max_size=60), st.sampled_from([20, 600, 1500]), UNTRAINED)
+def test_divergence_is_the_rule_as_written(losses, updates, untrained):
+    known = slow_divergence(losses, updates, untrained)
+    assert divergence(losses, updates, untrained) == known
+
+
+@given(st.lists(st.floats(0, 8), min_size=1, max_size=60), UNTRAINED)
+def test_reports_one_by_one_stop_where_the_whole_curve_says(losses, untrained):
+    at = divergence(losses, 100, untrained)
+    run = make_run(100, untrained=untrained)
     for t, loss in enumerate(losses):
         if t == at:
             with pytest.raises(RunStopped) as stopped:

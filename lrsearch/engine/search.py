@@ -259,6 +259,7 @@ class _Loop:
                     seed=run_seed(search.seed, replicate),
                     plan=plan,
                     stops=search.pruner != "none",
+                    untrained=self._setup.untrained,
                 )
                 for replicate in range(search.seeds)
             ]

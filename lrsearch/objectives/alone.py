@@ -24,7 +24,7 @@ VALIDATION_ROWS = 1024
 
 def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:
     """Pulls runs one by one and trains each to its end."""
-    samples = Samples(task.train, device)
+    samples = Samples(task.train, device, independent=task.independent)
     while taken := runs.take(1):
         yield _train(task, samples, taken[0], device)
 
@@ -53,7 +53,8 @@ def _follow(
     key = key_dropout(model)
     optimizer = _optimizer(task, model)
     group = optimizer.param_groups[0]
-    row = torch.tensor([samples.row(run.seed, run.plan.samples)], device=device)
+    order = samples.row(run.seed, run.plan.samples, int(run.plan.batch[0]))
+    row = torch.tensor([order], device=device)
     begin, model = 0, model.train()
     for t, (rate, width) in enumerate(run.plan):
         momentum = float(run.plan.momentum[t])

@@ -35,10 +35,12 @@ class Batchable:
     Attributes:
         reason: why runs must be trained one by one; empty where a population can be.
         paddable: whether a sample's loss is its own, so that batches may be padded.
+        parameters: how many numbers one run trains.
     """
 
     reason: str = ""
     paddable: bool = False
+    parameters: int = 0
 
 
 class _Loss(nn.Module):
@@ -58,7 +60,7 @@ def probe(task: TorchTask) -> Batchable:
         Exception: whatever the task's own code raises when it is run plainly.
     """
     samples = Samples(task.train, torch.device("cpu"))
-    rows = torch.tensor([samples.row(seed, TRIED) for seed in SEEDS])
+    rows = torch.tensor([samples.row(seed, TRIED, TRIED) for seed in SEEDS])
     batch = samples.take(rows, torch.zeros(len(SEEDS), dtype=torch.int64), TRIED)
     models = [task.model(torch.Generator().manual_seed(seed)).train() for seed in SEEDS]
     for model in models:
@@ -85,7 +87,10 @@ def probe(task: TorchTask) -> Batchable:
         for one, many in zip(own, mapped_gradients, strict=True):
             if one is not None and not _close(many[k], one):
                 return Batchable("its gradients differ when they are mapped over runs")
-    return Batchable(paddable=_paddable(wrapped[0], tuple(part[0] for part in batch)))
+    return Batchable(
+        paddable=_paddable(wrapped[0], tuple(part[0] for part in batch)),
+        parameters=sum(p.numel() for p in models[0].parameters()),
+    )
 
 
 def _map(wrapped: list[_Loss], batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -77,6 +77,26 @@ def _modes(default: int) -> Option:
     return Option(default=default, bound=bound, about="number of eigenvalues")
 
 
+def _folder(about: str) -> Option:
+    return Option(default=".", bound=Bound(kind="text"), about=f"the folder {about}")
+
+
+def _gpt(*, width: int, layers: int, context: int) -> dict[str, Option]:
+    return {
+        "width": Option(
+            default=width,
+            bound=Bound(kind="int", low=32, high=8192),
+            about="of the residual stream, a multiple of 32",
+        ),
+        "layers": Option(
+            default=layers, bound=Bound(kind="int", low=1, high=256), about="transformer blocks"
+        ),
+        "context": Option(
+            default=context, bound=Bound(kind="int", low=8, high=65_536), about="bytes a sample"
+        ),
+    }
+
+
 BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
     {
         "digits": BuiltIn(
@@ -100,6 +120,62 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             },
             module="lrsearch.objectives.digits",
             factory="digits",
+        ),
+        "digits-cnn": BuiltIn(
+            about="The digits again: a small convolutional network by Adam, held-out loss.",
+            options={
+                "channels": Option(
+                    default=8,
+                    bound=Bound(kind="int", low=1, high=1024),
+                    about="of the first convolution; the second has twice as many",
+                )
+            },
+            module="lrsearch.objectives.images",
+            factory="digits_cnn",
+        ),
+        "python-lm": BuiltIn(
+            about="A small GPT on bytes of Python's own standard library, nats per byte.",
+            options=_gpt(width=128, layers=2, context=64),
+            module="lrsearch.objectives.text",
+            factory="python_lm",
+        ),
+        "linear-regression": BuiltIn(
+            about="LR-ref with true minibatches: the proxy `quadratic` as a training run.",
+            options={"modes": _modes(256)},
+            module="lrsearch.objectives.toys",
+            factory="linear_regression",
+        ),
+        "two-moons": BuiltIn(
+            about="Two interleaved half circles and a tiny model, to teach with.",
+            options={
+                "hidden": Option(
+                    default=8,
+                    bound=Bound(kind="int", low=0, high=4096),
+                    about="units of the hidden layer; 0 is a linear model",
+                ),
+                "noise": Option(
+                    default=0.2,
+                    bound=Bound(low=0, high=10),
+                    about="standard deviation of the points around their half circle",
+                ),
+            },
+            module="lrsearch.objectives.toys",
+            factory="two_moons",
+        ),
+        "cifar10": BuiltIn(
+            about="CIFAR-10 from a folder: a CNN of 1.07 million parameters by Adam.",
+            options={"data": _folder("of the binary version, cifar-10-batches-bin")},
+            module="lrsearch.objectives.images",
+            factory="cifar10",
+        ),
+        "wikitext103": BuiltIn(
+            about="WikiText-103 from a folder: a small GPT on its bytes, nats per byte.",
+            options={
+                "data": _folder("of wiki.train.raw and wiki.valid.raw"),
+                **_gpt(width=256, layers=4, context=256),
+            },
+            module="lrsearch.objectives.text",
+            factory="wikitext103",
         ),
         "quadratic": BuiltIn(
             about="LR-ref, exact: SGD on least squares, gradient noise in proportion to the loss.",

@@ -106,7 +106,7 @@ class Population:
         self._paddable = paddable
         self._slots = slots
         self._device = device
-        self._samples = Samples(task.train, device)
+        self._samples = Samples(task.train, device, independent=task.independent)
         model = task.model(torch.Generator().manual_seed(0)).to(device)
         self._key = key_dropout(model)
         self._template = model
@@ -168,7 +168,7 @@ class Population:
             table[row, :updates] = column.to(self._device)
         self._t[row] = 0
         self._seed[row] = run.seed
-        self._order[row] = self._samples.row(run.seed, plan.samples)
+        self._order[row] = self._samples.row(run.seed, plan.samples, int(plan.batch[0]))
 
     def _start(self, seed: int) -> list[Tensor]:
         """The initial parameters of a seed."""

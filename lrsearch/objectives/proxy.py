@@ -60,7 +60,7 @@ class Proxy:
 
 def _outcome(run: Run, curve: Array, seconds: float) -> Outcome:
     updates = len(run.plan)
-    at = divergence(curve, updates) if run.stops else None
+    at = divergence(curve, updates, run.untrained) if run.stops else None
     if not math.isfinite(curve[-1]):
         at = int(np.flatnonzero(~np.isfinite(curve))[0]) if at is None else at
     traces = {"loss": Trace.of(range(updates + 1), curve)}

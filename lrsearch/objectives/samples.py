@@ -18,8 +18,22 @@ from lrsearch.seeding import stream
 __all__ = ["Samples", "sample_order"]
 
 
-def sample_order(seed: int, samples: int, budget: int) -> np.ndarray:
-    """The indices that a run with this seed sees, shape `[budget]`: one shuffle an epoch."""
+def sample_order(
+    seed: int, samples: int, budget: int, *, independent: int | None = None
+) -> np.ndarray:
+    """The indices that a run with this seed sees, shape `[budget]`.
+
+    Args:
+        seed: of the run.
+        samples: how many there are.
+        budget: how many the run sees.
+        independent: a batch size; every so many are drawn afresh, distinct among themselves. None
+            is one shuffle an epoch.
+    """
+    if independent is not None:
+        blocks = -(-budget // independent)
+        keys = stream(seed, "order").random((blocks, samples))
+        return np.argpartition(keys, independent - 1, axis=1)[:, :independent].ravel()[:budget]
     epochs = -(-budget // samples)
     shuffles = [stream(seed, "order", epoch).permutation(samples) for epoch in range(epochs)]
     return np.concatenate(shuffles)[:budget]
@@ -31,9 +45,11 @@ class Samples:
     Args:
         data: tensors whose first axis is the sample, or a map-style dataset.
         device: where batches are wanted.
+        independent: whether every batch is drawn afresh.
     """
 
-    def __init__(self, data: Any, device: torch.device) -> None:
+    def __init__(self, data: Any, device: torch.device, *, independent: bool = False) -> None:
+        self._independent = independent
         self._tensors = isinstance(data, tuple)
         self._data = tuple(t.to(device) for t in data) if self._tensors else data
         self._samples = len(self._data[0]) if self._tensors else len(data)
@@ -41,17 +57,22 @@ class Samples:
         self._orders: dict[int, int] = {}
         self._table = torch.empty(0, 0, dtype=torch.int64, device=device)
 
-    def row(self, seed: int, budget: int) -> int:
+    def row(self, seed: int, budget: int, batch: int) -> int:
         """The row of a seed's order in the table, which is made where there is none.
 
         Args:
             seed: of a run.
             budget: the samples that the run will see.
+            batch: of its first update.
         """
+        independent = min(batch, self._samples) if self._independent else None
         if seed not in self._orders or budget > self._table.shape[1]:
             self._orders.setdefault(seed, len(self._orders))
             longest = max(budget, self._table.shape[1])
-            rows = [sample_order(s, self._samples, longest) for s in self._orders]
+            rows = [
+                sample_order(s, self._samples, longest, independent=independent)
+                for s in self._orders
+            ]
             self._table = torch.from_numpy(np.stack(rows)).to(self._device)
         return self._orders[seed]
 

@@ -52,6 +52,7 @@ class TorchTask:
         evaluate: `evaluate(model)` → the value, instead of `validation`.
         metrics: `metrics(model, batch)` → numbers by name, one a sample each, averaged over the
             validation tensors into the outcome's figures.
+        independent: draw every batch afresh instead of by epochs.
         peak: the range of learning rates that make sense, searched on a logarithmic scale.
         habit_peak: the rate that one would try first, or None for the middle of the range.
         steps: updates of a run where the user gives none.
@@ -80,6 +81,7 @@ class TorchTask:
     validation: tuple[Tensor, ...] | None = None
     evaluate: Callable[[nn.Module], float] | None = None
     metrics: Callable[[Any, Any], Mapping[str, Tensor]] | None = None
+    independent: bool = False
     peak: tuple[float, float]
     habit_peak: float | None = None
     steps: int = 1000

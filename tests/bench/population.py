@@ -1,0 +1,131 @@
+"""A population beside a plain PyTorch loop: `python -m tests.bench.population [TASK …]`.
+
+One core, one thread. The rival trains the same runs one after another with `torch.optim`, foreach
+or not, whichever is faster here, its data already in memory, and looks at its loss once a run.
+"""
+
+import sys
+import time
+
+import torch
+
+from lrsearch import Schedule
+from lrsearch.contract import Run
+from lrsearch.objectives.catalog import make
+from lrsearch.objectives.population import Population
+from lrsearch.objectives.samples import sample_order
+from tests.bench.machine import record
+
+CPU = torch.device("cpu")
+#: Task: updates, trials of the population, slots, trials of the plain loop.
+TASKS = {
+    "digits": (200, 128, (16, 32, 128), 12),
+    "digits-cnn": (60, 32, (8, 16, 32), 6),
+    "two-moons": (200, 128, (16, 128), 6),
+    "linear-regression": (200, 128, (16, 128), 12),
+    "python-lm": (6, 8, (4, 8), 3),
+}
+
+
+class Given:
+    """Hands out the runs that it was given."""
+
+    def __init__(self, runs):
+        self.runs = runs
+
+    def take(self, room):
+        taken, self.runs = self.runs[:room], self.runs[room:]
+        return taken
+
+
+def plan_of(objective, updates, scale=1.0):
+    setup = objective.setup
+    peak = (setup.habit_peak or setup.entries["peak"].middle) * scale
+    return Schedule(peak=peak).plan(updates, setup.batch, momentum=setup.momentum)
+
+
+def plain(task, plan, foreach):
+    """Seconds of one run by a plain loop."""
+    began = time.perf_counter()
+    model = task.model(torch.Generator().manual_seed(0))
+    words = {"lr": 1.0, "weight_decay": task.weight_decay, "foreach": foreach}
+    if task.optimizer in ("sgd", "nesterov"):
+        optimizer = torch.optim.SGD(model.parameters(), momentum=task.momentum, **words)
+    else:
+        kind = torch.optim.AdamW if task.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(model.parameters(), betas=(task.momentum, task.beta2), **words)
+    order = torch.from_numpy(sample_order(0, task.samples, plan.samples))
+    begin = 0
+    for lr, batch in plan:
+        optimizer.param_groups[0]["lr"] = lr
+        index = order[begin : begin + batch]
+        begin += batch
+        loss = task.loss(model, tuple(part[index] for part in task.train)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if task.clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), task.clip)
+        optimizer.step()
+    with torch.no_grad():
+        task.loss(model.eval(), task.validation).mean().item()
+    return time.perf_counter() - began
+
+
+def together(objective, plans, slots):
+    """Seconds of a population that trains all plans."""
+    runs = [Run(trial=i, replicate=0, seed=0, plan=plan) for i, plan in enumerate(plans)]
+    paddable = objective.batchable.paddable
+    population = Population(objective.task, slots, CPU, paddable=paddable)
+    began = time.perf_counter()
+    outcomes = list(population.train(Given(runs)))
+    assert len(outcomes) == len(plans)
+    return time.perf_counter() - began
+
+
+def waves(objective, plans, slots):
+    """The same without refill: the next group begins when the last of this one has ended."""
+    return sum(
+        together(objective, plans[begin : begin + slots], slots)
+        for begin in range(0, len(plans), slots)
+    )
+
+
+def measure(name):
+    updates, trials, slots, repeats = TASKS[name]
+    objective = make(name)
+    plan = plan_of(objective, updates)
+    plain(objective.task, plan, False)
+    loops = {f: min(plain(objective.task, plan, f) for _ in range(repeats)) for f in (0, 1)}
+    rival = min(loops.values())
+    figures = {"updates": updates, "trials": trials, "plain_ms_a_trial": round(1000 * rival, 2)}
+    together(objective, [plan] * 2, 2)
+    for count in slots:
+        seconds = min(together(objective, [plan] * trials, count) for _ in range(2)) / trials
+        figures[f"slots_{count}_ms_a_trial"] = round(1000 * seconds, 2)
+        figures[f"slots_{count}_times_the_plain_loop"] = round(rival / seconds, 2)
+    figures["trained_alone_by_default"] = objective.alone
+    return figures
+
+
+def refill():
+    """Half of the trials diverge within a few updates: with refill and without."""
+    objective = make("digits")
+    good, bad = plan_of(objective, 200), plan_of(objective, 200, scale=1e5)
+    plans = [good, bad] * 64
+    return {
+        f"slots_{slots}_refill_over_waves": round(
+            waves(objective, plans, slots) / together(objective, plans, slots), 2
+        )
+        for slots in (8, 16)
+    }
+
+
+def main():
+    torch.set_num_threads(1)
+    names = sys.argv[1:] or list(TASKS)
+    figures = {name: measure(name) for name in names}
+    record("population", {"threads": 1, **figures, "half_diverge": refill()})
+
+
+if __name__ == "__main__":
+    main()
