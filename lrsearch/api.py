@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.contract import Objective, Tracker
@@ -35,7 +36,7 @@ def tune(
     sampler: str = "auto",
     pruner: str = "divergence",
     study: str | None = None,
-    storage: str | None = None,
+    storage: str | Path | None = None,
     tracking_uri: str | None = None,
     listener: Listener | None = None,
 ) -> Result:
@@ -116,6 +117,10 @@ def prepare(
     """
     if isinstance(objective, str):
         check(objective, options)
+    elif not hasattr(objective, "setup") or not hasattr(objective, "evaluate"):
+        raise RequestError(
+            f"objective is {objective!r}; give a built-in one's name or an Objective"
+        )
     elif options:
         raise RequestError("options belong to built-in objectives; give yours to its constructor")
     chosen = space if isinstance(space, Space) else Space.load(space)
@@ -126,7 +131,7 @@ def prepare(
     return request.resolve(answers.setup), answers
 
 
-def load(study: str, *, storage: str | None = None) -> Result:
+def load(study: str, *, storage: str | Path | None = None) -> Result:
     """The result of a study as it stands.
 
     Args:

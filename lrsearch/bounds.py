@@ -13,7 +13,7 @@ from typing import Any
 
 from lrsearch.errors import RequestError, closest
 
-__all__ = ["COUNT", "Bound"]
+__all__ = ["COUNT", "SEEDS", "STEPS", "Bound"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,9 @@ class Bound:
 
 #: What a number of updates, samples or trials may be.
 COUNT = Bound(kind="int", low=1, high=1e12)
+
+#: What a number of updates may be: a Plan holds three numbers for each.
+STEPS = Bound(kind="int", low=1, high=1e7)
+
+#: How many runs a trial may have.
+SEEDS = Bound(kind="int", low=1, high=1000)

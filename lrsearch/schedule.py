@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrsearch import coupling as laws
-from lrsearch.bounds import COUNT, Bound
+from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.curves import (
     DECAYS,
     Curve,
@@ -194,7 +194,7 @@ class Schedule:
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (json.JSONDecodeError, RecursionError, TypeError) as error:
             raise RequestError(
                 f"not a JSON schedule: {error}; `lrsearch export` writes one"
             ) from error
@@ -232,7 +232,7 @@ class Schedule:
         Raises:
             RequestError: the budget is too short for the recipe's phases.
         """
-        steps = COUNT.check("steps", steps)
+        steps = STEPS.check("steps", steps)
         batch = COUNT.check("batch", batch)
         top = FIELDS["momentum"].check(
             "momentum", self.momentum if self.momentum is not None else momentum

@@ -67,6 +67,8 @@ class Space:
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.entries, Mapping):
+            raise RequestError(f"entries of a space is {self.entries!r}; give a mapping of fields")
         checked = {name: check_entry(name, entry) for name, entry in self.entries.items()}
         ordered = {name: checked[name] for name in FIELDS if name in checked}
         object.__setattr__(self, "entries", MappingProxyType(ordered))
@@ -82,7 +84,13 @@ class Space:
         return {n: e for n, e in self.entries.items() if not isinstance(e, Range | Choices)}
 
     def with_entries(self, entries: Mapping[str, Any]) -> Space:
-        """A copy in which some fields are fixed or ranged anew."""
+        """A copy in which some fields are fixed or ranged anew.
+
+        Raises:
+            RequestError: an entry names no field of Schedule or lies outside its range.
+        """
+        if not isinstance(entries, Mapping):
+            raise RequestError(f"settings is {entries!r}; give a mapping of fields")
         return Space(name=self.name, about=self.about, entries={**self.entries, **entries})
 
     def with_defaults(self, entries: Mapping[str, Any]) -> Space:
@@ -180,6 +188,8 @@ class Space:
         Raises:
             RequestError: with the line, what was given and what is allowed.
         """
+        if not isinstance(text, str):
+            raise RequestError(f"{name} is {text!r}; give the text of a YAML file")
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             raise RequestError(f"{name}: over {MAX_BYTES} bytes, which is no search space")
         try:
@@ -211,6 +221,8 @@ class Space:
         Raises:
             RequestError: there is no such space, or the file cannot be read.
         """
+        if not isinstance(name, str):
+            raise RequestError(f"space is {name!r}; give a shipped space's name or a .yaml file")
         shipped = shipped_spaces()
         if name in shipped:
             return cls.from_yaml(shipped[name].read_text(encoding="utf-8"), name)

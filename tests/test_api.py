@@ -51,6 +51,26 @@ def test_options_belong_to_built_in_objectives():
         lrsearch.tune(Bowl(), options={"modes": 3})
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"trials": "a"}, {"trials": None}, {"trials": 1.5}, {"seeds": 1.5}, {"seed": "x"}),
+        *({"settings": {"peak": "x"}}, {"settings": 3}, {"space": None}, {"space": 3}),
+        *({"objective": 3}, {"objective": None}, {"objective": print}, {"sampler": None}),
+        *({"timeout": "x"}, {"timeout": -1}, {"timeout": 0}, {"study": 3}, {"storage": 3}),
+        *({"tracking_uri": 3}, {"options": {"modes": None}}, {"options": 3}),
+        *({"steps": 10**12}, {"steps": True}, {"batch": [1]}),
+    ],
+    ids=repr,
+)
+def test_a_wrong_argument_is_a_request_error_of_one_line(here, wrong):
+    words = {"objective": "quadratic", "tracking_uri": "none", "trials": 1, **wrong}
+    with pytest.raises(RequestError) as caught:
+        lrsearch.tune(words.pop("objective"), **words)
+    assert "\n" not in str(caught.value)
+    assert not list(here.iterdir())
+
+
 def test_a_default_study_is_tracked_by_mlflow_in_this_folder(here, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = lrsearch.tune("quadratic", trials=2, sampler="random")

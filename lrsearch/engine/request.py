@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrsearch.bounds import COUNT, Bound
+from lrsearch.bounds import COUNT, SEEDS, STEPS, Bound
 from lrsearch.contract import Setup
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Value
@@ -28,8 +28,8 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _BOUNDS = {
     "trials": COUNT,
-    "seeds": COUNT,
-    "steps": COUNT,
+    "seeds": SEEDS,
+    "steps": STEPS,
     "batch": COUNT,
     "seed": Bound(kind="int", low=0, high=2**31 - 1),
     "sampler": Bound(kind="name", names=SAMPLERS),
@@ -93,12 +93,12 @@ class Request:
     sampler: str = "auto"
     pruner: str = "divergence"
     study: str | None = None
-    storage: str | None = None
+    storage: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name, bound in _BOUNDS.items():
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name not in ("steps", "batch"):
                 object.__setattr__(self, name, bound.check(name, value))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", parse_duration(str(self.timeout)))
@@ -147,7 +147,7 @@ class Request:
         )
 
 
-def storage_path(study: str, storage: str | None = None) -> Path:
+def storage_path(study: str, storage: str | Path | None = None) -> Path:
     """The journal file of a study.
 
     Args:
@@ -157,13 +157,16 @@ def storage_path(study: str, storage: str | None = None) -> Path:
     Raises:
         RequestError: the name is unsafe as a file's, or the storage is not such a file.
     """
-    if not SAFE_NAME.fullmatch(study):
+    if not isinstance(study, str) or not SAFE_NAME.fullmatch(study):
         raise RequestError(
             f"study {study!r} is no safe name; use at most 100 letters, digits, '.', '_' and '-', "
             "a letter or digit first"
         )
     if storage is None:
         return Path(FOLDER) / f"{study}.journal"
+    if not isinstance(storage, str | Path):
+        raise RequestError(f"storage is {storage!r}; give a path that ends in .journal")
+    storage = str(storage)
     if "://" in storage:
         scheme = storage.partition("://")[0]  # the rest may hold a password
         raise RequestError(

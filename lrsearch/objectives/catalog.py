@@ -205,6 +205,8 @@ def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]
     """
     if name not in BUILT_IN:
         raise RequestError(f"there is no objective {name!r}{closest(name, BUILT_IN)}")
+    if not isinstance(options, Mapping | None):
+        raise RequestError(f"options is {options!r}; give a mapping of names to values")
     known, given = BUILT_IN[name].options, dict(options or {})
     for key in given:
         if key not in known:

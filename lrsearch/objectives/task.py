@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrsearch.bounds import COUNT, Bound
+from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
 
@@ -26,7 +26,7 @@ OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
 PRECISIONS = ("float32", "bfloat16")
 
 _BOUNDS = {
-    "steps": COUNT,
+    "steps": STEPS,
     "batch": COUNT,
     "optimizer": Bound(kind="name", names=OPTIMIZERS),
     "momentum": Bound(low=0, high=1, open_high=True),

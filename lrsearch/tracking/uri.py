@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lrsearch.errors import RequestError
 
 __all__ = ["check_uri", "redact"]
+
+
+#: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
+SCHEMES = (
+    *("sqlite", "postgresql", "mysql", "mssql"),
+    *("http", "https", "databricks", "databricks-uc", "uc"),
+)
 
 
 def check_uri(uri: str) -> str:
     """Returns the URI of a database or server, or `none`.
 
     Raises:
-        RequestError: it is neither. MLflow refuses to keep runs in plain files since 3.13.
+        RequestError: it is neither, or an SQLite file's folder does not exist. MLflow refuses to
+            keep runs in plain files since 3.13.
     """
-    if uri != "none" and (uri.startswith("file:") or "://" not in uri):
+    if uri == "none":
+        return uri
+    scheme = uri.partition("://")[0] if isinstance(uri, str) and "://" in uri else ""
+    if scheme.partition("+")[0] not in SCHEMES:
+        shown = redact(uri) if isinstance(uri, str) else uri
         raise RequestError(
-            f"tracking URI {uri!r} is no database or server; give sqlite:///FILE.db, "
+            f"tracking URI {shown!r} is no database or server; give sqlite:///FILE.db, "
             "http://HOST:PORT or none"
+        )
+    path = Path(uri.removeprefix("sqlite:///"))
+    if scheme == "sqlite" and not path.parent.is_dir():
+        raise RequestError(
+            f"tracking URI {uri!r}: there is no folder {path.parent}; make it, or choose another"
         )
     return uri
 
