@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lrsearch.contract import Objective, Tracker
 from lrsearch.engine.request import Request, Search, storage_path
 from lrsearch.errors import RequestError
-from lrsearch.objectives.catalog import check, make
+from lrsearch.objectives.catalog import check, check_device, is_task, make, make_trainer
 from lrsearch.result import Result
 from lrsearch.space import Space
 from lrsearch.tracking.nothing import NoTracker
@@ -17,12 +17,13 @@ from lrsearch.tracking.uri import check_uri
 
 if TYPE_CHECKING:
     from lrsearch.engine.search import Listener
+    from lrsearch.objectives.task import TorchTask
 
 __all__ = ["load", "prepare", "tune"]
 
 
 def tune(
-    objective: str | Objective = "digits",
+    objective: str | Objective | TorchTask = "digits",
     *,
     space: str | Space = "default",
     settings: Mapping[str, Any] | None = None,
@@ -35,6 +36,8 @@ def tune(
     seed: int = 0,
     sampler: str = "auto",
     pruner: str = "divergence",
+    slots: int | str | None = None,
+    device: str = "auto",
     study: str | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
@@ -45,7 +48,8 @@ def tune(
     The study is kept; the same call again continues it, or returns at once when it is complete.
 
     Args:
-        objective: the name of a built-in one, or any `lrsearch.contract.Objective`.
+        objective: the name of a built-in one, a `TorchTask`, or any
+            `lrsearch.contract.Objective`.
         space: a shipped space's name, a YAML file, or a Space.
         settings: fields of the space to fix or to range anew, such as `{"warmup": 0.1}` or
             `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
@@ -58,6 +62,10 @@ def tune(
         seed: of the study.
         sampler: `auto`, `gp`, `tpe`, `qmc` or `random`.
         pruner: `divergence` stops what is hopeless, `none` nothing.
+        slots: runs in flight, for tasks that train several at once; `auto` measures which number
+            is fastest. None is `auto` on a GPU and 16 on a CPU, fewer for short searches. A study
+            keeps the number that it began with.
+        device: where tasks train: `auto`, `cpu`, `cuda` or `cuda:N`.
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
@@ -83,6 +91,8 @@ def tune(
         seed=seed,
         sampler=sampler,
         pruner=pruner,
+        slots=slots,
+        device=device,
         study=study,
         storage=storage,
         tracking_uri=tracking_uri,
@@ -94,11 +104,12 @@ def tune(
 
 
 def prepare(
-    objective: str | Objective,
+    objective: str | Objective | TorchTask,
     *,
     space: str | Space = "default",
     settings: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    device: str = "auto",
     tracking_uri: str | None = None,
     **asked: Any,
 ) -> tuple[Search, Objective]:
@@ -109,6 +120,7 @@ def prepare(
         space: a shipped space's name, a YAML file, or a Space.
         settings: fields of the space to fix or to range anew.
         options: options of a built-in objective.
+        device: where tasks train.
         tracking_uri: of MLflow.
         asked: further fields of `lrsearch.engine.request.Request`.
 
@@ -117,18 +129,31 @@ def prepare(
     """
     if isinstance(objective, str):
         check(objective, options)
-    elif not hasattr(objective, "setup") or not hasattr(objective, "evaluate"):
-        raise RequestError(
-            f"objective is {objective!r}; give a built-in one's name or an Objective"
-        )
     elif options:
         raise RequestError("options belong to built-in objectives; give yours to its constructor")
+    check_device(device)
     chosen = space if isinstance(space, Space) else Space.load(space)
     request = Request(space=chosen.with_entries(settings or {}), **asked)
     if tracking_uri is not None:
         check_uri(tracking_uri)
-    answers = make(objective, options) if isinstance(objective, str) else objective
+    answers = _objective(objective, options, device)
     return request.resolve(answers.setup), answers
+
+
+def _objective(
+    given: str | Objective | TorchTask, options: Mapping[str, Any] | None, device: str
+) -> Objective:
+    if isinstance(given, str):
+        return make(given, options, device=device)
+    if is_task(given):
+        return make_trainer(given, device)
+    if not hasattr(given, "setup") or not hasattr(given, "evaluate"):
+        raise RequestError(
+            f"objective is {given!r}; give a built-in one's name, a TorchTask or an Objective"
+        )
+    if device != "auto":
+        raise RequestError(f"an Objective chooses its own device; leave device {device} out")
+    return cast(Objective, given)
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:

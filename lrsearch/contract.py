@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +25,7 @@ from lrsearch.result import Outcome, Result, Trace, Trial
 from lrsearch.schedule import Plan
 from lrsearch.space import Space
 
-__all__ = ["Objective", "Run", "Runs", "Setup", "Tracker", "divergence"]
+__all__ = ["Elastic", "Objective", "Run", "Runs", "Setup", "Tracker", "divergence"]
 
 #: A run has diverged once its median loss exceeds this multiple of the loss before training.
 DIVERGENCE_FACTOR = 2.0
@@ -104,6 +104,11 @@ class Run:
         self._negative = False
         self._began = time.perf_counter()
 
+    def restart(self) -> None:
+        """Forgets what was reported: the run begins again at update 0."""
+        self._updates, self._losses, self._figures = [], [], {}
+        self._high, self._negative = 0, False
+
     def report(self, t: int, loss: float) -> None:
         """Tells the loss of update t.
 
@@ -181,7 +186,13 @@ def describe_divergence(update: int, loss: float) -> str:
 
 
 class Runs(Protocol):
-    """Where an objective pulls its runs from."""
+    """Where an objective pulls its runs from.
+
+    Attributes:
+        slots: how many may be in flight.
+    """
+
+    slots: int
 
     def take(self, room: int) -> list[Run]:
         """At most `room` runs that may start now.
@@ -208,7 +219,9 @@ class Setup:
         exact: whether one schedule always has one value, whatever the seed.
         untrained: the value of an untrained model, told to the sampler for a diverged trial.
         samples: the largest batch that it can draw, or None.
-        slots: runs that it advances at once; 1 for functions and proxies.
+        slots: runs that it advances at once; 1 for functions and proxies, None where that is
+            found when a study begins (`Elastic`).
+        device: where it runs, for people.
         options: its own options and their values; part of the study's identity.
         version: raised when its values change.
     """
@@ -224,7 +237,8 @@ class Setup:
     exact: bool = False
     untrained: float | None = None
     samples: int | None = None
-    slots: int = 1
+    slots: int | None = 1
+    device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 
@@ -252,6 +266,23 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class Elastic(Objective, Protocol):
+    """An objective that finds out how many runs it advances at once best."""
+
+    def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+        """The number of slots to use, found by measuring; a study keeps it.
+
+        Args:
+            most: the largest that the search has a use for.
+            steps: updates of a run.
+            batch: samples of an update.
+            thorough: whether to look for the fastest number, or only whether the usual one is
+                better than a plain loop.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
     """What a tracker is told of a study at its start.
@@ -263,6 +294,7 @@ class StudyFacts:
         space: with every entry resolved.
         steps, batch, seeds, seed: the budget and the seeds.
         trials: how many are asked for in total.
+        slots: runs in flight.
         sampler: how trials are chosen.
         storage: where the study lives.
     """
@@ -276,6 +308,7 @@ class StudyFacts:
     seeds: int
     seed: int
     trials: int
+    slots: int
     sampler: str
     storage: str
 

@@ -71,6 +71,18 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         default="divergence",
         help="What ends a run early.",
     ),
+    "slots": _option(
+        "--slots",
+        metavar="K|auto",
+        help="Runs in flight, for tasks that train several at once; auto measures which number is "
+        "fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
+    ),
+    "device": _option(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:i]",
+        help="Where tasks train; auto is the first GPU, else the CPU.",
+    ),
     "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
     "storage": _option(
         "--storage",

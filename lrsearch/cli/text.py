@@ -58,6 +58,7 @@ def describe_search(search: Search, setup: Setup) -> str:
         ("budget", f"{search.steps} updates of batch {search.batch}"),
         ("trials", f"{search.trials}, seeds a trial: {search.seeds}, seed {search.seed}"),
         ("sampler", search.sampler),
+        ("device", setup.device),
         ("first trial", repr(search.space.schedule(search.first))),
     ]
     return table(rows)

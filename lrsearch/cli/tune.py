@@ -18,7 +18,8 @@ __all__ = ["tune"]
 @click.command()
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
-@options("sampler", "pruner", "study", "storage", "tracking_uri", "dry_run", "json", "quiet")
+@options("sampler", "pruner", "slots", "device", "study", "storage", "tracking_uri")
+@options("dry_run", "json", "quiet")
 def tune(
     objective: str,
     settings: tuple[str, ...],

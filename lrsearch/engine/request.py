@@ -13,18 +13,31 @@ from lrsearch.errors import RequestError
 from lrsearch.ranges import Value
 from lrsearch.space import Space
 
-__all__ = ["FOLDER", "PRUNERS", "SAMPLERS", "Request", "Search", "parse_duration", "storage_path"]
+__all__ = [
+    "AUTO",
+    "FOLDER",
+    "PRUNERS",
+    "SAMPLERS",
+    "Request",
+    "Search",
+    "parse_duration",
+    "storage_path",
+]
 
 #: `auto` is a Gaussian process first and TPE later; the rest are what they are called.
 SAMPLERS = ("auto", "gp", "tpe", "qmc", "random")
 #: `divergence` stops what is hopeless; `none` lets every run reach its end.
 PRUNERS = ("divergence", "none")
+#: The number of slots that is found by measuring memory and throughput.
+AUTO = "auto"
 #: Where journal files live when no storage is named.
 FOLDER = "lrsearch-studies"
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+SLOTS = Bound(kind="int", low=1, high=65_536)
 
 _BOUNDS = {
     "trials": COUNT,
@@ -60,6 +73,7 @@ class Search:
     seed: int
     sampler: str
     pruner: str
+    slots: int | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +90,8 @@ class Request:
         seed: of the study.
         sampler: one of `SAMPLERS`.
         pruner: one of `PRUNERS`.
+        slots: runs in flight, for objectives that advance several at once; `auto` measures
+            which number is fastest, None takes the objective's usual one.
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
 
@@ -92,6 +108,7 @@ class Request:
     seed: int = 0
     sampler: str = "auto"
     pruner: str = "divergence"
+    slots: int | str | None = None
     study: str | None = None
     storage: str | Path | None = None
 
@@ -102,6 +119,8 @@ class Request:
                 object.__setattr__(self, name, bound.check(name, value))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", parse_duration(str(self.timeout)))
+        if self.slots not in (None, AUTO):
+            object.__setattr__(self, "slots", _parse_slots(self.slots))
         storage_path("study" if self.study is None else self.study, self.storage)
 
     def resolve(self, setup: Setup) -> Search:
@@ -115,6 +134,11 @@ class Request:
             raise RequestError(
                 f"objective {setup.name} is exact: every seed gives the same value; leave seeds "
                 "at 1"
+            )
+        if setup.slots is not None and self.slots is not None:
+            raise RequestError(
+                f"objective {setup.name} has no slots to set: it "
+                + ("answers exactly" if setup.exact else "trains one run at a time")
             )
         space = self.space.with_defaults(setup.entries)
         steps, batch = self.steps or setup.steps, self.batch or setup.batch
@@ -144,7 +168,15 @@ class Request:
             seed=self.seed,
             sampler=self.sampler,
             pruner=self.pruner,
+            slots=self.slots,
         )
+
+
+def _parse_slots(given: object) -> int:
+    number = int(given) if isinstance(given, str) and given.isdecimal() else given
+    if isinstance(number, str):
+        raise RequestError(f"slots is {given!r}; give {AUTO} or {SLOTS}")
+    return int(SLOTS.check("slots", number))
 
 
 def storage_path(study: str, storage: str | Path | None = None) -> Path:

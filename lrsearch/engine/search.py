@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lrsearch.contract import Objective, Run, Setup, StudyFacts, Tracker
+from lrsearch.contract import Elastic, Objective, Run, Setup, StudyFacts, Tracker
 from lrsearch.engine.interrupts import Interrupted, Shield, interruptible
-from lrsearch.engine.request import Search
+from lrsearch.engine.request import AUTO, Search
 from lrsearch.engine.sampling import Advisor
 from lrsearch.engine.storage import Store, StudyRecord
 from lrsearch.errors import SearchFailed
@@ -70,14 +70,14 @@ def run_search(
     setup, shield = objective.setup, Shield()
     record = _record(search, setup)
     with interruptible(shield), Store.hold(search.study, search.path, record) as store:
-        loop = _Loop(search, setup, store, tracker, listener, shield)
+        loop = _Loop(search, objective, store, tracker, listener, shield)
         if loop.complete:
             _find_optimum(search, objective, store)
             return loop.result()
-        tracker.start(_facts(search, setup, store.identity))
+        tracker.start(_facts(search, setup, store.identity, loop.slots))
         state = "failed"
         try:
-            loop.drive(objective)
+            loop.drive()
             _find_optimum(search, objective, store)
             state = "finished"
         except Interrupted as interrupt:
@@ -104,13 +104,12 @@ def _record(search: Search, setup: Setup) -> StudyRecord:
         batch=search.batch,
         seeds=search.seeds,
         seed=search.seed,
-        window=window(setup.slots),
         unit=setup.unit,
         momentum=setup.momentum,
     )
 
 
-def _facts(search: Search, setup: Setup, identity: str) -> StudyFacts:
+def _facts(search: Search, setup: Setup, identity: str, slots: int) -> StudyFacts:
     return StudyFacts(
         study=search.study,
         identity=identity,
@@ -121,6 +120,7 @@ def _facts(search: Search, setup: Setup, identity: str) -> StudyFacts:
         seeds=search.seeds,
         seed=search.seed,
         trials=search.trials,
+        slots=slots,
         sampler=search.sampler,
         storage=str(search.path),
     )
@@ -136,13 +136,35 @@ def _find_optimum(search: Search, objective: Objective, store: Store) -> None:
             store.set_optimum(optimum)
 
 
-def window(slots: int) -> int:
+def window(slots: int, seeds: int) -> int:
     """W: how many trials before it a trial cannot see.
 
-    0 for functions and proxies. 2K-1 for a population of K slots keeps 98 % of the slots busy when
+    0 for one run at a time. 2K-1 where K trials are in flight keeps 98 % of the slots busy when
     half of the trials diverge early, where K-1 keeps 61 % (measured in simulation).
     """
-    return 0 if slots == 1 else 2 * slots - 1
+    return 0 if slots == 1 else 2 * -(-slots // seeds) - 1
+
+
+def useful_slots(trials: int, seeds: int) -> int:
+    """The most slots with which no more than a third of the trials are asked without an answer."""
+    return seeds * max(1, (trials // 3 + 1) // 2)
+
+
+def _fix_slots(search: Search, objective: Objective, store: Store) -> int:
+    """The number of slots of this call; a new study keeps its number, and W, for good."""
+    asked, slots = search.slots, objective.setup.slots
+    if store.slots is None:
+        if isinstance(asked, int):
+            slots = asked
+        elif isinstance(objective, Elastic) and slots is None:
+            slots = objective.fit(
+                useful_slots(search.trials, search.seeds),
+                steps=search.steps,
+                batch=search.batch,
+                thorough=asked == AUTO,
+            )
+        store.set_slots(slots or 1, window(slots or 1, search.seeds))
+    return asked if isinstance(asked, int) else store.slots or 1
 
 
 @dataclass
@@ -155,18 +177,21 @@ class _Open:
 
 
 class _Loop:
-    """The state of one search while it runs; what objectives see of it is `take`."""
+    """The state of one search while it runs; what objectives see of it is `slots` and `take`."""
 
     def __init__(
         self,
         search: Search,
-        setup: Setup,
+        objective: Objective,
         store: Store,
         tracker: Tracker,
         listener: Listener,
         shield: Shield,
     ) -> None:
+        setup = objective.setup
+        self.slots = _fix_slots(search, objective, store)
         self._search = search
+        self._objective = objective
         self._setup = setup
         self._store = store
         self._tracker = tracker
@@ -182,7 +207,7 @@ class _Loop:
             first=search.first,
             sampler=search.sampler,
             seed=search.seed,
-            window=store.record.window,
+            window=store.window,
             positive=setup.positive,
             exact=setup.exact,
             untrained=setup.untrained,
@@ -190,10 +215,10 @@ class _Loop:
         for trial in self._trials.values():
             self._advisor.tell(trial)
 
-    def drive(self, objective: Objective) -> None:
+    def drive(self) -> None:
         """Runs the stream to its end."""
         self._listener.begin(self.result(), self._search.trials)
-        outcomes = objective.evaluate(self)
+        outcomes = self._objective.evaluate(self)
         try:
             self._receive_all(outcomes)
         finally:

@@ -35,12 +35,13 @@ from lrsearch.space import Space
 __all__ = ["Store", "StudyRecord", "distributions"]
 
 #: Raised when records of older versions cannot be continued.
-SCHEMA = 1
+SCHEMA = 2
 #: The user attributes that lrsearch keeps: one a study, one a trial.
 ATTRIBUTE = "lrsearch"
 OPTIMUM = "lrsearch.optimum"
 IDENTITY = "lrsearch.id"
 TRACKING = "lrsearch.tracking"
+SLOTS = "lrsearch.slots"
 STATES = {
     "finished": TrialState.COMPLETE,
     "diverged": TrialState.COMPLETE,
@@ -73,7 +74,6 @@ class StudyRecord:
         objective, options, version: what answers.
         space: every entry resolved.
         steps, batch, seeds, seed: the budget and the seeds.
-        window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
         unit, momentum: of the objective, for readers.
     """
 
@@ -85,7 +85,6 @@ class StudyRecord:
     batch: int
     seeds: int
     seed: int
-    window: int
     unit: str
     momentum: float
 
@@ -130,6 +129,8 @@ class Store:
         record: what the study is.
         identity: tells it from another study of the same name, for trackers.
         optimum: the best possible value of the problem, where it is known.
+        slots: runs in flight, once the study has begun.
+        window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
         tracking: MLflow's URI without its password, and the parent run's id, where there are.
     """
 
@@ -138,6 +139,9 @@ class Store:
         self.path = path
         self.record = record
         self.optimum: float | None = study.user_attrs.get(OPTIMUM)
+        self.slots: int | None
+        self.window: int
+        self.slots, self.window = study.user_attrs.get(SLOTS, (None, 0))
         self.identity: str = study.user_attrs[IDENTITY]
         uri, run_id = study.user_attrs.get(TRACKING, (None, None))
         self.tracking: tuple[str | None, str | None] = (uri, run_id)
@@ -279,6 +283,11 @@ class Store:
                 user_attrs={ATTRIBUTE: kept},
             )
         )
+
+    def set_slots(self, slots: int, window: int) -> None:
+        """Keeps how many runs are in flight and how far trials look back."""
+        self.slots, self.window = slots, window
+        self._study.set_user_attr(SLOTS, [slots, window])
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
         """Keeps where people look."""

@@ -7,16 +7,32 @@ and torch is loaded by those who train.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from lrsearch.bounds import Bound
 from lrsearch.contract import Objective
 from lrsearch.errors import RequestError, closest
 
-__all__ = ["BUILT_IN", "BuiltIn", "Option", "check", "make"]
+if TYPE_CHECKING:
+    from lrsearch.objectives.task import TorchTask
+
+__all__ = [
+    "BUILT_IN",
+    "BuiltIn",
+    "Option",
+    "check",
+    "check_device",
+    "is_task",
+    "make",
+    "make_trainer",
+]
+
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +58,14 @@ class BuiltIn:
         about: what it is, for people.
         options: by name.
         module, factory: what makes it, called with a value for every option.
+        trains: whether that is a `TorchTask`, so that it has a device and slots.
     """
 
     about: str
     options: Mapping[str, Option]
     module: str
     factory: str
+    trains: bool = False
 
 
 _OPTIMIZER = {
@@ -120,6 +138,7 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             },
             module="lrsearch.objectives.digits",
             factory="digits",
+            trains=True,
         ),
         "digits-cnn": BuiltIn(
             about="The digits again: a small convolutional network by Adam, held-out loss.",
@@ -132,18 +151,21 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             },
             module="lrsearch.objectives.images",
             factory="digits_cnn",
+            trains=True,
         ),
         "python-lm": BuiltIn(
             about="A small GPT on bytes of Python's own standard library, nats per byte.",
             options=_gpt(width=128, layers=2, context=64),
             module="lrsearch.objectives.text",
             factory="python_lm",
+            trains=True,
         ),
         "linear-regression": BuiltIn(
             about="LR-ref with true minibatches: the proxy `quadratic` as a training run.",
             options={"modes": _modes(256)},
             module="lrsearch.objectives.toys",
             factory="linear_regression",
+            trains=True,
         ),
         "two-moons": BuiltIn(
             about="Two interleaved half circles and a tiny model, to teach with.",
@@ -161,12 +183,14 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             },
             module="lrsearch.objectives.toys",
             factory="two_moons",
+            trains=True,
         ),
         "cifar10": BuiltIn(
             about="CIFAR-10 from a folder: a CNN of 1.07 million parameters by Adam.",
             options={"data": _folder("of the binary version, cifar-10-batches-bin")},
             module="lrsearch.objectives.images",
             factory="cifar10",
+            trains=True,
         ),
         "wikitext103": BuiltIn(
             about="WikiText-103 from a folder: a small GPT on its bytes, nats per byte.",
@@ -176,6 +200,7 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             },
             module="lrsearch.objectives.text",
             factory="wikitext103",
+            trains=True,
         ),
         "quadratic": BuiltIn(
             about="LR-ref, exact: SGD on least squares, gradient noise in proportion to the loss.",
@@ -217,8 +242,62 @@ def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]
     }
 
 
-def make(name: str, options: Mapping[str, Any] | None = None) -> Objective:
-    """A built-in objective; arguments and errors as for `check`."""
+def check_device(text: Any) -> str:
+    """Returns the device that `--device` names; whether it is there only torch can tell.
+
+    Raises:
+        RequestError: it is none of `auto`, `cpu`, `cuda` and `cuda:N`.
+    """
+    if not isinstance(text, str) or not DEVICE.fullmatch(text):
+        raise RequestError(f"device is {text!r}; give auto, cpu, cuda or cuda:N")
+    return text
+
+
+def make(
+    name: str, options: Mapping[str, Any] | None = None, *, device: str = "auto"
+) -> Objective:
+    """A built-in objective.
+
+    Args:
+        name: a key of `BUILT_IN`.
+        options: values of its options; the rest take their defaults.
+        device: where a task trains: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        RequestError: there is no such objective, option or device, or a value is out of range.
+    """
     values, spec = check(name, options), BUILT_IN[name]
-    factory: Callable[..., Objective] = getattr(importlib.import_module(spec.module), spec.factory)
-    return factory(**values)
+    check_device(device)
+    if not spec.trains and device not in ("auto", "cpu"):
+        raise RequestError(
+            f"objective {name} is computed by NumPy on the CPU; leave device {device} out"
+        )
+    factory = getattr(importlib.import_module(spec.module), spec.factory)
+    made = factory(**values)
+    if not spec.trains:
+        return cast(Objective, made)
+    return make_trainer(made, device)
+
+
+def is_task(given: object) -> TypeGuard[TorchTask]:
+    """Whether an object is a `TorchTask`; who made one has loaded torch already."""
+    if "torch" not in sys.modules:
+        return False
+    from lrsearch.objectives.task import TorchTask
+
+    return isinstance(given, TorchTask)
+
+
+def make_trainer(task: TorchTask, device: str = "auto") -> Objective:
+    """A task as an objective.
+
+    Args:
+        task: what is trained.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        RequestError: there is no such device.
+    """
+    from lrsearch.objectives.trainer import Trainer, find_device  # torch, for those who train
+
+    return Trainer(task, device=find_device(check_device(device)))

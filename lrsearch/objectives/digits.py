@@ -15,28 +15,22 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from lrsearch.objectives.task import TorchTask
-from lrsearch.objectives.trainer import Trainer
 
-__all__ = ["digits", "digits_task", "he_initialise", "split_digits"]
+__all__ = ["digits", "he_initialise", "split_digits"]
 
 #: The split is part of the task: every seed of a study is judged on the same images.
 SPLIT_SEED = 0
 CLASSES, PIXELS, BRIGHTEST = 10, 64, 16.0
 
 
-def digits(*, hidden: int, held_out: float, weight_decay: float) -> Trainer:
-    """The digits as an objective; the value is held-out cross-entropy in nats.
+def digits(*, hidden: int, held_out: float, weight_decay: float) -> TorchTask:
+    """An MLP on the digits; the value is held-out cross-entropy in nats.
 
     Args:
         hidden: units in each of the two hidden layers.
         held_out: fraction of the images that training does not see.
         weight_decay: coefficient of the parameters in the gradient.
     """
-    return Trainer(digits_task(hidden=hidden, held_out=held_out, weight_decay=weight_decay))
-
-
-def digits_task(*, hidden: int, held_out: float, weight_decay: float) -> TorchTask:
-    """The task alone; arguments as for `digits`."""
     train, validation = split_digits(held_out)
 
     def model(generator: torch.Generator) -> nn.Module:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from lrsearch.errors import RequestError
 from lrsearch.objectives.digits import accuracy, cross_entropy, he_initialise, split_digits
 from lrsearch.objectives.task import TorchTask
-from lrsearch.objectives.trainer import Trainer
 
 __all__ = ["cifar10", "digits_cnn", "read_cifar10"]
 
@@ -26,7 +25,7 @@ TEST_FILE = "test_batch.bin"
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
-def digits_cnn(*, channels: int) -> Trainer:
+def digits_cnn(*, channels: int) -> TorchTask:
     """scikit-learn's digits as 8 x 8 images and a small convolutional network, by Adam.
 
     Args:
@@ -48,7 +47,7 @@ def digits_cnn(*, channels: int) -> Trainer:
         )
         return he_initialise(layers, generator)
 
-    task = TorchTask(
+    return TorchTask(
         name="digits-cnn",
         model=model,
         loss=cross_entropy,
@@ -65,10 +64,9 @@ def digits_cnn(*, channels: int) -> Trainer:
         untrained=math.log(CLASSES),
         options={"channels": channels},
     )
-    return Trainer(task)
 
 
-def cifar10(*, data: str) -> Trainer:
+def cifar10(*, data: str) -> TorchTask:
     """CIFAR-10 and the 1.07-million-parameter CNN of Naganuma et al. 2026 (arXiv 2603.10301).
 
     Convolution 3 x 3 x 32, pool, convolution 3 x 3 x 64, pool, dense 256, dense 10; Adam; no
@@ -97,7 +95,7 @@ def cifar10(*, data: str) -> Trainer:
         return he_initialise(layers, generator)
 
     folder = Path(data)
-    task = TorchTask(
+    return TorchTask(
         name="cifar10",
         model=model,
         loss=cross_entropy,
@@ -113,7 +111,6 @@ def cifar10(*, data: str) -> Trainer:
         positive=True,
         untrained=math.log(CLASSES),
     )
-    return Trainer(task)
 
 
 def read_cifar10(files: list[Path]) -> tuple[Tensor, Tensor]:

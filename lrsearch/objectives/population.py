@@ -7,15 +7,17 @@ member's gradient, because a member's loss depends on no parameter but its own.
 
 Every slot is kept busy: a run that ends or diverges leaves, and the next is pulled in at once at
 its own update 0 while the others go on, as an inference server does with requests. The runs in
-flight are always the first rows of the stack, so an empty slot costs nothing.
+flight are always the first rows of the stack, so an empty slot costs nothing. Rates, data and
+counters live on the device, and the host looks at the losses only every few updates.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,30 +26,23 @@ from torch.func import functional_call, vmap
 
 from lrsearch.contract import Run, Runs
 from lrsearch.errors import RunStopped
+from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.dropout import key_dropout, mix
+from lrsearch.objectives.graphs import Replay, capture
 from lrsearch.objectives.samples import Samples
-from lrsearch.objectives.task import TorchTask
+from lrsearch.objectives.task import TorchTask, rungs
 from lrsearch.objectives.updates import At, make_updates
-from lrsearch.result import Outcome
+from lrsearch.result import Outcome, Trace
 
-__all__ = ["Population", "deliberate_threads", "summed_loss"]
+__all__ = ["Population", "summed_loss"]
 
-#: Updates between two looks at the losses; a run that diverges is stopped at most so many late.
-LOOK = 8
+#: Updates between two looks at the losses, each a synchronisation on a GPU; a run that diverges is
+#: stopped at most so many late.
+LOOK = {"cpu": 8, "cuda": 32}
 #: Members whose validation is computed at once, and validation samples at a time.
-EVALUATED, VALIDATION_ROWS = 4, 1024
+EVALUATED, VALIDATION_ROWS = {"cpu": 1, "cuda": 16}, 1024
 
-
-@contextlib.contextmanager
-def deliberate_threads(device: torch.device) -> Iterator[None]:
-    """One thread on a CPU: small matrices lose on several, tenfold where the cores are busy."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+log = logging.getLogger("lrsearch")
 
 
 @dataclass
@@ -57,6 +52,8 @@ class _Member:
     run: Run
     done: int = 0
     seconds: float = 0.0
+    checks: frozenset[int] = frozenset()
+    checked: list[tuple[int, float]] = field(default_factory=list)
     rests: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +64,17 @@ class _Member:
     def left(self) -> int:
         """Updates to go."""
         return len(self.run.plan) - self.done
+
+    @property
+    def until_check(self) -> int:
+        """Updates until its value is computed next."""
+        return min((c - self.done for c in self.checks if c > self.done), default=self.left)
+
+    def end(self, state: str, value: float | None = None, *, reason: str = "") -> Outcome:
+        """How it ended, with its values along the way."""
+        updates, values = zip(*self.checked, strict=True) if self.checked else ((), ())
+        traces = {"val_loss": Trace.of(updates, values)} if updates else {}
+        return self.run.end(state, value, reason=reason, seconds=self.seconds, traces=traces)
 
 
 class _Wrapped(nn.Module):
@@ -94,7 +102,7 @@ class Population:
 
     Args:
         task: what is trained.
-        slots: K, the most runs in flight.
+        slots: K, the most runs in flight; halved when the device runs out of memory.
         device: where.
         paddable: whether a sample's loss is its own, so that batches may be padded.
     """
@@ -104,7 +112,6 @@ class Population:
     ) -> None:
         self._task = task
         self._paddable = paddable
-        self._slots = slots
         self._device = device
         self._samples = Samples(task.train, device, independent=task.independent)
         model = task.model(torch.Generator().manual_seed(0)).to(device)
@@ -115,15 +122,27 @@ class Population:
         self._validation = tuple(t.to(device) for t in task.validation or ())
         named = dict(model.named_parameters())
         self._names = [name for name, p in named.items() if p.requires_grad]
-        stack = {n: p.detach().expand(slots, *p.shape).clone() for n, p in named.items()}
-        self._parameters = {name: stack[name] for name in self._names}
         self._frozen = {
             **{n: p.detach() for n, p in named.items() if not p.requires_grad},
             **dict(model.named_buffers()),
         }
-        self._updates = make_updates(task, self._parameters)
         self._starts: dict[int, list[Tensor]] = {}
         self._members: list[_Member] = []
+        self._waiting: list[Run] = []
+        # A dataset is read on the host, which no graph can hold.
+        graphs = device.type == "cuda" and isinstance(task.train, tuple)
+        self._replay = Replay(capture if graphs else None)
+        self._allocate(slots)
+
+    def _allocate(self, slots: int) -> None:
+        """Makes room for so many members, all of them empty."""
+        named, device = dict(self._template.named_parameters()), self._device
+        self._slots = slots
+        self._replay.forget()
+        self._parameters = {
+            n: named[n].detach().expand(slots, *named[n].shape).clone() for n in self._names
+        }
+        self._updates = make_updates(self._task, self._parameters)
         self._tables = {
             "rate": torch.zeros(slots, 0, device=device, dtype=torch.float64),
             "momentum": torch.zeros(slots, 0, device=device, dtype=torch.float64),
@@ -137,17 +156,57 @@ class Population:
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
         while True:
-            with deliberate_threads(self._device):
-                for run in runs.take(self._slots - len(self._members)):
-                    self._admit(run)
-                if not self._members:
+            with deliberate(self._device):
+                room = self._slots - len(self._members) - len(self._waiting)
+                if room > 0:
+                    self._waiting += runs.take(room)
+                if not self._members and not self._waiting:
                     return
-                outcomes = self._advance()
+                try:
+                    outcomes = self._advance()
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    outcomes = self._shrink()
             yield from outcomes
+
+    def step(self) -> Tensor:
+        """One update of every member that waits or is in flight; losses before it, `[A]`."""
+        self._admit_waiting()
+        return self._step()
+
+    def put(self, runs: list[Run]) -> None:
+        """Adds runs for `step`, which tries out what a step costs."""
+        self._waiting += runs
+
+    def _shrink(self) -> list[Outcome]:
+        """After running out of memory: half as many in flight, each from its update 0 again."""
+        members, self._members = self._members, []
+        if self._slots == 1:
+            runs = [*(m.run for m in members), *self._waiting]
+            first, self._waiting = runs[0], runs[1:]
+            return [first.end("failed", reason="out of memory with one run in flight")]
+        runs = sorted(
+            [*(m.run for m in members), *self._waiting], key=lambda r: (r.trial, r.replicate)
+        )
+        for run in runs:
+            run.restart()
+        self._waiting = runs
+        slots, half = self._slots, max(1, self._slots // 2)
+        self._parameters, self._tables = {}, {}
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._allocate(half)
+        log.warning("out of memory with %d runs in flight; going on with %d", slots, half)
+        return []
+
+    def _admit_waiting(self) -> None:
+        while self._waiting and len(self._members) < self._slots:
+            self._admit(self._waiting[0])
+            self._waiting.pop(0)
 
     def _admit(self, run: Run) -> None:
         row, plan, updates = len(self._members), run.plan, len(run.plan)
-        self._members.append(_Member(run))
         for name, value in zip(self._names, self._start(run.seed), strict=True):
             self._parameters[name][row] = value
         for state in self._updates.state.values():
@@ -165,10 +224,15 @@ class Population:
                 wider = torch.zeros(self._slots, updates, dtype=table.dtype, device=self._device)
                 wider[:, : table.shape[1]] = table
                 self._tables[name] = table = wider
+                self._replay.forget()
             table[row, :updates] = column.to(self._device)
         self._t[row] = 0
         self._seed[row] = run.seed
+        version = self._samples.version
         self._order[row] = self._samples.row(run.seed, plan.samples, int(plan.batch[0]))
+        if self._samples.version != version:
+            self._replay.forget()
+        self._members.append(_Member(run, checks=rungs(updates, self._task.evaluations)))
 
     def _start(self, seed: int) -> list[Tensor]:
         """The initial parameters of a seed."""
@@ -180,31 +244,39 @@ class Population:
         return self._starts[seed]
 
     def _advance(self) -> list[Outcome]:
-        """A few updates of all members, up to the end of the first that ends."""
+        """A few updates of all members, up to the first that ends or is evaluated."""
         began = time.perf_counter()
-        updates = min(LOOK, *(member.left for member in self._members))
+        self._admit_waiting()
+        look = LOOK[self._device.type]
+        updates = min(look, *(member.until_check for member in self._members))
         losses = torch.stack([self._step() for _ in range(updates)]).T.tolist()
         stopped = {}
         for row, (member, seen) in enumerate(zip(self._members, losses, strict=True)):
             stop = _report(member, seen)
             if stop is not None:
                 stopped[row] = stop
-        finished = [r for r, m in enumerate(self._members) if not m.left and r not in stopped]
-        values = self._validate(finished) if finished else {}
+        due = [
+            row
+            for row, m in enumerate(self._members)
+            if row not in stopped and (not m.left or m.done in m.checks)
+        ]
+        values = self._validate(due) if due else {}
         share = (time.perf_counter() - began) / len(self._members)
         for member in self._members:
             member.seconds += share
         outcomes = []
-        for row in sorted({*stopped, *finished}, reverse=True):
-            run, seconds = self._members[row].run, self._members[row].seconds
+        for row in sorted({*stopped, *due}, reverse=True):
+            member = self._members[row]
             if row in stopped:
-                stop = stopped[row]
-                outcomes.append(run.end(stop.state, reason=str(stop), seconds=seconds))
+                outcomes.append(member.end(stopped[row].state, reason=str(stopped[row])))
             else:
                 value, figures = values[row]
+                member.checked.append((member.done - 1, value))
+                if member.left:
+                    continue
                 for name, figure in figures.items():
-                    run.note(name, figure)
-                outcomes.append(run.end("finished", value, seconds=seconds))
+                    member.run.note(name, figure)
+                outcomes.append(member.end("finished", value))
             self._leave(row)
         return outcomes[::-1]
 
@@ -223,7 +295,9 @@ class Population:
         active = len(self._members)
         widths = [int(m.run.plan.batch[m.done]) for m in self._members]
         if len(set(widths)) == 1:
-            losses = self._step_rows(slice(0, active), widths[0]).double()
+            key = (active, widths[0], self._has_rests())
+            step = partial(self._step_rows, slice(0, active), widths[0])
+            losses = self._replay.run(key, step, self._written).double()
         else:
             losses = torch.empty(active, dtype=torch.float64, device=self._device)
             # Padded to powers of two, so that neither waste nor the number of groups is large.
@@ -234,10 +308,13 @@ class Population:
                 members = [row for row, own in enumerate(padded) if own == width]
                 rows = torch.tensor(members, device=self._device)
                 losses[rows] = self._step_rows(rows, width).double()
-        self._t[:active] += 1
         for member in self._members:
             member.done += 1
         return losses
+
+    def _written(self) -> list[Tensor]:
+        """What a step writes."""
+        return [*self._parameters.values(), *self._updates.state.values(), self._t]
 
     def _step_rows(self, rows: slice | Tensor, width: int) -> Tensor:
         """One update of some members, their batches padded to one width."""
@@ -261,6 +338,7 @@ class Population:
             if not isinstance(rows, slice):
                 for name, value in zip(self._names, values, strict=True):
                     self._parameters[name][rows] = value
+            self._t[rows] += 1
         return total.detach()
 
     @staticmethod
@@ -304,10 +382,11 @@ class Population:
         if self._task.evaluate is not None:
             return {row: (self._evaluate_alone(row, self._task.evaluate), {}) for row in rows}
         found: dict[int, tuple[float, Mapping[str, float]]] = {}
-        for begin in range(0, len(rows), EVALUATED):
-            block = rows[begin : begin + EVALUATED]
+        together = EVALUATED[self._device.type]
+        for begin in range(0, len(rows), together):
+            block = rows[begin : begin + together]
             # Always as many, the last repeated: the arithmetic must not depend on how many end.
-            index = [*block, *[block[-1]] * (EVALUATED - len(block))]
+            index = [*block, *[block[-1]] * (together - len(block))]
             sums = self._validate_block(torch.tensor(index, device=self._device))
             for i, row in enumerate(block):
                 figures = {name: float(total[i]) for name, total in sums.items()}

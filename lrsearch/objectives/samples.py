@@ -46,6 +46,9 @@ class Samples:
         data: tensors whose first axis is the sample, or a map-style dataset.
         device: where batches are wanted.
         independent: whether every batch is drawn afresh.
+
+    Attributes:
+        version: raised whenever the table of orders moves in memory.
     """
 
     def __init__(self, data: Any, device: torch.device, *, independent: bool = False) -> None:
@@ -54,6 +57,7 @@ class Samples:
         self._data = tuple(t.to(device) for t in data) if self._tensors else data
         self._samples = len(self._data[0]) if self._tensors else len(data)
         self._device = device
+        self.version = 0
         self._orders: dict[int, int] = {}
         self._table = torch.empty(0, 0, dtype=torch.int64, device=device)
 
@@ -74,6 +78,7 @@ class Samples:
                 for s in self._orders
             ]
             self._table = torch.from_numpy(np.stack(rows)).to(self._device)
+            self.version += 1
         return self._orders[seed]
 
     def take(self, rows: Tensor, begin: Tensor, width: int) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
 
-__all__ = ["OPTIMIZERS", "TorchTask"]
+__all__ = ["OPTIMIZERS", "TorchTask", "rungs"]
 
 #: `adam` couples its weight decay to the gradient, `adamw` subtracts it from the weights.
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
@@ -28,6 +28,7 @@ PRECISIONS = ("float32", "bfloat16")
 _BOUNDS = {
     "steps": STEPS,
     "batch": COUNT,
+    "evaluations": Bound(kind="int", low=1, high=1000),
     "optimizer": Bound(kind="name", names=OPTIMIZERS),
     "momentum": Bound(low=0, high=1, open_high=True),
     "beta2": Bound(low=0, high=1, open_high=True),
@@ -38,9 +39,17 @@ _BOUNDS = {
 }
 
 
+def rungs(updates: int, evaluations: int) -> frozenset[int]:
+    """After how many updates the value is computed before the end: evenly spaced, half up."""
+    marks = ((2 * updates * i + evaluations) // (2 * evaluations) for i in range(1, evaluations))
+    return frozenset(marks) - {0, updates}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchTask:
     """A training run that a schedule is searched for.
+
+    Give the fields to the constructor, or derive a class whose attributes and methods they are.
 
     Attributes:
         name: what it is called.
@@ -52,6 +61,7 @@ class TorchTask:
         evaluate: `evaluate(model)` → the value, instead of `validation`.
         metrics: `metrics(model, batch)` → numbers by name, one a sample each, averaged over the
             validation tensors into the outcome's figures.
+        evaluations: how often the value is computed in a run, evenly spaced, the end included.
         independent: draw every batch afresh instead of by epochs.
         peak: the range of learning rates that make sense, searched on a logarithmic scale.
         habit_peak: the rate that one would try first, or None for the middle of the range.
@@ -81,6 +91,7 @@ class TorchTask:
     validation: tuple[Tensor, ...] | None = None
     evaluate: Callable[[nn.Module], float] | None = None
     metrics: Callable[[Any, Any], Mapping[str, Tensor]] | None = None
+    evaluations: int = 4
     independent: bool = False
     peak: tuple[float, float]
     habit_peak: float | None = None
@@ -99,6 +110,30 @@ class TorchTask:
     untrained: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+
+    _fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        """Lets a class give fields as attributes and methods: `class Mine(TorchTask): ...`."""
+        super().__init_subclass__(**words)
+        own = {
+            name: vars(cls)[name] for name in TorchTask.__dataclass_fields__ if name in vars(cls)
+        }
+        fields: dict[str, Any] = {**getattr(cls, "_fields", {}), "name": cls.__name__, **own}
+        cls._fields = fields
+        for name, value in own.items():
+            if isinstance(value, property):  # which would forbid the field of its name
+                delattr(cls, name)
+
+        def create(self: TorchTask, **given: Any) -> None:
+            bound = {
+                name: value.__get__(self, cls) if hasattr(value, "__get__") else value
+                for name, value in fields.items()
+                if name not in given
+            }
+            TorchTask.__init__(self, **bound, **given)
+
+        cls.__init__ = create  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         for name, bound in _BOUNDS.items():

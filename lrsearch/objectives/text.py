@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from lrsearch.errors import RequestError
 from lrsearch.objectives.task import TorchTask
-from lrsearch.objectives.trainer import Trainer
 
 __all__ = ["Gpt", "python_lm", "wikitext103"]
 
@@ -84,7 +83,7 @@ class _Block(nn.Module):
         return x + down
 
 
-def python_lm(*, width: int, layers: int, context: int) -> Trainer:
+def python_lm(*, width: int, layers: int, context: int) -> TorchTask:
     """A small GPT on the sources of Python's standard library, by AdamW.
 
     Args:
@@ -109,7 +108,7 @@ def python_lm(*, width: int, layers: int, context: int) -> Trainer:
     return _language_model("python-lm", text[:split], text[split:], sizes, {"text": digest})
 
 
-def wikitext103(*, data: str, width: int, layers: int, context: int) -> Trainer:
+def wikitext103(*, data: str, width: int, layers: int, context: int) -> TorchTask:
     """A small GPT on the bytes of WikiText-103, by AdamW.
 
     Args:
@@ -140,11 +139,11 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _language_model(
     name: str, train: bytes, valid: bytes, sizes: dict[str, int], more: dict[str, Any]
-) -> Trainer:
+) -> TorchTask:
     width, layers, context = sizes["width"], sizes["layers"], sizes["context"]
     if width % HEAD:
         raise RequestError(f"width is {width}; give a multiple of {HEAD}, the size of a head")
-    task = TorchTask(
+    return TorchTask(
         name=name,
         model=lambda generator: Gpt(width, layers, context, generator),
         loss=next_byte_loss,
@@ -163,7 +162,6 @@ def _language_model(
         untrained=math.log(BYTES),
         options={**sizes, **more},
     )
-    return Trainer(task)
 
 
 def next_byte_loss(model: Any, batch: tuple[Tensor]) -> Tensor:

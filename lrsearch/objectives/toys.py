@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from lrsearch.objectives.digits import accuracy, cross_entropy, he_initialise
 from lrsearch.objectives.task import TorchTask
-from lrsearch.objectives.trainer import Trainer
 from lrsearch.quadratic import lr_ref
 from lrsearch.seeding import stream
 
@@ -33,7 +32,7 @@ class _Weights(nn.Module):
         return x @ self.weight
 
 
-def linear_regression(*, modes: int) -> Trainer:
+def linear_regression(*, modes: int) -> TorchTask:
     """LR-ref with true minibatches: least squares on D samples of D features, by SGD.
 
     The features' second moments have the eigenvalues of LR-ref, so the exact proxy `quadratic`
@@ -51,7 +50,7 @@ def linear_regression(*, modes: int) -> Trainer:
     targets = basis @ generator.choice([-1.0, 1.0], modes)
     data = (torch.from_numpy(features).float(), torch.from_numpy(targets).float())
     top = problem.largest_rate
-    task = TorchTask(
+    return TorchTask(
         name="linear-regression",
         model=lambda generator: _Weights(modes),
         loss=_half_squares,
@@ -67,7 +66,6 @@ def linear_regression(*, modes: int) -> Trainer:
         untrained=0.5,
         options={"modes": modes},
     )
-    return Trainer(task)
 
 
 def _half_squares(model: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -76,7 +74,7 @@ def _half_squares(model: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     return 0.5 * error.square()
 
 
-def two_moons(*, hidden: int, noise: float) -> Trainer:
+def two_moons(*, hidden: int, noise: float) -> TorchTask:
     """Two interleaved half circles, for a linear or a tiny model.
 
     Args:
@@ -95,7 +93,7 @@ def two_moons(*, hidden: int, noise: float) -> Trainer:
         nn.init.zeros_(last.weight)  # so that training starts from ln 2
         return layers
 
-    task = TorchTask(
+    return TorchTask(
         name="two-moons",
         model=model,
         loss=cross_entropy,
@@ -111,4 +109,3 @@ def two_moons(*, hidden: int, noise: float) -> Trainer:
         untrained=math.log(2),
         options={"hidden": hidden, "noise": noise},
     )
-    return Trainer(task)

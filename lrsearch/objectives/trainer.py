@@ -10,47 +10,36 @@ import torch
 from lrsearch.contract import Runs, Setup
 from lrsearch.objectives.alone import train_alone
 from lrsearch.objectives.batchable import probe
+from lrsearch.objectives.devices import describe_device, find_device
+from lrsearch.objectives.fit import find_slots, is_faster_together
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.task import TorchTask
 from lrsearch.result import Outcome
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "find_device"]
 
 log = logging.getLogger("lrsearch")
 
-#: Slots on a CPU: the time a trial is flat from there on (measured on the digits MLP).
+#: Slots on a CPU: the time a trial is nearly flat from there on (measured on the digits' MLP).
 SLOTS = 16
-#: Parameters from which one run keeps a CPU core busy by itself: a population of the small GPT
-#: (438 000) runs at .8 to .9 of the plain loop, of the digits MLP (9 000) at over 3 times.
-FILLS_A_CORE = 200_000
 
 
 class Trainer:
-    """Trains the runs of a search as a population.
-
-    Attributes:
-        alone: whether runs are trained one by one, because they must or because it is faster.
+    """Trains the runs of a search, as a population where that is possible and faster.
 
     Args:
         task: what is trained.
-        slots: the most runs in flight.
-        device: where; None is the CPU.
+        device: where; None is the first GPU, else the CPU.
     """
 
-    def __init__(
-        self, task: TorchTask, *, slots: int = SLOTS, device: torch.device | None = None
-    ) -> None:
+    def __init__(self, task: TorchTask, *, device: torch.device | None = None) -> None:
         self.task = task
-        self.device = torch.device("cpu") if device is None else device
+        self.device = find_device("auto") if device is None else device
         self.batchable = probe(task)
         if self.batchable.reason:
             log.warning(
                 "task %s is trained one run at a time: %s", task.name, self.batchable.reason
             )
-        fills = self.device.type == "cpu" and self.batchable.parameters > FILLS_A_CORE
-        self.alone = bool(self.batchable.reason) or fills
-        slots = 1 if self.alone else slots
-        self.slots = slots
         self.setup = Setup(
             name=task.name,
             unit=task.unit,
@@ -61,17 +50,34 @@ class Trainer:
             habit_peak=task.habit_peak,
             positive=task.positive,
             untrained=task.untrained,
-            slots=slots,
+            slots=1 if self.batchable.reason else None,
+            device=describe_device(self.device),
             options=task.options,
             version=task.version,
         )
 
+    def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+        """How many runs to advance at once; see `lrsearch.contract.Elastic`.
+
+        On a GPU the number is always looked for. On a CPU the usual one is taken unless a plain
+        loop is faster, so that what a search asks does not hang on the noise of a measurement.
+        """
+        if thorough or self.device.type == "cuda":
+            return find_slots(
+                self.task, self.batchable, self.device, most, steps=steps, batch=batch
+            )
+        usual = min(SLOTS, 1 << (most.bit_length() - 1))
+        faster = usual > 1 and is_faster_together(
+            self.task, self.batchable, self.device, usual, steps=steps, batch=batch
+        )
+        return usual if faster else 1
+
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Trains the runs as a population, or one by one where that cannot be."""
-        if self.alone:
+        """Trains the runs as a population, or one by one where there is one slot."""
+        if self.batchable.reason or runs.slots == 1:
             return train_alone(self.task, runs, self.device)
         paddable = self.batchable.paddable
-        return Population(self.task, self.slots, self.device, paddable=paddable).train(runs)
+        return Population(self.task, runs.slots, self.device, paddable=paddable).train(runs)
 
     def optimum(self, steps: int, batch: int) -> float | None:
         """Unknown, as for every real task."""

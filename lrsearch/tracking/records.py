@@ -51,6 +51,8 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
             "lrsearch.study": facts.study,
             "lrsearch.kind": "study",
             "lrsearch.id": facts.identity,
+            "lrsearch.slots": str(facts.slots),
+            "lrsearch.device": facts.setup.device,
         },
         "params": {name: str(value)[:TEXT_LIMIT] for name, value in words.items()},
     }

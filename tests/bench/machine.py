@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -11,8 +12,6 @@ RESULTS = Path(__file__).parent / "results"
 
 def machine():
     """The processor, the cores that this process may use, and the versions that matter."""
-    from importlib.metadata import version
-
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -23,8 +22,15 @@ def machine():
         "processor": names[0] if names else platform.processor(),
         "cores": cores,
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: _version(name) for name in packages},
     }
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def record(name, figures):

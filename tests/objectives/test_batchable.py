@@ -12,7 +12,7 @@ from lrsearch import Schedule
 from lrsearch.contract import Run
 from lrsearch.objectives.alone import train_alone
 from lrsearch.objectives.batchable import probe
-from lrsearch.objectives.digits import cross_entropy, digits_task
+from lrsearch.objectives.digits import cross_entropy, digits
 from lrsearch.objectives.dropout import Key, KeyedDropout, mix
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.trainer import Trainer
@@ -101,7 +101,7 @@ ALONE = {
 
 
 def make_task(build, **changes):
-    task = digits_task(hidden=8, held_out=0.3, weight_decay=0.0)
+    task = digits(hidden=8, held_out=0.3, weight_decay=0.0)
 
     def model(generator):
         with torch.random.fork_rng([]):
@@ -215,7 +215,7 @@ def test_a_diverged_run_is_stopped_alone_too():
 def test_mixed_precision_trains_in_both_ways():
     task = make_task(BATCHED["mlp"])
     task = dataclasses.replace(
-        digits_task(hidden=16, held_out=0.3, weight_decay=0.0), precision="bfloat16"
+        digits(hidden=16, held_out=0.3, weight_decay=0.0), precision="bfloat16"
     )
     (a,) = Population(task, 2, CPU).train(runs_of(SCHEDULES[0]))
     (b,) = train_alone(task, runs_of(SCHEDULES[0]), CPU)

@@ -12,7 +12,7 @@ from torch import nn
 from lrsearch import Schedule
 from lrsearch.contract import Run
 from lrsearch.objectives.catalog import make
-from lrsearch.objectives.digits import digits_task
+from lrsearch.objectives.digits import digits
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.samples import sample_order
 from tests.objectives.test_proxy import Given
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def exact_task(**changes):
     """The digits in float64."""
-    task = digits_task(hidden=16, held_out=0.3, weight_decay=0.0)
+    task = digits(hidden=16, held_out=0.3, weight_decay=0.0)
     inputs, labels = task.train
     held, held_labels = task.validation
     return dataclasses.replace(

@@ -17,6 +17,8 @@ PROXIES = ["quadratic", "quadratic-additive"]
 class Given:
     """Hands out the runs that it was given."""
 
+    slots = 1
+
     def __init__(self, *runs):
         self.runs = list(runs)
 

@@ -1,0 +1,62 @@
+"""The same population on a GPU: `pytest -m gpu`."""
+
+import numpy as np
+import pytest
+import torch
+
+from lrsearch import Schedule
+from lrsearch.objectives.batchable import probe
+from lrsearch.objectives.fit import find_slots
+from lrsearch.objectives.population import Population
+from tests.objectives.test_population import exact_task, run_of, train
+from tests.objectives.test_proxy import Given
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
+]
+
+GPU = torch.device("cuda", 0)
+SCHEDULES = [
+    *(Schedule(peak=0.02 * (1 + i), warmup=0.1) for i in range(6)),
+    Schedule(peak=0.05, batch_growth=3, coupling=1),
+    Schedule(peak=1e6),
+]
+
+
+def runs():
+    return Given(*map(run_of, range(len(SCHEDULES)), SCHEDULES))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_a_gpu_gives_what_a_cpu_gives(optimizer):
+    task = exact_task(optimizer=optimizer)
+    cpu = {o.trial: o for o in train(task, runs(), slots=4)}
+    population = Population(task, 4, GPU)
+    for outcome in population.train(runs()):
+        twin = cpu[outcome.trial]
+        assert outcome.state == twin.state
+        if outcome.state == "finished":
+            losses = (outcome.traces["loss"].values, twin.traces["loss"].values)
+            np.testing.assert_allclose(*losses, rtol=1e-6)
+            assert outcome.value == pytest.approx(twin.value, rel=1e-6)
+
+
+def test_steps_are_captured_and_the_answer_is_the_same():
+    task = exact_task()
+    graphs = Population(task, 4, GPU)
+    with_graphs = {o.trial: o for o in graphs.train(runs())}
+    assert graphs._replay.enabled
+    launched = Population(task, 4, GPU)
+    launched._replay.enabled = False
+    for outcome in launched.train(runs()):
+        assert outcome.state == with_graphs[outcome.trial].state
+        if outcome.state == "finished":
+            assert outcome.value == pytest.approx(with_graphs[outcome.trial].value, rel=1e-9)
+
+
+def test_slots_are_found_by_measuring():
+    task = exact_task()
+    slots = find_slots(task, probe(task), GPU, 256, steps=200, batch=16)
+    assert slots >= 16  # so small a model is bound by launches
+    assert slots & (slots - 1) == 0
