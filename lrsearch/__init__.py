@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrsearch import export
     from lrsearch.api import load, tune
+    from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
     from lrsearch.result import Outcome, Result, Trial
     from lrsearch.schedule import Plan, Schedule
@@ -25,6 +26,7 @@ __all__ = [
     "Result",
     "Schedule",
     "Space",
+    "TorchTask",
     "Trial",
     "__version__",
     "export",
@@ -42,6 +44,7 @@ _HOMES = {
     "Result": "lrsearch.result",
     "Schedule": "lrsearch.schedule",
     "Space": "lrsearch.space",
+    "TorchTask": "lrsearch.objectives.task",
     "Trial": "lrsearch.result",
     "load": "lrsearch.api",
     "tune": "lrsearch.api",

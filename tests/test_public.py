@@ -7,8 +7,8 @@ import lrsearch
 from lrsearch.errors import LrsearchError, NothingFinished, RequestError, SearchFailed
 
 NAMES = [
-    *("Choices", "Outcome", "Plan", "Range", "Result", "Schedule", "Space", "Trial"),
-    *("__version__", "export", "load", "tune"),
+    *("Choices", "Outcome", "Plan", "Range", "Result", "Schedule", "Space", "TorchTask"),
+    *("Trial", "__version__", "export", "load", "tune"),
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from lrsearch.cli import main
 from lrsearch.curves import DECAYS
 from lrsearch.export import FORMATS
+from lrsearch.objectives.catalog import BUILT_IN
 from lrsearch.result import Result
 from lrsearch.space import Space
 
@@ -53,12 +54,21 @@ def test_a_list_it_shows_can_be_had(line, tmp_path, monkeypatch, capsys):
 
 def test_its_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (code,) = fences("python")
+    search, task = fences("python")
     names = {}
-    exec(code.replace("trials=40, steps=150", "trials=4, steps=40"), names)
+    exec(search.replace("trials=40, steps=150", "trials=4, steps=40"), names)
     assert isinstance(names["result"], Result)
     assert len(names["plan"]) == 20_000
     assert names["lr"] == names["plan"].lr[-1]
+    exec(task, names)
+    assert names["result"].counts["finished"] > 10
+    assert names["result"].best.value < 0.05
+
+
+def test_it_names_every_objective():
+    rows = re.findall(r"^\| (`.*?) \|", README.partition("## Objectives")[2], re.M)
+    named = [name for row in rows[:7] for name in re.findall("`(.*?)`", row)]
+    assert sorted(named) == sorted(BUILT_IN)
 
 
 def test_its_space_can_be_read():
