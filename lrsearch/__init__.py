@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrsearch import export
     from lrsearch.api import load, tune
+    from lrsearch.objectives.function import objective
     from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
     from lrsearch.result import Outcome, Result, Trial
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "export",
     "load",
+    "objective",
     "tune",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "TorchTask": "lrsearch.objectives.task",
     "Trial": "lrsearch.result",
     "load": "lrsearch.api",
+    "objective": "lrsearch.objectives.function",
     "tune": "lrsearch.api",
 }
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from lrsearch.contract import Objective, Tracker
+from lrsearch.bounds import Bound
+from lrsearch.contract import Objective, Run, Tracker
 from lrsearch.engine.request import Request, Search, storage_path
 from lrsearch.errors import RequestError
-from lrsearch.objectives.catalog import check, check_device, is_task, make, make_trainer
+from lrsearch.objectives.catalog import check_device
+from lrsearch.objectives.loading import check_reference, find_objective
+from lrsearch.objectives.workers import in_workers
 from lrsearch.result import Result
 from lrsearch.space import Space
 from lrsearch.tracking.nothing import NoTracker
@@ -21,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "prepare", "tune"]
 
+WORKERS = Bound(kind="int", low=1, high=1024)
+
 
 def tune(
-    objective: str | Objective | TorchTask = "digits",
+    objective: str | Objective | TorchTask | type[TorchTask] | Callable[[Run], float] = "digits",
     *,
     space: str | Space = "default",
     settings: Mapping[str, Any] | None = None,
@@ -38,6 +44,7 @@ def tune(
     pruner: str = "divergence",
     slots: int | str | None = None,
     device: str = "auto",
+    workers: int = 1,
     study: str | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
@@ -48,12 +55,12 @@ def tune(
     The study is kept; the same call again continues it, or returns at once when it is complete.
 
     Args:
-        objective: the name of a built-in one, a `TorchTask`, or any
-            `lrsearch.contract.Objective`.
+        objective: the name of a built-in one, `FILE.py:NAME`, a function `train(run)`, a
+            `TorchTask` or a class of one, or any `lrsearch.contract.Objective`.
         space: a shipped space's name, a YAML file, or a Space.
         settings: fields of the space to fix or to range anew, such as `{"warmup": 0.1}` or
             `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
-        options: options of a built-in objective.
+        options: options of a built-in objective, or fields of a class of tasks.
         trials: ended trials in total, those of earlier calls included.
         timeout: seconds, or a duration such as `15m`, after which no further run begins.
         steps: updates of a run; None takes the objective's.
@@ -66,6 +73,8 @@ def tune(
             is fastest. None is `auto` on a GPU and 16 on a CPU, fewer for short searches. A study
             keeps the number that it began with.
         device: where tasks train: `auto`, `cpu`, `cuda` or `cuda:N`.
+        workers: processes in which a function runs, each with a GPU of its own where there are
+            several.
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
@@ -93,6 +102,7 @@ def tune(
         pruner=pruner,
         slots=slots,
         device=device,
+        workers=workers,
         study=study,
         storage=storage,
         tracking_uri=tracking_uri,
@@ -104,12 +114,13 @@ def tune(
 
 
 def prepare(
-    objective: str | Objective | TorchTask,
+    objective: str | Objective | TorchTask | type[TorchTask] | Callable[[Run], float],
     *,
     space: str | Space = "default",
     settings: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
+    workers: int = 1,
     tracking_uri: str | None = None,
     **asked: Any,
 ) -> tuple[Search, Objective]:
@@ -119,41 +130,32 @@ def prepare(
         objective: as for `tune`, like the rest.
         space: a shipped space's name, a YAML file, or a Space.
         settings: fields of the space to fix or to range anew.
-        options: options of a built-in objective.
+        options: options of a built-in objective, or fields of a class of tasks.
         device: where tasks train.
+        workers: processes in which a function runs.
         tracking_uri: of MLflow.
         asked: further fields of `lrsearch.engine.request.Request`.
 
     Raises:
         RequestError: the request is wrong.
     """
+    if "LRSEARCH_WORKER" in os.environ:
+        raise RequestError(
+            "this file searches when a worker imports it; put the call below "
+            "`if __name__ == '__main__':`"
+        )
     if isinstance(objective, str):
-        check(objective, options)
-    elif options:
-        raise RequestError("options belong to built-in objectives; give yours to its constructor")
+        check_reference(objective, options)
+    workers = WORKERS.check("workers", workers)
     check_device(device)
     chosen = space if isinstance(space, Space) else Space.load(space)
     request = Request(space=chosen.with_entries(settings or {}), **asked)
     if tracking_uri is not None:
         check_uri(tracking_uri)
-    answers = _objective(objective, options, device)
+    answers = find_objective(objective, options, device)
+    if workers > 1:
+        answers = in_workers(objective, answers, workers)
     return request.resolve(answers.setup), answers
-
-
-def _objective(
-    given: str | Objective | TorchTask, options: Mapping[str, Any] | None, device: str
-) -> Objective:
-    if isinstance(given, str):
-        return make(given, options, device=device)
-    if is_task(given):
-        return make_trainer(given, device)
-    if not hasattr(given, "setup") or not hasattr(given, "evaluate"):
-        raise RequestError(
-            f"objective is {given!r}; give a built-in one's name, a TorchTask or an Objective"
-        )
-    if device != "auto":
-        raise RequestError(f"an Objective chooses its own device; leave device {device} out")
-    return cast(Objective, given)
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:

@@ -13,13 +13,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lrsearch.curves import round_half_up
-from lrsearch.errors import RunStopped
+from lrsearch.errors import RequestError, RunStopped
 from lrsearch.ranges import Entry
 from lrsearch.result import Outcome, Result, Trace, Trial
 from lrsearch.schedule import Plan
@@ -78,6 +79,10 @@ class Run:
         plan: what to do at each update.
         stops: whether a run that has diverged ends at once; a non-finite loss always does.
         untrained: the value of an untrained model, where it is known.
+        stopped: what `report` raised, once it has.
+
+    Args:
+        folder: where `folder` is to be; None where there is no study.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Run:
         plan: Plan,
         stops: bool = True,
         untrained: float | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.trial = trial
         self.replicate = replicate
@@ -96,6 +102,8 @@ class Run:
         self.plan = plan
         self.stops = stops
         self.untrained = untrained
+        self.stopped: RunStopped | None = None
+        self._folder = folder
         self._updates: list[int] = []
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
@@ -104,10 +112,50 @@ class Run:
         self._negative = False
         self._began = time.perf_counter()
 
+    def to_dict(self) -> dict[str, Any]:
+        """What another process needs to do this run, as a JSON object."""
+        return {
+            "trial": self.trial,
+            "replicate": self.replicate,
+            "seed": self.seed,
+            "lr": self.plan.lr.tolist(),
+            "batch": self.plan.batch.tolist(),
+            "momentum": self.plan.momentum.tolist(),
+            "stops": self.stops,
+            "untrained": self.untrained,
+            "folder": None if self._folder is None else str(self._folder.absolute()),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Run:
+        """The inverse of `to_dict`."""
+        lr, batch, momentum = (np.array(record[name]) for name in ("lr", "batch", "momentum"))
+        return cls(
+            trial=record["trial"],
+            replicate=record["replicate"],
+            seed=record["seed"],
+            plan=Plan(lr=lr, batch=batch, momentum=momentum),
+            stops=record["stops"],
+            untrained=record["untrained"],
+            folder=None if record["folder"] is None else Path(record["folder"]),
+        )
+
     def restart(self) -> None:
         """Forgets what was reported: the run begins again at update 0."""
         self._updates, self._losses, self._figures = [], [], {}
-        self._high, self._negative = 0, False
+        self._high, self._negative, self.stopped = 0, False, None
+
+    @property
+    def folder(self) -> Path:
+        """A folder of this run's own, for checkpoints; a run that is begun again finds it.
+
+        Raises:
+            RequestError: the run belongs to no study.
+        """
+        if self._folder is None:
+            raise RequestError("this run belongs to no study, so it has no folder; make your own")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder
 
     def report(self, t: int, loss: float) -> None:
         """Tells the loss of update t.
@@ -117,13 +165,21 @@ class Run:
         """
         self._updates.append(t)
         self._losses.append(float(loss))
-        if not math.isfinite(self._losses[-1]):
-            raise RunStopped("diverged", describe_divergence(t, self._losses[-1]))
+        self.stopped = self._judge()
+        if self.stopped is not None:
+            raise self.stopped
+
+    def _judge(self) -> RunStopped | None:
+        """Whether the latest report ends the run."""
+        t, loss = self._updates[-1], self._losses[-1]
+        if not math.isfinite(loss):
+            return RunStopped("diverged", describe_divergence(t, loss))
         if self.stops and self._may_have_diverged():
             at = divergence(self._losses, len(self.plan), self.untrained)
             if at is not None:
                 reason = describe_divergence(self._updates[at], self._losses[at])
-                raise RunStopped("diverged", reason)
+                return RunStopped("diverged", reason)
+        return None
 
     def _may_have_diverged(self) -> bool:
         """Whether half of the window is high, without which no median can be."""
@@ -146,6 +202,7 @@ class Run:
         value: float | None = None,
         *,
         reason: str = "",
+        details: str = "",
         seconds: float | None = None,
         updates: int | None = None,
         traces: Mapping[str, Trace] | None = None,
@@ -155,7 +212,8 @@ class Run:
         Args:
             state: one of `lrsearch.result.STATES`.
             value: of a finished run.
-            reason: why it did not finish.
+            reason: why it did not finish, one line.
+            details: of a failure, its traceback.
             seconds: its share of the time; None is the time since it was made.
             updates: how many were done; None is all of them if it finished, else up to the last
                 report.
@@ -174,6 +232,7 @@ class Run:
             value=value if state == "finished" else None,
             updates=updates,
             reason=reason,
+            details=details,
             traces={**curves, **(traces or {})},
             figures=self._figures,
             seconds=time.perf_counter() - self._began if seconds is None else seconds,

@@ -22,11 +22,20 @@ __all__ = [
 class LrsearchError(Exception):
     """The root of every error that lrsearch raises on purpose.
 
+    Args:
+        message: one line.
+        details: a traceback of the user's code, which is shown above the message.
+
     Attributes:
         exit_code: what the command line exits with.
+        details: as above; often empty.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class RequestError(LrsearchError, ValueError):

@@ -64,7 +64,8 @@ class Outcome:
         state: one of `STATES`.
         value: what is minimised, in the objective's unit; None unless the run finished.
         updates: how many updates were done.
-        reason: why it did not finish, one line; a failure's traceback.
+        reason: why it did not finish, one line.
+        details: of a failure, its traceback.
         traces: curves by name; `loss` is the training curve.
         figures: further finite numbers by name.
         seconds: wall time; a population's runs share their program's time equally.
@@ -76,6 +77,7 @@ class Outcome:
     value: float | None = None
     updates: int = 0
     reason: str = ""
+    details: str = ""
     traces: Mapping[str, Trace] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -135,6 +137,11 @@ class Trial:
     def reason(self) -> str:
         """Why the first run that did not finish ended."""
         return next((o.reason for o in self.outcomes if o.state != "finished"), "")
+
+    @property
+    def details(self) -> str:
+        """The traceback of the first run that failed."""
+        return next((o.details for o in self.outcomes if o.details), "")
 
     @property
     def seconds(self) -> float:

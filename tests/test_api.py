@@ -47,7 +47,7 @@ def test_tune_takes_a_space_and_settings_as_objects():
 
 
 def test_options_belong_to_built_in_objectives():
-    with pytest.raises(RequestError, match="belong to built-in objectives"):
+    with pytest.raises(RequestError, match="options are for built-in objectives"):
         lrsearch.tune(Bowl(), options={"modes": 3})
 
 

@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except LrsearchError as error:
+        print(error.details, file=sys.stderr, end="")
         return _refuse(str(error), error.exit_code)
     return 0
 

@@ -83,6 +83,14 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="auto|cpu|cuda[:i]",
         help="Where tasks train; auto is the first GPU, else the CPU.",
     ),
+    "workers": _option(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="Processes in which a function of yours runs, each with a GPU of its own where there "
+        "are several.",
+    ),
     "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
     "storage": _option(
         "--storage",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from typing import Any
 
 import click
@@ -18,7 +20,7 @@ __all__ = ["tune"]
 @click.command()
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
-@options("sampler", "pruner", "slots", "device", "study", "storage", "tracking_uri")
+@options("sampler", "pruner", "slots", "device", "workers", "study", "storage", "tracking_uri")
 @options("dry_run", "json", "quiet")
 def tune(
     objective: str,
@@ -29,7 +31,10 @@ def tune(
     quiet: bool,
     **asked: Any,
 ) -> None:
-    """Search for the best schedule of OBJECTIVE, a built-in one (default: digits).
+    """Search for the best schedule of OBJECTIVE.
+
+    OBJECTIVE is a built-in one (default: digits) or your own: FILE.py:NAME or
+    package.module:NAME, a function decorated with @lrsearch.objective or a TorchTask.
 
     The study is kept: the same command again goes on where the last one ended.
 
@@ -37,6 +42,7 @@ def tune(
     Examples:
       lrsearch tune
       lrsearch tune quadratic --space spline --trials 200
+      lrsearch tune train.py:small_gpt --space cosine --steps 2000 --seeds 3
       lrsearch tune digits --space cosine --set peak=0.01..1 --with hidden=128
     """
     from lrsearch import api
@@ -48,7 +54,8 @@ def tune(
         search, answers = api.prepare(objective, **asked)
         click.echo(describe_search(search, answers.setup), nl=False)
         return
-    with Progress(quiet=quiet) as progress:
+    # What the user's code prints must not mix with the result.
+    with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
         result = api.tune(objective, listener=progress, **asked)
     record = result.to_dict()
     complete = not progress.ended

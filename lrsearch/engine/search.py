@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from lrsearch.contract import Elastic, Objective, Run, Setup, StudyFacts, Tracker
@@ -25,8 +26,8 @@ from lrsearch.seeding import run_seed
 
 __all__ = ["Listener", "Silent", "run_search"]
 
-#: A search gives up once this many trials have failed and none has ended otherwise.
-HOPELESS = 5
+#: A search gives up once this many trials in a row have failed.
+HOPELESS = 3
 
 
 class Listener(Protocol):
@@ -202,6 +203,7 @@ class _Loop:
         self._open: dict[int, _Open] = {}
         self._waiting: list[Run] = []
         self._next = 0
+        self._failed = 0
         self._advisor = Advisor(
             search.space,
             first=search.first,
@@ -285,6 +287,7 @@ class _Loop:
                     plan=plan,
                     stops=search.pruner != "none",
                     untrained=self._setup.untrained,
+                    folder=self._folder(index, replicate),
                 )
                 for replicate in range(search.seeds)
             ]
@@ -300,9 +303,14 @@ class _Loop:
         self._trials[index] = trial
         self._tracker.trial_ended(trial)
         self._listener.trial_ended(trial, self.result())
-        if len(self._trials) >= HOPELESS and all(
-            t.state == "failed" for t in self._trials.values()
-        ):
+        self._failed = self._failed + 1 if trial.state == "failed" else 0
+        if self._failed == HOPELESS:
             raise SearchFailed(
-                f"{len(self._trials)} trials and all of them failed, the last with: {trial.reason}"
+                f"{HOPELESS} trials in a row failed, the last with: {trial.reason}",
+                trial.details,
             )
+
+    def _folder(self, index: int, replicate: int) -> Path:
+        """Beside the journal: `STUDY.runs/0042-0`."""
+        path = self._search.path
+        return path.with_name(f"{self._search.study}.runs") / f"{index:04d}-{replicate}"

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lrsearch.bounds import Bound
 from lrsearch.contract import Objective
@@ -27,7 +26,6 @@ __all__ = [
     "Option",
     "check",
     "check_device",
-    "is_task",
     "make",
     "make_trainer",
 ]
@@ -277,15 +275,6 @@ def make(
     if not spec.trains:
         return cast(Objective, made)
     return make_trainer(made, device)
-
-
-def is_task(given: object) -> TypeGuard[TorchTask]:
-    """Whether an object is a `TorchTask`; who made one has loaded torch already."""
-    if "torch" not in sys.modules:
-        return False
-    from lrsearch.objectives.task import TorchTask
-
-    return isinstance(given, TorchTask)
 
 
 def make_trainer(task: TorchTask, device: str = "auto") -> Objective:

@@ -1,0 +1,173 @@
+"""`@lrsearch.objective`: a function that trains one run in any framework and returns its value."""
+
+from __future__ import annotations
+
+import numbers
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lrsearch.bounds import COUNT, STEPS, Bound
+from lrsearch.contract import Run, Runs, Setup
+from lrsearch.errors import RequestError, RunStopped
+from lrsearch.ranges import Range, check_entry
+from lrsearch.result import Outcome
+
+__all__ = ["FunctionObjective", "objective"]
+
+Training = Callable[[Run], float]
+
+_NUMBER = Bound(optional=True)
+_VERSION = Bound(kind="int", low=0, high=2**31 - 1)
+
+
+class FunctionObjective:
+    """A function as an objective; calling it calls the function.
+
+    Attributes:
+        function: called with a `lrsearch.contract.Run`; returns the value.
+        setup: what it is.
+    """
+
+    def __init__(self, function: Training, setup: Setup) -> None:
+        self.function = function
+        self.setup = setup
+        self.__name__ = setup.name
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    def __call__(self, run: Run) -> float:
+        """Calls the function."""
+        return self.function(run)
+
+    def evaluate(self, runs: Runs) -> Iterator[Outcome]:
+        """Pulls runs one at a time."""
+        while taken := runs.take(1):
+            yield self.answer(taken[0])
+
+    def answer(self, run: Run) -> Outcome:
+        """How one run ends; whatever the function raises is an outcome of that run alone."""
+        try:
+            value: Any = self.function(run)
+        except RunStopped as stop:
+            return run.end(stop.state, reason=str(stop))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's code may raise anything
+            return run.end("failed", reason=_line(error), details=_own_lines(error))
+        if run.stopped is not None:  # the function caught what `report` raised, and went on
+            return run.end(run.stopped.state, reason=str(run.stopped))
+        number = _number(value)
+        if number is None:
+            reason = f"{self.setup.name} returned {value!r}"[:200]
+            return run.end("failed", reason=f"{reason}, which is no number; return the value")
+        return run.end("finished", number)
+
+    def optimum(self, steps: int, batch: int) -> float | None:
+        """Unknown."""
+        return None
+
+
+def objective(
+    function: Training | None = None,
+    *,
+    peak: tuple[float, float] | None = None,
+    unit: str = "value",
+    name: str | None = None,
+    steps: int = 1000,
+    batch: int = 1,
+    momentum: float | tuple[float, float] | None = None,
+    habit_peak: float | None = None,
+    positive: bool = False,
+    exact: bool = False,
+    untrained: float | None = None,
+    direction: str = "minimize",
+    version: int = 1,
+) -> Any:
+    """Makes an objective of a function `train(run)` that returns a value; lower is better.
+
+    Used as `@objective(peak=(1e-4, 1e-1))`, or bare as `@objective` where the space or the
+    command names the range of the peak.
+
+    Args:
+        function: what is decorated.
+        peak: the range of learning rates that make sense for it, searched logarithmically.
+        unit: of the value, for people.
+        name: what it is called; None is the function's name.
+        steps: updates of a run where the user gives none.
+        batch: samples of an update where the user gives none.
+        momentum: of schedules that name none: a number, a range, or None where there is none.
+        habit_peak: the rate that one would try first; None is the middle of the range.
+        positive: whether values are positive, so that a sampler may model their logarithm.
+        exact: whether one schedule always has one value, whatever the seed.
+        untrained: the value of an untrained model, told to the sampler for a diverged trial.
+        direction: `minimize`; there is no other.
+        version: raise it when the function's values change, so that a study is not continued.
+
+    Raises:
+        RequestError: a value is out of range, or the wish is to maximise.
+    """
+    if direction != "minimize":
+        raise RequestError(
+            f"direction is {direction!r}; lower is better here: return the negative of what is "
+            "to be large"
+        )
+    entries: dict[str, Any] = {}
+    for field, given in (("peak", peak), ("momentum", momentum)):
+        if given is not None:
+            entries[field] = _entry(field, given)
+
+    def decorate(function: Training) -> FunctionObjective:
+        if not callable(function):
+            raise RequestError(f"objective is {function!r}; decorate a function train(run)")
+        own = getattr(function, "__name__", type(function).__name__)
+        documentation = (function.__doc__ or "").strip().partition("\n")[0]
+        setup = Setup(
+            name=own if name is None else name,
+            unit=unit,
+            about=documentation,
+            steps=STEPS.check("steps", steps),
+            batch=COUNT.check("batch", batch),
+            entries=entries,
+            habit_peak=_NUMBER.check("habit_peak", habit_peak),
+            positive=positive,
+            exact=exact,
+            untrained=_NUMBER.check("untrained", untrained),
+            version=_VERSION.check("version", version),
+        )
+        return FunctionObjective(function, setup)
+
+    return decorate if function is None else decorate(function)
+
+
+def _entry(field: str, given: Any) -> Any:
+    if isinstance(given, Range | Mapping | numbers.Real):
+        return check_entry(field, given)
+    try:
+        low, high = given
+    except (TypeError, ValueError):
+        raise RequestError(f"{field} is {given!r}; give a pair (low, high)") from None
+    return check_entry(field, {"low": low, "high": high, "log": field == "peak"})
+
+
+def _number(value: Any) -> float | None:
+    """A float of what a function returned: Python's, NumPy's or a tensor of one element."""
+    if isinstance(value, bool | str | bytes) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several elements
+        return None
+
+
+def _line(error: BaseException) -> str:
+    """An error's type and message in one line."""
+    if isinstance(error, SystemExit):
+        return f"the objective called sys.exit({error.code!r})"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+
+
+def _own_lines(error: BaseException) -> str:
+    """The traceback from the user's function on."""
+    trace = error.__traceback__
+    trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
+    return "".join(traceback.format_exception(type(error), error, trace))

@@ -1,0 +1,199 @@
+"""Checks that an objective keeps its contract, as a pytest class to derive from.
+
+    from lrsearch.testing import ObjectiveChecks
+    from train import small_gpt
+
+    class TestSmallGpt(ObjectiveChecks):
+        objective = small_gpt
+        steps = 50
+
+`pytest`, which this module needs, then runs the checks. lrsearch's own objectives pass them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from lrsearch.contract import Objective, Run
+from lrsearch.errors import RunStopped
+from lrsearch.objectives.loading import find_objective
+from lrsearch.ranges import Range
+from lrsearch.result import Outcome
+from lrsearch.schedule import Plan, Schedule
+
+__all__ = ["ObjectiveChecks"]
+
+#: Reports after which a run is told that it is pruned.
+PRUNED_AFTER = 3
+
+
+class _CountingPlan(Plan):
+    """A plan that counts the updates that were drawn from it."""
+
+    def __iter__(self) -> Iterator[tuple[float, int]]:
+        for pair in super().__iter__():
+            object.__setattr__(self, "drawn", getattr(self, "drawn", 0) + 1)
+            yield pair
+
+
+class _Watched(Run):
+    """A run that remembers its reports, and is pruned after a few of them if it is to be."""
+
+    def __init__(self, *, prunes: bool = False, **words: Any) -> None:
+        super().__init__(**words)
+        self.prunes = prunes
+        self.seen: list[tuple[int, float]] = []
+
+    def report(self, t: int, loss: float) -> None:
+        self.seen.append((t, float(loss)))
+        super().report(t, loss)
+        if self.prunes and len(self.seen) >= PRUNED_AFTER:
+            self.stopped = RunStopped("pruned", "pruned by the checks")
+            raise self.stopped
+
+
+class _Given:
+    """A stream of given runs, one at a time."""
+
+    slots = 1
+
+    def __init__(self, *runs: Run) -> None:
+        self.runs = list(runs)
+
+    def take(self, room: int) -> list[Run]:
+        taken, self.runs = self.runs[:room], self.runs[room:]
+        return taken
+
+
+class ObjectiveChecks:
+    """Derive a class whose name begins with Test, and name the objective.
+
+    Attributes:
+        objective: whatever `lrsearch.tune` takes.
+        options: of a built-in objective or a class of tasks.
+        steps: updates of the runs; short ones check as much as long ones.
+        batch: samples of the first update; None is the objective's own.
+        schedule: that trains without trouble; None is a cosine at the habitual peak.
+    """
+
+    objective: ClassVar[Any] = None
+    options: ClassVar[dict[str, Any] | None] = None
+    steps: ClassVar[int] = 40
+    batch: ClassVar[int | None] = None
+    schedule: ClassVar[Schedule | None] = None
+
+    @pytest.fixture
+    def subject(self) -> Objective:
+        """The objective."""
+        # A plain function must not become a method of this class.
+        given = inspect.getattr_static(type(self), "objective")
+        return find_objective(given, self.options, "auto")
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self._tmp = tmp_path
+        self._runs = 0
+
+    def test_the_same_seed_gives_the_same_value(self, subject: Objective) -> None:
+        """Initialisation, data and all else that is drawn come from `run.seed`."""
+        (first, _), (second, _) = self.ends(subject, seed=1), self.ends(subject, seed=1)
+        assert first.state == second.state == "finished", first.reason or second.reason
+        assert first.value == second.value, "two runs with one seed gave different values"
+        assert first.traces == second.traces, "two runs with one seed reported different losses"
+
+    def test_another_seed_gives_another_value(self, subject: Objective) -> None:
+        """Unless the objective is exact, a seed decides something."""
+        (first, _), (second, _) = self.ends(subject, seed=1), self.ends(subject, seed=2)
+        if subject.setup.exact:
+            assert first.value == second.value, "an exact objective's value hangs on the seed"
+        else:
+            assert first.value != second.value, "two seeds gave one value; use run.seed"
+
+    def test_it_follows_the_whole_plan_and_no_more(self, subject: Objective) -> None:
+        """A run has as many updates as its plan, whatever its length."""
+        for steps in (self.steps, self.steps + 7):
+            outcome, run = self.ends(subject, steps=steps)
+            updates = len(run.plan)
+            assert outcome.updates == updates
+            drawn = getattr(run.plan, "drawn", None)
+            assert drawn in (None, updates), f"{drawn} updates were drawn from a plan of {updates}"
+            last = max((t for t, _ in run.seen), default=updates - 1)
+            assert last < updates, f"update {last} was reported in a plan of {updates}"
+
+    def test_the_plan_matters(self, subject: Objective) -> None:
+        """Another learning rate gives another value."""
+        schedule = self._schedule(subject)
+        lower = schedule.replace(peak=schedule.peak / 2)
+        (first, _), (second, _) = self.ends(subject), self.ends(subject, schedule=lower)
+        assert first.value != second.value, "half the learning rate gave the same value"
+
+    def test_reports_are_finite_and_in_order(self, subject: Objective) -> None:
+        """Losses are told update by update."""
+        _, run = self.ends(subject)
+        updates = [t for t, _ in run.seen]
+        assert all(math.isfinite(loss) for _, loss in run.seen)
+        assert updates == sorted(set(updates)), "updates were reported twice or out of order"
+
+    def test_it_survives_a_plan_that_diverges(self, subject: Objective) -> None:
+        """A rate that is far too high ends in an outcome, not in an exception."""
+        entry = subject.setup.entries.get("peak")
+        top = entry.high if isinstance(entry, Range) else self._schedule(subject).peak
+        outcome, _ = self.ends(subject, schedule=Schedule(peak=1e6 * top, decay="constant"))
+        assert outcome.state in ("diverged", "finished"), outcome.reason
+        again, _ = self.ends(subject)
+        assert again.state == "finished", "a good run after a diverged one did not finish"
+
+    def test_it_obeys_pruning(self, subject: Objective) -> None:
+        """What `run.report` raises ends the run, and nothing is reported after it."""
+        outcome, run = self.ends(subject, prunes=True)
+        if len(run.seen) < PRUNED_AFTER:
+            pytest.skip("it reports too seldom to be pruned")
+        assert outcome.state == "pruned", "it went on after run.report had raised"
+        more = len(run.seen) - PRUNED_AFTER
+        assert not more, f"{more} more losses were reported after run.report had raised"
+
+    def ends(
+        self,
+        subject: Objective,
+        *,
+        seed: int = 1,
+        steps: int | None = None,
+        schedule: Schedule | None = None,
+        prunes: bool = False,
+    ) -> tuple[Outcome, Any]:
+        """How a run ends, and the run."""
+        setup = subject.setup
+        drawn = (schedule or self._schedule(subject)).plan(
+            self.steps if steps is None else steps,
+            setup.batch if self.batch is None else self.batch,
+            momentum=setup.momentum,
+        )
+        self._runs += 1
+        run = _Watched(
+            trial=0,
+            replicate=0,
+            seed=seed,
+            plan=_CountingPlan(lr=drawn.lr, batch=drawn.batch, momentum=drawn.momentum),
+            prunes=prunes,
+            untrained=setup.untrained,
+            folder=self._tmp / str(self._runs),
+        )
+        outcomes = list(subject.evaluate(_Given(run)))
+        assert len(outcomes) == 1, f"one run gave {len(outcomes)} outcomes"
+        return outcomes[0], run
+
+    def _schedule(self, subject: Objective) -> Schedule:
+        if self.schedule is not None:
+            return self.schedule
+        entry, habit = subject.setup.entries.get("peak"), subject.setup.habit_peak
+        if habit is not None:
+            return Schedule(peak=habit)
+        if isinstance(entry, Range):
+            return Schedule(peak=entry.middle)
+        pytest.fail("the objective has no range of peak; give the checks a schedule")
