@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrsearch import export
-    from lrsearch.api import load, tune
+    from lrsearch.api import load, plot, tune
     from lrsearch.objectives.function import objective
     from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
@@ -33,6 +33,7 @@ __all__ = [
     "export",
     "load",
     "objective",
+    "plot",
     "tune",
 ]
 
@@ -50,6 +51,7 @@ _HOMES = {
     "Trial": "lrsearch.result",
     "load": "lrsearch.api",
     "objective": "lrsearch.objectives.function",
+    "plot": "lrsearch.api",
     "tune": "lrsearch.api",
 }
 

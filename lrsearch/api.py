@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,18 @@ from lrsearch.objectives.catalog import check_device
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.objectives.workers import in_workers
 from lrsearch.result import Result
+from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.tracking.nothing import NoTracker
 from lrsearch.tracking.uri import check_uri
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from lrsearch.engine.search import Listener
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["load", "prepare", "tune"]
+__all__ = ["load", "plot", "prepare", "tune"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
 
@@ -45,6 +48,7 @@ def tune(
     slots: int | str | None = None,
     device: str = "auto",
     workers: int = 1,
+    enqueue: Sequence[Schedule] = (),
     study: str | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
@@ -75,6 +79,8 @@ def tune(
         device: where tasks train: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: processes in which a function runs, each with a GPU of its own where there are
             several.
+        enqueue: schedules to try before all others, the one in use today first; they may lie
+            outside the space.
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
@@ -103,6 +109,7 @@ def tune(
         slots=slots,
         device=device,
         workers=workers,
+        enqueue=enqueue,
         study=study,
         storage=storage,
         tracking_uri=tracking_uri,
@@ -156,6 +163,29 @@ def prepare(
     if workers > 1:
         answers = in_workers(objective, answers, workers)
     return request.resolve(answers.setup), answers
+
+
+def plot(result: Result, path: str | Path | None = None) -> Figure:
+    """A study in one picture: the best schedules, the value by trial, and the value by peak.
+
+    Args:
+        result: from `tune` or `load`.
+        path: where to write it, ending in .png, .svg or .pdf; None only draws.
+
+    Returns:
+        a figure of matplotlib, which notebooks show.
+
+    Raises:
+        NothingFinished: there is nothing to draw.
+        RequestError: the file cannot be written.
+    """
+    from lrsearch.report.study import draw_study
+    from lrsearch.report.write import write
+
+    figure = draw_study(result)
+    if path is not None:
+        write(figure, str(path))
+    return figure
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:

@@ -57,6 +57,11 @@ class Range:
             return inside
         return self.low + self.step * round((inside - self.low) / self.step)
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value is in the range, on its grid if it has one."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isclose(self.clip(value), value, rel_tol=1e-12)
+
     def at(self, unit: float, *, whole: bool = False) -> float:
         """The point at a fraction of the range.
 
@@ -100,6 +105,10 @@ class Choices:
     """
 
     values: tuple[Value, ...]
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of them."""
+        return value in self.values
 
     def to_dict(self) -> dict[str, Any]:
         """The words of the YAML file."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from lrsearch.curves import round_half_up
 from lrsearch.errors import NothingFinished, RequestError
-from lrsearch.schedule import Schedule
+from lrsearch.schedule import FIELDS, Schedule
 
 __all__ = ["STATES", "Outcome", "Result", "Trace", "Trial"]
 
@@ -169,6 +169,7 @@ class Result:
         run_id: MLflow's parent run, or None.
         trials: by index.
         optimum: the best possible value where it is known.
+        enqueued: how many trials came first because they were enqueued; habit is the next one.
     """
 
     study: str
@@ -184,6 +185,7 @@ class Result:
     run_id: str | None
     trials: tuple[Trial, ...]
     optimum: float | None = None
+    enqueued: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -225,6 +227,34 @@ class Result:
                 "lower the peak's range with --set peak=LOW..HIGH, or look at `lrsearch show`"
             )
         return self.ranked[0]
+
+    @property
+    def firsts(self) -> dict[str, Trial]:
+        """What the best is held against, by name: the enqueued schedules, and habit."""
+        known = {trial.index: trial for trial in self.trials}
+        names = [f"enqueued {i + 1}" if i else "enqueued" for i in range(self.enqueued)]
+        return {n: known[i] for i, n in enumerate([*names, "habit"]) if i in known}
+
+    def to_frame(self) -> Any:
+        """The trials as a pandas DataFrame, one row a trial, by index.
+
+        Columns: `state`, `value`, `seconds`, every field of the schedule, and every diagnostic.
+        """
+        import pandas as pd  # arrives with MLflow, and takes half a second
+
+        rows = [
+            {
+                "trial": trial.index,
+                "state": trial.state,
+                "value": trial.value,
+                "seconds": trial.seconds,
+                **trial.schedule.to_dict(),
+                **trial.diagnostics,
+            }
+            for trial in self.trials
+        ]
+        names = ["trial", "state", "value", "seconds", *FIELDS] if not rows else None
+        return pd.DataFrame(rows, columns=names).set_index("trial").astype({"value": "float64"})
 
     @property
     def reference(self) -> dict[str, float] | None:

@@ -218,6 +218,27 @@ class Schedule:
         """A copy with some fields changed."""
         return Schedule.from_dict({**self.to_dict(), **changes})
 
+    def at_batch(self, batch: int, tuned: int, coupling: float | None = None) -> Schedule:
+        """The schedule for another batch size, its peak times (batch/tuned)^coupling.
+
+        Coupling 1 keeps the noise scale lr/B (the linear scaling rule, Goyal et al. 2017), ½ is
+        the convention for adaptive optimizers (Malladi et al. 2022), 0 changes nothing. Rules of
+        thumb: they hold below the critical batch size.
+
+        Args:
+            batch: samples of an update where it will run.
+            tuned: samples of an update where it was found.
+            coupling: in [0, 1]; None takes the schedule's own.
+
+        Raises:
+            RequestError: an argument is out of range.
+        """
+        ratio = COUNT.check("batch", batch) / COUNT.check("tuned", tuned)
+        power = FIELDS["coupling"].check(
+            "coupling", self.coupling if coupling is None else coupling
+        )
+        return self.replace(peak=self.peak * ratio**power)
+
     def plan(self, steps: int, batch: int = 1, *, momentum: float = 0.0) -> Plan:
         """Draws the schedule for one run.
 

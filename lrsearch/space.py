@@ -133,6 +133,30 @@ class Space:
                 point[name] = entry.at(unit[name], whole=whole)
         return point
 
+    def point(
+        self, schedule: Schedule, steps: int, batch: int, momentum: float
+    ) -> dict[str, Value] | None:
+        """The point of the space that draws the same plan as a schedule; None where none does.
+
+        Args:
+            schedule: any.
+            steps: updates of the run.
+            batch: samples of the first update.
+            momentum: of schedules that name none.
+
+        Raises:
+            RequestError: the schedule has no plan within the budget.
+        """
+        given = {**schedule.to_dict()}
+        if schedule.momentum is None:
+            given["momentum"] = momentum
+        point = {name: given[name] for name in self.free}
+        if not all(entry.holds(point[name]) for name, entry in self.free.items()):
+            return None
+        wanted = schedule.plan(steps, batch, momentum=momentum)
+        same = self.schedule(point).plan(steps, batch, momentum=momentum) == wanted
+        return point if same else None
+
     def check_budget(self, steps: int, batch: int, momentum: float) -> int:
         """Refuses a space of which a corner leaves no decay phase within the budget.
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch.contract import Run, Setup, divergence
+from lrsearch.contract import Run, Setup
+from lrsearch.divergence import divergence
 from lrsearch.errors import RunStopped
 from lrsearch.schedule import Schedule
 

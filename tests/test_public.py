@@ -8,7 +8,7 @@ from lrsearch.errors import LrsearchError, NothingFinished, RequestError, Search
 
 NAMES = [
     *("Choices", "Outcome", "Plan", "Range", "Result", "Schedule", "Space", "TorchTask"),
-    *("Trial", "__version__", "export", "load", "objective", "tune"),
+    *("Trial", "__version__", "export", "load", "objective", "plot", "tune"),
 ]
 
 

@@ -197,3 +197,13 @@ def test_a_constant_rate_may_be_held_throughout():
 def test_json_that_is_no_schedule_is_refused(text):
     with pytest.raises(RequestError):
         Schedule.from_json(text)
+
+
+def test_another_batch_scales_the_peak_by_the_coupling_law():
+    schedule = Schedule(peak=0.1, warmup=0.2, coupling=0.5)
+    assert schedule.at_batch(64, 16) == schedule.replace(peak=0.2)
+    assert schedule.at_batch(64, 16, coupling=1) == schedule.replace(peak=0.4)
+    assert schedule.at_batch(16, 16) == schedule
+    for wrong in ((0, 16), (16, -1), (16, 16, 2)):
+        with pytest.raises(RequestError):
+            schedule.at_batch(*wrong)

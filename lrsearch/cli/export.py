@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from lrsearch.cli.options import options
 from lrsearch.errors import RequestError
-from lrsearch.export import FORMATS, to_csv, to_json
+from lrsearch.export import FORMATS, to_csv, to_json, to_module
 from lrsearch.schedule import Schedule
 
 __all__ = ["export"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Carried:
+    """A schedule and the budget that it is drawn for."""
+
+    schedule: Schedule
+    steps: int | None
+    batch: int | None
+    momentum: float = 0.0
 
 
 @click.command()
@@ -19,40 +30,56 @@ __all__ = ["export"]
 @click.option("--to", "form", type=click.Choice(FORMATS), required=True, help="The format.")
 @click.option("-o", "--output", metavar="FILE", help="Where to write it. Default: stdout.")
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Default: the best one.")
-@options("steps", "batch", "storage")
+@options("steps", "batch")
+@click.option(
+    "--coupling",
+    type=float,
+    metavar="C",
+    help="The peak of a study's schedule is multiplied by (batch/the study's batch)^C: 1 keeps "
+    "the noise scale, 0.5 is for adaptive optimizers. Default: the schedule's own.",
+)
+@click.option("--ignore-batch", is_flag=True, help="Leave a growing batch to your data loader.")
+@click.option(
+    "--ignore-momentum", is_flag=True, help="Leave out a momentum that the framework cannot vary."
+)
+@options("storage")
 def export(
     study: str,
     form: str,
     output: str | None,
-    trial: int | None,
-    steps: int | None,
-    batch: int | None,
-    storage: str | None,
+    ignore_batch: bool,
+    ignore_momentum: bool,
+    **asked: object,
 ) -> None:
     """Carry a schedule of STUDY, or of a Schedule's .json file, to where it will run.
+
+    json is the recipe and csv the table; torch, transformers, lightning, timm, optax and keras
+    are Python files that need that framework alone.
 
     A study's schedule is drawn for the study's own budget unless --steps and --batch say
     otherwise. A .json file holds no budget: it needs --steps, and --batch where the batch grows.
 
     \b
     Examples:
-      lrsearch export digits-default --to csv -o schedule.csv
-      lrsearch export schedule.json --to csv --steps 20000 --batch 256
+      lrsearch export digits-default --to torch -o schedule.py
+      lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
+      lrsearch export schedule.json --to optax --steps 20000
     """
-    momentum = 0.0
-    if study.endswith(".json"):
-        if trial is not None:
-            raise RequestError("--trial chooses among a study's trials; a .json file holds one")
-        schedule = Schedule.load(Path(study))
+    find = _of_file if study.endswith(".json") else _of_study
+    carried = find(study, **asked)  # type: ignore[arg-type]  # click has checked the types
+    if form == "json":
+        text = to_json(carried.schedule)
+    elif form == "csv":
+        text = to_csv(carried.schedule, *_budget(carried), momentum=carried.momentum)
     else:
-        from lrsearch import api
-
-        result = api.load(study, storage=storage)
-        schedule = result.trial(trial).schedule if trial is not None else result.best.schedule
-        steps = result.steps if steps is None else steps
-        batch = result.batch if batch is None else batch
-        momentum = result.momentum
-    text = to_json(schedule) if form == "json" else _table(schedule, steps, batch, momentum)
+        text = to_module(
+            form,
+            carried.schedule,
+            *_budget(carried),
+            momentum=carried.momentum,
+            ignore_batch=ignore_batch,
+            ignore_momentum=ignore_momentum,
+        )
     if output is None:
         click.echo(text, nl=False)
         return
@@ -62,9 +89,57 @@ def export(
         raise RequestError(f"cannot write {output}: {error.strerror}; check the path") from error
 
 
-def _table(schedule: Schedule, steps: int | None, batch: int | None, momentum: float) -> str:
-    if steps is None:
+def _of_file(
+    path: str,
+    *,
+    trial: int | None,
+    steps: int | None,
+    batch: int | None,
+    coupling: float | None,
+    storage: str | None,
+) -> _Carried:
+    if trial is not None:
+        raise RequestError("--trial chooses among a study's trials; a .json file holds one")
+    if coupling is not None:
+        raise RequestError("--coupling scales from a study's batch; a .json file holds none")
+    return _Carried(schedule=Schedule.load(Path(path)), steps=steps, batch=batch)
+
+
+def _of_study(
+    study: str,
+    *,
+    trial: int | None,
+    steps: int | None,
+    batch: int | None,
+    coupling: float | None,
+    storage: str | None,
+) -> _Carried:
+    from lrsearch import api
+
+    result = api.load(study, storage=storage)
+    schedule = result.trial(trial).schedule if trial is not None else result.best.schedule
+    if batch is not None and batch != result.batch:
+        scaled = schedule.at_batch(batch, result.batch, coupling)
+        if scaled == schedule:
+            click.echo(
+                f"lrsearch: the peak stays {schedule.peak:.4g} at batch {batch}, as at "
+                f"{result.batch}; --coupling 1 or 0.5 would scale it",
+                err=True,
+            )
+        schedule = scaled
+    elif coupling is not None:
+        raise RequestError(f"--coupling scales to another batch; give --batch, not {result.batch}")
+    return _Carried(
+        schedule=schedule,
+        steps=result.steps if steps is None else steps,
+        batch=result.batch if batch is None else batch,
+        momentum=result.momentum,
+    )
+
+
+def _budget(carried: _Carried) -> tuple[int, int]:
+    if carried.steps is None:
         raise RequestError("a .json schedule holds no budget; give --steps")
-    if batch is None and schedule.batch_growth != 1.0:
+    if carried.batch is None and carried.schedule.batch_growth != 1.0:
         raise RequestError("this schedule's batch grows; give --batch, the samples it starts from")
-    return to_csv(schedule, steps, 1 if batch is None else batch, momentum=momentum)
+    return carried.steps, 1 if carried.batch is None else carried.batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,9 +11,10 @@ import click
 from lrsearch.engine.request import PRUNERS, SAMPLERS
 from lrsearch.errors import RequestError
 from lrsearch.ranges import parse_setting, parse_value
+from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 
-__all__ = ["OPTIONS", "options", "read_options", "read_settings"]
+__all__ = ["OPTIONS", "options", "read_options", "read_queue", "read_settings"]
 
 
 def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
@@ -91,6 +93,19 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="Processes in which a function of yours runs, each with a GPU of its own where there "
         "are several.",
     ),
+    "enqueue": _option(
+        "--enqueue",
+        multiple=True,
+        metavar="FILE",
+        help="A Schedule's .json file to try before all others, such as the one in use today. "
+        "Repeatable.",
+    ),
+    "from": _option(
+        "--from",
+        "start",
+        metavar="STUDY",
+        help="Try the best schedule of another study before all others.",
+    ),
     "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
     "storage": _option(
         "--storage",
@@ -146,6 +161,20 @@ def read_settings(space: Space, settings: tuple[str, ...]) -> dict[str, Any]:
             raise RequestError(f"--set names {name} twice; keep one")
         found[name] = entry
     return found
+
+
+def read_queue(files: tuple[str, ...], study: str | None) -> list[Schedule]:
+    """The schedules that `--enqueue` and `--from` name.
+
+    Raises:
+        RequestError: a file or the study cannot be read.
+    """
+    queue = [Schedule.load(Path(file)) for file in files]
+    if study is not None:
+        from lrsearch import api
+
+        queue.append(api.load(study).best.schedule)
+    return queue
 
 
 def read_options(values: tuple[str, ...]) -> dict[str, Any]:

@@ -44,10 +44,7 @@ def show(
 
     result = api.load(study, storage=storage)
     if plot is not None:
-        from lrsearch.report.study import draw_study
-        from lrsearch.report.write import write
-
-        write(draw_study(result), plot)
+        api.plot(result, plot)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif not result.ranked:

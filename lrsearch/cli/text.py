@@ -59,7 +59,8 @@ def describe_search(search: Search, setup: Setup) -> str:
         ("trials", f"{search.trials}, seeds a trial: {search.seeds}, seed {search.seed}"),
         ("sampler", search.sampler),
         ("device", setup.device),
-        ("first trial", repr(search.space.schedule(search.first))),
+        *(("enqueued", repr(schedule)) for schedule in search.enqueued),
+        ("habit" if search.enqueued else "first trial", repr(search.space.schedule(search.first))),
     ]
     return table(rows)
 
@@ -74,10 +75,10 @@ def describe_result(result: Result, complete: bool = False) -> str:
     if complete:
         lines[0] += "; the study is complete"
     rows = [("best", f"trial {best.index}", f"{best.value:.6g} {result.unit}")]
-    first = result.trials[0]
-    if first.index == 0 and first is not best:
-        value = first.state if first.value is None else f"{first.value:.6g} {result.unit}"
-        rows.append(("habit", "trial 0", value))
+    for name, first in result.firsts.items():
+        if first is not best:
+            value = first.state if first.value is None else f"{first.value:.6g} {result.unit}"
+            rows.append((name, f"trial {first.index}", value))
     if result.reference is not None:
         reference = result.reference
         note = f"{reference['optimum']:.6g} {result.unit}, the best is {reference['ratio']:.4f} x"

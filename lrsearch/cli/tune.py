@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lrsearch.cli.options import options, read_options, read_settings
+from lrsearch.cli.options import options, read_options, read_queue, read_settings
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_result, describe_search
 from lrsearch.space import Space
@@ -20,12 +20,14 @@ __all__ = ["tune"]
 @click.command()
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
-@options("sampler", "pruner", "slots", "device", "workers", "study", "storage", "tracking_uri")
-@options("dry_run", "json", "quiet")
+@options("sampler", "pruner", "slots", "device", "workers", "enqueue", "from")
+@options("study", "storage", "tracking_uri", "dry_run", "json", "quiet")
 def tune(
     objective: str,
     settings: tuple[str, ...],
     values: tuple[str, ...],
+    enqueue: tuple[str, ...],
+    start: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -44,12 +46,14 @@ def tune(
       lrsearch tune quadratic --space spline --trials 200
       lrsearch tune train.py:small_gpt --space cosine --steps 2000 --seeds 3
       lrsearch tune digits --space cosine --set peak=0.01..1 --with hidden=128
+      lrsearch tune train.py:small_gpt --enqueue today.json
     """
     from lrsearch import api
 
     asked["space"] = space = Space.load(asked["space"])
     asked["settings"] = read_settings(space, settings)
     asked["options"] = read_options(values)
+    asked["enqueue"] = read_queue(enqueue, start)
     if dry_run:
         search, answers = api.prepare(objective, **asked)
         click.echo(describe_search(search, answers.setup), nl=False)

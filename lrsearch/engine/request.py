@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from lrsearch.bounds import COUNT, SEEDS, STEPS, Bound
 from lrsearch.contract import Setup
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Value
+from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 
 __all__ = [
@@ -58,13 +59,15 @@ class Search:
         study: its name.
         path: its journal file.
         space: with every entry resolved.
-        first: the point of trial 0: what one would have picked by habit.
+        first: the point of habit: what one would have picked without a search.
+        enqueued: schedules that come before it, trial 0 and so on.
     """
 
     study: str
     path: Path
     space: Space
     first: Mapping[str, Value]
+    enqueued: tuple[Schedule, ...] = ()
     steps: int
     batch: int
     trials: int
@@ -92,6 +95,8 @@ class Request:
         pruner: one of `PRUNERS`.
         slots: runs in flight, for objectives that advance several at once; `auto` measures
             which number is fastest, None takes the objective's usual one.
+        enqueue: schedules to try before all others, such as the one in use today; they may lie
+            outside the space, and then teach the sampler nothing.
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
 
@@ -109,6 +114,7 @@ class Request:
     sampler: str = "auto"
     pruner: str = "divergence"
     slots: int | str | None = None
+    enqueue: Sequence[Schedule] = ()
     study: str | None = None
     storage: str | Path | None = None
 
@@ -121,6 +127,7 @@ class Request:
             object.__setattr__(self, "timeout", parse_duration(str(self.timeout)))
         if self.slots not in (None, AUTO):
             object.__setattr__(self, "slots", _parse_slots(self.slots))
+        object.__setattr__(self, "enqueue", _check_queue(self.enqueue))
         storage_path("study" if self.study is None else self.study, self.storage)
 
     def resolve(self, setup: Setup) -> Search:
@@ -153,6 +160,8 @@ class Request:
                 f"a batch of {largest} exceeds the {setup.samples} samples of objective "
                 f"{setup.name}; lower batch or batch_growth"
             )
+        for schedule in self.enqueue:  # one that has no plan is refused before anything starts
+            schedule.plan(steps, batch, momentum=setup.momentum)
         study = f"{setup.name}-{space.name}" if self.study is None else self.study
         usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
         return Search(
@@ -160,6 +169,7 @@ class Request:
             path=storage_path(study, self.storage),
             space=space,
             first=space.habit(usual),
+            enqueued=tuple(self.enqueue),
             steps=steps,
             batch=batch,
             trials=self.trials,
@@ -170,6 +180,14 @@ class Request:
             pruner=self.pruner,
             slots=self.slots,
         )
+
+
+def _check_queue(given: object) -> tuple[Schedule, ...]:
+    queue = tuple(given) if isinstance(given, Sequence) else (given,)
+    for schedule in queue:
+        if not isinstance(schedule, Schedule):
+            raise RequestError(f"enqueue holds {schedule!r}; give a list of Schedules")
+    return queue
 
 
 def _parse_slots(given: object) -> int:

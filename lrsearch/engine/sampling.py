@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optuna
 import threadpoolctl
@@ -39,7 +39,8 @@ class Advisor:
 
     Args:
         space: with every entry resolved.
-        first: the point of trial 0.
+        first: points of the first trials; None is a schedule outside the space, of which the
+            sampler learns nothing.
         sampler: one of `lrsearch.engine.request.SAMPLERS`.
         seed: the study's.
         window: W.
@@ -53,7 +54,7 @@ class Advisor:
         self,
         space: Space,
         *,
-        first: Mapping[str, Value],
+        first: Sequence[Mapping[str, Value] | None],
         sampler: str,
         seed: int,
         window: int,
@@ -62,7 +63,7 @@ class Advisor:
         untrained: float | None,
     ) -> None:
         self._space = space
-        self._first = first
+        self._first = tuple(first)
         self._sampler = sampler
         self._seed = seed
         self._window = window
@@ -110,6 +111,9 @@ class Advisor:
         Args:
             index: one more than at the last ask.
             known: its point, where it was asked for in an earlier session.
+
+        Returns:
+            the point; empty for a schedule outside the space.
         """
         if index != self._asked:
             raise ValueError(f"trial {index} was asked for out of turn, after {self._asked - 1}")
@@ -117,7 +121,10 @@ class Advisor:
         if self.independent:
             return dict(known) if known is not None else self._unseen_point(index)
         self._reveal(index - self._window)
-        if known is None and not self._informed(index):
+        if self._is_outside(index):
+            self._mirror.add_trial(create_trial(state=TrialState.FAIL))
+            return {}
+        if index < len(self._first) or (known is None and not self._informed(index)):
             known = self._unseen_point(index)
         if known is None:
             self._mirror.sampler = self._model(index)
@@ -137,14 +144,19 @@ class Advisor:
         )
         return dict(known)
 
+    def _is_outside(self, index: int) -> bool:
+        return index < len(self._first) and self._first[index] is None
+
     def _informed(self, index: int) -> bool:
         complete = (TrialState.COMPLETE,)
-        return index > 0 and len(self._mirror.get_trials(False, complete)) >= STARTUP
+        return (
+            index >= len(self._first) and len(self._mirror.get_trials(False, complete)) >= STARTUP
+        )
 
     def _unseen_point(self, index: int) -> dict[str, Value]:
-        """A point that no outcome decides: the first is given, then the sampler's sequence."""
-        if index == 0:
-            return dict(self._first)
+        """A point that no outcome decides: the first are given, then the sampler's sequence."""
+        if index < len(self._first):
+            return dict(self._first[index] or {})
         names = list(self._space.free)
         if self._sampler == "random":
             unit = stream(self._seed, "point", index).random(len(names))
@@ -157,6 +169,8 @@ class Advisor:
         """Shows the mirror the outcomes of all trials before `end`."""
         for index in range(self._seen, end):
             trial = self._ended[index]
+            if self._is_outside(index):
+                continue
             if trial.value is not None:
                 self._worst = max(trial.value, -math.inf if self._worst is None else self._worst)
                 self._tell(index, trial.value)

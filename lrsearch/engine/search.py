@@ -8,7 +8,7 @@ populations on a GPU are all driven by these lines.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -190,6 +190,7 @@ class _Loop:
         shield: Shield,
     ) -> None:
         setup = objective.setup
+        store.enqueue(search.enqueued)
         self.slots = _fix_slots(search, objective, store)
         self._search = search
         self._objective = objective
@@ -206,7 +207,7 @@ class _Loop:
         self._failed = 0
         self._advisor = Advisor(
             search.space,
-            first=search.first,
+            first=[*self._queue(store.enqueued), search.first],
             sampler=search.sampler,
             seed=search.seed,
             window=store.window,
@@ -276,7 +277,8 @@ class _Loop:
                 return False
             point = self._advisor.ask(index)
             self._next += 1
-            schedule = search.space.schedule(point)
+            queue = self._store.enqueued
+            schedule = queue[index] if index < len(queue) else search.space.schedule(point)
             self._open[index] = _Open(schedule, point)
             plan = schedule.plan(search.steps, search.batch, momentum=self._setup.momentum)
             self._waiting = [
@@ -309,6 +311,12 @@ class _Loop:
                 f"{HOPELESS} trials in a row failed, the last with: {trial.reason}",
                 trial.details,
             )
+
+    def _queue(self, enqueued: Sequence[Schedule]) -> Iterator[Mapping[str, Value] | None]:
+        """Points of the enqueued schedules, None for those outside the space."""
+        search, momentum = self._search, self._setup.momentum
+        for schedule in enqueued:
+            yield search.space.point(schedule, search.steps, search.batch, momentum)
 
     def _folder(self, index: int, replicate: int) -> Path:
         """Beside the journal: `STUDY.runs/0042-0`."""

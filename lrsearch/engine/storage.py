@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ OPTIMUM = "lrsearch.optimum"
 IDENTITY = "lrsearch.id"
 TRACKING = "lrsearch.tracking"
 SLOTS = "lrsearch.slots"
+QUEUE = "lrsearch.enqueued"
 STATES = {
     "finished": TrialState.COMPLETE,
     "diverged": TrialState.COMPLETE,
@@ -130,6 +131,7 @@ class Store:
         identity: tells it from another study of the same name, for trackers.
         optimum: the best possible value of the problem, where it is known.
         slots: runs in flight, once the study has begun.
+        enqueued: schedules that were given to try before all others.
         window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
         tracking: MLflow's URI without its password, and the parent run's id, where there are.
     """
@@ -142,6 +144,7 @@ class Store:
         self.slots: int | None
         self.window: int
         self.slots, self.window = study.user_attrs.get(SLOTS, (None, 0))
+        self.enqueued = tuple(Schedule.from_dict(s) for s in study.user_attrs.get(QUEUE, ()))
         self.identity: str = study.user_attrs[IDENTITY]
         uri, run_id = study.user_attrs.get(TRACKING, (None, None))
         self.tracking: tuple[str | None, str | None] = (uri, run_id)
@@ -255,6 +258,7 @@ class Store:
             run_id=self.tracking[1],
             trials=tuple(known[i] for i in sorted(known)),
             optimum=self.optimum,
+            enqueued=len(self.enqueued),
         )
 
     def add(self, trial: Trial, point: Mapping[str, Any], penalty: float | None) -> None:
@@ -262,10 +266,11 @@ class Store:
 
         Args:
             trial: the trial.
-            point: its values of the free fields.
+            point: its values of the free fields; empty for a schedule outside the space.
             penalty: the finite value that stands for a diverged trial, or None.
         """
         state, value = STATES[trial.state], trial.value
+        searched = distributions(self.record.space)
         if trial.state == "diverged":
             state, value = (TrialState.FAIL if penalty is None else state), penalty
         kept = {
@@ -279,10 +284,26 @@ class Store:
                 state=state,
                 value=value,
                 params=dict(point),
-                distributions=distributions(self.record.space),
+                distributions={n: d for n, d in searched.items() if n in point},
                 user_attrs={ATTRIBUTE: kept},
             )
         )
+
+    def enqueue(self, schedules: Sequence[Schedule]) -> None:
+        """Keeps what is tried first; a study that has begun keeps its own.
+
+        Raises:
+            RequestError: the study began with others.
+        """
+        given = tuple(schedules)
+        if self.slots is None and given != self.enqueued:
+            self.enqueued = given
+            self._study.set_user_attr(QUEUE, [s.to_dict(defaults=False) for s in given])
+        elif given and given != self.enqueued:
+            raise RequestError(
+                f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
+                "and not with these; leave them out, or name another with --study"
+            )
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back."""

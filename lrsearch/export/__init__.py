@@ -1,9 +1,37 @@
-"""Carries a schedule elsewhere: one file a format, each a table look-up of the Plan."""
+"""Carries a schedule elsewhere, each form a table look-up of the Plan.
 
+`to_torch` and its like make the framework's own object in place; `to_module` writes a file that
+needs the framework alone.
+"""
+
+from lrsearch.export.get_scheduler import transformers_arguments
+from lrsearch.export.module import MODULES, to_module
+from lrsearch.export.objects import (
+    to_keras,
+    to_lightning,
+    to_optax,
+    to_optax_momentum,
+    to_timm,
+    to_torch,
+    to_transformers,
+)
 from lrsearch.export.table import to_csv
 from lrsearch.export.words import to_json
 
-__all__ = ["FORMATS", "to_csv", "to_json"]
+__all__ = [
+    "FORMATS",
+    "to_csv",
+    "to_json",
+    "to_keras",
+    "to_lightning",
+    "to_module",
+    "to_optax",
+    "to_optax_momentum",
+    "to_timm",
+    "to_torch",
+    "to_transformers",
+    "transformers_arguments",
+]
 
 #: What `lrsearch export --to` knows.
-FORMATS = ("json", "csv")
+FORMATS = ("json", "csv", *MODULES)

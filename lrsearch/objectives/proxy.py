@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrsearch.contract import Run, Runs, Setup, describe_divergence, divergence
+from lrsearch.contract import Run, Runs, Setup
+from lrsearch.divergence import describe_divergence, divergence
 from lrsearch.optimum import best_rates
 from lrsearch.quadratic import Array, Optimizer, Quadratic, expected_loss, lr_ref, noisy_quadratic
 from lrsearch.ranges import Range

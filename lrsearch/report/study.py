@@ -13,6 +13,8 @@ __all__ = ["draw_study"]
 
 #: Schedules beside the best one.
 RUNNERS_UP = 9
+#: Colours of habit and of enqueued schedules.
+FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
 def draw_study(result: Result) -> Figure:
@@ -33,9 +35,9 @@ def draw_study(result: Result) -> Figure:
 def _draw_best(axes: Axes, result: Result, best: Trial) -> None:
     for trial in reversed(result.ranked[1 : RUNNERS_UP + 1]):
         axes.plot(_rates(result, trial), color="0.8", linewidth=1.0)
-    first = result.trials[0]
-    if first.index == 0 and first is not best:
-        axes.plot(_rates(result, first), color="tab:orange", linewidth=1.4, label="habit")
+    for i, (name, first) in enumerate(reversed(result.firsts.items())):
+        if first is not best:
+            axes.plot(_rates(result, first), color=FIRSTS[i % 4], linewidth=1.4, label=name)
     axes.plot(_rates(result, best), color="tab:blue", linewidth=2.0, label="best")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, frameon=False)

@@ -13,10 +13,11 @@ import time
 import numpy as np
 import pytest
 
-from lrsearch import Schedule
+from lrsearch import Schedule, load, plot
 from lrsearch.cli import cli, main
 from lrsearch.cli.options import OPTIONS
 from lrsearch.cli.text import BARS, spark
+from lrsearch.export import FORMATS
 from lrsearch.quadratic import expected_loss, lr_ref
 from lrsearch.space import Space, shipped_spaces
 
@@ -224,6 +225,49 @@ def test_export_takes_any_trial(here, say):
     space = Space.load("default")
     assert Schedule.from_json(out).warmup == space.habit()["warmup"]
     assert say("export", "quadratic-default", "--to", "json", "--trial", 9)[0] == 2
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_export_writes_every_format_and_the_file_holds_the_plan(here, say, form):
+    say(*TUNE, "--trials", 3)
+    best = load("quadratic-default").best.schedule
+    assert say("export", "quadratic-default", "--to", form, "-o", "out")[0] == 0
+    text = (here / "out").read_text()
+    assert text == say("export", "quadratic-default", "--to", form)[1]
+    for lr in best.plan(200, 4).lr[[0, 99, 199]] if form != "json" else [best.peak]:
+        assert repr(float(lr)) in text
+
+
+def test_export_scales_to_another_batch_by_the_coupling_law(here, say):
+    say(*TUNE, "--trials", 3)
+    best = load("quadratic-default").best.schedule
+
+    def export(*words):
+        code, out, err = say("export", "quadratic-default", "--to", "csv", *words)
+        rows = [row["lr"] for row in csv.DictReader(io.StringIO(out))] if code == 0 else []
+        return [float(lr) for lr in rows], err
+
+    assert export("--steps", 50) == (best.plan(50).lr.tolist(), "")
+    rates, note = export("--batch", 16)
+    assert rates == best.plan(200).lr.tolist()
+    assert "the peak stays" in note
+    rates, note = export("--batch", 16, "--coupling", 1)
+    assert (rates, note) == (best.replace(peak=4 * best.peak).plan(200).lr.tolist(), "")
+    rates, _ = export("--batch", 16, "--coupling", 0.5)
+    assert rates == best.replace(peak=2 * best.peak).plan(200).lr.tolist()
+    assert "give --batch, not 4" in export("--coupling", 1)[1]
+
+
+def test_a_frame_and_a_picture_of_a_result(here, say):
+    say(*TUNE, "--trials", 12)
+    result = load("quadratic-default")
+    frame = result.to_frame()
+    assert list(frame.index) == list(range(12))
+    assert list(frame["peak"]) == [t.schedule.peak for t in result.trials]
+    assert frame["value"].idxmin() == result.best.index
+    assert frame["value"].isna().sum() == result.counts["diverged"]
+    plot(result, here / "result.png")
+    assert (here / "result.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

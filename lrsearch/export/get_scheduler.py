@@ -1,0 +1,85 @@
+"""The arguments with which transformers draws a shape that it has itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrsearch.curves import round_half_up
+from lrsearch.schedule import Schedule
+
+__all__ = ["transformers_arguments"]
+
+#: Fields that none of transformers' shapes has; they must be neutral.
+FOREIGN = ("smoothing", "batch_growth", "cycle_growth", "cycle_damping")
+
+
+def transformers_arguments(schedule: Schedule, steps: int) -> dict[str, Any] | None:
+    """Keyword arguments of `transformers.get_scheduler`, or None where it lacks the shape.
+
+    The optimizer's own learning rate must be `schedule.peak`. transformers starts its warmup at
+    rate 0, one update behind ours (with `warmup_stable_decay` at the floor): update t < W has the
+    rate peak·t/W there and peak·(t+1)/W here. From the end of the warmup on, and everywhere
+    without one, the rates are equal.
+
+        optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.peak)
+        scheduler = transformers.get_scheduler(optimizer=optimizer, **arguments)
+
+    Args:
+        schedule: the recipe.
+        steps: updates of the run.
+
+    Raises:
+        RequestError: the budget is too short for the recipe.
+    """
+    schedule.plan(steps)  # refuses what has no plan
+    neutral = Schedule(peak=schedule.peak)
+    if any(getattr(schedule, name) != getattr(neutral, name) for name in FOREIGN):
+        return None
+    warm = round_half_up(schedule.warmup * steps)
+    held = round_half_up(schedule.hold * (steps - warm))
+    found = _held(schedule, steps - warm - held) if held else _shape(schedule, steps - warm)
+    if found is None:
+        return None
+    name, further = found
+    if name == "constant" and warm:
+        name = "constant_with_warmup"
+    words: dict[str, Any] = {
+        "name": name,
+        "num_warmup_steps": warm,
+        "num_training_steps": steps,
+    }
+    if further:
+        words["scheduler_specific_kwargs"] = further
+    return words
+
+
+def _shape(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
+    """Name and further arguments of a shape without a hold, over `rest` updates of decay."""
+    if s.decay == "cosine" and s.power == 1 and s.cycles > 1:
+        whole = s.floor == 0 and rest % s.cycles == 0
+        return ("cosine_with_restarts", {"num_cycles": s.cycles}) if whole else None
+    if s.decay == "constant":
+        return "constant", {}
+    if s.cycles > 1:
+        return None
+    if s.decay == "cosine" and s.power == 1:
+        return ("cosine_with_min_lr", {"min_lr_rate": s.floor}) if s.floor else ("cosine", {})
+    if s.decay == "polynomial" and s.power == 1 and s.floor == 0:
+        return "linear", {}
+    if s.decay == "polynomial":
+        return "polynomial", {"power": s.power, "lr_end": s.floor * s.peak}
+    if s.decay == "power_law" and s.power == 0.5 and s.rate > 0 and s.floor == 0:
+        return "inverse_sqrt", {"timescale": rest / s.rate}
+    return None
+
+
+def _held(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
+    """The same with a hold, which transformers calls stable."""
+    if s.decay == "constant":
+        return "constant", {}
+    kinds = {("polynomial", 1.0): "linear", ("cosine", 1.0): "cosine", ("root", 0.5): "1-sqrt"}
+    kind = kinds.get((s.decay, s.power))
+    if kind is None or s.cycles > 1:
+        return None
+    further = {"num_decay_steps": rest, "decay_type": kind, "min_lr_ratio": s.floor}
+    return "warmup_stable_decay", further

@@ -1,0 +1,221 @@
+"""Schedules as Python files that need their framework and nothing else.
+
+A file is put together from the very lines that `lrsearch.export.objects` uses, with the plan's
+numbers in front and a function that takes them behind. Writing one loads no framework.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrsearch.export.drawing import draw, varying_momentum
+from lrsearch.export.get_scheduler import transformers_arguments
+from lrsearch.schedule import Schedule
+
+__all__ = ["MODULES", "to_module"]
+
+WIDTH = 99
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """How a framework's file is made.
+
+    Attributes:
+        sources: files beside this one, whose lines it carries.
+        usage: how to use it, for its docstring.
+        tail: what comes last; it may name LR and MOMENTUM.
+        momentum: whether it sets a varying momentum.
+    """
+
+    sources: tuple[str, ...]
+    usage: str
+    tail: str
+    momentum: bool = True
+
+
+_TORCH = ("param_groups.py", "torch_rates.py")
+_MAKE = '''
+def make_scheduler(optimizer: Optimizer) -> {kind}:
+    """The scheduler of an optimizer: call `{call}` after every update."""
+    return {kind}(optimizer, LR, MOMENTUM)
+'''
+
+_FORMS = {
+    "torch": _Form(
+        sources=_TORCH,
+        usage="""\
+            optimizer = torch.optim.SGD(model.parameters(), lr=LR[0], momentum=0.9)
+            scheduler = make_scheduler(optimizer)
+            for batch in loader:
+                ...
+                optimizer.step()
+                scheduler.step()
+            """,
+        tail=_MAKE.format(kind="PlannedLR", call="scheduler.step()"),
+    ),
+    "transformers": _Form(
+        sources=_TORCH,
+        usage="""\
+            optimizer = torch.optim.AdamW(model.parameters(), lr=LR[0])
+            arguments = TrainingArguments(..., max_steps=len(LR))
+            Trainer(model, arguments, ..., optimizers=(optimizer, make_scheduler(optimizer)))
+            """,
+        tail=_MAKE.format(kind="PlannedLR", call="scheduler.step()"),
+    ),
+    "lightning": _Form(
+        sources=_TORCH,
+        usage="""\
+            class Model(LightningModule):
+                def configure_optimizers(self):
+                    return configure(torch.optim.AdamW(self.parameters(), lr=LR[0]))
+            """,
+        tail='''
+def configure(optimizer: Optimizer) -> dict[str, Any]:
+    """What `configure_optimizers` returns: the scheduler is stepped once an update."""
+    stepped = {"scheduler": PlannedLR(optimizer, LR, MOMENTUM), "interval": "step", "frequency": 1}
+    return {"optimizer": optimizer, "lr_scheduler": stepped}
+''',
+    ),
+    "timm": _Form(
+        sources=("param_groups.py", "timm_rates.py"),
+        usage="""\
+            scheduler = make_scheduler(optimizer)
+            for updates, batch in enumerate(loader, start=1):
+                ...
+                optimizer.step()
+                scheduler.step_update(updates)
+            """,
+        tail=_MAKE.format(kind="PlannedScheduler", call="scheduler.step_update(updates)"),
+    ),
+    "optax": _Form(
+        sources=("optax_rates.py",),
+        usage="""\
+            optimizer = optax.adam(learning_rate)
+            """,
+        tail="\nlearning_rate = planned(LR)\n",
+        momentum=False,
+    ),
+    "keras": _Form(
+        sources=("keras_rates.py",),
+        usage="""\
+            optimizer = keras.optimizers.Adam(make_schedule())
+            """,
+        tail='''
+def make_schedule() -> PlannedRate:
+    """The learning rate, for any optimizer of Keras."""
+    return PlannedRate(LR)
+''',
+        momentum=False,
+    ),
+}
+
+#: The frameworks that a file can be written for.
+MODULES = tuple(_FORMS)
+
+
+def to_module(
+    form: str,
+    schedule: Schedule,
+    steps: int,
+    batch: int = 1,
+    *,
+    momentum: float = 0.0,
+    ignore_batch: bool = False,
+    ignore_momentum: bool = False,
+) -> str:
+    """The text of a Python file.
+
+    Args:
+        form: one of `MODULES`.
+        schedule: the recipe.
+        steps: updates of the run.
+        batch: samples of the first update.
+        momentum: where the schedule names none.
+        ignore_batch: leave a growing batch to the data loader instead of refusing it.
+        ignore_momentum: leave out a varying momentum that the framework cannot set.
+
+    Raises:
+        RequestError: the budget is too short for the recipe, or something would be lost.
+    """
+    made = _FORMS[form]
+    plan = draw(
+        schedule,
+        steps,
+        batch,
+        momentum,
+        ignore_batch=ignore_batch,
+        ignore_momentum=ignore_momentum or made.momentum,
+    )
+    imports, bodies = _read(made.sources)
+    varying, tail = varying_momentum(plan), made.tail
+    tables = {"LR": plan.lr.tolist()}
+    if made.momentum or (form == "optax" and varying):
+        tables["MOMENTUM"] = varying
+    if form == "optax" and varying:
+        tail += "momentum = planned(MOMENTUM)\n"
+    if form == "transformers":
+        tail += _arguments(schedule, steps)
+    head = [_docstring(schedule, len(plan), made.usage), imports, _tables(tables)]
+    return "\n".join([*head, *bodies, tail])
+
+
+def _docstring(schedule: Schedule, updates: int, usage: str) -> str:
+    recipe = textwrap.fill(repr(schedule), WIDTH, subsequent_indent="    ")
+    shown = textwrap.dedent(usage).rstrip()
+    title = f"Learning rates of {updates} updates, written by lrsearch."
+    return f'"""{title}\n\n{recipe}\n\n{shown}\n"""\n'
+
+
+def _read(sources: Sequence[str]) -> tuple[str, list[str]]:
+    """The imports of some files, lrsearch's own left out, and their classes and functions."""
+    plain: set[str] = set()
+    named: dict[str, set[str]] = {}
+    bodies = []
+    for name in sources:
+        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Import):
+                plain |= {ast.unparse(ast.Import([alias])) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                if node.module.partition(".")[0] != "lrsearch":
+                    named.setdefault(node.module, set()).update(a.name for a in node.names)
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                bodies.append("\n" + "\n".join(lines[first - 1 : node.end_lineno]) + "\n")
+    froms = {f"from {m} import {', '.join(sorted(names))}" for m, names in named.items()}
+    lines = sorted(plain) + sorted(froms)
+    own = [line for line in lines if line.split()[1].partition(".")[0] in sys.stdlib_module_names]
+    others = [line for line in lines if line not in own]
+    return "\n".join([*own, "", *others]) + "\n", bodies
+
+
+def _tables(tables: Mapping[str, Sequence[float]]) -> str:
+    """Tuples of numbers in full precision, as many a line as fit."""
+    texts = []
+    for name, numbers in tables.items():
+        words = "".join(f"{number!r}, " for number in numbers)
+        lines = textwrap.wrap(
+            words, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+        )
+        inside = "\n".join(["", *lines, ""]) if lines else ""
+        texts.append(f"{name}: tuple[float, ...] = ({inside})")
+    return "\n".join(["# fmt: off", *texts, "# fmt: on"]) + "\n"
+
+
+def _arguments(schedule: Schedule, steps: int) -> str:
+    """What transformers' own scheduler takes, where it has the shape."""
+    words = transformers_arguments(schedule, steps)
+    if words is None:
+        return "\n\n# transformers' own get_scheduler lacks this shape.\nGET_SCHEDULER = None\n"
+    note = "# The same by transformers' own get_scheduler, but that its warmup lags one update."
+    shown = re.sub(r"(?<=[^,{])(?=\n *})", ",", json.dumps(words, indent=4))
+    return f"\n\n{note}\nGET_SCHEDULER = {shown}\n"

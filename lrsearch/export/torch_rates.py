@@ -1,0 +1,56 @@
+"""PyTorch: a `LambdaLR` that looks its rates up in a table."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lrsearch.export.param_groups import ratios, set_momentum, set_rate, wanted_momentum
+
+__all__ = ["PlannedLR"]
+
+
+class PlannedLR(LambdaLR):
+    """Sets the learning rate of every update, and the momentum where it varies.
+
+    The first parameter group gets the table's rates as they stand, the others keep their ratio to
+    it. Call `step()` once after every `optimizer.step()`. After the last update its rate stays.
+    `state_dict()` holds the update and not the table; `load_state_dict()` sets the rate again.
+
+    Args:
+        optimizer: any of torch's.
+        lr: rate of every update, shape `[T]`.
+        momentum: of every update, shape `[T]`, or empty to leave the optimizer's own.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lr: Sequence[float], momentum: Sequence[float] = ()
+    ) -> None:
+        self.lr, self.momentum = lr, wanted_momentum(optimizer, momentum)
+        for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):
+            group["initial_lr"] = ratio  # which LambdaLR multiplies by the table's rate
+        super().__init__(optimizer, lambda t: lr[min(t, len(lr) - 1)])
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Rates of the groups at this update; sets the momentum, as torch's OneCycleLR does."""
+        if self.last_epoch == len(self.lr) + 1:  # one step past the last update is usual
+            warnings.warn(
+                f"the schedule's {len(self.lr)} updates are over; its last rate stays",
+                stacklevel=4,
+            )
+        set_momentum(self.optimizer, self.momentum, self.last_epoch)
+        factors = [rate(self.last_epoch) for rate in self.lr_lambdas]
+        return [own * factor for own, factor in zip(self.base_lrs, factors, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The update and the groups' ratios."""
+        return {k: v for k, v in super().state_dict().items() if k not in ("lr", "momentum")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on where the state was taken, whenever the optimizer's own state is loaded."""
+        super().load_state_dict(state_dict)
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            set_rate(group, float(rate))
