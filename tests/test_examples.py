@@ -14,6 +14,14 @@ SAYS = {
     "tune_quadratic.py": r"ratio: 1\.0[0-4]",
     "tune_digits.py": r"held-out accuracy 0\.9",
     "read_study.py": r"best\.json and best\.csv written",
+    "torch_task.py": r"best 0\.0[0-4]\d+ loss with Schedule",
+    "torch_loop.py": r"best 0\.0[0-3]\d* mean square\nafter 1000 updates 0\.0[0-2]",
+    "transformers_trainer.py": r"best 0\.[0-6].*\nafter 120 updates 0\.[0-6]",
+    "lightning_module.py": r"best 0\.[0-3].* nats .*\n(.*\n)*after 100 updates 0\.[0-3]",
+    "transfer_learning.py": r"(body at +\S+ of the head's rate: 0\..* nats, warmup .*\n){3}",
+    "gan_two_rates.py": r"by habit, 0\.[0-6]\d+ at best\ndiscriminator peaks at",
+    "sgd_classifier.py": r"0\.[01]\d+ nats at best\nheld-out accuracy .* 0\.9",
+    "numpy_loop.py": r"0\.01\d+ mean square, distance 0\.",
 }
 
 

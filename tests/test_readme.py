@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+import lrsearch
 from lrsearch.cli import main
 from lrsearch.curves import DECAYS
 from lrsearch.export import FORMATS
@@ -15,6 +17,15 @@ from lrsearch.space import Space
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+
+
+OWN = """
+import lrsearch
+
+@lrsearch.objective(peak=(1e-4, 1e-1))
+def small_gpt(run):
+    return 1.0
+"""
 
 
 def fences(language):
@@ -39,8 +50,15 @@ def test_it_opens_with_the_two_commands_a_single_line_each_with_the_constraints(
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("lrsearch tune")])
 def test_a_search_it_shows_would_run(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(OWN)
+    (tmp_path / "today.json").write_text('{"peak": 0.01}')
+    if "--from" in line:
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        lrsearch.tune(
+            "train.py:small_gpt", space="cosine", trials=1, steps=20, tracking_uri="none"
+        )
     assert main([*shlex.split(line)[1:], "--dry-run"]) == 0
-    assert "first trial" in capsys.readouterr().out
+    assert "habit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -52,17 +70,40 @@ def test_a_list_it_shows_can_be_had(line, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
+STRANGERS_CODE = """
+import torch
+
+def build(seed):
+    torch.manual_seed(seed)
+    model, order = torch.nn.Linear(3, 1), torch.Generator().manual_seed(seed)
+    def batches(size):
+        x = torch.randn(64 * size, 3, generator=order)
+        return x, x.sum(1, keepdim=True)
+    return model, batches, lambda model: update(model, batches(256), 0.0)
+
+def update(model, batch, lr):
+    loss = torch.nn.functional.mse_loss(model(batch[0]), batch[1])
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= lr * parameter.grad
+            parameter.grad = None
+    return loss.item()
+
+optimizer = torch.optim.SGD(torch.nn.Linear(3, 1).parameters(), lr=1.0)
+"""
+
+
 def test_its_python_runs(tmp_path, monkeypatch):
+    """As printed, with `build`, `update` and `optimizer` defined, but for the number of trials."""
     monkeypatch.chdir(tmp_path)
-    search, task = fences("python")
-    names = {}
-    exec(search.replace("trials=40, steps=150", "trials=4, steps=40"), names)
+    (code,) = fences("python")
+    names = {"__name__": "readme"}
+    exec(STRANGERS_CODE, names)
+    exec(code.replace("steps=2_000, trials=100", "steps=50, trials=4"), names)
     assert isinstance(names["result"], Result)
-    assert len(names["plan"]) == 20_000
-    assert names["lr"] == names["plan"].lr[-1]
-    exec(task, names)
-    assert names["result"].counts["finished"] > 10
-    assert names["result"].best.value < 0.05
+    schedule = names["result"].best.schedule
+    assert names["optimizer"].param_groups[0]["lr"] == schedule.plan(20_000).lr[0]
 
 
 def test_it_names_every_objective():

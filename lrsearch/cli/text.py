@@ -60,7 +60,7 @@ def describe_search(search: Search, setup: Setup) -> str:
         ("sampler", search.sampler),
         ("device", setup.device),
         *(("enqueued", repr(schedule)) for schedule in search.enqueued),
-        ("habit" if search.enqueued else "first trial", repr(search.space.schedule(search.first))),
+        ("habit", repr(search.space.schedule(search.first))),
     ]
     return table(rows)
 

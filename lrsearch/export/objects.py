@@ -1,7 +1,8 @@
 """Schedules as objects of the frameworks, made in place.
 
 Every function draws the schedule for a budget, or takes a plan that a run brings, and hands the
-numbers to a few lines of the framework's own; those files say what happens to parameter groups, checkpoints and the end.
+numbers to a few lines of the framework's own; those files say what happens to parameter groups,
+checkpoints and the end.
 """
 
 from __future__ import annotations

@@ -49,13 +49,14 @@ if __name__ == "__main__":
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    known = set(sys.modules)
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "neighbour.py").write_text("def square(x):\n    return x * x / 2\n")
     (tmp_path / "code" / "train.py").write_text(TRAIN)
     yield tmp_path
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
+    # What was loaded from here; libraries must stay, since torch cannot be imported twice.
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def run_of(function, **words):

@@ -1,0 +1,40 @@
+"""Outside torch: a loop in plain NumPy, its checkpoint kept so that a lost run goes on.
+
+`run.folder` is a place of the run's own: a run that is begun again after a crash finds what it
+left there. `run.note` keeps further figures beside the value.
+"""
+
+import numpy as np
+
+import lrsearch
+
+RANDOM = np.random.default_rng(0)
+TRUTH = RANDOM.normal(size=20)
+X = RANDOM.normal(size=(2000, 20)) * np.geomspace(1, 0.05, 20)
+Y = X @ TRUTH + 0.1 * RANDOM.normal(size=2000)
+
+
+@lrsearch.objective(unit="mean square", peak=(1e-2, 3.0), steps=300, batch=16, positive=True)
+def regression(run):
+    """Stochastic gradient descent on least squares."""
+    checkpoint, begin, weights = run.folder / "weights.npy", 0, np.zeros(20)
+    if checkpoint.exists():
+        begin, *weights = np.load(checkpoint)
+        begin, weights = int(begin), np.array(weights)
+    for t in range(begin, len(run.plan)):
+        # A generator keyed by seed and update draws the same batch wherever the run begins.
+        rows = np.random.default_rng([run.seed, t]).integers(2000, size=run.plan.batch[t])
+        error = X[rows] @ weights - Y[rows]
+        weights = weights - run.plan.lr[t] * X[rows].T @ error / len(rows)
+        run.report(t, float(np.mean(error**2)))
+        if t % 100 == 99:
+            np.save(checkpoint, [t + 1, *weights])
+    run.note("distance", float(np.linalg.norm(weights - TRUTH)))
+    return float(np.mean((X @ weights - Y) ** 2))
+
+
+if __name__ == "__main__":
+    result = lrsearch.tune(regression, space="wsd", trials=25, tracking_uri="none")
+    best = result.best
+    print(f"{best.value:.5f} {result.unit}, distance {best.diagnostics['distance']:.3f}")
+    print(result.to_frame().sort_values("value")[["value", "peak", "warmup", "hold"]].head(3))

@@ -1,0 +1,55 @@
+"""Your own PyTorch loop: tune its schedule, then train longer with the winner.
+
+Decorate a function that trains once and returns the value; read rates from `run.plan`, take every
+random number from `run.seed`, and report losses, so that a hopeless run ends early.
+"""
+
+import torch
+from torch import nn
+
+import lrsearch
+
+X = torch.linspace(-3, 3, 512)[:, None]
+Y = torch.sin(2 * X) + 0.1 * torch.randn(512, 1, generator=torch.Generator().manual_seed(0))
+
+
+def build(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
+    )
+
+
+@lrsearch.objective(unit="mean square", peak=(1e-3, 1.0), steps=200, batch=32, momentum=0.9)
+def sine(run):
+    """A small network learns a sine."""
+    model, order = build(run.seed), torch.Generator().manual_seed(run.seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for t, (lr, batch) in enumerate(run.plan):
+        optimizer.param_groups[0]["lr"] = lr
+        rows = torch.randint(len(X), (batch,), generator=order)
+        loss = nn.functional.mse_loss(model(X[rows]), Y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        run.report(t, loss.item())
+    with torch.no_grad():
+        return nn.functional.mse_loss(model(X), Y).item()
+
+
+if __name__ == "__main__":
+    today = lrsearch.Schedule(peak=0.03, decay="constant")  # what one uses today: trial 0
+    result = lrsearch.tune(sine, space="cosine", trials=25, enqueue=[today], tracking_uri="none")
+    print(f"today {result.trials[0].value:.4f}, best {result.best.value:.4f} {result.unit}")
+
+    # The recipe is dimensionless: here it is stretched to five times the updates.
+    model = build(seed=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = lrsearch.export.to_torch(result.best.schedule, optimizer, steps=1000)
+    for _ in range(1000):
+        rows = torch.randint(len(X), (32,))
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(X[rows]), Y[rows]).backward()
+        optimizer.step()
+        scheduler.step()
+    print(f"after 1000 updates {nn.functional.mse_loss(model(X), Y).item():.4f}")
