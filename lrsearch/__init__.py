@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrsearch import export
-    from lrsearch.api import load, plot, tune
+    from lrsearch.api import confirm, load, plot, tune
+    from lrsearch.confirmation import Confirmation
     from lrsearch.objectives.function import objective
     from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Choices",
+    "Confirmation",
     "Outcome",
     "Plan",
     "Range",
@@ -30,6 +32,7 @@ __all__ = [
     "TorchTask",
     "Trial",
     "__version__",
+    "confirm",
     "export",
     "load",
     "objective",
@@ -41,6 +44,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Choices": "lrsearch.ranges",
+    "Confirmation": "lrsearch.confirmation",
     "Outcome": "lrsearch.result",
     "Plan": "lrsearch.schedule",
     "Range": "lrsearch.ranges",
@@ -49,6 +53,7 @@ _HOMES = {
     "Space": "lrsearch.space",
     "TorchTask": "lrsearch.objectives.task",
     "Trial": "lrsearch.result",
+    "confirm": "lrsearch.api",
     "load": "lrsearch.api",
     "objective": "lrsearch.objectives.function",
     "plot": "lrsearch.api",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.bounds import Bound
+from lrsearch.confirmation import Confirmation
 from lrsearch.contract import Objective, Run, Tracker
-from lrsearch.engine.request import Request, Search, storage_path
-from lrsearch.errors import RequestError
-from lrsearch.objectives.catalog import check_device
+from lrsearch.engine.request import Confirm, Request, Search, storage_path
+from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.objectives.catalog import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.objectives.workers import in_workers
 from lrsearch.result import Result
@@ -23,10 +25,10 @@ from lrsearch.tracking.uri import check_uri
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lrsearch.engine.search import Listener
+    from lrsearch.engine.listener import Listener
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["load", "plot", "prepare", "tune"]
+__all__ = ["confirm", "load", "plot", "prepare", "tune"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
 
@@ -52,6 +54,7 @@ def tune(
     study: str | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
+    confirm: bool | Confirm = False,
     listener: Listener | None = None,
 ) -> Result:
     """Searches for the best schedule of an objective.
@@ -84,6 +87,8 @@ def tune(
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
+        confirm: whether to end with `lrsearch.confirm`: in full where a run takes under two
+            seconds, else within as many runs as there are trials, or not at all.
         listener: sees the search go on.
 
     Returns:
@@ -115,9 +120,115 @@ def tune(
         tracking_uri=tracking_uri,
     )
 
-    from lrsearch.engine.search import Silent, run_search  # Optuna, which no error needs
+    from lrsearch.engine.listener import Silent
+    from lrsearch.engine.search import run_search  # Optuna, which no error needs
 
-    return run_search(search, answers, _tracker(tracking_uri), listener or Silent())
+    asked = {True: Confirm(frugal=True), False: None}.get(confirm, confirm)  # type: ignore[arg-type]
+    result = run_search(search, answers, _tracker(tracking_uri), listener or Silent(), asked)
+    return dataclasses.replace(result, source=answers)
+
+
+def confirm(
+    study: str | Result,
+    *,
+    objective: str
+    | Objective
+    | TorchTask
+    | type[TorchTask]
+    | Callable[[Run], float]
+    | None = None,
+    top: int = 5,
+    seeds: int = 10,
+    grid: int = 9,
+    against: Sequence[str | Schedule] = (),
+    device: str = "auto",
+    workers: int = 1,
+    storage: str | Path | None = None,
+    tracking_uri: str | None = None,
+    listener: Listener | None = None,
+) -> Confirmation:
+    """Holds a study's best schedules against baselines, on seeds that the search never saw.
+
+    The peak of each, the candidates' too, is tuned on the same grid with the same selection
+    seeds; the candidate and the best baseline are chosen there as well. What is reported comes
+    from other seeds. Values that are known already are kept: the same call again returns at once,
+    and more seeds measure only the new ones.
+
+    Args:
+        study: a study's name, or a Result of `tune`.
+        objective: what answers; None is the Result's own, or the built-in one that the study
+            names. Code of yours is never found through a study: name it here.
+        top: how many of the best trials are considered.
+        seeds: fresh seeds of the selection, and as many of the report; at least 5. An exact
+            objective needs none.
+        grid: peaks on which every schedule is tuned.
+        against: names of baselines, Schedules, or .json files of Schedules; empty is all
+            baselines, and what was enqueued.
+        device: where tasks train.
+        workers: processes in which a function runs.
+        storage: the study's journal file; None is `lrsearch-studies/STUDY.journal`.
+        tracking_uri: of MLflow; None is where the study is tracked.
+        listener: sees it go on.
+
+    Returns:
+        the confirmation; `best.schedule` has its tuned peak.
+
+    Raises:
+        RequestError: the request is wrong, or the study is another objective's.
+        NothingFinished: the study has no finished trial.
+        SearchFailed: a run failed.
+    """
+    from lrsearch.engine.storage import Store
+
+    asked = Confirm(top=top, seeds=seeds, grid=grid, against=against)
+    name = study.study if isinstance(study, Result) else study
+    place = study.storage if isinstance(study, Result) and storage is None else storage
+    store = Store.read(name, storage_path(name, place))
+    record, result = store.record, store.result()
+    _ = result.best  # a study without one has nothing to confirm
+    if objective is None and isinstance(study, Result):
+        objective = study.source
+    words: dict[str, Any] = {}
+    if objective is None:
+        if record.objective not in BUILT_IN:
+            raise RequestError(
+                f"study {name} is of objective {record.objective}, which is code of yours; "
+                "name it with objective (--objective FILE.py:NAME)"
+            )
+        objective, words = record.objective, {"options": record.options}
+    where = _tracked(result, tracking_uri)
+    search, answers = prepare(
+        objective,
+        space=record.space,
+        device=device,
+        workers=workers,
+        trials=next(n for n in range(len(result.trials) + 1) if n not in store.trials()),
+        steps=record.steps,
+        batch=record.batch,
+        seeds=record.seeds,
+        seed=record.seed,
+        study=name,
+        storage=place,
+        tracking_uri=where,
+        **words,
+    )
+
+    from lrsearch.engine.listener import Silent
+    from lrsearch.engine.search import run_search
+
+    found = run_search(search, answers, _tracker(where), listener or Silent(), asked).confirmed
+    if found is None:
+        raise SearchFailed(f"study {name} was not confirmed")
+    return found
+
+
+def _tracked(result: Result, asked: str | None) -> str | None:
+    """Where a study that exists is tracked, as far as its records may say."""
+    if asked is not None:
+        return asked
+    if result.tracking_uri is None:
+        return "none"
+    return None if ":***@" in result.tracking_uri else result.tracking_uri
 
 
 def prepare(

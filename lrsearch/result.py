@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from lrsearch.confirmation import Confirmation
 from lrsearch.curves import round_half_up
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.schedule import FIELDS, Schedule
@@ -112,7 +113,7 @@ class Trial:
     Attributes:
         index: lrsearch's own count from 0.
         schedule: the recipe.
-        outcomes: one a replicate, in their order.
+        outcomes: one a replicate, in their order, up to the first that did not finish.
     """
 
     index: int
@@ -132,6 +133,14 @@ class Trial:
         if len(values) < len(self.outcomes):
             return None
         return math.fsum(values) / len(values)
+
+    @property
+    def estimate(self) -> float | None:
+        """The value; of a trial that was given up after some seeds, the mean over these."""
+        values = [o.value for o in self.outcomes if o.value is not None]
+        if self.state == "pruned" and values:
+            return math.fsum(values) / len(values)
+        return self.value
 
     @property
     def reason(self) -> str:
@@ -170,6 +179,8 @@ class Result:
         trials: by index.
         optimum: the best possible value where it is known.
         enqueued: how many trials came first because they were enqueued; habit is the next one.
+        confirmed: how the best one compares on fresh seeds, once that is known.
+        source: what answered, where it was found in this process; `lrsearch.confirm` uses it.
     """
 
     study: str
@@ -186,6 +197,8 @@ class Result:
     trials: tuple[Trial, ...]
     optimum: float | None = None
     enqueued: int = 0
+    confirmed: Confirmation | None = None
+    source: Any = field(default=None, repr=False, compare=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -288,5 +301,5 @@ class Result:
                 "diagnostics": best.diagnostics,
             },
             "reference": self.reference,
-            "confirmed": None,
+            "confirmed": None if self.confirmed is None else self.confirmed.to_dict(),
         }

@@ -3,8 +3,9 @@
 import math
 
 from lrsearch.contract import Setup
+from lrsearch.engine.listener import Silent
 from lrsearch.engine.request import Request
-from lrsearch.engine.search import Silent, run_search
+from lrsearch.engine.search import run_search
 from lrsearch.errors import RunStopped
 from lrsearch.ranges import Range
 from lrsearch.space import Space

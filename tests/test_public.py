@@ -7,8 +7,18 @@ import lrsearch
 from lrsearch.errors import LrsearchError, NothingFinished, RequestError, SearchFailed
 
 NAMES = [
-    *("Choices", "Outcome", "Plan", "Range", "Result", "Schedule", "Space", "TorchTask"),
-    *("Trial", "__version__", "export", "load", "objective", "plot", "tune"),
+    *(
+        "Choices",
+        "Confirmation",
+        "Outcome",
+        "Plan",
+        "Range",
+        "Result",
+        "Schedule",
+        "Space",
+        "TorchTask",
+    ),
+    *("Trial", "__version__", "confirm", "export", "load", "objective", "plot", "tune"),
 ]
 
 

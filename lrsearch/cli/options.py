@@ -20,6 +20,7 @@ __all__ = ["OPTIONS", "options", "read_options", "read_queue", "read_settings"]
 def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
     long = next(name for name in names if name.startswith("--"))
     variable = "LRSEARCH_" + long.removeprefix("--").replace("-", "_").upper()
+    variable = words.pop("envvar", variable)
     words.setdefault("show_default", "default" in words)
     return click.option(*names, envvar=variable, **words)
 
@@ -105,6 +106,46 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "start",
         metavar="STUDY",
         help="Try the best schedule of another study before all others.",
+    ),
+    "no_confirm": _option(
+        "--no-confirm",
+        is_flag=True,
+        help="Do not hold the best schedules against baselines at the end.",
+    ),
+    "objective": _option(
+        "--objective",
+        metavar="NAME",
+        help="What answers, where it is code of yours: FILE.py:NAME or package.module:NAME.",
+    ),
+    "candidates": _option(
+        "--top",
+        type=int,
+        default=5,
+        envvar="LRSEARCH_CONFIRM_TOP",
+        metavar="K",
+        help="How many of the best trials are considered.",
+    ),
+    "fresh": _option(
+        "--seeds",
+        type=int,
+        default=10,
+        envvar="LRSEARCH_CONFIRM_SEEDS",
+        metavar="N",
+        help="Fresh seeds of the selection, and as many of the report.",
+    ),
+    "grid": _option(
+        "--grid",
+        type=int,
+        default=9,
+        metavar="N",
+        help="Peaks on which every schedule is tuned.",
+    ),
+    "against": _option(
+        "--against",
+        multiple=True,
+        metavar="NAME|FILE",
+        help="A baseline's name or a Schedule's .json file. Repeatable. Default: every baseline, "
+        "and what was enqueued.",
     ),
     "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
     "storage": _option(

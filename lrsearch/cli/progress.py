@@ -19,12 +19,14 @@ class Progress:
 
     Attributes:
         ended: trials that ended while it listened.
+        bill: what a confirmation would cost that was left out, or nothing.
     """
 
     def __init__(self, *, quiet: bool) -> None:
         self.ended = 0
         self._quiet = quiet
         self._bar: Any = None
+        self.bill = ""
 
     def __enter__(self) -> Progress:
         return self
@@ -35,24 +37,13 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._close()
 
     def begin(self, result: Result, total: int) -> None:
         """Starts the bar from what the study already holds."""
         if self._quiet or len(result.trials) >= total:
             return
-        import tqdm
-
-        self._bar = tqdm.tqdm(
-            total=total,
-            initial=len(result.trials),
-            desc=result.study,
-            unit="trial",
-            file=sys.stderr,
-            dynamic_ncols=True,
-            mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        )
+        self._open(result.study, "trial", total, len(result.trials))
 
     def trial_ended(self, trial: Trial, result: Result) -> None:
         """Moves the bar by one."""
@@ -64,3 +55,47 @@ class Progress:
         parts += [f"{counts[s]} {s}" for s in ("pruned", "diverged", "failed") if counts[s]]
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._bar.update(1)
+
+    def confirming(self, bill: str, seconds: float, total: int, done: int) -> None:
+        """Says what a confirmation will cost, and starts its bar."""
+        if self._quiet or done >= total:
+            return
+        self._close()
+        print(f"{bill}, about {_show_seconds(seconds)}", file=sys.stderr)
+        self._open("confirming", "run", total, done)
+
+    def confirmed_runs(self, done: int) -> None:
+        """Moves the bar to so many runs."""
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def declined(self, bill: str, seconds: float) -> None:
+        """Keeps what a confirmation would cost, for the result."""
+        self.bill = f"{bill.removeprefix('confirming: ')}, about {_show_seconds(seconds)}"
+
+    def _open(self, title: str, unit: str, total: int, done: int) -> None:
+        import tqdm
+
+        self._bar = tqdm.tqdm(
+            total=total,
+            initial=done,
+            desc=title,
+            unit=unit,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _show_seconds(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

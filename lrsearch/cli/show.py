@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
-from lrsearch.cli.text import describe_result, leaderboard, spark, table
+from lrsearch.cli.text import describe_result, leaderboard, spark
 from lrsearch.errors import NothingFinished
 from lrsearch.schedule import Schedule
 

@@ -6,8 +6,8 @@ import json
 
 import click
 
+from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
-from lrsearch.cli.text import table
 from lrsearch.space import Space, shipped_spaces
 
 __all__ = ["spaces"]

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+from lrsearch.cli.columns import table
+from lrsearch.cli.verdict import describe_confirmation
 from lrsearch.contract import Setup
 from lrsearch.engine.request import Search
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result, Trial
 from lrsearch.schedule import Plan
 
-__all__ = ["describe_entry", "describe_result", "describe_search", "leaderboard", "spark", "table"]
+__all__ = ["describe_entry", "describe_result", "describe_search", "leaderboard", "spark"]
 
 BARS = " ▁▂▃▄▅▆▇█"
-
-
-def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
-    """Rows in aligned columns; `right` names the columns that are aligned to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    aligned = set(right)
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i in aligned else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def describe_entry(entry: Entry) -> str:
@@ -65,8 +51,14 @@ def describe_search(search: Search, setup: Setup) -> str:
     return table(rows)
 
 
-def describe_result(result: Result, complete: bool = False) -> str:
-    """The answer of a search: the best schedule, what it is worth, and where to go from here."""
+def describe_result(result: Result, complete: bool = False, bill: str = "") -> str:
+    """The answer of a search: the best schedule, what it is worth, and where to go from here.
+
+    Args:
+        result: of the search.
+        complete: whether it had been complete before.
+        bill: what a confirmation would cost that was left out.
+    """
     best = result.best
     counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
     plan = best.schedule.plan(result.steps, result.batch, momentum=result.momentum)
@@ -84,22 +76,29 @@ def describe_result(result: Result, complete: bool = False) -> str:
         note = f"{reference['optimum']:.6g} {result.unit}, the best is {reference['ratio']:.4f} x"
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
-    if result.reference is None:
+    if result.confirmed is not None:
+        lines += ["", describe_confirmation(result.confirmed).rstrip()]
+        tuned = result.confirmed.best.schedule
+        if tuned != best.schedule:
+            lines += ["", repr(tuned)]
+    elif result.reference is None:
         lines += [
             "",
             f"The best of {trials} noisy trials looks better than it is: its value was selected, "
             "not confirmed.",
         ]
-    lines += ["", table(_next_steps(result, complete)).rstrip()]
+    lines += ["", table(_next_steps(result, complete, bill)).rstrip()]
     return "\n".join(lines) + "\n"
 
 
-def _next_steps(result: Result, complete: bool) -> list[tuple[str, str]]:
+def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, str]]:
     study = result.study
     place = "" if result.storage.endswith(f"/{study}.journal") else f" --storage {result.storage}"
     steps = []
     if complete:
         steps.append(("go on", f"the same command with --trials {2 * len(result.trials)}"))
+    if bill:
+        steps.append(("confirm", f"lrsearch confirm {study}{place}   ({bill})"))
     steps += [
         ("look", f"lrsearch show {study}{place} --plot {study}.png"),
         ("carry", f"lrsearch export {study}{place} --to csv -o schedule.csv"),

@@ -21,13 +21,14 @@ __all__ = ["tune"]
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
 @options("sampler", "pruner", "slots", "device", "workers", "enqueue", "from")
-@options("study", "storage", "tracking_uri", "dry_run", "json", "quiet")
+@options("study", "storage", "tracking_uri", "no_confirm", "dry_run", "json", "quiet")
 def tune(
     objective: str,
     settings: tuple[str, ...],
     values: tuple[str, ...],
     enqueue: tuple[str, ...],
     start: str | None,
+    no_confirm: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -60,7 +61,10 @@ def tune(
         return
     # What the user's code prints must not mix with the result.
     with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
-        result = api.tune(objective, listener=progress, **asked)
+        result = api.tune(objective, confirm=not no_confirm, listener=progress, **asked)
     record = result.to_dict()
     complete = not progress.ended
-    click.echo(json.dumps(record) if as_json else describe_result(result, complete), nl=as_json)
+    click.echo(
+        json.dumps(record) if as_json else describe_result(result, complete, progress.bill),
+        nl=as_json,
+    )

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from lrsearch.baselines import BASELINES
 from lrsearch.bounds import COUNT, SEEDS, STEPS, Bound
 from lrsearch.contract import Setup
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
@@ -19,6 +21,7 @@ __all__ = [
     "FOLDER",
     "PRUNERS",
     "SAMPLERS",
+    "Confirm",
     "Request",
     "Search",
     "parse_duration",
@@ -40,6 +43,11 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 SLOTS = Bound(kind="int", low=1, high=65_536)
 
+_CONFIRM = {
+    "top": Bound(kind="int", low=1, high=1000),
+    "seeds": Bound(kind="int", low=5, high=1000),
+    "grid": Bound(kind="int", low=1, high=101),
+}
 _BOUNDS = {
     "trials": COUNT,
     "seeds": SEEDS,
@@ -180,6 +188,50 @@ class Request:
             pruner=self.pruner,
             slots=self.slots,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """A confirmation as it is asked for.
+
+    Attributes:
+        top: how many of the best trials are considered.
+        seeds: fresh seeds of the selection, and as many of the report.
+        grid: peaks on which every schedule is tuned.
+        against: baselines: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of
+            Schedules; empty is all names. Read as pairs of a name and a Schedule or None.
+        frugal: keep to as many runs as the study has trials where a run takes long.
+
+    Raises:
+        RequestError: a value is out of range, or a baseline is unknown.
+    """
+
+    top: int = 5
+    seeds: int = 10
+    grid: int = 9
+    against: Sequence[Any] = ()
+    frugal: bool = False
+
+    def __post_init__(self) -> None:
+        for name, bound in _CONFIRM.items():
+            object.__setattr__(self, name, bound.check(name, getattr(self, name)))
+        given = (self.against,) if isinstance(self.against, str | Schedule) else self.against
+        named = dict(_name_baseline(i, rival) for i, rival in enumerate(given))
+        if len(named) < len(given):
+            raise RequestError("against names a baseline twice; keep one")
+        object.__setattr__(self, "against", tuple(named.items()))
+
+
+def _name_baseline(index: int, given: object) -> tuple[str, Schedule | None]:
+    if isinstance(given, Schedule):
+        return f"schedule {index + 1}", given
+    if isinstance(given, str) and given.endswith(".json"):
+        path = Path(given)
+        return (path.name if path.stem in BASELINES else path.stem), Schedule.load(path)
+    if not isinstance(given, str) or given not in BASELINES:
+        hint = closest(given, BASELINES) if isinstance(given, str) else ""
+        raise RequestError(f"there is no baseline {given!r}{hint}; or a Schedule's .json file")
+    return given, None
 
 
 def _check_queue(given: object) -> tuple[Schedule, ...]:

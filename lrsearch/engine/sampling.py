@@ -171,9 +171,10 @@ class Advisor:
             trial = self._ended[index]
             if self._is_outside(index):
                 continue
-            if trial.value is not None:
-                self._worst = max(trial.value, -math.inf if self._worst is None else self._worst)
-                self._tell(index, trial.value)
+            value = trial.estimate
+            if value is not None:
+                self._worst = max(value, -math.inf if self._worst is None else self._worst)
+                self._tell(index, value)
             elif trial.state == "diverged":
                 self._unpriced.append(index)
             else:

@@ -7,61 +7,48 @@ populations on a GPU are all driven by these lines.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from lrsearch.contract import Elastic, Objective, Run, Setup, StudyFacts, Tracker
+from lrsearch.contract import Objective, Run, Setup, StudyFacts, Tracker
+from lrsearch.engine.confirm import Confirmer, seconds_a_run
 from lrsearch.engine.interrupts import Interrupted, Shield, interruptible
-from lrsearch.engine.request import AUTO, Search
+from lrsearch.engine.listener import Listener
+from lrsearch.engine.racing import Race
+from lrsearch.engine.request import Confirm, Search
 from lrsearch.engine.sampling import Advisor
+from lrsearch.engine.slots import fix_slots
 from lrsearch.engine.storage import Store, StudyRecord
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Result, Trial
-from lrsearch.schedule import Schedule
+from lrsearch.schedule import Plan, Schedule
 from lrsearch.seeding import run_seed
 
-__all__ = ["Listener", "Silent", "run_search"]
+__all__ = ["run_search"]
 
 #: A search gives up once this many trials in a row have failed.
 HOPELESS = 3
 
 
-class Listener(Protocol):
-    """Who wants to see a search go on."""
-
-    def begin(self, result: Result, total: int) -> None:
-        """The search starts from what the study already holds, and goes on to `total` trials."""
-        ...
-
-    def trial_ended(self, trial: Trial, result: Result) -> None:
-        """One more trial has ended; `result` counts it."""
-        ...
-
-
-class Silent:
-    """Nobody watches."""
-
-    def begin(self, result: Result, total: int) -> None:
-        """Does nothing."""
-
-    def trial_ended(self, trial: Trial, result: Result) -> None:
-        """Does nothing."""
-
-
 def run_search(
-    search: Search, objective: Objective, tracker: Tracker, listener: Listener
+    search: Search,
+    objective: Objective,
+    tracker: Tracker,
+    listener: Listener,
+    confirm: Confirm | None = None,
 ) -> Result:
-    """Searches until as many trials have ended as were asked for.
+    """Searches until as many trials have ended as were asked for, then confirms what it found.
 
     Args:
         search: what is asked for.
         objective: what answers.
         tracker: where people look.
         listener: who watches.
+        confirm: how the best schedule is held against baselines; None leaves it.
 
     Raises:
         RequestError: the study is of another request or in use.
@@ -72,14 +59,19 @@ def run_search(
     record = _record(search, setup)
     with interruptible(shield), Store.hold(search.study, search.path, record) as store:
         loop = _Loop(search, objective, store, tracker, listener, shield)
-        if loop.complete:
+        known = confirm is None or (confirm.frugal and loop.result().confirmed is not None)
+        if loop.complete and known:
             _find_optimum(search, objective, store)
             return loop.result()
         tracker.start(_facts(search, setup, store.identity, loop.slots))
         state = "failed"
         try:
-            loop.drive()
+            if not loop.complete:
+                loop.drive()
             _find_optimum(search, objective, store)
+            if confirm is not None and loop.complete and loop.result().ranked:
+                confirmer = Confirmer(search, objective, store, shield, listener)
+                _confirm(loop.result(), confirmer, confirm, store, listener)
             state = "finished"
         except Interrupted as interrupt:
             state = "interrupted"
@@ -137,44 +129,32 @@ def _find_optimum(search: Search, objective: Objective, store: Store) -> None:
             store.set_optimum(optimum)
 
 
-def window(slots: int, seeds: int) -> int:
-    """W: how many trials before it a trial cannot see.
-
-    0 for one run at a time. 2K-1 where K trials are in flight keeps 98 % of the slots busy when
-    half of the trials diverge early, where K-1 keeps 61 % (measured in simulation).
-    """
-    return 0 if slots == 1 else 2 * -(-slots // seeds) - 1
-
-
-def useful_slots(trials: int, seeds: int) -> int:
-    """The most slots with which no more than a third of the trials are asked without an answer."""
-    return seeds * max(1, (trials // 3 + 1) // 2)
-
-
-def _fix_slots(search: Search, objective: Objective, store: Store) -> int:
-    """The number of slots of this call; a new study keeps its number, and W, for good."""
-    asked, slots = search.slots, objective.setup.slots
-    if store.slots is None:
-        if isinstance(asked, int):
-            slots = asked
-        elif isinstance(objective, Elastic) and slots is None:
-            slots = objective.fit(
-                useful_slots(search.trials, search.seeds),
-                steps=search.steps,
-                batch=search.batch,
-                thorough=asked == AUTO,
-            )
-        store.set_slots(slots or 1, window(slots or 1, search.seeds))
-    return asked if isinstance(asked, int) else store.slots or 1
+def _confirm(
+    result: Result, confirmer: Confirmer, asked: Confirm, store: Store, listener: Listener
+) -> None:
+    """Holds the best schedules against the baselines, or says what that would cost."""
+    protocol, each = confirmer.plan(result, asked), seconds_a_run(result)
+    if protocol is None:
+        whole = confirmer.plan(result, dataclasses.replace(asked, frugal=False))
+        if whole is not None:
+            listener.declined(whole.describe(), whole.runs * each)
+        return
+    done = confirmer.known(protocol)
+    left = protocol.runs - done
+    listener.confirming(protocol.describe(), left * each, protocol.runs, done)
+    store.set_confirmed(confirmer.run(protocol), len(result.trials))
 
 
 @dataclass
 class _Open:
-    """A trial in flight."""
+    """A trial in flight; `begun` counts the runs of it that have started."""
 
     schedule: Schedule
     point: Mapping[str, Value]
+    plan: Plan
+    begun: int = 0
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    race: Race | None = None
 
 
 class _Loop:
@@ -191,7 +171,7 @@ class _Loop:
     ) -> None:
         setup = objective.setup
         store.enqueue(search.enqueued)
-        self.slots = _fix_slots(search, objective, store)
+        self.slots = fix_slots(search, objective, store)
         self._search = search
         self._objective = objective
         self._setup = setup
@@ -202,9 +182,9 @@ class _Loop:
         self._began = time.perf_counter()
         self._trials = store.trials()
         self._open: dict[int, _Open] = {}
-        self._waiting: list[Run] = []
         self._next = 0
         self._failed = 0
+        self._races = search.seeds > 1 and search.pruner != "none"
         self._advisor = Advisor(
             search.space,
             first=[*self._queue(store.enqueued), search.first],
@@ -233,8 +213,8 @@ class _Loop:
         """At most `room` runs that may start now; see `lrsearch.contract.Runs`."""
         taken: list[Run] = []
         with self._shield:
-            while len(taken) < room and (self._waiting or self._begin_trial()):
-                taken.append(self._waiting.pop(0))
+            while len(taken) < room and (run := self._next_run()) is not None:
+                taken.append(run)
         return taken
 
     def result(self) -> Result:
@@ -256,13 +236,78 @@ class _Loop:
 
     def _receive_all(self, outcomes: Iterator[Outcome]) -> None:
         for outcome in outcomes:
-            trial = self._open[outcome.trial]
+            trial = self._open.get(outcome.trial)
+            if trial is None:
+                continue  # it was given up before this seed of it had ended
             trial.outcomes[outcome.replicate] = outcome
-            if len(trial.outcomes) == self._search.seeds:
-                with self._shield:
-                    self._end_trial(outcome.trial)
+            with self._shield:
+                while any(self._settle(index) for index in sorted(self._open)):
+                    pass  # an ended trial may be what another was waiting for
 
-    def _begin_trial(self) -> bool:
+    def _settle(self, index: int) -> bool:
+        """Ends a trial whose last seed has ended, or whose first ones leave no hope."""
+        trial, values = self._open[index], list[float]()
+        for replicate in range(self._search.seeds):
+            outcome = trial.outcomes.get(replicate)
+            if outcome is None:
+                return False
+            if outcome.value is None:
+                self._end_trial(index, replicate + 1)
+                return True
+            values.append(outcome.value)
+            if replicate + 1 == self._search.seeds:
+                self._end_trial(index, replicate + 1)
+                return True
+            if self._races:
+                if trial.race is None and not self._can_race(index):
+                    return False
+                trial.race = trial.race or Race(self._seen_by(index), self._search.seeds)
+                if trial.race.lost(values):
+                    trial.outcomes[replicate + 1] = _given_up(index, replicate + 1)
+                    self._end_trial(index, replicate + 2)
+                    return True
+        return False
+
+    def _can_race(self, index: int) -> bool:
+        """Whether all that a trial may see has ended, so that its race hangs on nothing else."""
+        return all(i in self._trials for i in range(index - self._store.window))
+
+    def _seen_by(self, index: int) -> dict[int, Trial]:
+        return {i: self._trials[i] for i in range(index - self._store.window)}
+
+    def _next_run(self) -> Run | None:
+        """The run that may start next.
+
+        First the next seed of a trial whose seeds so far have ended, then a new trial, then seeds
+        ahead of their turn, so that no slot stays empty.
+        """
+        trials = sorted(self._open.items())
+        for index, trial in trials:
+            due = trial.begun == len(trial.outcomes) or not self._races
+            if due and trial.begun < self._search.seeds:
+                return self._run(index, trial)
+        begun = self._begin_trial()
+        if begun is not None:
+            return self._run(begun, self._open[begun])
+        for index, trial in trials:
+            if trial.begun < self._search.seeds:
+                return self._run(index, trial)
+        return None
+
+    def _run(self, index: int, trial: _Open) -> Run:
+        replicate = trial.begun
+        trial.begun += 1
+        return Run(
+            trial=index,
+            replicate=replicate,
+            seed=run_seed(self._search.seed, replicate),
+            plan=trial.plan,
+            stops=self._search.pruner != "none",
+            untrained=self._setup.untrained,
+            folder=self._folder(index, replicate),
+        )
+
+    def _begin_trial(self) -> int | None:
         """Asks for the next trial, if one may begin; trials of earlier sessions are replayed."""
         search, free = self._search, self._search.space.free
         while self._next < search.trials and self._advisor.ready(self._next):
@@ -274,31 +319,19 @@ class _Loop:
                 self._next += 1
                 continue
             if search.timeout is not None and time.perf_counter() - self._began > search.timeout:
-                return False
+                return None
             point = self._advisor.ask(index)
             self._next += 1
             queue = self._store.enqueued
             schedule = queue[index] if index < len(queue) else search.space.schedule(point)
-            self._open[index] = _Open(schedule, point)
             plan = schedule.plan(search.steps, search.batch, momentum=self._setup.momentum)
-            self._waiting = [
-                Run(
-                    trial=index,
-                    replicate=replicate,
-                    seed=run_seed(search.seed, replicate),
-                    plan=plan,
-                    stops=search.pruner != "none",
-                    untrained=self._setup.untrained,
-                    folder=self._folder(index, replicate),
-                )
-                for replicate in range(search.seeds)
-            ]
-            return True
-        return False
+            self._open[index] = _Open(schedule, point, plan)
+            return index
+        return None
 
-    def _end_trial(self, index: int) -> None:
+    def _end_trial(self, index: int, seeds: int) -> None:
         ended = self._open.pop(index)
-        outcomes = tuple(ended.outcomes[i] for i in range(self._search.seeds))
+        outcomes = tuple(ended.outcomes[i] for i in range(seeds))
         trial = Trial(index=index, schedule=ended.schedule, outcomes=outcomes)
         self._advisor.tell(trial)
         self._store.add(trial, ended.point, self._advisor.penalty(trial))
@@ -322,3 +355,9 @@ class _Loop:
         """Beside the journal: `STUDY.runs/0042-0`."""
         path = self._search.path
         return path.with_name(f"{self._search.study}.runs") / f"{index:04d}-{replicate}"
+
+
+def _given_up(index: int, replicate: int) -> Outcome:
+    """What stands for the seeds of a trial that need not run."""
+    reason = f"its first {replicate} seeds are worse than the best trial's by far"
+    return Outcome(trial=index, replicate=replicate, state="pruned", reason=reason)

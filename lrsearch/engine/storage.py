@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from optuna.distributions import (
 from optuna.storages.journal import JournalStorage
 from optuna.trial import TrialState, create_trial
 
+from lrsearch.confirmation import Confirmation
 from lrsearch.engine.journal import check_journal, cut_torn_line, open_journal
 from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, closest
@@ -43,6 +45,8 @@ IDENTITY = "lrsearch.id"
 TRACKING = "lrsearch.tracking"
 SLOTS = "lrsearch.slots"
 QUEUE = "lrsearch.enqueued"
+MEASURED = "lrsearch.measured"
+CONFIRMED = "lrsearch.confirmed"
 STATES = {
     "finished": TrialState.COMPLETE,
     "diverged": TrialState.COMPLETE,
@@ -259,6 +263,7 @@ class Store:
             trials=tuple(known[i] for i in sorted(known)),
             optimum=self.optimum,
             enqueued=len(self.enqueued),
+            confirmed=self.confirmed(len(known)),
         )
 
     def add(self, trial: Trial, point: Mapping[str, Any], penalty: float | None) -> None:
@@ -304,6 +309,42 @@ class Store:
                 f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
                 "and not with these; leave them out, or name another with --study"
             )
+
+    def measured(self, stage: str) -> dict[Schedule, dict[int, Outcome]]:
+        """Outcomes of a confirmation's runs by schedule and seed.
+
+        Args:
+            stage: `select` or `report`.
+        """
+        found = {}
+        for name, kept in self._study.user_attrs.items():
+            if name.startswith(f"{MEASURED}.{stage}."):
+                outcomes = {o["replicate"]: Outcome.from_dict(o) for o in kept["outcomes"]}
+                found[Schedule.from_dict(kept["schedule"])] = outcomes
+        return found
+
+    def keep_measured(
+        self, stage: str, schedule: Schedule, outcomes: Mapping[int, Outcome]
+    ) -> None:
+        """Keeps the outcomes of a schedule on all its seeds."""
+        digest = hashlib.sha256(repr(schedule).encode()).hexdigest()[:16]
+        kept = {
+            "schedule": schedule.to_dict(defaults=False),
+            "outcomes": [outcomes[replicate].to_dict() for replicate in sorted(outcomes)],
+        }
+        self._study.set_user_attr(f"{MEASURED}.{stage}.{digest}", kept)
+
+    def confirmed(self, trials: int) -> Confirmation | None:
+        """The latest confirmation, unless the study has other than so many trials by now."""
+        kept = self._study.user_attrs.get(CONFIRMED)
+        if kept is None or kept["trials"] != trials:
+            return None
+        return Confirmation.from_record(kept["confirmation"])
+
+    def set_confirmed(self, confirmation: Confirmation, trials: int) -> None:
+        """Keeps a confirmation of so many trials."""
+        record = {"trials": trials, "confirmation": confirmation.to_record()}
+        self._study.set_user_attr(CONFIRMED, record)
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back."""

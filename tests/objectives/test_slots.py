@@ -10,7 +10,7 @@ from torch import nn
 import lrsearch
 from lrsearch import Schedule
 from lrsearch.contract import Elastic, Run
-from lrsearch.engine.search import useful_slots, window
+from lrsearch.engine.slots import useful_slots, window
 from lrsearch.errors import RequestError
 from lrsearch.objectives import devices, fit
 from lrsearch.objectives.batchable import Batchable

@@ -1,0 +1,67 @@
+"""`lrsearch confirm`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import click
+
+from lrsearch.cli.options import options
+from lrsearch.cli.progress import Progress
+from lrsearch.cli.verdict import describe_confirmation
+
+__all__ = ["confirm"]
+
+
+@click.command()
+@click.argument("study")
+@options("objective", "candidates", "fresh", "grid", "against")
+@options("device", "workers", "storage", "tracking_uri", "json", "quiet")
+def confirm(
+    study: str,
+    objective: str | None,
+    top: int,
+    seeds: int,
+    grid: int,
+    against: tuple[str, ...],
+    device: str,
+    workers: int,
+    storage: str | None,
+    tracking_uri: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Hold the best schedules of STUDY against baselines, on fresh seeds.
+
+    The peak of each, the searched one's too, is tuned on the same grid with the same selection
+    seeds, and what is reported comes from other seeds. What has been measured is kept: the same
+    command again answers at once, and more --seeds run only the new ones.
+
+    \b
+    Examples:
+      lrsearch confirm digits-default
+      lrsearch confirm digits-default --top 10 --seeds 28 --against cosine --against today.json
+      lrsearch confirm small_gpt-cosine --objective train.py:small_gpt
+    """
+    from lrsearch import api
+
+    with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
+        found = api.confirm(
+            study,
+            objective=objective,
+            top=top,
+            seeds=seeds,
+            grid=grid,
+            against=against,
+            device=device,
+            workers=workers,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            listener=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(api.load(study, storage=storage).to_dict()))
+    else:
+        click.echo(describe_confirmation(found), nl=False)

@@ -1,0 +1,283 @@
+"""`Confirmation`: how the best schedule of a search compares on fresh seeds, as a frozen record.
+
+What was chosen (the candidate, every peak, the best baseline) was chosen on selection seeds; what
+is reported here comes from others, so that nothing in it was selected for being lucky.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lrsearch.baselines import BASELINES
+from lrsearch.schedule import Schedule
+from lrsearch.stats import Comparison, compare, mean_interval, seeds_needed
+
+__all__ = ["Confirmation", "Contender"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A schedule that was measured on fresh seeds.
+
+    Attributes:
+        name: `trial 71`, or a baseline's.
+        schedule: with its tuned peak.
+        values: by seed; None where it diverged.
+        peaks: the grid on which its peak was tuned.
+        selection: mean value at each of them on the selection seeds; None where every seed
+            diverged.
+        losses: training curves of the reported runs by seed, each updates and losses.
+    """
+
+    name: str
+    schedule: Schedule
+    values: tuple[float | None, ...]
+    peaks: tuple[float, ...]
+    selection: tuple[float | None, ...]
+    losses: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...] = ()
+
+    @property
+    def array(self) -> np.ndarray:
+        """The values, infinite where a seed diverged, shape `[n]`."""
+        return np.array([math.inf if v is None else v for v in self.values], dtype=np.float64)
+
+    @property
+    def diverged(self) -> int:
+        """How many seeds diverged."""
+        return sum(value is None for value in self.values)
+
+    @property
+    def value(self) -> float | None:
+        """The mean over the seeds that finished; None where none did."""
+        finite = [value for value in self.values if value is not None]
+        return math.fsum(finite) / len(finite) if finite else None
+
+    @property
+    def median(self) -> float | None:
+        """The median over all seeds, a diverged one counted as the worst."""
+        middle = float(np.median(self.array))
+        return middle if math.isfinite(middle) else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % t interval of the mean; None where a seed diverged or there is but one."""
+        return None if self.diverged else mean_interval(self.array)
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the best peak was the first or the last of the grid."""
+        return len(self.peaks) > 1 and self.schedule.peak in (self.peaks[0], self.peaks[-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**record, "schedule": self.schedule.to_dict(defaults=False)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Contender:
+        """The inverse of `to_dict`."""
+        lists = {name: tuple(record[name]) for name in ("values", "peaks", "selection")}
+        losses = tuple((tuple(u), tuple(v)) for u, v in record["losses"])
+        schedule = Schedule.from_dict(record["schedule"])
+        return cls(name=record["name"], schedule=schedule, losses=losses, **lists)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """The searched schedule and the baselines on the same fresh seeds.
+
+    Attributes:
+        unit: of the values.
+        exact: whether they carry no noise, so that they are compared as they are.
+        best: the searched schedule, chosen among the candidates.
+        baselines: what it is held against.
+        best_baseline: the name of the one that was best on the selection seeds.
+        candidates: how many schedules of the search were considered.
+        seeds: fresh seeds of the reported values.
+        runs: how many runs it took.
+    """
+
+    unit: str
+    exact: bool
+    best: Contender
+    baselines: tuple[Contender, ...]
+    best_baseline: str
+    candidates: int
+    seeds: int
+    runs: int
+
+    @functools.cached_property
+    def versus(self) -> dict[str, Comparison]:
+        """The searched schedule against every baseline, by name."""
+        return compare(self.best.array, {b.name: b.array for b in self.baselines})
+
+    def baseline(self, name: str) -> Contender:
+        """The baseline of a name."""
+        return next(b for b in self.baselines if b.name == name)
+
+    @property
+    def noise(self) -> float | None:
+        """Standard deviation of the searched schedule's value between seeds, where known."""
+        finite = self.best.array[np.isfinite(self.best.array)]
+        return float(finite.std(ddof=1)) if len(finite) > 1 else None
+
+    @property
+    def seeds_to_settle(self) -> int | None:
+        """How many seeds in all would settle the comparison with the best baseline.
+
+        None where it is settled, where a seed diverged, or where no sensible number would do. A
+        guess: it takes the difference for what it seems.
+        """
+        rival = self.baseline(self.best_baseline)
+        undecided = self.versus[rival.name].verdict == "not distinguishable"
+        if self.exact or not undecided or self.best.diverged or rival.diverged:
+            return None
+        differences = self.best.array - rival.array
+        needed = seeds_needed(differences, comparisons=len(self.baselines))
+        return None if needed is None or needed <= self.seeds else needed
+
+    @property
+    def sentence(self) -> str:
+        """The answer in plain words."""
+        rival = self.baseline(self.best_baseline)
+        found = self.versus[rival.name]
+        named = f"a tuned {rival.name}" if rival.name in BASELINES else f"{rival.name}, tuned"
+        if found.difference is None:
+            return f"No seed finished under both the searched schedule and {named}."
+        size = self._size(found)
+        if found.verdict == "better":
+            return (
+                f"The searched schedule lowers the value by {size} against the best baseline, "
+                f"{named}."
+            )
+        if found.verdict == "worse":
+            return f"The searched schedule is worse than {named} by {size}; use that."
+        if len({c.verdict for c in self.versus.values()}) > 1:
+            return (
+                f"The searched schedule is not distinguishable from the best baseline, {named} "
+                f"(difference {size}); use that, or more seeds."
+            )
+        return (
+            f"No schedule found is distinguishable from {named} (difference {size}); use that, or "
+            "more seeds."
+        )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader should know beside the sentence, one line each."""
+        lines = []
+        for name, found in self.versus.items():
+            interval = found.interval
+            apart = interval is not None and (interval[0] > 0 or interval[1] < 0)
+            if interval is not None and apart != (found.verdict != "not distinguishable"):
+                says = "excludes" if apart else "includes"
+                lines.append(
+                    f"{name}: its own 95 % interval {says} 0; the verdict, over all "
+                    f"{len(self.versus)} comparisons together, is {found.verdict}."
+                )
+        for contender in (self.best, *self.baselines):
+            if contender.diverged:
+                lines.append(
+                    f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged; its "
+                    "mean is of the others, the verdict counts them as the worst."
+                )
+            if contender.at_edge and contender is not self.best:
+                lines.append(
+                    f"{contender.name}: its best peak is at an end of the grid; it may do better "
+                    "outside."
+                )
+        if len(self.best.peaks) < 2:
+            lines.append("No peak was tuned, which favours the searched schedule.")
+        needed = self.seeds_to_settle
+        if needed is not None:
+            lines.append(f"About {needed} seeds in all would settle it, if it is what it seems.")
+        return lines
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table that a person reads: a head, the searched schedule, then every baseline.
+
+        The best baseline, chosen on the selection seeds, is marked with a star.
+        """
+        head = ("schedule", self.unit, "95 %", "searched minus it", "95 %", "verdict", "diverged")
+        rows = [head, (f"searched ({self.best.name})", *self._worth(self.best), "", "", "")]
+        rows[1] = (*rows[1], f"{self.best.diverged}/{self.seeds}")
+        for name, found in self.versus.items():
+            rival = self.baseline(name)
+            star = " *" if name == self.best_baseline else ""
+            difference = "" if found.difference is None else f"{found.difference:+.4g}"
+            lost = f"{rival.diverged}/{self.seeds}"
+            worth, interval = self._worth(rival), _show_interval(found.interval, "+.3g")
+            rows.append((name + star, *worth, difference, interval, found.verdict, lost))
+        return rows
+
+    def _worth(self, contender: Contender) -> tuple[str, str]:
+        value = contender.value
+        shown = "diverged" if value is None else f"{value:.5g}"
+        return shown, _show_interval(contender.interval, ".4g")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object under `confirmed` of `--json`."""
+        versus = {}
+        for name, found in self.versus.items():
+            rival = self.baseline(name)
+            versus[name] = {
+                "value": rival.value,
+                "difference": found.difference,
+                "interval": None if found.interval is None else list(found.interval),
+                "verdict": found.verdict,
+                "diverged": rival.diverged,
+                "peak": rival.schedule.peak,
+            }
+        interval = self.best.interval
+        return {
+            "value": self.best.value,
+            "interval": None if interval is None else list(interval),
+            "seeds": self.seeds,
+            "schedule": self.best.schedule.to_dict(),
+            "diverged": self.best.diverged,
+            "best_baseline": self.best_baseline,
+            "sentence": self.sentence,
+            "versus": versus,
+        }
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object from which `from_record` makes it again."""
+        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            **record,
+            "best": self.best.to_dict(),
+            "baselines": [baseline.to_dict() for baseline in self.baselines],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Confirmation:
+        """The inverse of `to_record`."""
+        rivals: Sequence[Mapping[str, Any]] = record["baselines"]
+        return cls(
+            **{
+                **record,
+                "best": Contender.from_dict(record["best"]),
+                "baselines": tuple(Contender.from_dict(rival) for rival in rivals),
+            }
+        )
+
+    def _size(self, found: Comparison) -> str:
+        """A difference as people write it: 0.031 ± 0.006 nats."""
+        size = abs(found.difference or 0.0)
+        if found.interval is None:
+            return f"{size:.3g} {self.unit}"
+        half = (found.interval[1] - found.interval[0]) / 2
+        digits = 2 - math.floor(math.log10(half)) - 1 if half > 0 else 6
+        return f"{size:.{max(digits, 0)}f} ± {half:.{max(digits, 0)}f} {self.unit}"
+
+
+def _show_interval(interval: tuple[float, float] | None, form: str) -> str:
+    return "" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"

@@ -1,0 +1,212 @@
+"""Runs the protocol of a confirmation through an objective's stream, and keeps what it measured.
+
+Schedules are measured one after another on all their seeds, and each is kept when its last seed
+has ended: a confirmation that is interrupted goes on where it was, and one with more seeds
+measures only the new ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from lrsearch.confirmation import Confirmation
+from lrsearch.contract import Elastic, Objective, Run
+from lrsearch.engine.interrupts import Shield
+from lrsearch.engine.listener import Listener
+from lrsearch.engine.protocol import FEWEST_SEEDS, SMALLER, Protocol, plan_protocol, shrink
+from lrsearch.engine.request import Confirm, Search
+from lrsearch.engine.storage import Store
+from lrsearch.errors import SearchFailed
+from lrsearch.ranges import Entry
+from lrsearch.result import Outcome, Result
+from lrsearch.schedule import Schedule
+from lrsearch.seeding import stream_seed
+
+__all__ = ["Confirmer", "seconds_a_run"]
+
+#: A search whose runs take less is confirmed in full; else within as many runs as it has trials.
+CHEAP = 2.0
+
+log = logging.getLogger("lrsearch")
+
+
+def seconds_a_run(result: Result) -> float:
+    """Mean wall time of the finished runs; 0 where there is none."""
+    times = [o.seconds for t in result.trials for o in t.outcomes if o.state == "finished"]
+    return math.fsum(times) / len(times) if times else 0.0
+
+
+class Confirmer:
+    """A confirmation in progress; what objectives see of it is `slots` and `take`.
+
+    Args:
+        search: the study's.
+        objective: what answers.
+        store: the study.
+        shield: holds signals back while a record is written.
+        listener: who watches.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        objective: Objective,
+        store: Store,
+        shield: Shield,
+        listener: Listener,
+    ) -> None:
+        self.slots = store.slots or 1  # `run` may find more
+        self._search, self._objective = search, objective
+        self._store, self._shield, self._listener = store, shield, listener
+        self._stage = ""
+        self._queue: list[tuple[Schedule, int]] = []
+        self._schedules: list[Schedule] = []
+        self.done = 0
+
+    def plan(self, result: Result, asked: Confirm) -> Protocol | None:
+        """What would be measured; None where it would cost more than a search may cost.
+
+        Raises:
+            NothingFinished: the study has no finished trial.
+            RequestError: a baseline is unknown or has no plan.
+        """
+        exact, entries = self._objective.setup.exact, self._entries()
+
+        def protocol(points: int, top: int, seeds: int) -> Protocol:
+            return plan_protocol(
+                result,
+                entries,
+                top=top,
+                seeds=seeds,
+                against=asked.against,
+                exact=exact,
+                points=points,
+            )
+
+        whole = protocol(asked.grid, asked.top, asked.seeds)
+        if not asked.frugal or seconds_a_run(result) < CHEAP:
+            return whole
+        least = SMALLER[-1]
+        smaller = [
+            *((points, asked.top, asked.seeds) for points in SMALLER),
+            *((least, top, asked.seeds) for top in range(asked.top - 1, 0, -1)),
+            *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
+        ]
+        return shrink([whole, *(protocol(*sizes) for sizes in smaller)], len(result.trials))
+
+    def known(self, protocol: Protocol) -> int:
+        """How many of its runs the study holds already, those of the selection alone."""
+        held = self._store.measured("select")
+        self.done = sum(min(protocol.seeds, len(held.get(s, ()))) for s in protocol.schedules)
+        return self.done
+
+    def run(self, protocol: Protocol) -> Confirmation:
+        """Measures what is not known yet, and concludes.
+
+        Raises:
+            SearchFailed: a run failed.
+        """
+        self.slots = self._fit(protocol.runs)
+        measured = self._measure("select", protocol.schedules, protocol.look)
+        measured |= self._measure("select", protocol.kept(measured), protocol.seeds)
+        finalists = list(protocol.finalists(measured).values())
+        if protocol.exact:
+            return protocol.conclude(self._store.record.unit, measured, measured)
+        reported = self._measure("report", finalists, protocol.seeds)
+        return protocol.conclude(
+            self._store.record.unit, measured, reported, self._losses(finalists, protocol.seeds)
+        )
+
+    def _fit(self, runs: int) -> int:
+        """Slots: what is asked for, else as many as suit; no window of a sampler limits them."""
+        search, objective = self._search, self._objective
+        if isinstance(search.slots, int):
+            return search.slots
+        if objective.setup.slots is not None or not isinstance(objective, Elastic):
+            return self.slots
+        return objective.fit(runs, steps=search.steps, batch=search.batch, thorough=False)
+
+    def take(self, room: int) -> list[Run]:
+        """At most `room` runs that may start now; see `lrsearch.contract.Runs`."""
+        taken, self._queue = self._queue[:room], self._queue[room:]
+        return [self._run(schedule, replicate) for schedule, replicate in taken]
+
+    def _entries(self) -> dict[str, Entry]:
+        return {**self._objective.setup.entries, **self._search.space.entries}
+
+    def _measure(
+        self, stage: str, schedules: Sequence[Schedule], seeds: int
+    ) -> dict[Schedule, list[float]]:
+        """Values by seed of some schedules, infinite where a seed diverged."""
+        known = self._store.measured(stage)
+        schedules = list(dict.fromkeys(schedules))
+        held = {s: dict(known.get(s, {})) for s in schedules}
+        self._stage, self._schedules = stage, schedules
+        self._queue = [(s, r) for s in schedules for r in range(seeds) if r not in held[s]]
+        stream = self._objective.evaluate(self) if self._queue else iter(())
+        try:
+            for outcome in stream:
+                schedule = schedules[outcome.trial]
+                self._check(schedule, outcome)
+                held[schedule][outcome.replicate] = self._trim(outcome)
+                self.done += 1
+                if all(r in held[schedule] for r in range(seeds)):
+                    with self._shield:
+                        self._store.keep_measured(stage, schedule, held[schedule])
+                self._listener.confirmed_runs(self.done)
+        finally:
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+        return {
+            s: [math.inf if (v := held[s][r].value) is None else v for r in range(seeds)]
+            for s in schedules
+        }
+
+    def _losses(
+        self, schedules: Sequence[Schedule], seeds: int
+    ) -> dict[Schedule, list[tuple[tuple[int, ...], tuple[float, ...]]]]:
+        known = self._store.measured("report")
+        return {
+            s: [
+                (trace.updates, trace.values)
+                for r in range(seeds)
+                if (trace := known[s][r].traces.get("loss")) is not None
+            ]
+            for s in schedules
+        }
+
+    def _run(self, schedule: Schedule, replicate: int) -> Run:
+        search, setup = self._search, self._objective.setup
+        index = self._schedules.index(schedule)
+        return Run(
+            trial=index,
+            replicate=replicate,
+            seed=stream_seed(search.seed, self._stage, replicate),
+            plan=schedule.plan(search.steps, search.batch, momentum=setup.momentum),
+            stops=search.pruner != "none",
+            untrained=setup.untrained,
+            folder=self._folder(index, replicate),
+        )
+
+    def _folder(self, index: int, replicate: int) -> Path:
+        runs = self._search.path.with_name(f"{self._search.study}.runs")
+        return runs / f"{self._stage}-{index:04d}-{replicate}"
+
+    def _trim(self, outcome: Outcome) -> Outcome:
+        """Of the selection only values are kept; curves are drawn of what is reported."""
+        if self._stage == "report":
+            return outcome
+        return dataclasses.replace(outcome, traces={}, figures={})
+
+    def _check(self, schedule: Schedule, outcome: Outcome) -> None:
+        if outcome.state == "failed":
+            raise SearchFailed(
+                f"a confirmation run of {schedule!r} failed: {outcome.reason}; the study itself "
+                "is whole, and `lrsearch confirm` goes on",
+                outcome.details,
+            )

@@ -1,0 +1,59 @@
+"""Who wants to see a search go on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lrsearch.result import Result, Trial
+
+__all__ = ["Listener", "Silent"]
+
+
+class Listener(Protocol):
+    """Is told what happens, when it happens."""
+
+    def begin(self, result: Result, total: int) -> None:
+        """The search starts from what the study already holds, and goes on to `total` trials."""
+        ...
+
+    def trial_ended(self, trial: Trial, result: Result) -> None:
+        """One more trial has ended; `result` counts it."""
+        ...
+
+    def confirming(self, bill: str, seconds: float, total: int, done: int) -> None:
+        """A confirmation of `total` runs starts, of which `done` are known already.
+
+        Args:
+            bill: what it will measure, in one line.
+            seconds: what the other runs will take, about.
+            total: runs in all.
+            done: known already.
+        """
+        ...
+
+    def confirmed_runs(self, done: int) -> None:
+        """So many runs of the confirmation have ended."""
+        ...
+
+    def declined(self, bill: str, seconds: float) -> None:
+        """A confirmation was left out because it would cost too much; arguments as above."""
+        ...
+
+
+class Silent:
+    """Nobody watches."""
+
+    def begin(self, result: Result, total: int) -> None:
+        """Does nothing."""
+
+    def trial_ended(self, trial: Trial, result: Result) -> None:
+        """Does nothing."""
+
+    def confirming(self, bill: str, seconds: float, total: int, done: int) -> None:
+        """Does nothing."""
+
+    def confirmed_runs(self, done: int) -> None:
+        """Does nothing."""
+
+    def declined(self, bill: str, seconds: float) -> None:
+        """Does nothing."""

@@ -1,0 +1,40 @@
+"""How many runs are in flight, and how far back a trial therefore looks."""
+
+from __future__ import annotations
+
+from lrsearch.contract import Elastic, Objective
+from lrsearch.engine.request import AUTO, Search
+from lrsearch.engine.storage import Store
+
+__all__ = ["fix_slots", "useful_slots", "window"]
+
+
+def window(slots: int, seeds: int) -> int:
+    """W: how many trials before it a trial cannot see.
+
+    0 for one run at a time. 2K-1 where K trials are in flight keeps 98 % of the slots busy when
+    half of the trials diverge early, where K-1 keeps 61 % (measured in simulation).
+    """
+    return 0 if slots == 1 else 2 * -(-slots // seeds) - 1
+
+
+def useful_slots(trials: int, seeds: int) -> int:
+    """The most slots with which no more than a third of the trials are asked without an answer."""
+    return seeds * max(1, (trials // 3 + 1) // 2)
+
+
+def fix_slots(search: Search, objective: Objective, store: Store) -> int:
+    """The number of slots of this call; a new study keeps its number, and W, for good."""
+    asked, slots = search.slots, objective.setup.slots
+    if store.slots is None:
+        if isinstance(asked, int):
+            slots = asked
+        elif isinstance(objective, Elastic) and slots is None:
+            slots = objective.fit(
+                useful_slots(search.trials, search.seeds),
+                steps=search.steps,
+                batch=search.batch,
+                thorough=asked == AUTO,
+            )
+        store.set_slots(slots or 1, window(slots or 1, search.seeds))
+    return asked if isinstance(asked, int) else store.slots or 1
