@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lrsearch import export
     from lrsearch.api import confirm, load, plot, tune
     from lrsearch.confirmation import Confirmation
+    from lrsearch.contract import Run
     from lrsearch.objectives.function import objective
     from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
@@ -27,6 +28,7 @@ __all__ = [
     "Plan",
     "Range",
     "Result",
+    "Run",
     "Schedule",
     "Space",
     "TorchTask",
@@ -49,6 +51,7 @@ _HOMES = {
     "Plan": "lrsearch.schedule",
     "Range": "lrsearch.ranges",
     "Result": "lrsearch.result",
+    "Run": "lrsearch.contract",
     "Schedule": "lrsearch.schedule",
     "Space": "lrsearch.space",
     "TorchTask": "lrsearch.objectives.task",

@@ -50,7 +50,7 @@ def tune(
     slots: int | str | None = None,
     device: str = "auto",
     workers: int = 1,
-    enqueue: Sequence[Schedule] = (),
+    enqueue: Sequence[Schedule | str | Path] = (),
     study: str | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
@@ -82,8 +82,8 @@ def tune(
         device: where tasks train: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: processes in which a function runs, each with a GPU of its own where there are
             several.
-        enqueue: schedules to try before all others, the one in use today first; they may lie
-            outside the space.
+        enqueue: Schedules, or .json files of them, to try before all others, the one in use today
+            first; they may lie outside the space.
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.

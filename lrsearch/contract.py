@@ -125,7 +125,13 @@ class Run:
 
         Raises:
             RunStopped: the run is hopeless; let it pass.
+            RequestError: there is no such update, or it was reported before.
         """
+        if not (self._updates[-1] if self._updates else -1) < t < len(self.plan):
+            raise RequestError(
+                f"report of update {t} after {self._updates[-1] if self._updates else 'none'}; "
+                f"this run has the updates 0 to {len(self.plan) - 1}, each reported at most once"
+            )
         self._updates.append(t)
         self._losses.append(float(loss))
         self.stopped = self._judge()

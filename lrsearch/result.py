@@ -136,11 +136,9 @@ class Trial:
 
     @property
     def estimate(self) -> float | None:
-        """The value; of a trial that was given up after some seeds, the mean over these."""
-        values = [o.value for o in self.outcomes if o.value is not None]
-        if self.state == "pruned" and values:
-            return math.fsum(values) / len(values)
-        return self.value
+        """The value; of a trial that was given up after some seeds, what it is thought worth."""
+        pruned = (o.figures.get("estimate") for o in self.outcomes if o.state == "pruned")
+        return next(pruned, None) if self.state == "pruned" else self.value
 
     @property
     def reason(self) -> str:
@@ -173,7 +171,8 @@ class Result:
         study, objective, space, unit: names, and the unit of the value.
         steps, batch: the budget of every run.
         momentum: of schedules that name none.
-        seconds: wall time of this call, not of earlier ones that it continued.
+        seconds: wall time of the search's call, not of earlier ones that it continued; of a study
+            that was loaded, that of its runs together.
         storage, tracking_uri: where the study and its tracking live.
         run_id: MLflow's parent run, or None.
         trials: by index.
@@ -234,12 +233,18 @@ class Result:
             NothingFinished: there is none.
         """
         if not self.ranked:
-            counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
-            raise NothingFinished(
-                f"no trial of study {self.study} finished ({counts or 'none ran'}); "
-                "lower the peak's range with --set peak=LOW..HIGH, or look at `lrsearch show`"
-            )
+            raise NothingFinished(self._why_nothing_finished())
         return self.ranked[0]
+
+    def _why_nothing_finished(self) -> str:
+        counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
+        said = f"no trial of study {self.study} finished ({counts or 'none ended'})"
+        if not self.trials:
+            return f"{said}; the same `lrsearch tune` goes on"
+        last = f"{said}, the last: {self.trials[-1].reason}"
+        if self.counts["failed"]:
+            return f"{last}; when that is mended, search under another --study name"
+        return f"{last}; lower the peak's range with --set peak=LOW..HIGH"
 
     @property
     def firsts(self) -> dict[str, Trial]:
@@ -251,7 +256,8 @@ class Result:
     def to_frame(self) -> Any:
         """The trials as a pandas DataFrame, one row a trial, by index.
 
-        Columns: `state`, `value`, `seconds`, every field of the schedule, and every diagnostic.
+        Columns: `state`, `value`, `seconds`, `reason`, every field of the schedule, and every
+        diagnostic.
         """
         import pandas as pd  # arrives with MLflow, and takes half a second
 
@@ -261,12 +267,13 @@ class Result:
                 "state": trial.state,
                 "value": trial.value,
                 "seconds": trial.seconds,
+                "reason": trial.reason,
                 **trial.schedule.to_dict(),
                 **trial.diagnostics,
             }
             for trial in self.trials
         ]
-        names = ["trial", "state", "value", "seconds", *FIELDS] if not rows else None
+        names = ["trial", "state", "value", "seconds", "reason", *FIELDS] if not rows else None
         return pd.DataFrame(rows, columns=names).set_index("trial").astype({"value": "float64"})
 
     @property

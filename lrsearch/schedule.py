@@ -212,7 +212,10 @@ class Schedule:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise RequestError(f"cannot read {path}: {reason}; check the path") from error
-        return cls.from_json(text)
+        try:
+            return cls.from_json(text)
+        except RequestError as error:
+            raise RequestError(f"{path}: {error}") from error
 
     def replace(self, **changes: Any) -> Schedule:
         """A copy with some fields changed."""

@@ -118,8 +118,10 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
     both = ~lost_x & ~lost_y
     difference = np.where(both, safe_x - safe_y, 0.0)
     if both.all():
-        if np.ptp(difference) == 0:  # every seed says the same: nothing to estimate
-            sign = float(np.sign(difference[0]))
+        rounding = 1e-12 * float(np.abs([safe_x, safe_y]).max())
+        if np.ptp(difference) <= rounding:  # every seed says the same: nothing to estimate
+            same = abs(float(difference[0])) <= rounding
+            sign = 0.0 if same else float(np.sign(difference[0]))
             return (1.0 if sign == 0 else 0.0), sign, "exact"
         if len(x) < 2:
             return 1.0, 0.0, "t"

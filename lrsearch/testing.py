@@ -120,11 +120,10 @@ class ObjectiveChecks:
         for steps in (self.steps, self.steps + 7):
             outcome, run = self.ends(subject, steps=steps)
             updates = len(run.plan)
+            assert outcome.state == "finished", outcome.reason
             assert outcome.updates == updates
             drawn = getattr(run.plan, "drawn", None)
             assert drawn in (None, updates), f"{drawn} updates were drawn from a plan of {updates}"
-            last = max((t for t, _ in run.seen), default=updates - 1)
-            assert last < updates, f"update {last} was reported in a plan of {updates}"
 
     def test_the_plan_matters(self, subject: Objective) -> None:
         """Another learning rate gives another value."""
@@ -135,10 +134,9 @@ class ObjectiveChecks:
 
     def test_reports_are_finite_and_in_order(self, subject: Objective) -> None:
         """Losses are told update by update."""
-        _, run = self.ends(subject)
-        updates = [t for t, _ in run.seen]
+        outcome, run = self.ends(subject)
+        assert outcome.state == "finished", outcome.reason  # `report` itself minds the order
         assert all(math.isfinite(loss) for _, loss in run.seen)
-        assert updates == sorted(set(updates)), "updates were reported twice or out of order"
 
     def test_it_survives_a_plan_that_diverges(self, subject: Objective) -> None:
         """A rate that is far too high ends in an outcome, not in an exception."""

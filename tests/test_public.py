@@ -14,6 +14,7 @@ NAMES = [
         "Plan",
         "Range",
         "Result",
+        "Run",
         "Schedule",
         "Space",
         "TorchTask",

@@ -20,6 +20,7 @@ from lrsearch.cli.objectives import objectives
 from lrsearch.cli.show import show
 from lrsearch.cli.spaces import spaces
 from lrsearch.cli.tune import tune
+from lrsearch.engine.interrupts import Interrupted
 from lrsearch.errors import LrsearchError
 
 __all__ = ["cli", "main"]
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(error.format_message(), error.exit_code)
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code
+    except Interrupted as stop:
+        return _refuse(str(stop), stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _refuse("interrupted", 130)
     except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error

@@ -17,7 +17,18 @@ __all__ = ["confirm"]
 
 @click.command()
 @click.argument("study")
-@options("objective", "candidates", "fresh", "grid", "against")
+@options("objective")
+@click.option(
+    "--top", default=5, show_default=True, metavar="K", help="How many of the best trials compete."
+)
+@click.option(
+    "--seeds",
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Fresh seeds of the selection, and as many of the report.",
+)
+@options("grid", "against")
 @options("device", "workers", "storage", "tracking_uri", "json", "quiet")
 def confirm(
     study: str,

@@ -126,6 +126,12 @@ def _of_study(
                 f"{result.batch}; --coupling 1 or 0.5 would scale it",
                 err=True,
             )
+        else:
+            click.echo(
+                f"lrsearch: the peak {schedule.peak:.4g} at the study's batch of {result.batch} "
+                f"becomes {scaled.peak:.4g} at {batch}",
+                err=True,
+            )
         schedule = scaled
     elif coupling is not None:
         raise RequestError(f"--coupling scales to another batch; give --batch, not {result.batch}")

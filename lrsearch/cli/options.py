@@ -20,7 +20,6 @@ __all__ = ["OPTIONS", "options", "read_options", "read_queue", "read_settings"]
 def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
     long = next(name for name in names if name.startswith("--"))
     variable = "LRSEARCH_" + long.removeprefix("--").replace("-", "_").upper()
-    variable = words.pop("envvar", variable)
     words.setdefault("show_default", "default" in words)
     return click.option(*names, envvar=variable, **words)
 
@@ -116,22 +115,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--objective",
         metavar="NAME",
         help="What answers, where it is code of yours: FILE.py:NAME or package.module:NAME.",
-    ),
-    "candidates": _option(
-        "--top",
-        type=int,
-        default=5,
-        envvar="LRSEARCH_CONFIRM_TOP",
-        metavar="K",
-        help="How many of the best trials are considered.",
-    ),
-    "fresh": _option(
-        "--seeds",
-        type=int,
-        default=10,
-        envvar="LRSEARCH_CONFIRM_SEEDS",
-        metavar="N",
-        help="Fresh seeds of the selection, and as many of the report.",
     ),
     "grid": _option(
         "--grid",

@@ -10,7 +10,6 @@ import click
 from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
 from lrsearch.cli.text import describe_result, leaderboard, spark
-from lrsearch.errors import NothingFinished
 from lrsearch.schedule import Schedule
 
 __all__ = ["show"]
@@ -49,7 +48,7 @@ def show(
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif not result.ranked:
-        raise NothingFinished(f"no trial of study {study} has finished yet")
+        _ = result.best  # which says why nothing finished
     else:
         click.echo(leaderboard(result, top))
         click.echo(describe_result(result), nl=False)

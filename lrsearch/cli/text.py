@@ -120,7 +120,10 @@ def leaderboard(result: Result, top: int) -> str:
     ]
     rows = [("trial", result.unit, *fields)]
     rows += [_row(trial, fields) for trial in shown]
-    return table(rows, right=range(len(rows[0])))
+    failed = [
+        f"trial {t.index} failed: {t.reason}\n" for t in result.trials if t.state == "failed"
+    ]
+    return table(rows, right=range(len(rows[0]))) + "".join(failed[-top:])
 
 
 def _row(trial: Trial, fields: list[str]) -> tuple[str, ...]:

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from lrsearch.errors import LrsearchError
-
 __all__ = ["Interrupted", "Shield", "interruptible"]
 
 
-class Interrupted(LrsearchError):
+class Interrupted(KeyboardInterrupt):
     """The search was asked to stop by a signal.
+
+    No `Exception`, so that training code that catches everything lets it pass.
 
     Attributes:
         exit_code: 130 after SIGINT, 143 after SIGTERM, as shells expect.

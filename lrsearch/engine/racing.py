@@ -61,6 +61,16 @@ class Race:
         # The median: schedules that train badly also scatter widely.
         self._spread = statistics.median(statistics.stdev(differences) for differences in pairs)
 
+    def estimate(self, values: Sequence[float]) -> float:
+        """What a trial that has lost would be worth on all seeds.
+
+        The incumbent's mean and the mean paired difference: the first seeds may be easy ones, and
+        the mean of them alone would tell the sampler that a bad schedule is a good one.
+        """
+        pairs = zip(values, self._incumbent, strict=False)
+        worse = math.fsum(a - b for a, b in pairs) / len(values)
+        return math.fsum(self._incumbent) / len(self._incumbent) + worse
+
     def lost(self, values: Sequence[float]) -> bool:
         """Whether a trial with these first values need not run its other seeds."""
         return bool(self._incumbent) and hopeless(values, self._incumbent, self._spread)

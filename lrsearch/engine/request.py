@@ -122,7 +122,7 @@ class Request:
     sampler: str = "auto"
     pruner: str = "divergence"
     slots: int | str | None = None
-    enqueue: Sequence[Schedule] = ()
+    enqueue: Sequence[Schedule | str | Path] = ()
     study: str | None = None
     storage: str | Path | None = None
 
@@ -137,6 +137,11 @@ class Request:
             object.__setattr__(self, "slots", _parse_slots(self.slots))
         object.__setattr__(self, "enqueue", _check_queue(self.enqueue))
         storage_path("study" if self.study is None else self.study, self.storage)
+
+    @property
+    def queue(self) -> tuple[Schedule, ...]:
+        """The schedules of `enqueue`."""
+        return tuple(s for s in self.enqueue if isinstance(s, Schedule))
 
     def resolve(self, setup: Setup) -> Search:
         """Fills what was left open from the objective.
@@ -160,7 +165,7 @@ class Request:
         if "peak" not in space.entries:
             raise RequestError(
                 f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
-                "one with peak=LOW..HIGH"
+                "one with --set peak=LOW..HIGH"
             )
         largest = space.check_budget(steps, batch, setup.momentum)
         if setup.samples is not None and largest > setup.samples:
@@ -168,7 +173,7 @@ class Request:
                 f"a batch of {largest} exceeds the {setup.samples} samples of objective "
                 f"{setup.name}; lower batch or batch_growth"
             )
-        for schedule in self.enqueue:  # one that has no plan is refused before anything starts
+        for schedule in self.queue:  # one that has no plan is refused before anything starts
             schedule.plan(steps, batch, momentum=setup.momentum)
         study = f"{setup.name}-{space.name}" if self.study is None else self.study
         usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
@@ -177,7 +182,7 @@ class Request:
             path=storage_path(study, self.storage),
             space=space,
             first=space.habit(usual),
-            enqueued=tuple(self.enqueue),
+            enqueued=self.queue,
             steps=steps,
             batch=batch,
             trials=self.trials,
@@ -235,11 +240,14 @@ def _name_baseline(index: int, given: object) -> tuple[str, Schedule | None]:
 
 
 def _check_queue(given: object) -> tuple[Schedule, ...]:
-    queue = tuple(given) if isinstance(given, Sequence) else (given,)
-    for schedule in queue:
+    single = isinstance(given, str) or not isinstance(given, Sequence)
+    queue = []
+    for one in (given,) if single else tuple(given):  # type: ignore[arg-type]
+        schedule = Schedule.load(Path(one)) if isinstance(one, str | Path) else one
         if not isinstance(schedule, Schedule):
-            raise RequestError(f"enqueue holds {schedule!r}; give a list of Schedules")
-    return queue
+            raise RequestError(f"enqueue holds {schedule!r}; give Schedules or .json files")
+        queue.append(schedule)
+    return tuple(queue)
 
 
 def _parse_slots(given: object) -> int:

@@ -263,7 +263,8 @@ class _Loop:
                     return False
                 trial.race = trial.race or Race(self._seen_by(index), self._search.seeds)
                 if trial.race.lost(values):
-                    trial.outcomes[replicate + 1] = _given_up(index, replicate + 1)
+                    estimate = trial.race.estimate(values)
+                    trial.outcomes[replicate + 1] = _given_up(index, replicate + 1, estimate)
                     self._end_trial(index, replicate + 2)
                     return True
         return False
@@ -341,7 +342,8 @@ class _Loop:
         self._failed = self._failed + 1 if trial.state == "failed" else 0
         if self._failed == HOPELESS:
             raise SearchFailed(
-                f"{HOPELESS} trials in a row failed, the last with: {trial.reason}",
+                f"{HOPELESS} trials in a row failed, the last with: {trial.reason}; when that is "
+                "mended, search under another --study name",
                 trial.details,
             )
 
@@ -357,7 +359,12 @@ class _Loop:
         return path.with_name(f"{self._search.study}.runs") / f"{index:04d}-{replicate}"
 
 
-def _given_up(index: int, replicate: int) -> Outcome:
+def _given_up(index: int, replicate: int, estimate: float) -> Outcome:
     """What stands for the seeds of a trial that need not run."""
-    reason = f"its first {replicate} seeds are worse than the best trial's by far"
-    return Outcome(trial=index, replicate=replicate, state="pruned", reason=reason)
+    return Outcome(
+        trial=index,
+        replicate=replicate,
+        state="pruned",
+        reason=f"its first {replicate} seeds are worse than the best trial's by far",
+        figures={"estimate": estimate},
+    )

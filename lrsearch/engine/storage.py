@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -239,13 +240,13 @@ class Store:
         self,
         trials: Mapping[int, Trial] | None = None,
         *,
-        seconds: float = 0.0,
+        seconds: float | None = None,
     ) -> Result:
         """What the study found.
 
         Args:
             trials: those that are known already; None reads them.
-            seconds: of the search in hand.
+            seconds: of the search in hand; None is those of all runs.
         """
         record, known = self.record, self.trials() if trials is None else trials
         return Result(
@@ -256,7 +257,7 @@ class Store:
             steps=record.steps,
             batch=record.batch,
             momentum=record.momentum,
-            seconds=seconds,
+            seconds=math.fsum(t.seconds for t in known.values()) if seconds is None else seconds,
             storage=str(self.path),
             tracking_uri=self.tracking[0],
             run_id=self.tracking[1],

@@ -52,7 +52,7 @@ _FORMS = {
     "torch": _Form(
         sources=_TORCH,
         usage="""\
-            optimizer = torch.optim.SGD(model.parameters(), lr=LR[0], momentum=0.9)
+            optimizer = torch.optim.SGD(model.parameters(), lr=LR[0])  # or any other
             scheduler = make_scheduler(optimizer)
             for batch in loader:
                 ...

@@ -227,7 +227,9 @@ def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]
         RequestError: there is no such objective or option, or a value is out of range.
     """
     if name not in BUILT_IN:
-        raise RequestError(f"there is no objective {name!r}{closest(name, BUILT_IN)}")
+        raise RequestError(
+            f"there is no objective {name!r}{closest(name, BUILT_IN)}; or your own, FILE.py:NAME"
+        )
     if not isinstance(options, Mapping | None):
         raise RequestError(f"options is {options!r}; give a mapping of names to values")
     known, given = BUILT_IN[name].options, dict(options or {})

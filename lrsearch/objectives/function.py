@@ -152,6 +152,8 @@ def _number(value: Any) -> float | None:
     """A float of what a function returned: Python's, NumPy's or a tensor of one element."""
     if isinstance(value, bool | str | bytes) or value is None:
         return None
+    if hasattr(value, "detach"):  # a tensor that still holds its graph
+        value = value.detach()
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several elements

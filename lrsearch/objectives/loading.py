@@ -147,6 +147,11 @@ def _explain(source: str, error: BaseException) -> RequestError:
     if isinstance(error, SyntaxError):
         place = f" at {error.filename}:{error.lineno}"
     text = " ".join(str(error).split())
+    if isinstance(error, SystemExit):
+        return RequestError(
+            f"{source} ends with sys.exit({text}) when it is imported; put what starts its own "
+            "training below `if __name__ == '__main__':`"
+        )
     details = "".join(["Traceback (most recent call last):\n", *traceback.format_list(own)])
     return RequestError(
         f"cannot import {source}: {type(error).__name__}: {text[:200]}{place}; run it with "

@@ -88,9 +88,9 @@ def test_a_point_of_a_space_draws_the_same_plan_or_is_none():
     assert grid.point(Schedule(peak=0.04, cycles=2), 100, 1, 0.0) is None
 
 
-@pytest.mark.parametrize("wrong", [[0.1], ["today.json"], 3, [None]])
+@pytest.mark.parametrize("wrong", [[0.1], [{"peak": 0.1}], 3, [None]])
 def test_a_queue_of_something_else_is_refused(tmp_path, wrong):
-    with pytest.raises(RequestError, match="give a list of Schedules"):
+    with pytest.raises(RequestError, match=r"give Schedules or \.json files"):
         search(Bowl(), tmp_path, trials=3, enqueue=wrong)
 
 
