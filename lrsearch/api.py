@@ -13,6 +13,7 @@ from lrsearch.confirmation import Confirmation
 from lrsearch.contract import Objective, Run, Tracker
 from lrsearch.engine.request import Confirm, Request, Search, storage_path
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.export.words import to_json
 from lrsearch.objectives.catalog import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.objectives.workers import in_workers
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from lrsearch.engine.listener import Listener
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["confirm", "load", "plot", "prepare", "tune"]
+__all__ = ["confirm", "load", "plot", "prepare", "tune", "write_report"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
 
@@ -277,7 +278,10 @@ def prepare(
 
 
 def plot(result: Result, path: str | Path | None = None) -> Figure:
-    """A study in one picture: the best schedules, the value by trial, and the value by peak.
+    """A study in one picture.
+
+    The best schedules, the value by trial, the value by peak; and of a study that is confirmed
+    its schedules beside the baselines, their losses, the value by peak of each, what mattered.
 
     Args:
         result: from `tune` or `load`.
@@ -293,10 +297,33 @@ def plot(result: Result, path: str | Path | None = None) -> Figure:
     from lrsearch.report.study import draw_study
     from lrsearch.report.write import write
 
-    figure = draw_study(result)
+    figure = draw_study(result, {} if result.confirmed is None else _importance(result))
     if path is not None:
         write(figure, str(path))
     return figure
+
+
+def write_report(result: Result, path: str | Path) -> None:
+    """A study as one self-contained HTML file: the answer, the table, the pictures.
+
+    Args:
+        result: from `tune` or `load`.
+        path: where to write it.
+
+    Raises:
+        NothingFinished: there is nothing to report.
+        RequestError: the file cannot be written.
+    """
+    from lrsearch.report.page import write_page
+
+    write_page(result, plot(result), Path(path))
+
+
+def _importance(result: Result) -> dict[str, float]:
+    from lrsearch.engine.importance import importances
+    from lrsearch.engine.storage import Store
+
+    return importances(Store.read(result.study, Path(result.storage)))
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:
@@ -322,4 +349,11 @@ def _tracker(uri: str | None) -> Tracker:
 
     from lrsearch.tracking.tracker import MlflowTracker
 
-    return MlflowTracker(uri)
+    def draw(result: Result, folder: Path) -> list[Path]:
+        files = [folder / "report.html", folder / "schedule.json"]
+        write_report(result, files[0])
+        if result.confirmed is not None:
+            files[1].write_text(to_json(result.confirmed.best.schedule), encoding="utf-8")
+        return files
+
+    return MlflowTracker(uri, draw)

@@ -14,6 +14,7 @@ SAYS = {
     "tune_quadratic.py": r"ratio: 1\.0[0-4]",
     "tune_digits.py": r"held-out accuracy 0\.9",
     "read_study.py": r"best\.json and best\.csv written",
+    "peak_and_shape.py": r"peak 7\d%, shape [3-6]%(.*\n)+.*peak: -0\.\d+\n",
     "torch_task.py": r"best 0\.0[0-4]\d+ loss with Schedule",
     "torch_loop.py": r"best 0\.0[0-3]\d* mean square\nafter 1000 updates 0\.0[0-2]",
     "transformers_trainer.py": r"best 0\.[0-6].*\nafter 120 updates 0\.[0-6]",

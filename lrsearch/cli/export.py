@@ -30,6 +30,11 @@ class _Carried:
 @click.option("--to", "form", type=click.Choice(FORMATS), required=True, help="The format.")
 @click.option("-o", "--output", metavar="FILE", help="Where to write it. Default: stdout.")
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Default: the best one.")
+@click.option(
+    "--confirmed",
+    is_flag=True,
+    help="The schedule that the confirmation chose, with its tuned peak.",
+)
 @options("steps", "batch")
 @click.option(
     "--coupling",
@@ -61,7 +66,7 @@ def export(
 
     \b
     Examples:
-      lrsearch export digits-default --to torch -o schedule.py
+      lrsearch export digits-default --confirmed --to torch -o schedule.py
       lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
       lrsearch export schedule.json --to optax --steps 20000
     """
@@ -93,13 +98,15 @@ def _of_file(
     path: str,
     *,
     trial: int | None,
+    confirmed: bool,
     steps: int | None,
     batch: int | None,
     coupling: float | None,
     storage: str | None,
 ) -> _Carried:
-    if trial is not None:
-        raise RequestError("--trial chooses among a study's trials; a .json file holds one")
+    if trial is not None or confirmed:
+        option = "--confirmed" if confirmed else "--trial"
+        raise RequestError(f"{option} chooses a study's schedule; a .json file holds one")
     if coupling is not None:
         raise RequestError("--coupling scales from a study's batch; a .json file holds none")
     return _Carried(schedule=Schedule.load(Path(path)), steps=steps, batch=batch)
@@ -109,6 +116,7 @@ def _of_study(
     study: str,
     *,
     trial: int | None,
+    confirmed: bool,
     steps: int | None,
     batch: int | None,
     coupling: float | None,
@@ -117,7 +125,14 @@ def _of_study(
     from lrsearch import api
 
     result = api.load(study, storage=storage)
-    schedule = result.trial(trial).schedule if trial is not None else result.best.schedule
+    if confirmed and trial is not None:
+        raise RequestError("--trial and --confirmed choose one schedule each; keep one")
+    if confirmed:
+        if result.confirmed is None:
+            raise RequestError(f"study {study} is not confirmed; `lrsearch confirm {study}` does")
+        schedule = result.confirmed.best.schedule
+    else:
+        schedule = result.best.schedule if trial is None else result.trial(trial).schedule
     if batch is not None and batch != result.batch:
         scaled = schedule.at_batch(batch, result.batch, coupling)
         if scaled == schedule:

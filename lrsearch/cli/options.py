@@ -150,6 +150,12 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="FILE",
         help="Draw a picture: .png, .svg or .pdf.",
     ),
+    "html": _option(
+        "--html",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Write one self-contained HTML file: the answer, the table, the pictures.",
+    ),
     "top": _option(
         "--top",
         type=click.IntRange(min=1),

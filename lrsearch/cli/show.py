@@ -17,11 +17,12 @@ __all__ = ["show"]
 
 @click.command()
 @click.argument("study")
-@options("top", "plot", "steps", "batch", "storage", "json")
+@options("top", "plot", "html", "steps", "batch", "storage", "json")
 def show(
     study: str,
     top: int,
     plot: str | None,
+    html: str | None,
     steps: int | None,
     batch: int | None,
     storage: str | None,
@@ -32,6 +33,7 @@ def show(
     \b
     Examples:
       lrsearch show digits-default --plot digits.png
+      lrsearch show digits-default --html report.html
       lrsearch show schedule.json --steps 2000
     """
     if study.endswith(".json"):
@@ -45,6 +47,8 @@ def show(
     result = api.load(study, storage=storage)
     if plot is not None:
         api.plot(result, plot)
+    if html is not None:
+        api.write_report(result, html)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif not result.ranked:

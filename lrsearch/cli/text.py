@@ -94,6 +94,7 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
 def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, str]]:
     study = result.study
     place = "" if result.storage.endswith(f"/{study}.journal") else f" --storage {result.storage}"
+    chosen = "" if result.confirmed is None else "--confirmed "
     steps = []
     if complete:
         steps.append(("go on", f"the same command with --trials {2 * len(result.trials)}"))
@@ -101,7 +102,7 @@ def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, st
         steps.append(("confirm", f"lrsearch confirm {study}{place}   ({bill})"))
     steps += [
         ("look", f"lrsearch show {study}{place} --plot {study}.png"),
-        ("carry", f"lrsearch export {study}{place} --to csv -o schedule.csv"),
+        ("carry", f"lrsearch export {study}{place} {chosen}--to torch -o schedule.py"),
     ]
     if result.tracking_uri is not None and result.tracking_uri.startswith("sqlite"):
         steps.append(("MLflow", f"mlflow ui --backend-store-uri {result.tracking_uri}"))

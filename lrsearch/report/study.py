@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
+from lrsearch.report.confirmation import draw_confirmation
 from lrsearch.report.schedules import finish_axes
 from lrsearch.result import Result, Trial
 
@@ -17,15 +21,27 @@ RUNNERS_UP = 9
 FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
-def draw_study(result: Result) -> Figure:
+def draw_study(result: Result, importance: Mapping[str, float] = MappingProxyType({})) -> Figure:
     """Three panels: the best schedules, the value by trial, the value by peak.
+
+    Below them four more where the study is confirmed; see `lrsearch.report.confirmation`.
+
+    Args:
+        result: of the study.
+        importance: share of the values' variance by field, for a study that is confirmed.
 
     Raises:
         NothingFinished: there is nothing to draw.
     """
     best = result.best
-    figure = Figure(figsize=(11.0, 3.6), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    if result.confirmed is None:
+        figure = Figure(figsize=(11.0, 3.6), layout="constrained")
+        above: Figure | SubFigure = figure
+    else:
+        figure = Figure(figsize=(11.0, 10.6), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=[1, 2])  # type: ignore[misc]
+        draw_confirmation(below, result, result.confirmed, importance)
+    left, middle, right = above.subplots(1, 3)
     _draw_best(left, result, best)
     _draw_progress(middle, result)
     _draw_peaks(right, result, best)

@@ -6,10 +6,11 @@ No infinite or NaN number is among them, because it would break MLflow's pages.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lrsearch.confirmation import Confirmation
 from lrsearch.contract import StudyFacts
 from lrsearch.result import Result, Trace, Trial
 
@@ -21,7 +22,7 @@ CURVE_POINTS = 500
 STUDY_POINTS = 40_000
 FEWEST_POINTS = 40
 #: MLflow cuts off or refuses longer texts.
-TEXT_LIMIT = 5_000
+TEXT_LIMIT, NOTE_LIMIT = 5_000, 8_000
 STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 STUDY_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
@@ -82,12 +83,13 @@ def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
     }
 
 
-def end_record(result: Result, state: str) -> dict[str, Any]:
+def end_record(result: Result, state: str, files: Iterable[Path] = ()) -> dict[str, Any]:
     """What the parent run says in the end.
 
     Args:
         result: what the study holds.
         state: `finished`, `interrupted` or `failed`.
+        files: what it keeps as artifacts.
     """
     tags = {"lrsearch.state": state}
     metrics: list[tuple[str, int, float]] = [
@@ -100,13 +102,31 @@ def end_record(result: Result, state: str) -> dict[str, Any]:
         tags["lrsearch.best_schedule"] = repr(best.schedule)[:TEXT_LIMIT]
         if result.reference is not None:
             metrics.append(("ratio", best.index, result.reference["ratio"]))
+    if result.confirmed is not None:
+        found = result.confirmed
+        tags["mlflow.note.content"] = describe(result, found)[:NOTE_LIMIT]
+        tags["lrsearch.confirmed_schedule"] = repr(found.best.schedule)[:TEXT_LIMIT]
+        metrics += [("confirmed", 0, found.best.value)] if found.best.value is not None else []
     return {
         "kind": "end",
         "tags": tags,
         "params": {},
         "metrics": metrics,
         "status": STUDY_STATUS[state],
+        "artifacts": [str(file) for file in files],
     }
+
+
+def describe(result: Result, found: Confirmation) -> str:
+    """The parent run's description, in markdown: the sentence, the table, what to type."""
+    head, *body = found.rows
+    lines = [found.sentence, "", " | ".join(head), " | ".join("---" for _ in head)]
+    lines += [" | ".join(cell.replace("|", "/") or " " for cell in row) for row in body]
+    how = "exact" if found.exact else f"{found.seeds} fresh seeds"
+    lines += ["", f"({how}; every peak tuned; * the best baseline)"]
+    lines += ["", *(f"- {remark}" for remark in found.remarks)]
+    command = f"lrsearch export {result.study} --confirmed --to torch -o schedule.py"
+    return "\n".join([*lines, "", f"`{found.best.schedule!r}`", "", f"`{command}`"])
 
 
 def _numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, float]]:

@@ -13,7 +13,9 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -30,6 +32,9 @@ WRITER = Path(__file__).with_name("writer.py")
 #: so many seconds.
 PATIENCE = 60.0
 
+#: Writes files about a study into a folder.
+Draw = Callable[[Result, Path], list[Path]]
+
 log = logging.getLogger("lrsearch")
 
 
@@ -39,13 +44,15 @@ class MlflowTracker:
     Args:
         uri: a database or server; None is MLflow's own: what its environment or its caller has
             set, else `mlflow.db` in this folder.
+        draw: writes files about a study that is confirmed into a folder, for its parent run.
 
     Attributes:
         uri: the same, without its password.
         run_id: of the parent run, once it is known.
     """
 
-    def __init__(self, uri: str | None = None) -> None:
+    def __init__(self, uri: str | None = None, draw: Draw | None = None) -> None:
+        self._draw = draw
         self._uri = check_uri(_default() if uri is None else uri)
         self.uri: str | None = redact(self._uri)
         self.run_id: str | None = None
@@ -80,8 +87,25 @@ class MlflowTracker:
 
     def finish(self, result: Result, state: str) -> None:
         """Closes the parent run and waits until all is written, or nothing more seems to be."""
-        self._put(end_record(result, state))
-        self._records.put(None)
+        with tempfile.TemporaryDirectory(prefix="lrsearch-") as folder:
+            files: list[Path] = []
+            if self._draw is not None and result.confirmed is not None:
+                files = self._draw(result, Path(folder))
+            self._put(end_record(result, state, files))
+            self._records.put(None)
+            self._wait()
+        if self._written < self._sent:
+            log.warning(
+                "MLflow at %s missed %d of %d records (%s); the study itself is whole in %s",
+                self.uri,
+                self._sent - self._written,
+                self._sent,
+                self._trouble or f"its writer ended with code {self._process.returncode}",
+                result.storage,
+            )
+
+    def _wait(self) -> None:
+        """Until the writer has ended, or has written nothing for a while."""
         before = -1
         while self._threads[1].is_alive() and before < self._answered:
             before = self._answered
@@ -92,15 +116,6 @@ class MlflowTracker:
         for thread in self._threads:
             thread.join()
         cast(IO[str], self._process.stdout).close()
-        if self._written < self._sent:
-            log.warning(
-                "MLflow at %s missed %d of %d records (%s); the study itself is whole in %s",
-                self.uri,
-                self._sent - self._written,
-                self._sent,
-                self._trouble or f"its writer ended with code {self._process.returncode}",
-                result.storage,
-            )
 
     def _put(self, record: dict[str, Any]) -> None:
         self._sent += 1

@@ -58,6 +58,8 @@ class Writer:
         record["began"] = int(1000 * time.time())
         tags = [RunTag(name, value) for name, value in record["tags"].items()]
         self._log(self.run_id, record, tags)
+        for path in record["artifacts"]:
+            self._client.log_artifact(self.run_id, path)
         self._client.set_terminated(self.run_id, record["status"])
 
     def _create(self, record: dict[str, Any]) -> str:
@@ -120,7 +122,8 @@ def main() -> None:
     if writer is not None and not ended:
         with contextlib.suppress(*FAILURES):
             tags = {"lrsearch.state": "killed"}
-            writer.end({"metrics": [], "params": {}, "tags": tags, "status": "KILLED"})
+            empty: dict[str, Any] = {"metrics": [], "params": {}, "artifacts": []}
+            writer.end({**empty, "tags": tags, "status": "KILLED"})
 
 
 if __name__ == "__main__":

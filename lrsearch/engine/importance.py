@@ -1,0 +1,47 @@
+"""Which fields of the schedule the values of a search hung on."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import create_trial
+
+from lrsearch.engine.storage import Store, distributions
+
+__all__ = ["importances"]
+
+#: Finished trials below which nothing is said.
+FEWEST = 20
+
+
+def importances(store: Store) -> dict[str, float]:
+    """Share of the variance by field, by functional ANOVA (Hutter et al. 2014).
+
+    Of the logarithm where every value is positive. It describes the trials of this search, which
+    crowd where values are good, and not the space as a whole.
+
+    Returns:
+        shares that add up to 1; empty where fewer than 20 trials finished.
+    """
+    searched = distributions(store.record.space)
+    trials = [t for t in store.trials().values() if t.value is not None]
+    positive = all(t.value is not None and t.value > 0 for t in trials)
+    study = optuna.create_study()
+    for trial in trials:
+        fields = trial.schedule.to_dict()
+        point = {n: fields[n] for n in searched if fields[n] is not None}
+        inside = len(point) == len(searched) and all(
+            searched[n]._contains(searched[n].to_internal_repr(v)) for n, v in point.items()
+        )
+        if trial.value is not None and inside:
+            value = math.log(trial.value) if positive else trial.value
+            study.add_trial(create_trial(value=value, params=point, distributions=searched))
+    if len(study.trials) < FEWEST or not searched:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = FanovaImportanceEvaluator(seed=0)
+    return dict(get_param_importances(study, evaluator=evaluator))

@@ -1,0 +1,96 @@
+"""A study as one HTML file that needs nothing else: no script, no network, pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lrsearch.errors import RequestError
+from lrsearch.result import Result
+
+__all__ = ["write_page"]
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #222 }
+h1 { font-size: 1.3em } .answer { font-size: 1.15em; margin: 1em 0 }
+table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .25em .8em; text-align: left }
+th { border-bottom: 1px solid #888; font-weight: 600 } tr:nth-child(2) td { font-weight: 600 }
+img { max-width: 100% } code, pre { background: #f4f4f4; padding: .15em .3em }
+pre { padding: .8em; white-space: pre-wrap } .small { color: #666; font-size: .9em }
+"""
+
+
+def write_page(result: Result, figure: Figure, path: Path) -> None:
+    """Writes the page.
+
+    Args:
+        result: of the study.
+        figure: drawn below the text.
+        path: the file.
+
+    Raises:
+        NothingFinished: there is nothing to report.
+        RequestError: the file cannot be written.
+    """
+    try:
+        path.write_text(_page(result, figure), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"cannot write {path}: {error.strerror}; check the path") from error
+
+
+def _page(result: Result, figure: Figure) -> str:
+    best, found = result.best, result.confirmed
+    counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
+    parts = [f"<h1>{escape(result.study)}</h1>"]
+    if found is None:
+        parts.append(
+            f'<p class="answer">Best of {len(result.trials)} trials: {best.value:.6g} '
+            f"{escape(result.unit)}, selected and not confirmed.</p>"
+        )
+        schedule = best.schedule
+    else:
+        schedule = found.best.schedule
+        parts += [f'<p class="answer">{escape(found.sentence)}</p>', _table(found.rows)]
+        seeds = "exact" if found.exact else f"{found.seeds} fresh seeds"
+        notes = [
+            f"{seeds}; {found.candidates} candidates; every peak tuned on "
+            f"{len(found.best.peaks)} points; * the best baseline, chosen on the selection seeds. "
+            "Intervals are marginal 95 % t intervals, verdicts Holm-adjusted over all baselines.",
+            *found.remarks,
+        ]
+        parts += [f'<p class="small">{escape(note)}</p>' for note in notes]
+    parts.append(f"<pre>{escape(repr(schedule))}</pre>")
+    parts.append(
+        f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: {counts}; '
+        f"{result.steps} updates from batch {result.batch}. Best value of the search, the "
+        f"luckiest of {len(result.trials)}: {best.value:.6g} {escape(result.unit)} (trial "
+        f"{best.index}).</p>"
+    )
+    parts.append(_image(figure))
+    chosen = "" if found is None else "--confirmed "
+    command = f"lrsearch export {escape(result.study)} {chosen}--to torch -o schedule.py"
+    parts.append(f"<pre>{command}</pre>")
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f"<title>{escape(result.study)}</title><style>{STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
+    return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+
+
+def _image(figure: Figure) -> str:
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=110)
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(raw.getvalue()).decode()}">'

@@ -1,0 +1,102 @@
+"""What a confirmation is worth: `python -m tests.bench.confirmation [STUDIES]`.
+
+Studies of 100 TPE trials on a bowl in three dimensions whose truth is known, at several sizes of
+noise; then the protocol with the top ten on ten seeds. How much too good is the value that is
+reported, and how far from the optimum is the schedule that is chosen, beside the search's own
+best trial?
+"""
+
+import math
+import sys
+
+import numpy as np
+import optuna
+
+from lrsearch import Schedule
+from lrsearch.baselines import BASELINES, baseline
+from lrsearch.engine.protocol import Protocol, Rival, peak_grid
+from lrsearch.seeding import stream, stream_seed
+from tests.bench.machine import record
+
+TRIALS, TOP, SEEDS = 100, 10, 10
+NOISE = (0.003, 0.01, 0.03)
+LOW, HIGH = 1e-3, 1.0
+
+
+def truth(schedule):
+    """|x - x*|² on the unit cube of the space; the shape of a baseline costs a little more."""
+    x = ((math.log10(schedule.peak) + 3) / 3, schedule.warmup / 0.3, schedule.floor / 0.2)
+    cost = sum((a - b) ** 2 for a, b in zip(x, (0.5, 0.4, 0.6), strict=True))
+    return cost + 0.02 * (schedule.decay != "cosine" or schedule.hold > 0)
+
+
+def search(study, noise):
+    """The trials of a study, best first, with the values that the search saw."""
+    rng = stream(study, "noise")
+    sampler = optuna.samplers.TPESampler(seed=stream_seed(study, "tpe"), multivariate=True)
+    found = optuna.create_study(sampler=sampler)
+    trials = []
+    for _ in range(TRIALS):
+        trial = found.ask()
+        schedule = Schedule(
+            peak=trial.suggest_float("peak", LOW, HIGH, log=True),
+            warmup=trial.suggest_float("warmup", 0.0, 0.3),
+            floor=trial.suggest_float("floor", 0.0, 0.2),
+        )
+        value = truth(schedule) + noise * rng.normal()
+        found.tell(trial, value)
+        trials.append((value, schedule))
+    return sorted(trials, key=lambda pair: pair[0])
+
+
+def confirm(study, trials, noise):
+    """The confirmation of a study's best ten."""
+    anchor = trials[0][1].peak
+    grid = peak_grid(anchor, LOW, HIGH)
+
+    def rival(name, schedule):
+        peaks = list(grid)
+        peaks[int(np.argmin(np.abs(np.log(np.array(grid) / schedule.peak))))] = schedule.peak
+        return Rival(name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks)))
+
+    asked = Protocol(
+        candidates=tuple(rival(f"trial {i}", s) for i, (_, s) in enumerate(trials[:TOP])),
+        baselines=tuple(rival(name, baseline(name, anchor)) for name in BASELINES),
+        seeds=SEEDS,
+    )
+    rng = stream(study, "fresh")
+
+    def measure(schedules, seeds):
+        return {s: list(truth(s) + noise * rng.normal(size=seeds)) for s in schedules}
+
+    measured = measure(asked.schedules, asked.look)
+    for schedule, more in measure(asked.kept(measured), SEEDS - asked.look).items():
+        measured[schedule] += more
+    reported = measure(list(asked.finalists(measured).values()), SEEDS)
+    return asked.conclude("points", measured, reported)
+
+
+def worth(noise, studies):
+    """Optimism in units of the noise, and regret, of the plain winner and of the confirmed one."""
+    plain, confirmed = [], []
+    for study in range(studies):
+        trials = search(study, noise)
+        value, best = trials[0]
+        found = confirm(study, trials, noise).best
+        plain.append((truth(best) - value, truth(best)))
+        confirmed.append((truth(found.schedule) - found.value, truth(found.schedule)))
+    (lucky, regret), (optimism, left) = np.mean(plain, axis=0), np.mean(confirmed, axis=0)
+    return {
+        "studies": studies,
+        "optimism_of_the_best_value": round(float(lucky / noise), 3),
+        "optimism_of_the_confirmed_value": round(float(optimism / noise), 3),
+        "regret_of_the_best_trial": round(float(regret), 5),
+        "regret_of_the_confirmed_schedule": round(float(left), 5),
+        "ratio_of_regrets": round(float(left / regret), 3),
+    }
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    count = int(sys.argv[1]) if sys.argv[1:] else 200
+    record("confirmation", {f"noise_{noise}": worth(noise, count) for noise in NOISE})
