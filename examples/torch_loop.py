@@ -39,7 +39,7 @@ def sine(run):
 
 if __name__ == "__main__":
     today = lrsearch.Schedule(peak=0.03, decay="constant")  # what one uses today: trial 0
-    result = lrsearch.tune(sine, space="cosine", trials=25, enqueue=[today], tracking_uri="none")
+    result = lrsearch.tune(sine, space="cosine", trials=16, enqueue=[today], tracking_uri="none")
     print(f"today {result.trials[0].value:.4f}, best {result.best.value:.4f} {result.unit}")
 
     # The recipe is dimensionless: here it is stretched to five times the updates.

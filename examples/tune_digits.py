@@ -10,7 +10,7 @@ result = lrsearch.tune(
     "digits",
     space="cosine",
     settings={"peak": {"low": 0.01, "high": 0.5, "log": True}},
-    trials=40,
+    trials=24,
     steps=150,
 )
 best = result.best

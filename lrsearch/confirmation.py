@@ -17,7 +17,7 @@ import numpy as np
 
 from lrsearch.baselines import BASELINES
 from lrsearch.schedule import Schedule
-from lrsearch.stats import Comparison, compare, mean_interval, seeds_needed
+from lrsearch.stats import Comparison, bca_interval, compare, mean_interval, seeds_needed
 
 __all__ = ["Confirmation", "Contender"]
 
@@ -69,6 +69,11 @@ class Contender:
     def interval(self) -> tuple[float, float] | None:
         """95 % t interval of the mean; None where a seed diverged or there is but one."""
         return None if self.diverged else mean_interval(self.array)
+
+    @property
+    def bca(self) -> tuple[float, float] | None:
+        """95 % BCa bootstrap interval of the mean; None as for `interval`."""
+        return None if self.diverged else bca_interval(self.array)
 
     @property
     def at_edge(self) -> bool:
@@ -218,6 +223,22 @@ class Confirmation:
             rows.append((name + star, *worth, difference, interval, found.verdict, lost))
         return rows
 
+    @property
+    def secondary_rows(self) -> list[tuple[str, ...]]:
+        """Medians and bootstrap intervals, beside the table; they decide nothing."""
+        head = ("schedule", "median", "BCa 95 %", "searched minus it, median", "BCa 95 %")
+        rows: list[tuple[str, ...]] = [head]
+        for contender in (self.best, *self.baselines):
+            median = "diverged" if contender.median is None else f"{contender.median:.5g}"
+            whole = not contender.diverged and not self.best.diverged
+            row = [contender.name, median, _show_interval(contender.bca, ".4g"), "", ""]
+            if whole and contender is not self.best:
+                differences = self.best.array - contender.array
+                row[3] = f"{float(np.median(differences)):+.4g}"
+                row[4] = _show_interval(bca_interval(differences), "+.3g")
+            rows.append(tuple(row))
+        return rows
+
     def _worth(self, contender: Contender) -> tuple[str, str]:
         value = contender.value
         shown = "diverged" if value is None else f"{value:.5g}"
@@ -233,6 +254,7 @@ class Confirmation:
                 "difference": found.difference,
                 "interval": None if found.interval is None else list(found.interval),
                 "verdict": found.verdict,
+                "median": rival.median,
                 "diverged": rival.diverged,
                 "peak": rival.schedule.peak,
             }
@@ -242,6 +264,9 @@ class Confirmation:
             "interval": None if interval is None else list(interval),
             "seeds": self.seeds,
             "schedule": self.best.schedule.to_dict(),
+            "median": self.best.median,
+            "bca": None if self.best.bca is None else list(self.best.bca),
+            "noise": self.noise,
             "diverged": self.best.diverged,
             "best_baseline": self.best_baseline,
             "sentence": self.sentence,

@@ -30,7 +30,13 @@ def test_every_example_is_tried():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
 
 
-@pytest.mark.parametrize("name", SAYS)
+#: What takes long and whose parts are tested elsewhere.
+LONG = ("gan_two_rates.py", "lightning_module.py", "sgd_classifier.py", "transfer_learning.py")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SAYS]
+)
 def test_an_example_runs(tmp_path, name):
     done = subprocess.run(
         [sys.executable, EXAMPLES / name], cwd=tmp_path, capture_output=True, text=True, check=True

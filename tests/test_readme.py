@@ -95,14 +95,15 @@ optimizer = torch.optim.SGD(torch.nn.Linear(3, 1).parameters(), lr=1.0)
 
 
 def test_its_python_runs(tmp_path, monkeypatch):
-    """As printed, with `build`, `update` and `optimizer` defined, but for the number of trials."""
+    """As printed, with `build`, `update` and `optimizer` defined, but for how much it runs."""
     monkeypatch.chdir(tmp_path)
     (code,) = fences("python")
     names = {"__name__": "readme"}
     exec(STRANGERS_CODE, names)
-    exec(code.replace("steps=2_000, trials=100", "steps=50, trials=4"), names)
+    code = code.replace("steps=2_000, trials=100", "steps=50, trials=4")
+    exec(code.replace("top=5, seeds=10", "top=1, seeds=5"), names)
     assert isinstance(names["result"], Result)
-    schedule = names["result"].best.schedule
+    schedule = names["best"].schedule
     assert names["optimizer"].param_groups[0]["lr"] == schedule.plan(20_000).lr[0]
 
 

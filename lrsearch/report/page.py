@@ -64,6 +64,9 @@ def _page(result: Result, figure: Figure) -> str:
             *found.remarks,
         ]
         parts += [f'<p class="small">{escape(note)}</p>' for note in notes]
+        if not found.exact:
+            parts.append("<details><summary>Medians and bootstrap intervals</summary>")
+            parts += [_table(found.secondary_rows), "</details>"]
     parts.append(f"<pre>{escape(repr(schedule))}</pre>")
     parts.append(
         f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: {counts}; '
