@@ -1,6 +1,7 @@
 """MLflow: what a study leaves there, read back through MLflow's own client."""
 
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from lrsearch import api
 from lrsearch.errors import RequestError
 from lrsearch.result import Outcome, Trace
+from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.tracking.tracker import MlflowTracker
 from lrsearch.tracking.uri import check_uri, redact
@@ -223,3 +225,26 @@ def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
     assert MlflowTracker().uri == "sqlite:///mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert MlflowTracker().uri == "http://host:5000"
+
+
+def test_a_confirmed_study_says_so_on_its_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/m.db"
+    words = {"trials": 6, "steps": 60, "sampler": "random", "tracking_uri": uri}
+    result = api.tune("quadratic", **words)
+    client = MlflowClient(tracking_uri=uri)
+    assert "mlflow.note.content" not in client.get_run(result.run_id).data.tags
+    found = api.confirm(result)
+    run = client.get_run(result.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["confirmed"] == found.best.value
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith(found.sentence)
+    assert len(note) < 8000
+    for name, versus in found.versus.items():
+        assert re.search(rf"^{name}( \*)? \| .* \| {versus.verdict} \| ", note, re.M)
+    assert "lrsearch export quadratic-default --confirmed" in note
+    kept = {artifact.path for artifact in client.list_artifacts(result.run_id)}
+    assert kept == {"report.html", "schedule.json"}
+    path = client.download_artifacts(result.run_id, "schedule.json", str(tmp_path))
+    assert Schedule.load(Path(path)) == found.best.schedule
