@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrsearch import export
-    from lrsearch.api import confirm, load, plot, tune
+    from lrsearch.api import confirm, load, tune
     from lrsearch.confirmation import Confirmation
-    from lrsearch.contract import Run
     from lrsearch.objectives.function import objective
     from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
+    from lrsearch.report.files import plot
     from lrsearch.result import Outcome, Result, Trial
+    from lrsearch.run import Run
     from lrsearch.schedule import Plan, Schedule
     from lrsearch.space import Space
 
@@ -51,7 +52,7 @@ _HOMES = {
     "Plan": "lrsearch.schedule",
     "Range": "lrsearch.ranges",
     "Result": "lrsearch.result",
-    "Run": "lrsearch.contract",
+    "Run": "lrsearch.run",
     "Schedule": "lrsearch.schedule",
     "Space": "lrsearch.space",
     "TorchTask": "lrsearch.objectives.task",
@@ -59,7 +60,7 @@ _HOMES = {
     "confirm": "lrsearch.api",
     "load": "lrsearch.api",
     "objective": "lrsearch.objectives.function",
-    "plot": "lrsearch.api",
+    "plot": "lrsearch.report.files",
     "tune": "lrsearch.api",
 }
 

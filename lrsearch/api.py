@@ -24,12 +24,10 @@ from lrsearch.tracking.nothing import NoTracker
 from lrsearch.tracking.uri import check_uri
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from lrsearch.engine.listener import Listener
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["confirm", "load", "plot", "prepare", "tune", "write_report"]
+__all__ = ["confirm", "load", "prepare", "tune"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
 
@@ -277,55 +275,6 @@ def prepare(
     return request.resolve(answers.setup), answers
 
 
-def plot(result: Result, path: str | Path | None = None) -> Figure:
-    """A study in one picture.
-
-    The best schedules, the value by trial, the value by peak; and of a study that is confirmed
-    its schedules beside the baselines, their losses, the value by peak of each, what mattered.
-
-    Args:
-        result: from `tune` or `load`.
-        path: where to write it, ending in .png, .svg or .pdf; None only draws.
-
-    Returns:
-        a figure of matplotlib, which notebooks show.
-
-    Raises:
-        NothingFinished: there is nothing to draw.
-        RequestError: the file cannot be written.
-    """
-    from lrsearch.report.study import draw_study
-    from lrsearch.report.write import write
-
-    figure = draw_study(result, {} if result.confirmed is None else _importance(result))
-    if path is not None:
-        write(figure, str(path))
-    return figure
-
-
-def write_report(result: Result, path: str | Path) -> None:
-    """A study as one self-contained HTML file: the answer, the table, the pictures.
-
-    Args:
-        result: from `tune` or `load`.
-        path: where to write it.
-
-    Raises:
-        NothingFinished: there is nothing to report.
-        RequestError: the file cannot be written.
-    """
-    from lrsearch.report.page import write_page
-
-    write_page(result, plot(result), Path(path))
-
-
-def _importance(result: Result) -> dict[str, float]:
-    from lrsearch.engine.importance import importances
-    from lrsearch.engine.storage import Store
-
-    return importances(Store.read(result.study, Path(result.storage)))
-
-
 def load(study: str, *, storage: str | Path | None = None) -> Result:
     """The result of a study as it stands.
 
@@ -350,6 +299,8 @@ def _tracker(uri: str | None) -> Tracker:
     from lrsearch.tracking.tracker import MlflowTracker
 
     def draw(result: Result, folder: Path) -> list[Path]:
+        from lrsearch.report.files import write_report
+
         files = [folder / "report.html", folder / "schedule.json"]
         write_report(result, files[0])
         if result.confirmed is not None:

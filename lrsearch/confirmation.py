@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,8 @@ class Confirmation:
         candidates: how many schedules of the search were considered.
         seeds: fresh seeds of the reported values.
         runs: how many runs it took.
+        importance: share of the variance of the search's values by field, by functional ANOVA;
+            empty where too few trials finished.
     """
 
     unit: str
@@ -117,6 +119,7 @@ class Confirmation:
     candidates: int
     seeds: int
     runs: int
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @functools.cached_property
     def versus(self) -> dict[str, Comparison]:
@@ -278,6 +281,7 @@ class Confirmation:
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
             **record,
+            "importance": dict(self.importance),
             "best": self.best.to_dict(),
             "baselines": [baseline.to_dict() for baseline in self.baselines],
         }

@@ -45,10 +45,13 @@ def show(
     from lrsearch import api
 
     result = api.load(study, storage=storage)
-    if plot is not None:
-        api.plot(result, plot)
-    if html is not None:
-        api.write_report(result, html)
+    if plot is not None or html is not None:
+        from lrsearch.report import files
+
+        if plot is not None:
+            files.plot(result, plot)
+        if html is not None:
+            files.write_report(result, html)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif not result.ranked:
@@ -63,8 +66,8 @@ def _show_schedule(
 ) -> None:
     plan = schedule.plan(steps, batch)
     if plot is not None:
+        from lrsearch.report.files import write
         from lrsearch.report.schedules import draw_schedules
-        from lrsearch.report.write import write
 
         write(draw_schedules({"schedule": schedule}, steps, batch), plot)
     if as_json:

@@ -40,8 +40,8 @@ def spaces(name: str | None, plot: str | None, as_json: bool) -> None:
         return
     space = Space.load(name)
     if plot is not None:
+        from lrsearch.report.files import write
         from lrsearch.report.schedules import draw_space
-        from lrsearch.report.write import write
 
         write(draw_space(space, SAMPLES), plot)
     if as_json:

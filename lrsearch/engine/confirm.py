@@ -17,7 +17,14 @@ from lrsearch.confirmation import Confirmation
 from lrsearch.contract import Elastic, Objective, Run
 from lrsearch.engine.interrupts import Shield
 from lrsearch.engine.listener import Listener
-from lrsearch.engine.protocol import FEWEST_SEEDS, SMALLER, Protocol, plan_protocol, shrink
+from lrsearch.engine.protocol import (
+    FEWEST_SEEDS,
+    FEWEST_SELECTION,
+    SMALLER,
+    Protocol,
+    plan_protocol,
+    shrink,
+)
 from lrsearch.engine.request import Confirm, Search
 from lrsearch.engine.storage import Store
 from lrsearch.errors import SearchFailed
@@ -76,32 +83,37 @@ class Confirmer:
         """
         exact, entries = self._objective.setup.exact, self._entries()
 
-        def protocol(points: int, top: int, seeds: int) -> Protocol:
+        def protocol(
+            nearest: int | None, top: int, seeds: int, selection: int | None = None
+        ) -> Protocol:
             return plan_protocol(
                 result,
                 entries,
                 top=top,
                 seeds=seeds,
                 against=asked.against,
+                selection=selection,
                 exact=exact,
-                points=points,
+                points=asked.grid,
+                nearest=nearest,
             )
 
-        whole = protocol(asked.grid, asked.top, asked.seeds)
+        whole = protocol(None, asked.top, asked.seeds)
         if not asked.frugal or seconds_a_run(result) < CHEAP:
             return whole
         least = SMALLER[-1]
         smaller = [
-            *((points, asked.top, asked.seeds) for points in SMALLER),
+            *((peaks, asked.top, asked.seeds) for peaks in SMALLER),
             *((least, top, asked.seeds) for top in range(asked.top - 1, 0, -1)),
             *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
+            (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
         ]
         return shrink([whole, *(protocol(*sizes) for sizes in smaller)], len(result.trials))
 
     def known(self, protocol: Protocol) -> int:
         """How many of its runs the study holds already, those of the selection alone."""
         held = self._store.measured("select")
-        self.done = sum(min(protocol.seeds, len(held.get(s, ()))) for s in protocol.schedules)
+        self.done = sum(min(protocol.selection, len(held.get(s, ()))) for s in protocol.schedules)
         return self.done
 
     def run(self, protocol: Protocol) -> Confirmation:
@@ -112,7 +124,7 @@ class Confirmer:
         """
         self.slots = self._fit(protocol.runs)
         measured = self._measure("select", protocol.schedules, protocol.look)
-        measured |= self._measure("select", protocol.kept(measured), protocol.seeds)
+        measured |= self._measure("select", protocol.kept(measured), protocol.selection)
         finalists = list(protocol.finalists(measured).values())
         if protocol.exact:
             return protocol.conclude(self._store.record.unit, measured, measured)

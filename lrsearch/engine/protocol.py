@@ -26,7 +26,7 @@ __all__ = ["FEWEST_SEEDS", "Protocol", "Rival", "peak_grid", "plan_protocol", "s
 
 #: Peaks of the grid; and how a search that may not cost more shrinks them.
 GRID, SMALLER = 9, (7, 5, 3)
-FEWEST_SEEDS = 5
+FEWEST_SEEDS, FEWEST_SELECTION = 5, 3
 #: Every peak is tried on the first few selection seeds; the best few peaks of every rival on all.
 #: A convention: it halves the bill, and seeds are paired, so that few tell near peaks from far.
 LOOK, KEPT = 3, 3
@@ -53,12 +53,14 @@ class Protocol:
 
     Attributes:
         candidates, baselines: what competes.
-        seeds: selection seeds, and as many reported ones; 1 for exact objectives.
+        selection: seeds on which peaks, candidate and best baseline are chosen.
+        seeds: fresh ones whose values are reported; 1 of each for exact objectives.
         exact: whether a schedule always has one value.
     """
 
     candidates: tuple[Rival, ...]
     baselines: tuple[Rival, ...]
+    selection: int
     seeds: int
     exact: bool = False
 
@@ -75,19 +77,20 @@ class Protocol:
     @property
     def look(self) -> int:
         """Selection seeds on which every peak is tried."""
-        return min(LOOK, self.seeds)
+        return min(LOOK, self.selection)
 
     @property
     def runs(self) -> int:
         """How many runs it takes; fewer where rivals share schedules."""
         kept = sum(min(KEPT, len(rival.schedules)) for rival in self.rivals)
         reported = 0 if self.exact else (1 + len(self.baselines)) * self.seeds
-        return len(self.schedules) * self.look + kept * (self.seeds - self.look) + reported
+        selected = len(self.schedules) * self.look + kept * (self.selection - self.look)
+        return selected + reported
 
     def describe(self) -> str:
         """The bill, in one line."""
         peaks = max(len(rival.schedules) for rival in self.rivals)
-        seeds = "" if self.exact else f", {self.seeds} + {self.seeds} fresh seeds"
+        seeds = "" if self.exact else f", {self.selection} + {self.seeds} fresh seeds"
         return (
             f"confirming: {len(self.candidates)} candidates and {len(self.baselines)} baselines "
             f"at {peaks} peaks{seeds}: {self.runs} runs"
@@ -107,7 +110,7 @@ class Protocol:
 
     def choose(self, measured: Mapping[Schedule, Sequence[float]]) -> dict[str, Schedule]:
         """The best peak of every rival, by its name, among those measured on all seeds."""
-        whole = {s for s, values in measured.items() if len(values) >= self.seeds}
+        whole = {s for s, values in measured.items() if len(values) >= self.selection}
         return {
             rival.name: min(
                 (s for s in rival.schedules if s in whole), key=lambda s: standing(measured[s])
@@ -177,7 +180,9 @@ def mean_of_finite(values: Sequence[float]) -> float | None:
     return mean if math.isfinite(mean) else None
 
 
-def peak_grid(anchor: float, low: float, high: float, points: int = GRID) -> list[float]:
+def peak_grid(
+    anchor: float, low: float, high: float, points: int = GRID, nearest: int | None = None
+) -> list[float]:
     """Peaks evenly spaced on a logarithmic scale over a range, the anchor among them.
 
     Args:
@@ -185,6 +190,7 @@ def peak_grid(anchor: float, low: float, high: float, points: int = GRID) -> lis
         low: the lower end of the range that was searched, lowered to an anchor below it.
         high: the upper end, likewise.
         points: how many.
+        nearest: keep only so many of them, those around the anchor.
     """
     low, high = min(low, anchor), max(high, anchor)
     if points == 1 or low == high:
@@ -192,7 +198,8 @@ def peak_grid(anchor: float, low: float, high: float, points: int = GRID) -> lis
     ratio = (high / low) ** (1 / points)
     below = math.floor(math.log(anchor / low) / math.log(ratio) + 1e-9)
     above = math.floor(math.log(high / anchor) / math.log(ratio) + 1e-9)
-    while below + 1 + above > points:  # there is room for one more than was asked for
+    # There is room for one more than was asked for.
+    while below + 1 + above > (points if nearest is None else nearest):
         below, above = (below - 1, above) if below > above else (below, above - 1)
     return [anchor * ratio**j if j else anchor for j in range(-below, above + 1)]
 
@@ -203,9 +210,11 @@ def plan_protocol(
     *,
     top: int,
     seeds: int,
+    selection: int | None = None,
     against: Sequence[tuple[str, Schedule | None]] = (),
     exact: bool = False,
     points: int = GRID,
+    nearest: int | None = None,
 ) -> Protocol:
     """What a study's confirmation measures.
 
@@ -213,11 +222,13 @@ def plan_protocol(
         result: the study's.
         entries: of its space and its objective, for the range of the peak.
         top: candidates, the best trials of the study.
-        seeds: selection seeds, and as many reported ones.
+        seeds: reported ones.
+        selection: selection seeds; None is as many.
         against: baselines by name, or a schedule with its name; empty is all of `BASELINES`, and
             the schedules that were enqueued.
         exact: whether a schedule always has one value.
         points: peaks of the grid.
+        nearest: keep only so many of them, those around the best trial's peak.
 
     Raises:
         NothingFinished: the study has no finished trial.
@@ -228,7 +239,7 @@ def plan_protocol(
     low, high = found.peak / 10, found.peak * 10
     if isinstance(searched, Range):
         low, high = searched.low, searched.high
-    grid = peak_grid(found.peak, low, high, points)
+    grid = peak_grid(found.peak, low, high, points, nearest)
     distinct = dict.fromkeys(t.schedule for t in result.ranked)
     names = {t.schedule: f"trial {t.index}" for t in reversed(result.ranked)}
     candidates = [(names[s], s) for s in list(distinct)[:top]]
@@ -243,6 +254,7 @@ def plan_protocol(
     return Protocol(
         candidates=tuple(_rival(name, s, grid) for name, s in candidates),
         baselines=tuple(_rival(name, s, grid, own=s.peak != found.peak) for name, s in fitting),
+        selection=1 if exact else selection or seeds,
         seeds=1 if exact else seeds,
         exact=exact,
     )

@@ -13,15 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrsearch.contract import Objective, Run, Setup, StudyFacts, Tracker
+from lrsearch.contract import Objective, Run, Tracker
 from lrsearch.engine.confirm import Confirmer, seconds_a_run
+from lrsearch.engine.importance import importances
 from lrsearch.engine.interrupts import Interrupted, Shield, interruptible
 from lrsearch.engine.listener import Listener
 from lrsearch.engine.racing import Race
+from lrsearch.engine.record import study_facts, study_record
 from lrsearch.engine.request import Confirm, Search
 from lrsearch.engine.sampling import Advisor
 from lrsearch.engine.slots import fix_slots
-from lrsearch.engine.storage import Store, StudyRecord
+from lrsearch.engine.storage import Store
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Result, Trial
@@ -56,14 +58,14 @@ def run_search(
         Interrupted: a signal came; everything that had ended is kept.
     """
     setup, shield = objective.setup, Shield()
-    record = _record(search, setup)
+    record = study_record(search, setup)
     with interruptible(shield), Store.hold(search.study, search.path, record) as store:
         loop = _Loop(search, objective, store, tracker, listener, shield)
         known = confirm is None or (confirm.frugal and loop.result().confirmed is not None)
         if loop.complete and known:
             _find_optimum(search, objective, store)
             return loop.result()
-        tracker.start(_facts(search, setup, store.identity, loop.slots))
+        tracker.start(study_facts(search, setup, store.identity, loop.slots))
         state = "failed"
         try:
             if not loop.complete:
@@ -85,38 +87,6 @@ def run_search(
                 tracker.finish(loop.result(), state)
                 store.set_tracking(tracker.uri, tracker.run_id)
         return loop.result()
-
-
-def _record(search: Search, setup: Setup) -> StudyRecord:
-    return StudyRecord(
-        objective=setup.name,
-        options=setup.options,
-        version=setup.version,
-        space=search.space,
-        steps=search.steps,
-        batch=search.batch,
-        seeds=search.seeds,
-        seed=search.seed,
-        unit=setup.unit,
-        momentum=setup.momentum,
-    )
-
-
-def _facts(search: Search, setup: Setup, identity: str, slots: int) -> StudyFacts:
-    return StudyFacts(
-        study=search.study,
-        identity=identity,
-        setup=setup,
-        space=search.space,
-        steps=search.steps,
-        batch=search.batch,
-        seeds=search.seeds,
-        seed=search.seed,
-        trials=search.trials,
-        slots=slots,
-        sampler=search.sampler,
-        storage=str(search.path),
-    )
 
 
 def _find_optimum(search: Search, objective: Objective, store: Store) -> None:
@@ -142,7 +112,8 @@ def _confirm(
     done = confirmer.known(protocol)
     left = protocol.runs - done
     listener.confirming(protocol.describe(), left * each, protocol.runs, done)
-    store.set_confirmed(confirmer.run(protocol), len(result.trials))
+    found = dataclasses.replace(confirmer.run(protocol), importance=importances(store))
+    store.set_confirmed(found, len(result.trials))
 
 
 @dataclass

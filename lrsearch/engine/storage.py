@@ -12,7 +12,6 @@ import hashlib
 import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from optuna.trial import TrialState, create_trial
 
 from lrsearch.confirmation import Confirmation
 from lrsearch.engine.journal import check_journal, cut_torn_line, open_journal
+from lrsearch.engine.record import SCHEMA, StudyRecord
 from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Choices
@@ -35,10 +35,8 @@ from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space
 
-__all__ = ["Store", "StudyRecord", "distributions"]
+__all__ = ["Store", "distributions"]
 
-#: Raised when records of older versions cannot be continued.
-SCHEMA = 2
 #: The user attributes that lrsearch keeps: one a study, one a trial.
 ATTRIBUTE = "lrsearch"
 OPTIMUM = "lrsearch.optimum"
@@ -70,60 +68,6 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
         else:
             made[name] = FloatDistribution(entry.low, entry.high, entry.log, entry.step)
     return made
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyRecord:
-    """What makes two searches the same study, and what its readers need.
-
-    Attributes:
-        objective, options, version: what answers.
-        space: every entry resolved.
-        steps, batch, seeds, seed: the budget and the seeds.
-        unit, momentum: of the objective, for readers.
-    """
-
-    objective: str
-    options: Mapping[str, Any]
-    version: int
-    space: Space
-    steps: int
-    batch: int
-    seeds: int
-    seed: int
-    unit: str
-    momentum: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON object."""
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        record["options"] = dict(self.options)
-        record["space"] = {"name": self.space.name, "entries": self.space.to_dict()}
-        return {"schema": SCHEMA, **record}
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> StudyRecord:
-        """The inverse of `to_dict`."""
-        fields = {k: v for k, v in record.items() if k != "schema"}
-        return cls(**{**fields, "space": Space(**record["space"])})
-
-    def differences(self, other: StudyRecord) -> list[str]:
-        """What tells two records apart, as `steps 200 there, 300 here`."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        found = [
-            f"{name} {mine[name]} there, {theirs[name]} here"
-            for name in ("objective", "version", "steps", "batch", "seeds", "seed")
-            if mine[name] != theirs[name]
-        ]
-        for group, a, b in (
-            ("option", mine["options"], theirs["options"]),
-            ("space", mine["space"]["entries"], theirs["space"]["entries"]),
-        ):
-            for name in {**a, **b}:
-                if a.get(name) != b.get(name):
-                    there, here = a.get(name, "nothing"), b.get(name, "nothing")
-                    found.append(f"{group} {name} {there} there, {here} here")
-        return found
 
 
 class Store:

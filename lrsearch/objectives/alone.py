@@ -18,12 +18,10 @@ from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.dropout import key_dropout, mix
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
+from lrsearch.objectives.wrapped import VALIDATION_ROWS
 from lrsearch.result import Outcome, Trace
 
 __all__ = ["PlainRun", "train_alone"]
-
-#: Validation samples at a time.
-VALIDATION_ROWS = 1024
 
 
 def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,76 +24,24 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lrsearch.contract import Run, Runs
-from lrsearch.errors import RunStopped
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.dropout import key_dropout, mix
 from lrsearch.objectives.graphs import Replay, capture
+from lrsearch.objectives.member import Member
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
 from lrsearch.objectives.updates import At, make_updates
-from lrsearch.result import Outcome, Trace
+from lrsearch.objectives.wrapped import Wrapped, clip_members, mean_over_samples, summed_loss
+from lrsearch.result import Outcome
 
-__all__ = ["Population", "summed_loss"]
+__all__ = ["Population"]
 
-#: Updates between two looks at the losses, each a synchronisation on a GPU; a run that diverges is
-#: stopped at most so many late.
+#: Updates between two looks at the losses, each a synchronisation on a GPU.
 LOOK = {"cpu": 8, "cuda": 32}
-#: Members whose validation is computed at once, and validation samples at a time.
-EVALUATED, VALIDATION_ROWS = {"cpu": 1, "cuda": 16}, 1024
+#: Members whose validation is computed at once.
+EVALUATED = {"cpu": 1, "cuda": 16}
 
 log = logging.getLogger("lrsearch")
-
-
-@dataclass
-class _Member:
-    """A run in flight; its place in the list is its row in the stack."""
-
-    run: Run
-    done: int = 0
-    seconds: float = 0.0
-    checks: frozenset[int] = frozenset()
-    checked: list[tuple[int, float]] = field(default_factory=list)
-    rests: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        momentum = self.run.plan.momentum
-        self.rests = bool(momentum.any() and not momentum.all())
-
-    @property
-    def left(self) -> int:
-        """Updates to go."""
-        return len(self.run.plan) - self.done
-
-    @property
-    def until_check(self) -> int:
-        """Updates until its value is computed next."""
-        return min((c - self.done for c in self.checks if c > self.done), default=self.left)
-
-    def end(self, state: str, value: float | None = None, *, reason: str = "") -> Outcome:
-        """How it ended, with its values along the way."""
-        updates, values = zip(*self.checked, strict=True) if self.checked else ((), ())
-        traces = {"val_loss": Trace.of(updates, values)} if updates else {}
-        return self.run.end(state, value, reason=reason, seconds=self.seconds, traces=traces)
-
-
-class _Wrapped(nn.Module):
-    """The task's loss as a module's forward pass, so that its parameters can be replaced."""
-
-    def __init__(self, model: nn.Module, call: Callable[[Any, Any], Any]) -> None:
-        super().__init__()
-        self.model = model
-        self._call = call
-
-    def forward(self, batch: Any) -> Any:
-        return self._call(self.model, batch)
-
-
-def summed_loss(losses: Tensor, weight: Tensor) -> Tensor:
-    """The mean loss of one member's batch: Σ weight·loss, or a mean that the task took itself."""
-    if losses.dim() == 0:
-        return losses
-    # A padded sample has weight 0, and 0 times an infinite loss would be NaN.
-    return torch.where(weight > 0, losses * weight, 0.0).sum()
 
 
 class Population:
@@ -117,8 +64,8 @@ class Population:
         model = task.model(torch.Generator().manual_seed(0)).to(device)
         self._key = key_dropout(model)
         self._template = model
-        self._loss = _Wrapped(model, task.loss)
-        self._metrics = None if task.metrics is None else _Wrapped(model, task.metrics)
+        self._loss = Wrapped(model, task.loss)
+        self._metrics = None if task.metrics is None else Wrapped(model, task.metrics)
         self._validation = tuple(t.to(device) for t in task.validation or ())
         named = dict(model.named_parameters())
         self._names = [name for name, p in named.items() if p.requires_grad]
@@ -127,7 +74,7 @@ class Population:
             **dict(model.named_buffers()),
         }
         self._starts: dict[int, list[Tensor]] = {}
-        self._members: list[_Member] = []
+        self._members: list[Member] = []
         self._waiting: list[Run] = []
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
@@ -232,7 +179,7 @@ class Population:
         self._order[row] = self._samples.row(run.seed, plan.samples, int(plan.batch[0]))
         if self._samples.version != version:
             self._replay.forget()
-        self._members.append(_Member(run, checks=rungs(updates, self._task.evaluations)))
+        self._members.append(Member(run, checks=rungs(updates, self._task.evaluations)))
 
     def _start(self, seed: int) -> list[Tensor]:
         """The initial parameters of a seed."""
@@ -252,7 +199,7 @@ class Population:
         losses = torch.stack([self._step() for _ in range(updates)]).T.tolist()
         stopped = {}
         for row, (member, seen) in enumerate(zip(self._members, losses, strict=True)):
-            stop = _report(member, seen)
+            stop = member.report(seen)
             if stop is not None:
                 stopped[row] = stop
         due = [
@@ -319,7 +266,7 @@ class Population:
     def _step_rows(self, rows: slice | Tensor, width: int) -> Tensor:
         """One update of some members, their batches padded to one width."""
         t = self._t[rows]
-        now = {name: self._column(table, rows, t) for name, table in self._tables.items()}
+        now = {n: table[rows].gather(1, t[:, None])[:, 0] for n, table in self._tables.items()}
         batch = self._samples.take(self._order[rows], now["begin"], width)
         place = torch.arange(width, device=self._device)
         inside = place < now["batch"][:, None]
@@ -332,7 +279,7 @@ class Population:
         gradients = torch.autograd.grad(total.sum(), leaves)
         with torch.no_grad():
             values = [leaf.detach() for leaf in leaves]
-            self._clip(gradients)
+            clip_members(gradients, self._task.clip)
             at = At(rows, now["rate"], now["momentum"], t + 1, self._has_rests())
             self._updates.apply(self._names, values, gradients, at)
             if not isinstance(rows, slice):
@@ -340,10 +287,6 @@ class Population:
                     self._parameters[name][rows] = value
             self._t[rows] += 1
         return total.detach()
-
-    @staticmethod
-    def _column(table: Tensor, rows: slice | Tensor, t: Tensor) -> Tensor:
-        return table[rows].gather(1, t[:, None])[:, 0]
 
     def _has_rests(self) -> bool:
         """Whether a momentum in flight is 0 at times and not at others."""
@@ -357,7 +300,7 @@ class Population:
         losses: Tensor = self._call(self._loss, values, batch)
         return summed_loss(losses, weight)
 
-    def _call(self, wrapped: _Wrapped, values: tuple[Tensor, ...], batch: Any) -> Any:
+    def _call(self, wrapped: Wrapped, values: tuple[Tensor, ...], batch: Any) -> Any:
         replaced = {**dict(zip(self._names, values, strict=True)), **self._frozen}
         state = {f"model.{name}": value for name, value in replaced.items()}
         if self._task.precision == "float32":
@@ -365,16 +308,6 @@ class Population:
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
             output = functional_call(wrapped, state, (batch,))
         return output.float() if isinstance(output, Tensor) else output
-
-    def _clip(self, gradients: tuple[Tensor, ...]) -> None:
-        """Scales every member's gradient to the task's norm, as `clip_grad_norm_` does."""
-        if self._task.clip is None:
-            return
-        squares = [g.flatten(1).square().sum(1) for g in gradients]
-        norm = torch.stack(squares).sum(0).sqrt()
-        factor = (self._task.clip / (norm + 1e-6)).clamp(max=1.0)
-        for g in gradients:
-            g.mul_(factor.view(-1, *[1] * (g.dim() - 1)))
 
     def _validate(self, rows: list[int]) -> dict[int, tuple[float, Mapping[str, float]]]:
         """Value and figures of members that have ended."""
@@ -396,9 +329,7 @@ class Population:
     @torch.no_grad()
     def _validate_block(self, index: Tensor) -> dict[str, Tensor]:
         """Means over the validation samples, shape `[A]` each; the value under the name ''."""
-        data = self._validation
         values = tuple(self._parameters[name][index] for name in self._names)
-        samples, sums = len(data[0]), dict[str, Tensor]()
 
         def member(values: tuple[Tensor, ...], batch: Any) -> dict[str, Tensor]:
             numbers = {"": self._call(self._loss, values, batch)}
@@ -406,12 +337,7 @@ class Population:
                 numbers |= self._call(self._metrics, values, batch)
             return {name: n.double().mean() for name, n in numbers.items()}
 
-        for begin in range(0, samples, VALIDATION_ROWS):
-            part = tuple(t[begin : begin + VALIDATION_ROWS] for t in data)
-            means = vmap(member, in_dims=(0, None))(values, part)
-            for name, mean in means.items():
-                sums[name] = sums.get(name, 0.0) + mean * (len(part[0]) / samples)
-        return sums
+        return mean_over_samples(member, values, self._validation)
 
     def _evaluate_alone(self, row: int, evaluate: Callable[[nn.Module], float]) -> float:
         """The task's own evaluation of a module of its own."""
@@ -422,14 +348,3 @@ class Population:
                 named[name].copy_(self._parameters[name][row])
         model.eval()
         return float(evaluate(model))
-
-
-def _report(member: _Member, losses: list[float]) -> RunStopped | None:
-    """Tells a run its latest losses; what stopped it, if anything did."""
-    begin = member.done - len(losses)
-    try:
-        for i, loss in enumerate(losses):
-            member.run.report(begin + i, loss)
-    except RunStopped as stop:
-        return stop
-    return None

@@ -24,7 +24,6 @@ def draw_confirmation(
     figure: Figure | SubFigure,
     result: Result,
     found: Confirmation,
-    importance: Mapping[str, float],
 ) -> None:
     """Four panels.
 
@@ -32,7 +31,6 @@ def draw_confirmation(
         figure: where they are drawn.
         result: of the study, for its budget.
         found: its confirmation.
-        importance: share of the values' variance by field; empty leaves that panel out.
     """
     (schedules, losses), (peaks, fields) = figure.subplots(2, 2)
     styles = {found.best.name: ("tab:blue", 2.2)}
@@ -56,7 +54,7 @@ def draw_confirmation(
     _set_log(peaks)
     title = "value by peak, selection seeds (ring: chosen)"
     finish_axes(peaks, title, "peak learning rate", result.unit)
-    _draw_importance(fields, importance)
+    _draw_importance(fields, found.importance)
 
 
 def _label(found: Confirmation, contender: Contender) -> str:

@@ -6,14 +6,12 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lrsearch.errors import RequestError
 from lrsearch.result import Result
 
-__all__ = ["write_page"]
+__all__ = ["draw_page"]
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #222 }
@@ -25,25 +23,16 @@ pre { padding: .8em; white-space: pre-wrap } .small { color: #666; font-size: .9
 """
 
 
-def write_page(result: Result, figure: Figure, path: Path) -> None:
-    """Writes the page.
+def draw_page(result: Result, figure: Figure) -> str:
+    """The page's text.
 
     Args:
         result: of the study.
         figure: drawn below the text.
-        path: the file.
 
     Raises:
         NothingFinished: there is nothing to report.
-        RequestError: the file cannot be written.
     """
-    try:
-        path.write_text(_page(result, figure), encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"cannot write {path}: {error.strerror}; check the path") from error
-
-
-def _page(result: Result, figure: Figure) -> str:
     best, found = result.best, result.confirmed
     counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
     parts = [f"<h1>{escape(result.study)}</h1>"]

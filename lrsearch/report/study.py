@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -21,14 +18,10 @@ RUNNERS_UP = 9
 FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
-def draw_study(result: Result, importance: Mapping[str, float] = MappingProxyType({})) -> Figure:
+def draw_study(result: Result) -> Figure:
     """Three panels: the best schedules, the value by trial, the value by peak.
 
     Below them four more where the study is confirmed; see `lrsearch.report.confirmation`.
-
-    Args:
-        result: of the study.
-        importance: share of the values' variance by field, for a study that is confirmed.
 
     Raises:
         NothingFinished: there is nothing to draw.
@@ -40,7 +33,7 @@ def draw_study(result: Result, importance: Mapping[str, float] = MappingProxyTyp
     else:
         figure = Figure(figsize=(11.0, 10.6), layout="constrained")
         above, below = figure.subfigures(2, 1, height_ratios=[1, 2])  # type: ignore[misc]
-        draw_confirmation(below, result, result.confirmed, importance)
+        draw_confirmation(below, result, result.confirmed)
     left, middle, right = above.subplots(1, 3)
     _draw_best(left, result, best)
     _draw_progress(middle, result)

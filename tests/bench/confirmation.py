@@ -62,6 +62,7 @@ def confirm(study, trials, noise):
     asked = Protocol(
         candidates=tuple(rival(f"trial {i}", s) for i, (_, s) in enumerate(trials[:TOP])),
         baselines=tuple(rival(name, baseline(name, anchor)) for name in BASELINES),
+        selection=SEEDS,
         seeds=SEEDS,
     )
     rng = stream(study, "fresh")

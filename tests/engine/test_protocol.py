@@ -28,7 +28,9 @@ def rivals(*names, peaks=(0.1, 0.2, 0.4)):
 def protocol(candidates=5, against=6, seeds=10, points=9):
     names = [f"trial {i}" for i in range(candidates)] + [f"b{i}" for i in range(against)]
     every = rivals(*names, peaks=tuple(2.0 ** -np.arange(points)))
-    return Protocol(candidates=every[:candidates], baselines=every[candidates:], seeds=seeds)
+    return Protocol(
+        candidates=every[:candidates], baselines=every[candidates:], selection=seeds, seeds=seeds
+    )
 
 
 def run(asked, value):
@@ -41,7 +43,7 @@ def run(asked, value):
 
     measured = measure(asked.schedules, "select", range(asked.look))
     kept = asked.kept(measured)
-    more = measure(kept, "select", range(asked.look, asked.seeds))
+    more = measure(kept, "select", range(asked.look, asked.selection))
     measured = {s: [*values, *more.get(s, [])] for s, values in measured.items()}
     reported = measure(list(asked.finalists(measured).values()), "report", range(asked.seeds))
     assert sum(calls) == asked.runs
@@ -59,6 +61,8 @@ def test_a_grid_spans_the_range_evenly_and_holds_the_anchor():
         np.testing.assert_allclose(ratios, math.log(1000) / points, rtol=1e-9)
     assert peak_grid(3.0, 0.001, 1.0, 9)[-1] == 3.0  # an anchor outside widens the range
     assert peak_grid(0.1, 0.001, 1.0, 1) == [0.1]
+    near = peak_grid(0.02, 0.001, 1.0, nearest=3)  # with the spacing of the whole
+    np.testing.assert_allclose(near, [0.02 / 1000 ** (1 / 9), 0.02, 0.02 * 1000 ** (1 / 9)])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -97,7 +101,7 @@ def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone()
     """What the report would have liked better does not matter."""
     names = ("trial 1", "trial 2", "a", "b")
     every = rivals(*names)
-    asked = Protocol(candidates=every[:2], baselines=every[2:], seeds=6)
+    asked = Protocol(candidates=every[:2], baselines=every[2:], selection=6, seeds=6)
     tuned = {0.01: 0.2, 0.02: 0.4, 0.03: 0.1, 0.04: 0.2}
     order = {"select": {0.01: 1.0, 0.02: 2.0, 0.03: 3.0, 0.04: 4.0}}
     order["report"] = {warmup: -value for warmup, value in order["select"].items()}
@@ -119,7 +123,9 @@ def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone()
 def test_diverged_seeds_are_counted_and_never_dropped():
     assert standing([1.0, math.inf]) > standing([5.0, 5.0])
     assert standing([math.inf, math.inf]) == (2, math.inf)
-    asked = Protocol(candidates=rivals("trial 1"), baselines=rivals("x", "b")[1:], seeds=10)
+    asked = Protocol(
+        candidates=rivals("trial 1"), baselines=rivals("x", "b")[1:], selection=10, seeds=10
+    )
 
     def value(schedule, stage, seed):
         if schedule.warmup == 0.02 and stage == "report" and seed < 3:
@@ -138,7 +144,7 @@ def test_diverged_seeds_are_counted_and_never_dropped():
 
 def test_an_exact_objective_is_compared_as_it_is():
     every = rivals("trial 1", "a", "b")
-    asked = Protocol(candidates=every[:1], baselines=every[1:], seeds=1, exact=True)
+    asked = Protocol(candidates=every[:1], baselines=every[1:], selection=1, seeds=1, exact=True)
     assert asked.runs == 9
     worth = {0.01: 2.0, 0.02: 2.0, 0.03: 3.0}
     measured = {s: [worth[s.warmup] + s.peak] for s in asked.schedules}
@@ -170,7 +176,7 @@ def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
             )
             for i in top
         )
-        asked = Protocol(candidates=candidates, baselines=baselines, seeds=seeds)
+        asked = Protocol(candidates=candidates, baselines=baselines, selection=seeds, seeds=seeds)
         values = {}
 
         def value(schedule, stage, seed, values=values, rng=rng, draw=draw):

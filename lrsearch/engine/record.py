@@ -1,0 +1,104 @@
+"""What makes two searches the same study, and what a tracker is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lrsearch.contract import Setup, StudyFacts
+from lrsearch.engine.request import Search
+from lrsearch.space import Space
+
+__all__ = ["SCHEMA", "StudyRecord", "study_facts", "study_record"]
+
+#: Raised when records of older versions cannot be continued.
+SCHEMA = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """What makes two searches the same study, and what its readers need.
+
+    Attributes:
+        objective, options, version: what answers.
+        space: every entry resolved.
+        steps, batch, seeds, seed: the budget and the seeds.
+        unit, momentum: of the objective, for readers.
+    """
+
+    objective: str
+    options: Mapping[str, Any]
+    version: int
+    space: Space
+    steps: int
+    batch: int
+    seeds: int
+    seed: int
+    unit: str
+    momentum: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        record["options"] = dict(self.options)
+        record["space"] = {"name": self.space.name, "entries": self.space.to_dict()}
+        return {"schema": SCHEMA, **record}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> StudyRecord:
+        """The inverse of `to_dict`."""
+        fields = {k: v for k, v in record.items() if k != "schema"}
+        return cls(**{**fields, "space": Space(**record["space"])})
+
+    def differences(self, other: StudyRecord) -> list[str]:
+        """What tells two records apart, as `steps 200 there, 300 here`."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        found = [
+            f"{name} {mine[name]} there, {theirs[name]} here"
+            for name in ("objective", "version", "steps", "batch", "seeds", "seed")
+            if mine[name] != theirs[name]
+        ]
+        for group, a, b in (
+            ("option", mine["options"], theirs["options"]),
+            ("space", mine["space"]["entries"], theirs["space"]["entries"]),
+        ):
+            for name in {**a, **b}:
+                if a.get(name) != b.get(name):
+                    there, here = a.get(name, "nothing"), b.get(name, "nothing")
+                    found.append(f"{group} {name} {there} there, {here} here")
+        return found
+
+
+def study_record(search: Search, setup: Setup) -> StudyRecord:
+    """What makes a search the study that it is."""
+    return StudyRecord(
+        objective=setup.name,
+        options=setup.options,
+        version=setup.version,
+        space=search.space,
+        steps=search.steps,
+        batch=search.batch,
+        seeds=search.seeds,
+        seed=search.seed,
+        unit=setup.unit,
+        momentum=setup.momentum,
+    )
+
+
+def study_facts(search: Search, setup: Setup, identity: str, slots: int) -> StudyFacts:
+    """What a tracker is told of a study."""
+    return StudyFacts(
+        study=search.study,
+        identity=identity,
+        setup=setup,
+        space=search.space,
+        steps=search.steps,
+        batch=search.batch,
+        seeds=search.seeds,
+        seed=search.seed,
+        trials=search.trials,
+        slots=slots,
+        sampler=search.sampler,
+        storage=str(search.path),
+    )

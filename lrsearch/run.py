@@ -1,0 +1,198 @@
+"""`Run`: one Plan with one seed, handed to an objective, which reports how it goes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrsearch.divergence import (
+    describe_divergence,
+    divergence,
+    divergence_limit,
+    divergence_window,
+)
+from lrsearch.errors import RequestError, RunStopped
+from lrsearch.result import Outcome, Trace
+from lrsearch.schedule import Plan
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One Plan with one seed, handed to an objective.
+
+    Attributes:
+        trial, replicate: which run this is.
+        seed: of everything that the run draws; shared by all trials of a replicate.
+        plan: what to do at each update.
+        stops: whether a run that has diverged ends at once; a non-finite loss always does.
+        untrained: the value of an untrained model, where it is known.
+        stopped: what `report` raised, once it has.
+
+    Args:
+        folder: where `folder` is to be; None where there is no study.
+    """
+
+    def __init__(
+        self,
+        *,
+        trial: int,
+        replicate: int,
+        seed: int,
+        plan: Plan,
+        stops: bool = True,
+        untrained: float | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.trial = trial
+        self.replicate = replicate
+        self.seed = seed
+        self.plan = plan
+        self.stops = stops
+        self.untrained = untrained
+        self.stopped: RunStopped | None = None
+        self._folder = folder
+        self._updates: list[int] = []
+        self._losses: list[float] = []
+        self._figures: dict[str, float] = {}
+        self._window = divergence_window(len(plan))
+        self._high = 0  # how many of the last `_window` losses are
+        self._negative = False
+        self._began = time.perf_counter()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What another process needs to do this run, as a JSON object."""
+        return {
+            "trial": self.trial,
+            "replicate": self.replicate,
+            "seed": self.seed,
+            "lr": self.plan.lr.tolist(),
+            "batch": self.plan.batch.tolist(),
+            "momentum": self.plan.momentum.tolist(),
+            "stops": self.stops,
+            "untrained": self.untrained,
+            "folder": None if self._folder is None else str(self._folder.absolute()),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Run:
+        """The inverse of `to_dict`."""
+        lr, batch, momentum = (np.array(record[name]) for name in ("lr", "batch", "momentum"))
+        return cls(
+            trial=record["trial"],
+            replicate=record["replicate"],
+            seed=record["seed"],
+            plan=Plan(lr=lr, batch=batch, momentum=momentum),
+            stops=record["stops"],
+            untrained=record["untrained"],
+            folder=None if record["folder"] is None else Path(record["folder"]),
+        )
+
+    def restart(self) -> None:
+        """Forgets what was reported: the run begins again at update 0."""
+        self._updates, self._losses, self._figures = [], [], {}
+        self._high, self._negative, self.stopped = 0, False, None
+
+    @property
+    def folder(self) -> Path:
+        """A folder of this run's own, for checkpoints; a run that is begun again finds it.
+
+        Raises:
+            RequestError: the run belongs to no study.
+        """
+        if self._folder is None:
+            raise RequestError("this run belongs to no study, so it has no folder; make your own")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder
+
+    def report(self, t: int, loss: float) -> None:
+        """Tells the loss of update t.
+
+        Raises:
+            RunStopped: the run is hopeless; let it pass.
+            RequestError: there is no such update, or it was reported before.
+        """
+        if not (self._updates[-1] if self._updates else -1) < t < len(self.plan):
+            raise RequestError(
+                f"report of update {t} after {self._updates[-1] if self._updates else 'none'}; "
+                f"this run has the updates 0 to {len(self.plan) - 1}, each reported at most once"
+            )
+        self._updates.append(t)
+        self._losses.append(float(loss))
+        self.stopped = self._judge()
+        if self.stopped is not None:
+            raise self.stopped
+
+    def _judge(self) -> RunStopped | None:
+        """Whether the latest report ends the run."""
+        t, loss = self._updates[-1], self._losses[-1]
+        if not math.isfinite(loss):
+            return RunStopped("diverged", describe_divergence(t, loss))
+        if self.stops and self._may_have_diverged():
+            at = divergence(self._losses, len(self.plan), self.untrained)
+            if at is not None:
+                reason = describe_divergence(self._updates[at], self._losses[at])
+                return RunStopped("diverged", reason)
+        return None
+
+    def _may_have_diverged(self) -> bool:
+        """Whether half of the window is high, without which no median can be."""
+        losses, window = self._losses, self._window
+        limit = divergence_limit(losses[0], self.untrained)
+        self._high += losses[-1] > limit
+        self._negative = self._negative or losses[-1] < 0
+        if len(losses) > window:
+            self._high -= losses[-1 - window] > limit
+        return not self._negative and len(losses) >= window <= 2 * self._high
+
+    def note(self, name: str, value: float) -> None:
+        """Keeps a further figure of the run, if it is finite."""
+        if math.isfinite(value):
+            self._figures[name] = float(value)
+
+    def end(
+        self,
+        state: str,
+        value: float | None = None,
+        *,
+        reason: str = "",
+        details: str = "",
+        seconds: float | None = None,
+        updates: int | None = None,
+        traces: Mapping[str, Trace] | None = None,
+    ) -> Outcome:
+        """The outcome of this run; a non-finite value makes it `diverged`.
+
+        Args:
+            state: one of `lrsearch.result.STATES`.
+            value: of a finished run.
+            reason: why it did not finish, one line.
+            details: of a failure, its traceback.
+            seconds: its share of the time; None is the time since it was made.
+            updates: how many were done; None is all of them if it finished, else up to the last
+                report.
+            traces: further curves beside `loss`, which `report` collected.
+        """
+        if state == "finished" and (value is None or not math.isfinite(value)):
+            state, reason = "diverged", f"the value at the end is {value}"
+        if updates is None:
+            reported = self._updates[-1] + 1 if self._updates else 0
+            updates = len(self.plan) if state == "finished" else reported
+        curves = {"loss": Trace.of(self._updates, self._losses)} if self._updates else {}
+        return Outcome(
+            trial=self.trial,
+            replicate=self.replicate,
+            state=state,
+            value=value if state == "finished" else None,
+            updates=updates,
+            reason=reason,
+            details=details,
+            traces={**curves, **(traces or {})},
+            figures=self._figures,
+            seconds=time.perf_counter() - self._began if seconds is None else seconds,
+        )
