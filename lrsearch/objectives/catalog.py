@@ -206,6 +206,23 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             module="lrsearch.objectives.proxy",
             factory="multiplicative",
         ),
+        "convex-bound": BuiltIn(
+            about="A schedule scored without training: the convex bound on its last iterate.",
+            options={
+                "distance": Option(
+                    default=1.0,
+                    bound=Bound(low=0, open_low=True),
+                    about="D, from the start to a minimum",
+                ),
+                "gradient": Option(
+                    default=1.0,
+                    bound=Bound(low=0, open_low=True),
+                    about="G, the bound on gradient norms",
+                ),
+            },
+            module="lrsearch.objectives.bound",
+            factory="convex_bound_objective",
+        ),
         "quadratic-additive": BuiltIn(
             about="The noisy quadratic model, exact: SGD with gradient noise of fixed size.",
             options={"modes": _modes(256), **_OPTIMIZER},

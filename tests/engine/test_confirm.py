@@ -352,6 +352,7 @@ def test_twenty_searches_from_end_to_end_claim_no_win_where_there_is_none(tmp_pa
             study=f"null-{study}",
             trials=100,
             seed=study,
+            sampler="random",
         )
         objective = Null(slots=4)
         found = run_search(

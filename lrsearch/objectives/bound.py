@@ -1,0 +1,72 @@
+"""`convex-bound`: a schedule's score without training, by a bound of convex optimization.
+
+The value is the bound on the suboptimality of the last iterate of SGD on a convex Lipschitz
+function (Schaipp et al. 2025, arXiv 2501.18965). It knows the learning rates and nothing else: no
+batch, no momentum, no data. It is proved for convex losses, and was measured to rank schedules of
+real language models well; it says nothing about how large a rate a network survives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lrsearch.contract import Run, Runs, Setup
+from lrsearch.errors import RequestError
+from lrsearch.ranges import Range
+from lrsearch.result import Outcome
+from lrsearch.theory import convex_bound, convex_bound_best
+
+__all__ = ["ConvexBound", "convex_bound_objective"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvexBound:
+    """The bound as an objective; figures are the best factor of the rates, and its bound.
+
+    Attributes:
+        setup: what it is.
+        distance: D, from the start to a minimum.
+        gradient: G, the bound on gradient norms.
+    """
+
+    setup: Setup
+    distance: float
+    gradient: float
+
+    def evaluate(self, runs: Runs) -> Iterator[Outcome]:
+        """Answers run by run, each in one pass over its rates."""
+        while taken := runs.take(1):
+            yield self._answer(taken[0])
+
+    def _answer(self, run: Run) -> Outcome:
+        began = time.perf_counter()
+        words = {"distance": self.distance, "gradient": self.gradient}
+        try:
+            value = convex_bound(run.plan.lr, **words)
+            factor, best = convex_bound_best(run.plan.lr, **words)
+        except RequestError as error:  # a rate of 0 within the run
+            return run.end("failed", reason=str(error))
+        run.note("best_rate_factor", factor)
+        run.note("bound_at_best_rate", best)
+        return run.end("finished", value, seconds=time.perf_counter() - began)
+
+    def optimum(self, steps: int, batch: int) -> float | None:
+        """Unknown."""
+        return None
+
+
+def convex_bound_objective(*, distance: float, gradient: float) -> ConvexBound:
+    """`convex-bound`. The best peaks lie near D/(G√T), times a factor of the shape's."""
+    usual = distance / gradient
+    setup = Setup(
+        name="convex-bound",
+        unit="bound on the suboptimality",
+        steps=400,
+        entries={"peak": Range(low=1e-3 * usual, high=usual, log=True)},
+        positive=True,
+        exact=True,
+        options={"distance": distance, "gradient": gradient},
+    )
+    return ConvexBound(setup=setup, distance=distance, gradient=gradient)
