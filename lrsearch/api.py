@@ -96,6 +96,11 @@ def tune(
     Raises:
         RequestError: the request is wrong; nothing was started.
         SearchFailed: trials keep failing.
+
+    Example:
+        >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
+        >>> result.best.schedule.decay
+        'rex'
     """
     search, answers = prepare(
         objective,
@@ -176,6 +181,12 @@ def confirm(
         RequestError: the request is wrong, or the study is another objective's.
         NothingFinished: the study has no finished trial.
         SearchFailed: a run failed.
+
+    Example:
+        >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
+        >>> found = lrsearch.confirm(result, top=2, against=["linear", "cosine"])
+        >>> list(found.versus)
+        ['linear', 'cosine']
     """
     from lrsearch.engine.storage import Store
 
@@ -284,6 +295,11 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
 
     Raises:
         RequestError: there is no such study.
+
+    Example:
+        >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
+        >>> lrsearch.load("quadratic-default").best.value == result.best.value
+        True
     """
     path = storage_path(study, storage)
 

@@ -109,6 +109,12 @@ class Confirmation:
         runs: how many runs it took.
         importance: share of the variance of the search's values by field, by functional ANOVA;
             empty where too few trials finished.
+
+    Example:
+        >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
+        >>> found = lrsearch.confirm(result, against=["cosine"])
+        >>> found.versus["cosine"].verdict in ("better", "worse", "not distinguishable")
+        True
     """
 
     unit: str

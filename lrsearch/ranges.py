@@ -43,6 +43,10 @@ class Range:
         low, high: the ends.
         log: whether to search on a logarithmic scale.
         step: the grid's step from `low`, or None.
+
+    Example:
+        >>> lrsearch.Range(low=1e-3, high=1e-1, log=True).middle
+        0.01
     """
 
     low: float
@@ -102,6 +106,11 @@ class Choices:
 
     Attributes:
         values: at least two different ones.
+
+    Example:
+        >>> space = lrsearch.Space.load("cosine").with_entries({"power": {"choices": [1.0, 2.0]}})
+        >>> space.free["power"]
+        Choices(values=(1.0, 2.0))
     """
 
     values: tuple[Value, ...]

@@ -70,6 +70,10 @@ class Outcome:
         traces: curves by name; `loss` is the training curve.
         figures: further finite numbers by name.
         seconds: wall time; a population's runs share their program's time equally.
+
+    Example:
+        >>> lrsearch.Outcome(trial=0, replicate=0, state="finished", value=0.5, updates=100).value
+        0.5
     """
 
     trial: int
@@ -114,6 +118,13 @@ class Trial:
         index: lrsearch's own count from 0.
         schedule: the recipe.
         outcomes: one a replicate, in their order, up to the first that did not finish.
+
+    Example:
+        >>> ended = lrsearch.Outcome(trial=7, replicate=0, state="finished", value=0.5)
+        >>> schedule = lrsearch.Schedule(peak=0.1)
+        >>> trial = lrsearch.Trial(index=7, schedule=schedule, outcomes=(ended,))
+        >>> trial.state, trial.value
+        ('finished', 0.5)
     """
 
     index: int
@@ -180,6 +191,13 @@ class Result:
         enqueued: how many trials came first because they were enqueued; habit is the next one.
         confirmed: how the best one compares on fresh seeds, once that is known.
         source: what answered, where it was found in this process; `lrsearch.confirm` uses it.
+
+    Example:
+        >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
+        >>> result.counts["finished"] + result.counts["diverged"]
+        3
+        >>> result.to_frame()["value"].idxmin() == result.best.index
+        True
     """
 
     study: str

@@ -36,6 +36,12 @@ class Run:
 
     Args:
         folder: where `folder` is to be; None where there is no study.
+
+    Example:
+        >>> plan = lrsearch.Schedule(peak=0.1).plan(steps=3, batch=8)
+        >>> run = lrsearch.Run(trial=0, replicate=0, seed=1, plan=plan)
+        >>> for t, (lr, batch) in enumerate(run.plan):
+        ...     run.report(t, 1.0 - lr)
     """
 
     def __init__(

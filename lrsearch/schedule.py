@@ -51,6 +51,18 @@ class Plan:
         momentum: momentum (β1 for Adam), shape `[T]`, float64, read-only.
         overdamped: updates at which a critical momentum rule found ηλ ≥ 1 and fell back to
             momentum 0.
+
+    Example:
+        >>> schedule = lrsearch.Schedule(peak=0.1, warmup=0.5, decay="constant")
+        >>> plan = schedule.plan(steps=4, batch=32)
+        >>> plan.lr
+        array([0.05, 0.1 , 0.1 , 0.1 ])
+        >>> for lr, batch in plan:
+        ...     print(lr, batch)
+        0.05 32
+        0.1 32
+        0.1 32
+        0.1 32
     """
 
     lr: Curve
@@ -118,6 +130,13 @@ class Schedule:
 
     Raises:
         RequestError: a field holds what it may not.
+
+    Example:
+        >>> schedule = lrsearch.Schedule(peak=0.1, warmup=0.05, decay="cosine")
+        >>> schedule.replace(floor=0.1)
+        Schedule(peak=0.1, warmup=0.05, floor=0.1)
+        >>> len(schedule.plan(steps=1000))
+        1000
     """
 
     peak: float = field(metadata={"bound": Bound(low=0.0, open_low=True)})

@@ -60,6 +60,11 @@ class Space:
 
     Raises:
         RequestError: an entry names no field of Schedule or lies outside its range.
+
+    Example:
+        >>> space = lrsearch.Space.load("cosine")
+        >>> list(space.free)
+        ['warmup', 'floor']
     """
 
     name: str

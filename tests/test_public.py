@@ -1,7 +1,10 @@
 """The public names, pinned, and what importing them costs."""
 
+import doctest
 import subprocess
 import sys
+
+import pytest
 
 import lrsearch
 from lrsearch.errors import LrsearchError, NothingFinished, RequestError, SearchFailed
@@ -28,6 +31,18 @@ def test_the_public_names_are_these():
     assert dir(lrsearch) == NAMES
     for name in NAMES:
         assert getattr(lrsearch, name) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])
+def test_every_public_name_has_an_example_that_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = getattr(lrsearch, name).__doc__
+    found = doctest.DocTestParser().get_doctest(text, {"lrsearch": lrsearch}, name, None, 0)
+    assert found.examples, f"{name} has no example"
+    report: list[str] = []
+    options = doctest.NORMALIZE_WHITESPACE
+    done = doctest.DocTestRunner(optionflags=options).run(found, out=report.append)
+    assert done.failed == 0, "".join(report)
 
 
 def test_an_unknown_name_is_an_attribute_error():

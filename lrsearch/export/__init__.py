@@ -2,6 +2,11 @@
 
 `to_torch` and its like make the framework's own object in place; `to_module` writes a file that
 needs the framework alone.
+
+Example:
+    >>> schedule = lrsearch.Schedule(peak=0.1)
+    >>> lrsearch.export.to_csv(schedule, steps=2).splitlines()
+    ['update,lr,batch,momentum', '0,0.1,1,0.0', '1,0.05,1,0.0']
 """
 
 from lrsearch.export.get_scheduler import transformers_arguments

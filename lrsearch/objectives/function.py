@@ -104,6 +104,17 @@ def objective(
 
     Raises:
         RequestError: a value is out of range, or the wish is to maximise.
+
+    Example:
+        >>> @lrsearch.objective(peak=(1e-3, 1.0), steps=50)
+        ... def bowl(run):
+        ...     x = 1.0
+        ...     for t, (lr, _) in enumerate(run.plan):
+        ...         x -= lr * x
+        ...         run.report(t, x * x)
+        ...     return x * x
+        >>> lrsearch.tune(bowl, trials=3, tracking_uri="none").counts["finished"]
+        3
     """
     if direction != "minimize":
         raise RequestError(

@@ -82,6 +82,19 @@ class TorchTask:
 
     Raises:
         RequestError: a value is out of range, or neither `validation` nor `evaluate` is given.
+
+    Example:
+        >>> import torch
+        >>> x = torch.linspace(-1, 1, 64)[:, None]
+        >>> class Line(lrsearch.TorchTask):
+        ...     peak, steps, batch = (1e-3, 1.0), 20, 8
+        ...     train = validation = (x, 2 * x)
+        ...     def model(self, generator):
+        ...         return torch.nn.Linear(1, 1)
+        ...     def loss(self, model, batch):
+        ...         return (model(batch[0]) - batch[1]).square()[:, 0]
+        >>> lrsearch.tune(Line(), trials=2, tracking_uri="none").objective
+        'Line'
     """
 
     name: str

@@ -46,6 +46,10 @@ def plot(result: Result, path: str | Path | None = None) -> Figure:
     Raises:
         NothingFinished: there is nothing to draw.
         RequestError: the file cannot be written.
+
+    Example:
+        >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
+        >>> figure = lrsearch.plot(result, "study.png")
     """
     figure = draw_study(result)
     if path is not None:
