@@ -217,6 +217,7 @@ def confirm(
         batch=record.batch,
         seeds=record.seeds,
         seed=record.seed,
+        pruner=record.pruner,
         study=name,
         storage=place,
         tracking_uri=where,

@@ -17,7 +17,15 @@ import numpy as np
 
 from lrsearch.baselines import BASELINES
 from lrsearch.schedule import Schedule
-from lrsearch.stats import Comparison, bca_interval, compare, mean_interval, seeds_needed
+from lrsearch.stats import (
+    ALPHA,
+    Comparison,
+    bca_interval,
+    compare,
+    mean,
+    mean_interval,
+    seeds_needed,
+)
 
 __all__ = ["Confirmation", "Contender"]
 
@@ -31,8 +39,8 @@ class Contender:
         schedule: with its tuned peak.
         values: by seed; None where it diverged.
         peaks: the grid on which its peak was tuned.
-        selection: mean value at each of them on the selection seeds; None where every seed
-            diverged.
+        selection: mean value at each of them on the selection seeds on which all were tried; None
+            where every seed diverged.
         losses: training curves of the reported runs by seed, each updates and losses.
     """
 
@@ -57,7 +65,7 @@ class Contender:
     def value(self) -> float | None:
         """The mean over the seeds that finished; None where none did."""
         finite = [value for value in self.values if value is not None]
-        return math.fsum(finite) / len(finite) if finite else None
+        return mean(finite) if finite else None
 
     @property
     def median(self) -> float | None:
@@ -78,7 +86,8 @@ class Contender:
     @property
     def at_edge(self) -> bool:
         """Whether the best peak was the first or the last of the grid."""
-        return len(self.peaks) > 1 and self.schedule.peak in (self.peaks[0], self.peaks[-1])
+        known = {value for value in self.selection if value is not None}
+        return len(known) > 1 and self.schedule.peak in (self.peaks[0], self.peaks[-1])
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object."""
@@ -163,8 +172,10 @@ class Confirmation:
         rival = self.baseline(self.best_baseline)
         found = self.versus[rival.name]
         named = f"a tuned {rival.name}" if rival.name in BASELINES else f"{rival.name}, tuned"
+        if self.best.schedule == rival.schedule:
+            return f"The searched schedule is {named}: they are the same."
         if found.difference is None:
-            return f"No seed finished under both the searched schedule and {named}."
+            return self._who_finished(rival, named)
         size = self._size(found)
         if found.verdict == "better":
             return (
@@ -183,6 +194,16 @@ class Confirmation:
             "more seeds."
         )
 
+    def _who_finished(self, rival: Contender, named: str) -> str:
+        """The answer where no seed finished under both."""
+        if self.best.value is None and rival.value is None:
+            return f"Every seed diverged, under the searched schedule and under {named}."
+        if rival.value is None:
+            return f"Under the best baseline, {named}, every seed diverged."
+        if self.best.value is None:
+            return f"Under the searched schedule every seed diverged; use {named}."
+        return f"No seed finished under both the searched schedule and {named}."
+
     @property
     def remarks(self) -> list[str]:
         """What a reader should know beside the sentence, one line each."""
@@ -197,18 +218,26 @@ class Confirmation:
                     f"{len(self.versus)} comparisons together, is {found.verdict}."
                 )
         for contender in (self.best, *self.baselines):
-            if contender.diverged:
+            if contender.value is None:
+                lines.append(f"{contender.name}: every seed diverged.")
+            elif contender.diverged:
                 lines.append(
                     f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged; its "
                     "mean is of the others, the verdict counts them as the worst."
                 )
-            if contender.at_edge and contender is not self.best:
+            if contender.at_edge:
                 lines.append(
                     f"{contender.name}: its best peak is at an end of the grid; it may do better "
                     "outside."
                 )
         if len(self.best.peaks) < 2:
             lines.append("No peak was tuned, which favours the searched schedule.")
+        fewest = next(n for n in range(5, 100) if 2 ** (1 - n) * len(self.versus) < ALPHA)
+        if self.seeds < fewest and any(c.test == "signed ranks" for c in self.versus.values()):
+            lines.append(
+                f"Where a seed diverged, {self.seeds} seeds cannot decide over "
+                f"{len(self.versus)} baselines; {fewest} can."
+            )
         needed = self.seeds_to_settle
         if needed is not None:
             lines.append(f"About {needed} seeds in all would settle it, if it is what it seems.")
@@ -310,8 +339,10 @@ class Confirmation:
         if found.interval is None:
             return f"{size:.3g} {self.unit}"
         half = (found.interval[1] - found.interval[0]) / 2
-        digits = 2 - math.floor(math.log10(half)) - 1 if half > 0 else 6
-        return f"{size:.{max(digits, 0)}f} ± {half:.{max(digits, 0)}f} {self.unit}"
+        if not 1e-9 < half < 1e9:
+            return f"{size:.3g} ± {half:.2g} {self.unit}"
+        digits = max(0, 1 - math.floor(math.log10(half)))
+        return f"{size:.{digits}f} ± {half:.{digits}f} {self.unit}"
 
 
 def _show_interval(interval: tuple[float, float] | None, form: str) -> str:

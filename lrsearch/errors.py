@@ -45,9 +45,14 @@ class RequestError(LrsearchError, ValueError):
 
 
 class SearchFailed(LrsearchError, RuntimeError):
-    """The search could not go on, for example because the objective kept raising."""
+    """The search could not go on, for example because the objective kept raising.
+
+    Attributes:
+        result: of a search that ended before what followed it failed, else None.
+    """
 
     exit_code = 1
+    result: object = None
 
 
 class NothingFinished(LrsearchError, RuntimeError):

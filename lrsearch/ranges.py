@@ -59,7 +59,8 @@ class Range:
         inside = min(max(value, self.low), self.high)
         if self.step is None:
             return inside
-        return self.low + self.step * round((inside - self.low) / self.step)
+        # Rounding must not carry the last step over the end: 0.1·3 is above 0.3.
+        return min(self.low + self.step * round((inside - self.low) / self.step), self.high)
 
     def holds(self, value: Any) -> bool:
         """Whether a value is in the range, on its grid if it has one."""
@@ -81,7 +82,7 @@ class Range:
         if step is None:
             return self.low + unit * (self.high - self.low)
         cells = math.floor((self.high - self.low) / step + 1e-9) + 1
-        value = self.low + step * min(int(unit * cells), cells - 1)
+        value = min(self.low + step * min(int(unit * cells), cells - 1), self.high)
         return int(value) if whole else value
 
     @property

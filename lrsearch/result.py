@@ -18,6 +18,7 @@ from lrsearch.confirmation import Confirmation
 from lrsearch.curves import round_half_up
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.schedule import FIELDS, Schedule
+from lrsearch.stats import mean
 
 __all__ = ["STATES", "Outcome", "Result", "Trace", "Trial"]
 
@@ -143,7 +144,7 @@ class Trial:
         values = [o.value for o in self.outcomes if o.value is not None]
         if len(values) < len(self.outcomes):
             return None
-        return math.fsum(values) / len(values)
+        return mean(values)
 
     @property
     def estimate(self) -> float | None:
@@ -171,7 +172,7 @@ class Trial:
         """Figures of the runs, each averaged over the replicates that have it."""
         names = sorted({name for o in self.outcomes for name in o.figures})
         groups = {n: [o.figures[n] for o in self.outcomes if n in o.figures] for n in names}
-        return {n: math.fsum(values) / len(values) for n, values in groups.items()}
+        return {n: mean(values) for n, values in groups.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

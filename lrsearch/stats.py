@@ -9,6 +9,7 @@ intervals are marginal 95 % t intervals: they are about one baseline each, the v
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ __all__ = [
     "bca_interval",
     "compare",
     "holm",
+    "mean",
     "mean_interval",
     "paired_p",
     "seeds_needed",
@@ -56,7 +58,7 @@ class Comparison:
 
 
 def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float] | None:
-    """Student's t interval of a mean; None below two values.
+    """Student's t interval of a mean; None below two values, or where it is not finite.
 
     Args:
         values: finite, shape `[n]`.
@@ -67,8 +69,21 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2:
         return None
-    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
-    return float(x.mean() - half), float(x.mean() + half)
+    with np.errstate(over="ignore", invalid="ignore"):
+        half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+        return _finite(x.mean() - half, x.mean() + half)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of at least one number, correctly rounded; of huge ones without overflow."""
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
+
+
+def _finite(low: float, high: float) -> tuple[float, float] | None:
+    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def bca_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float] | None:
@@ -90,9 +105,10 @@ def bca_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]
     if len(x) < 3 or np.ptp(x) == 0:
         return None
     rng = np.random.default_rng(0)  # the same values always have the same interval
-    found = stats.bootstrap((x,), np.mean, confidence_level=level, method="BCa", rng=rng)
-    low, high = found.confidence_interval
-    return float(low), float(high)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of values too small or too large to tell apart
+        found = stats.bootstrap((x,), np.mean, confidence_level=level, method="BCa", rng=rng)
+    return _finite(*found.confidence_interval)
 
 
 def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
@@ -125,7 +141,8 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
             return (1.0 if sign == 0 else 0.0), sign, "exact"
         if len(x) < 2:
             return 1.0, 0.0, "t"
-        test = stats.ttest_1samp(difference, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            test = stats.ttest_1samp(difference, 0.0)
         return float(test.pvalue), float(np.sign(difference.mean())), "t"
     worst = 2 * float(np.abs(difference).max()) + 1.0
     difference[lost_x & ~lost_y], difference[lost_y & ~lost_x] = worst, -worst
@@ -167,7 +184,7 @@ def compare(
     for name, (_, sign, test) in tests.items():
         y = np.asarray(against[name], dtype=np.float64)
         both = np.isfinite(x) & np.isfinite(y)
-        difference = float((x - y)[both].mean()) if both.any() else None
+        difference = mean((x - y)[both].tolist()) if both.any() else None
         decided = adjusted[name] < alpha
         found[name] = Comparison(
             difference=difference,

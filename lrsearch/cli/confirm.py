@@ -19,13 +19,19 @@ __all__ = ["confirm"]
 @click.argument("study")
 @options("objective")
 @click.option(
-    "--top", default=5, show_default=True, metavar="K", help="How many of the best trials compete."
+    "--top",
+    default=5,
+    show_default=True,
+    metavar="K",
+    envvar="LRSEARCH_CONFIRM_TOP",
+    help="How many of the best trials compete.",
 )
 @click.option(
     "--seeds",
     default=10,
     show_default=True,
     metavar="N",
+    envvar="LRSEARCH_CONFIRM_SEEDS",
     help="Fresh seeds of the selection, and as many of the report.",
 )
 @options("grid", "against")

@@ -12,6 +12,8 @@ import click
 from lrsearch.cli.options import options, read_options, read_queue, read_settings
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_result, describe_search
+from lrsearch.errors import SearchFailed
+from lrsearch.result import Result
 from lrsearch.space import Space
 
 __all__ = ["tune"]
@@ -60,11 +62,20 @@ def tune(
         click.echo(describe_search(search, answers.setup), nl=False)
         return
     # What the user's code prints must not mix with the result.
-    with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
-        result = api.tune(objective, confirm=not no_confirm, listener=progress, **asked)
-    record = result.to_dict()
-    complete = not progress.ended
-    click.echo(
-        json.dumps(record) if as_json else describe_result(result, complete, progress.bill),
-        nl=as_json,
-    )
+    progress = Progress(quiet=quiet)
+    try:
+        with progress, contextlib.redirect_stdout(sys.stderr):
+            result = api.tune(objective, confirm=not no_confirm, listener=progress, **asked)
+    except SearchFailed as error:
+        if isinstance(error.result, Result):  # the search ended, its confirmation did not
+            _print(error.result, progress, as_json)
+        raise
+    _print(result, progress, as_json)
+
+
+def _print(result: Result, progress: Progress, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), allow_nan=False))
+    else:
+        text = describe_result(result, not progress.ended, progress.bill)
+        click.echo(text, nl=False)

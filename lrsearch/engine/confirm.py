@@ -26,7 +26,7 @@ from lrsearch.engine.protocol import (
     shrink,
 )
 from lrsearch.engine.request import Confirm, Search
-from lrsearch.engine.storage import Store
+from lrsearch.engine.storage import Store, digest
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Entry
 from lrsearch.result import Outcome, Result
@@ -202,12 +202,12 @@ class Confirmer:
             plan=schedule.plan(search.steps, search.batch, momentum=setup.momentum),
             stops=search.pruner != "none",
             untrained=setup.untrained,
-            folder=self._folder(index, replicate),
+            folder=self._folder(schedule, replicate),
         )
 
-    def _folder(self, index: int, replicate: int) -> Path:
+    def _folder(self, schedule: Schedule, replicate: int) -> Path:
         runs = self._search.path.with_name(f"{self._search.study}.runs")
-        return runs / f"{self._stage}-{index:04d}-{replicate}"
+        return runs / f"{self._stage}-{digest(schedule)}-{replicate}"
 
     def _trim(self, outcome: Outcome) -> Outcome:
         """Of the selection only values are kept; curves are drawn of what is reported."""

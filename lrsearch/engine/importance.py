@@ -24,7 +24,7 @@ def importances(store: Store) -> dict[str, float]:
     crowd where values are good, and not the space as a whole.
 
     Returns:
-        shares that add up to 1; empty where fewer than 20 trials finished.
+        shares that add up to 1; empty where fewer than 20 trials finished, or all alike.
     """
     searched = distributions(store.record.space)
     trials = [t for t in store.trials().values() if t.value is not None]
@@ -39,9 +39,13 @@ def importances(store: Store) -> dict[str, float]:
         if trial.value is not None and inside:
             value = math.log(trial.value) if positive else trial.value
             study.add_trial(create_trial(value=value, params=point, distributions=searched))
-    if len(study.trials) < FEWEST or not searched:
+    values = [trial.value for trial in study.trials]
+    if len(values) < FEWEST or not searched or len(set(values)) == 1:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         evaluator = FanovaImportanceEvaluator(seed=0)
-    return dict(get_param_importances(study, evaluator=evaluator))
+    try:
+        return dict(get_param_importances(study, evaluator=evaluator))
+    except RuntimeError:  # Optuna's word for values without any variance
+        return {}

@@ -21,6 +21,7 @@ from lrsearch.errors import RequestError
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
+from lrsearch.stats import mean
 
 __all__ = ["FEWEST_SEEDS", "Protocol", "Rival", "peak_grid", "plan_protocol", "shrink"]
 
@@ -92,8 +93,8 @@ class Protocol:
         peaks = max(len(rival.schedules) for rival in self.rivals)
         seeds = "" if self.exact else f", {self.selection} + {self.seeds} fresh seeds"
         return (
-            f"confirming: {len(self.candidates)} candidates and {len(self.baselines)} baselines "
-            f"at {peaks} peaks{seeds}: {self.runs} runs"
+            f"confirming: best {len(self.candidates)} and {len(self.baselines)} baselines, "
+            f"{peaks} peaks each{seeds}: {self.runs} runs"
         )
 
     def kept(self, measured: Mapping[Schedule, Sequence[float]]) -> list[Schedule]:
@@ -150,7 +151,7 @@ class Protocol:
                 schedule=schedule,
                 values=tuple(v if math.isfinite(v) else None for v in reported[schedule]),
                 peaks=tuple(s.peak for s in tried),
-                selection=tuple(mean_of_finite(measured[s]) for s in tried),
+                selection=tuple(mean_of_finite(measured[s][: self.look]) for s in tried),
                 losses=tuple(losses.get(schedule, ())),
             )
 
@@ -170,14 +171,13 @@ class Protocol:
 def standing(values: Sequence[float]) -> tuple[int, float]:
     """What rivals are ranked by: fewest diverged seeds, then the mean of the rest."""
     finite = [value for value in values if math.isfinite(value)]
-    mean = math.fsum(finite) / len(finite) if finite else math.inf
-    return len(values) - len(finite), mean
+    return len(values) - len(finite), mean(finite) if finite else math.inf
 
 
 def mean_of_finite(values: Sequence[float]) -> float | None:
     """The mean over the seeds that finished; None where none did."""
-    _, mean = standing(values)
-    return mean if math.isfinite(mean) else None
+    _, found = standing(values)
+    return found if math.isfinite(found) else None
 
 
 def peak_grid(
@@ -239,13 +239,14 @@ def plan_protocol(
     low, high = found.peak / 10, found.peak * 10
     if isinstance(searched, Range):
         low, high = searched.low, searched.high
+    else:
+        log.warning("the space fixes the peak; the comparison tunes it, from %g to %g", low, high)
     grid = peak_grid(found.peak, low, high, points, nearest)
     distinct = dict.fromkeys(t.schedule for t in result.ranked)
     names = {t.schedule: f"trial {t.index}" for t in reversed(result.ranked)}
     candidates = [(names[s], s) for s in list(distinct)[:top]]
-    momentum = result.momentum
     rivals = [
-        (name, baseline(name, found.peak, momentum) if schedule is None else schedule)
+        (name, _usual_shape(name, found, result.momentum) if schedule is None else schedule)
         for name, schedule in against or _usual(result)
     ]
     fitting = [(n, s) for n, s in rivals if _fits(n, s, result, given=bool(against))]
@@ -258,6 +259,14 @@ def plan_protocol(
         seeds=1 if exact else seeds,
         exact=exact,
     )
+
+
+def _usual_shape(name: str, found: Schedule, momentum: float) -> Schedule:
+    """A baseline at the momentum of the searched schedule, which is no matter of its shape."""
+    if found.momentum is None:
+        return baseline(name, found.peak, momentum)
+    shape = baseline(name, found.peak, found.momentum)
+    return shape if shape.momentum is not None else shape.replace(momentum=found.momentum)
 
 
 def _usual(result: Result) -> list[tuple[str, Schedule | None]]:

@@ -13,7 +13,7 @@ from lrsearch.space import Space
 __all__ = ["SCHEMA", "StudyRecord", "study_facts", "study_record"]
 
 #: Raised when records of older versions cannot be continued.
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class StudyRecord:
         objective, options, version: what answers.
         space: every entry resolved.
         steps, batch, seeds, seed: the budget and the seeds.
+        pruner: what ends a run early, on which values hang.
         unit, momentum: of the objective, for readers.
     """
 
@@ -35,6 +36,7 @@ class StudyRecord:
     batch: int
     seeds: int
     seed: int
+    pruner: str
     unit: str
     momentum: float
 
@@ -56,7 +58,7 @@ class StudyRecord:
         mine, theirs = self.to_dict(), other.to_dict()
         found = [
             f"{name} {mine[name]} there, {theirs[name]} here"
-            for name in ("objective", "version", "steps", "batch", "seeds", "seed")
+            for name in ("objective", "version", "steps", "batch", "seeds", "seed", "pruner")
             if mine[name] != theirs[name]
         ]
         for group, a, b in (
@@ -81,6 +83,7 @@ def study_record(search: Search, setup: Setup) -> StudyRecord:
         batch=search.batch,
         seeds=search.seeds,
         seed=search.seed,
+        pruner=search.pruner,
         unit=setup.unit,
         momentum=setup.momentum,
     )

@@ -232,7 +232,8 @@ def _name_baseline(index: int, given: object) -> tuple[str, Schedule | None]:
         return f"schedule {index + 1}", given
     if isinstance(given, str) and given.endswith(".json"):
         path = Path(given)
-        return (path.name if path.stem in BASELINES else path.stem), Schedule.load(path)
+        taken = path.stem in BASELINES or path.stem.startswith("trial")  # candidates' names
+        return (path.name if taken else path.stem), Schedule.load(path)
     if not isinstance(given, str) or given not in BASELINES:
         hint = closest(given, BASELINES) if isinstance(given, str) else ""
         raise RequestError(f"there is no baseline {given!r}{hint}; or a Schedule's .json file")

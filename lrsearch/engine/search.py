@@ -75,12 +75,15 @@ def run_search(
                 confirmer = Confirmer(search, objective, store, shield, listener)
                 _confirm(loop.result(), confirmer, confirm, store, listener)
             state = "finished"
+        except SearchFailed as error:
+            error.result = loop.result() if loop.complete else None
+            raise
         except Interrupted as interrupt:
             state = "interrupted"
             raise Interrupted(
                 interrupt.number,
-                f"interrupted with {loop.ended} of {search.trials} trials ended, all of them "
-                "kept; the same command goes on",
+                f"interrupted with {loop.ended} of {search.trials} trials ended; all that was "
+                "measured is kept, and the same command goes on",
             ) from None
         finally:
             with shield:

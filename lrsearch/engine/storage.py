@@ -35,7 +35,7 @@ from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space
 
-__all__ = ["Store", "distributions"]
+__all__ = ["Store", "digest", "distributions"]
 
 #: The user attributes that lrsearch keeps: one a study, one a trial.
 ATTRIBUTE = "lrsearch"
@@ -68,6 +68,11 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
         else:
             made[name] = FloatDistribution(entry.low, entry.high, entry.log, entry.step)
     return made
+
+
+def digest(schedule: Schedule) -> str:
+    """A short name of a schedule, for files and keys."""
+    return hashlib.sha256(repr(schedule).encode()).hexdigest()[:16]
 
 
 class Store:
@@ -272,12 +277,11 @@ class Store:
         self, stage: str, schedule: Schedule, outcomes: Mapping[int, Outcome]
     ) -> None:
         """Keeps the outcomes of a schedule on all its seeds."""
-        digest = hashlib.sha256(repr(schedule).encode()).hexdigest()[:16]
         kept = {
             "schedule": schedule.to_dict(defaults=False),
             "outcomes": [outcomes[replicate].to_dict() for replicate in sorted(outcomes)],
         }
-        self._study.set_user_attr(f"{MEASURED}.{stage}.{digest}", kept)
+        self._study.set_user_attr(f"{MEASURED}.{stage}.{digest(schedule)}", kept)
 
     def confirmed(self, trials: int) -> Confirmation | None:
         """The latest confirmation, unless the study has other than so many trials by now."""

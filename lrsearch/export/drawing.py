@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import TYPE_CHECKING
+
 from lrsearch.errors import RequestError
 from lrsearch.schedule import Plan, Schedule
 
-__all__ = ["draw", "varying_momentum"]
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+__all__ = ["draw", "varying_momentum", "warn_of_momentum"]
 
 
 def draw(
@@ -49,7 +55,7 @@ def draw(
     if varying_momentum(plan) and not ignore_momentum:
         raise RequestError(
             "this schedule's momentum varies, which this framework's schedule of learning rates "
-            "does not carry; give ignore_momentum (--ignore-momentum) to leave it out"
+            "does not carry by itself; give ignore_momentum (--ignore-momentum)"
         )
     return plan
 
@@ -58,3 +64,14 @@ def varying_momentum(plan: Plan) -> list[float]:
     """Momentum of every update where it varies; empty where the optimizer keeps its own."""
     varies = bool((plan.momentum != plan.momentum[0]).any())
     return plan.momentum.tolist() if varies else []
+
+
+def warn_of_momentum(optimizer: Optimizer, momentum: float) -> None:
+    """Says so where an optimizer has another momentum than the schedule was found at."""
+    group = optimizer.param_groups[0]
+    own = group["betas"][0] if "betas" in group else group.get("momentum", momentum)
+    if own != momentum:
+        warnings.warn(
+            f"the schedule was found at momentum {momentum:g}, this optimizer has {own:g}",
+            stacklevel=3,
+        )

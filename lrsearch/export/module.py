@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lrsearch.export.drawing import draw, varying_momentum
 from lrsearch.export.get_scheduler import transformers_arguments
-from lrsearch.schedule import Schedule
+from lrsearch.schedule import Plan, Schedule
 
 __all__ = ["MODULES", "to_module"]
 
@@ -163,14 +163,18 @@ def to_module(
         tail += "momentum = planned(MOMENTUM)\n"
     if form == "transformers":
         tail += _arguments(schedule, steps)
-    head = [_docstring(schedule, len(plan), made.usage), imports, _tables(tables)]
+    head = [_docstring(schedule, plan, made.usage), imports, _tables(tables)]
     return "\n".join([*head, *bodies, tail])
 
 
-def _docstring(schedule: Schedule, updates: int, usage: str) -> str:
+def _docstring(schedule: Schedule, plan: Plan, usage: str) -> str:
     recipe = textwrap.fill(repr(schedule), WIDTH, subsequent_indent="    ")
     shown = textwrap.dedent(usage).rstrip()
-    title = f"Learning rates of {updates} updates, written by lrsearch."
+    title = f"Learning rates of {len(plan)} updates, written by lrsearch."
+    if plan.momentum[0] and not varying_momentum(plan):
+        recipe += (
+            f"\n\nFound at momentum (beta1) {float(plan.momentum[0])!r}: give the optimizer that."
+        )
     return f'"""{title}\n\n{recipe}\n\n{shown}\n"""\n'
 
 

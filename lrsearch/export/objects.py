@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.export.drawing import draw, varying_momentum
+from lrsearch.export.drawing import draw, varying_momentum, warn_of_momentum
 from lrsearch.schedule import Plan, Schedule
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def to_torch(
     """A scheduler for a PyTorch loop: `scheduler.step()` after every `optimizer.step()`.
 
     The first parameter group gets the plan's rates as they stand, float64 for float64; the others
-    keep their ratio to it. A varying momentum is set too, where the optimizer has one.
+    keep their ratio to it. A varying momentum is set too, where the optimizer has one; a constant
+    one is the optimizer's own, and one that differs from the schedule's is warned of. RMSprop
+    needs a momentum above 0 at its first update.
 
         optimizer = torch.optim.SGD(model.parameters(), lr=schedule.peak, momentum=0.9)
         scheduler = lrsearch.export.to_torch(schedule, optimizer, steps=20_000)
@@ -62,7 +64,10 @@ def to_torch(
     from lrsearch.export.torch_rates import PlannedLR
 
     plan = draw(schedule, steps, batch, momentum, ignore_batch=ignore_batch)
-    return PlannedLR(optimizer, plan.lr.tolist(), varying_momentum(plan))
+    varying = varying_momentum(plan)
+    if isinstance(schedule, Schedule) and schedule.momentum is not None and not varying:
+        warn_of_momentum(optimizer, schedule.momentum)
+    return PlannedLR(optimizer, plan.lr.tolist(), varying)
 
 
 def to_transformers(

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from lrsearch.export.param_groups import ratios, set_momentum, set_rate, wanted_momentum
 
 __all__ = ["PlannedLR"]
+
+
+def _look_up(lr: Sequence[float], t: int) -> float:
+    return lr[min(t, len(lr) - 1)]
 
 
 class PlannedLR(LambdaLR):
@@ -32,7 +37,7 @@ class PlannedLR(LambdaLR):
         self.lr, self.momentum = lr, wanted_momentum(optimizer, momentum)
         for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):
             group["initial_lr"] = ratio  # which LambdaLR multiplies by the table's rate
-        super().__init__(optimizer, lambda t: lr[min(t, len(lr) - 1)])
+        super().__init__(optimizer, partial(_look_up, lr))
 
     def get_lr(self) -> list[float | Tensor]:
         """Rates of the groups at this update; sets the momentum, as torch's OneCycleLR does."""
@@ -51,6 +56,13 @@ class PlannedLR(LambdaLR):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on where the state was taken, whenever the optimizer's own state is loaded."""
+        ratios = state_dict.get("base_lrs", [])
+        if len(ratios) != len(self.base_lrs) or ratios[0] != 1.0 or "lr_lambdas" not in state_dict:
+            raise ValueError(
+                f"this is no state of a PlannedLR with {len(self.base_lrs)} parameter groups"
+            )
         super().load_state_dict(state_dict)
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+        rates = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             set_rate(group, float(rate))
+        self._last_lr = rates

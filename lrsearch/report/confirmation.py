@@ -52,7 +52,7 @@ def draw_confirmation(
     _set_log(losses)
     peaks.set_xscale("log")
     _set_log(peaks)
-    title = "value by peak, selection seeds (ring: chosen)"
+    title = "value by peak, first selection seeds (ring: chosen)"
     finish_axes(peaks, title, "peak learning rate", result.unit)
     _draw_importance(fields, found.importance)
 
