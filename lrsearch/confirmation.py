@@ -70,7 +70,8 @@ class Contender:
     @property
     def median(self) -> float | None:
         """The median over all seeds, a diverged one counted as the worst."""
-        middle = float(np.median(self.array))
+        with np.errstate(over="ignore"):
+            middle = float(np.median(self.array))
         return middle if math.isfinite(middle) else None
 
     @property
@@ -149,7 +150,9 @@ class Confirmation:
     def noise(self) -> float | None:
         """Standard deviation of the searched schedule's value between seeds, where known."""
         finite = self.best.array[np.isfinite(self.best.array)]
-        return float(finite.std(ddof=1)) if len(finite) > 1 else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+        return spread if math.isfinite(spread) else None
 
     @property
     def seeds_to_settle(self) -> int | None:

@@ -178,3 +178,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         Space.load(str(path))
     with pytest.raises(RequestError, match="cannot read"):
         Space.load(str(tmp_path) + "/folder.yaml")
+
+
+def test_the_last_step_of_a_grid_stays_within_its_end():
+    """0.1·3 is above 0.3 in binary."""
+    space = Space(name="s", entries={"peak": 1.0, "warmup": {"low": 0, "high": 0.3, "step": 0.1}})
+    grid = space.free["warmup"]
+    assert grid.at(0.999) == 0.3
+    assert grid.clip(0.31) == 0.3
+    assert space.habit()["warmup"] <= 0.3

@@ -15,7 +15,7 @@ import lrsearch
 from lrsearch.cli import main
 from lrsearch.engine.request import Confirm, Request
 from lrsearch.engine.search import run_search
-from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.errors import RequestError, RunStopped, SearchFailed
 from lrsearch.seeding import stream
 from lrsearch.space import Space
 from lrsearch.tracking.nothing import NoTracker
@@ -216,6 +216,125 @@ def test_the_tracker_is_told_of_the_confirmation(tmp_path):
     assert result.confirmed is not None
 
 
+def test_a_checkpoint_belongs_to_its_schedule_whatever_else_is_confirmed(tmp_path):
+    """A run that is begun again finds its folder; another schedule never finds it."""
+
+    class Keeps(Noisy):
+        def value(self, run):
+            kept = run.folder / "value"
+            if not kept.exists():
+                kept.write_text(repr(float(super().value(run))))
+            return float(kept.read_text())
+
+    confirm(Keeps(), tmp_path / "a", trials=12)
+    grown = confirm(Keeps(), tmp_path / "a", trials=24).confirmed
+    assert grown == confirm(Keeps(), tmp_path / "b", trials=24).confirmed
+
+
+class Odd(Noisy):
+    """In its confirmation, late decays (`late`) or early ones end without a finite value."""
+
+    def __init__(self, *, late, **words):
+        super().__init__(**words)
+        self.late = late
+
+    def outcome(self, run):
+        confirms = run.folder.name.startswith(("report", "select"))
+        late = run.plan.lr[10] >= 0.8 * run.plan.lr.max()
+        if confirms and late == self.late:
+            return run.end("finished", math.nan)
+        return super().outcome(run)
+
+
+def test_total_divergence_is_told_as_it_is(tmp_path):
+    words = {"against": ["constant", "wsd"], "trials": 12}
+    found = confirm(Odd(late=True), tmp_path / "a", **words).confirmed
+    assert found.sentence == "Under the best baseline, a tuned constant, every seed diverged."
+    assert {c.verdict for c in found.versus.values()} == {"better"}
+    assert "wsd: every seed diverged." in found.remarks
+    found = confirm(Odd(late=False), tmp_path / "b", **words).confirmed
+    assert "Under the searched schedule every seed diverged; use a tuned" in found.sentence
+    assert {c.verdict for c in found.versus.values()} == {"worse"}
+    few = confirm(Odd(late=True), tmp_path / "c", seeds=5, trials=12).confirmed
+    assert any("5 seeds cannot decide over 6 baselines; 8 can" in line for line in few.remarks)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e-200, 1e160, 1e308, -3.0])
+@pytest.mark.parametrize("varies", [0, 7])
+def test_odd_values_neither_crash_nor_leave_json(tmp_path, value, varies):
+    class Flat(Bowl):
+        def value(self, run):
+            return value * (1 + (run.seed % varies) / 10 if varies else 1)
+
+    result = confirm(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["confirmed"]["sentence"]
+    assert result.confirmed.rows
+    assert result.confirmed.secondary_rows
+
+
+def test_a_pruner_is_part_of_a_study_and_of_its_confirmation(tmp_path):
+    class Spikes(Noisy):
+        def outcome(self, run):
+            for t in range(len(run.plan)):
+                try:
+                    run.report(t, 5.0 if t else 1.0)
+                except RunStopped as stop:
+                    return run.end(stop.state, reason=str(stop))
+            return run.end("finished", self.value(run))
+
+    request = Request(
+        space=Space.load("cosine"),
+        storage=str(tmp_path / "x.journal"),
+        study="s",
+        trials=8,
+        pruner="none",
+        sampler="random",
+    )
+    search = request.resolve(Spikes().setup)
+    run_search(search, Spikes(), NoTracker(), Watch())
+    with pytest.raises(RequestError, match="pruner none there, divergence here"):
+        confirm(Spikes(), tmp_path, trials=8)
+    found = run_search(search, Spikes(), NoTracker(), Watch(), Confirm(seeds=5)).confirmed
+    assert found.best.diverged == 0
+
+
+def test_baselines_have_the_momentum_of_what_was_searched(tmp_path):
+    result = lrsearch.tune(
+        "quadratic",
+        space="cosine",
+        settings={"momentum": 0.5},
+        trials=4,
+        steps=60,
+        confirm=True,
+        tracking_uri="none",
+        storage=tmp_path / "x.journal",
+    )
+    for rival in result.confirmed.baselines:
+        assert rival.schedule.plan(60).momentum.max() == pytest.approx(0.5, rel=1e-2)
+
+
+def test_a_baseline_may_be_named_like_a_trial(tmp_path):
+    (tmp_path / "trial 0.json").write_text('{"peak": 0.1}')
+    found = confirm(Noisy(), tmp_path, against=[str(tmp_path / "trial 0.json")]).confirmed
+    assert list(found.versus) == ["trial 0.json"]
+
+
+def test_what_was_searched_may_be_a_baseline_itself(tmp_path):
+    best = confirm(Noisy(), tmp_path, trials=12).best.schedule
+    found = confirm(Noisy(), tmp_path, trials=12, against=[best], top=1).confirmed
+    assert found.baselines[0].schedule == found.best.schedule
+    assert found.sentence == "The searched schedule is schedule 1, tuned: they are the same."
+
+
+def test_a_search_is_printed_though_its_confirmation_fails(here, capsys):
+    (here / "fails.py").write_text(FAILS)
+    assert main(["tune", "fails.py", "--trials", "4", "--tracking-uri", "none", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["trials"]["finished"] == 4
+    assert "confirmation run of Schedule" in captured.err
+    assert "ValueError: out of disk" in captured.err
+
+
 # --- As a user types it -----------------------------------------------------------------------
 
 OWN = """
@@ -239,6 +358,17 @@ def slow(run):
             pass
         run.report(t, 1.0)
     return 1.0
+"""
+
+
+FAILS = """
+import lrsearch
+
+@lrsearch.objective(peak=(1e-3, 1.0), steps=20)
+def fails(run):
+    if "select" in run.folder.name:
+        raise ValueError("out of disk")
+    return float(run.plan.lr.max())
 """
 
 

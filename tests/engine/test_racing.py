@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from lrsearch.engine.racing import ERRORS, hopeless
+from lrsearch import Schedule
+from lrsearch.engine.racing import ERRORS, Race, hopeless
+from lrsearch.result import Outcome, Trial
 from lrsearch.seeding import stream
 from tests.doubles import Bowl, asked, search
 
@@ -27,6 +29,28 @@ def test_hopeless_is_worse_by_three_standard_errors_on_the_same_seeds():
     wrong = [hopeless([rng.normal()], [0.0], 1.0) for _ in range(20_000)]
     assert np.mean(wrong) == pytest.approx(0.00135, abs=0.0008)  # the normal's tail beyond 3
     assert ERRORS == 3
+
+
+@pytest.mark.parametrize(
+    ("seeds", "known", "most"), [(2, 10, 0.05), (3, 40, 0.01), (5, 100, 0.01)]
+)
+def test_equal_schedules_are_seldom_given_up(seeds, known, most):
+    """Although the incumbent is the luckiest of all, and noise is estimated from few seeds."""
+    rng, lost = stream(seeds, "equal"), 0
+
+    def trial(index):
+        values = 10 + rng.normal(size=seeds)
+        outcomes = tuple(
+            Outcome(trial=index, replicate=r, state="finished", value=float(v))
+            for r, v in enumerate(values)
+        )
+        return Trial(index=index, schedule=Schedule(peak=0.1), outcomes=outcomes)
+
+    for _ in range(500):
+        race = Race({i: trial(i) for i in range(known)}, seeds)
+        values = list(10 + rng.normal(size=seeds))
+        lost += any(race.lost(values[:m]) for m in range(1, seeds))
+    assert lost / 500 <= most
 
 
 @pytest.mark.parametrize("slots", [1, 4])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 import types
@@ -188,6 +189,30 @@ def test_a_runs_plan_is_taken_as_it_is():
         lrsearch.export.to_torch(plan, optimizer, 2 * T)
     with pytest.raises(RequestError, match="give steps"):
         lrsearch.export.to_torch(OPPOSED, optimizer)
+
+
+def test_a_state_of_something_else_is_refused_and_a_scheduler_can_be_pickled():
+    optimizer = sgd()
+    scheduler = lrsearch.export.to_torch(PLAIN, optimizer, T)
+    foreign = torch.optim.lr_scheduler.LambdaLR(sgd(), lambda t: 1.0)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd(), 10)
+    alone = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    for other in (foreign, cosine, lrsearch.export.to_torch(PLAIN, alone, T)):
+        with pytest.raises(ValueError, match="no state of a PlannedLR with 3"):
+            scheduler.load_state_dict(other.state_dict())
+    longer = lrsearch.export.to_torch(PLAIN, sgd(), 2 * T)
+    longer.load_state_dict(scheduler.state_dict())
+    assert longer.get_last_lr()[0] == PLAIN.plan(2 * T).lr[0]
+    assert pickle.loads(pickle.dumps(scheduler)).get_last_lr() == scheduler.get_last_lr()
+
+
+def test_another_momentum_than_the_schedules_is_warned_of_and_written_down():
+    schedule = lrsearch.Schedule(peak=0.1, momentum=0.9)
+    with pytest.warns(UserWarning, match=r"found at momentum 0\.9, this optimizer has 0"):
+        lrsearch.export.to_torch(schedule, sgd(), T)
+    lrsearch.export.to_torch(schedule, sgd(momentum=0.9), T)
+    assert "Found at momentum (beta1) 0.9" in to_module("torch", schedule, T)
+    assert "Found at momentum (beta1) 0.8" in to_module("keras", PLAIN, T, momentum=0.8)
 
 
 def test_a_first_group_without_a_rate_has_no_ratio_to_keep():
