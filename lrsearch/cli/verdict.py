@@ -17,9 +17,9 @@ def describe_confirmation(found: Confirmation) -> str:
     rows = found.rows
     if found.exact:  # neither intervals nor seeds
         rows = [(name, value, minus, verdict) for name, value, _, minus, _, verdict, _ in rows]
-        how = f"exact; {found.candidates} candidates"
+        how = f"exact; the best {found.candidates} considered"
     else:
-        how = f"{found.seeds} fresh seeds; {found.candidates} candidates"
+        how = f"{found.seeds} fresh seeds; the best {found.candidates} considered"
     lines = [textwrap.fill(found.sentence, WIDTH), "", table(rows).rstrip(), ""]
     peaks = len(found.best.peaks)
     lines.append(f"({how}; every peak tuned on {peaks} points; * the best baseline)")

@@ -47,7 +47,7 @@ def draw_page(result: Result, figure: Figure) -> str:
         parts += [f'<p class="answer">{escape(found.sentence)}</p>', _table(found.rows)]
         seeds = "exact" if found.exact else f"{found.seeds} fresh seeds"
         notes = [
-            f"{seeds}; {found.candidates} candidates; every peak tuned on "
+            f"{seeds}; the best {found.candidates} considered; every peak tuned on "
             f"{len(found.best.peaks)} points; * the best baseline, chosen on the selection seeds. "
             "Intervals are marginal 95 % t intervals, verdicts Holm-adjusted over all baselines.",
             *found.remarks,
