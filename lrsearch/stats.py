@@ -60,6 +60,9 @@ class Comparison:
 def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float] | None:
     """Student's t interval of a mean; None below two values, or where it is not finite.
 
+    Of ten exponential values it covers the mean in 90 % instead of 95 %, and of their paired
+    differences, whose skew cancels, in 97 % (simulated).
+
     Args:
         values: finite, shape `[n]`.
         level: its coverage for normal values.
