@@ -212,7 +212,7 @@ def confirm(
         space=record.space,
         device=device,
         workers=workers,
-        trials=next(n for n in range(len(result.trials) + 1) if n not in store.trials()),
+        trials=next((n for n, t in enumerate(result.trials) if t.index != n), len(result.trials)),
         steps=record.steps,
         batch=record.batch,
         seeds=record.seeds,

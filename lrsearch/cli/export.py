@@ -70,8 +70,7 @@ def export(
       lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
       lrsearch export schedule.json --to optax --steps 20000
     """
-    find = _of_file if study.endswith(".json") else _of_study
-    carried = find(study, **asked)  # type: ignore[arg-type]  # click has checked the types
+    carried = _find(study, **asked)  # type: ignore[arg-type]  # click has checked the types
     if form == "json":
         text = to_json(carried.schedule)
     elif form == "csv":
@@ -94,25 +93,7 @@ def export(
         raise RequestError(f"cannot write {output}: {error.strerror}; check the path") from error
 
 
-def _of_file(
-    path: str,
-    *,
-    trial: int | None,
-    confirmed: bool,
-    steps: int | None,
-    batch: int | None,
-    coupling: float | None,
-    storage: str | None,
-) -> _Carried:
-    if trial is not None or confirmed:
-        option = "--confirmed" if confirmed else "--trial"
-        raise RequestError(f"{option} chooses a study's schedule; a .json file holds one")
-    if coupling is not None:
-        raise RequestError("--coupling scales from a study's batch; a .json file holds none")
-    return _Carried(schedule=Schedule.load(Path(path)), steps=steps, batch=batch)
-
-
-def _of_study(
+def _find(
     study: str,
     *,
     trial: int | None,
@@ -122,11 +103,20 @@ def _of_study(
     coupling: float | None,
     storage: str | None,
 ) -> _Carried:
+    """The schedule of a .json file, or the one of a study that the options choose."""
+    if trial is not None and confirmed:
+        raise RequestError("--trial and --confirmed choose one schedule each; keep one")
+    if study.endswith(".json"):
+        if trial is not None or confirmed:
+            option = "--confirmed" if confirmed else "--trial"
+            raise RequestError(f"{option} chooses a study's schedule; a .json file holds one")
+        if coupling is not None:
+            raise RequestError("--coupling scales from a study's batch; a .json file holds none")
+        return _Carried(schedule=Schedule.load(Path(study)), steps=steps, batch=batch)
+
     from lrsearch import api
 
     result = api.load(study, storage=storage)
-    if confirmed and trial is not None:
-        raise RequestError("--trial and --confirmed choose one schedule each; keep one")
     if confirmed:
         if result.confirmed is None:
             raise RequestError(f"study {study} is not confirmed; `lrsearch confirm {study}` does")

@@ -8,6 +8,7 @@ measures only the new ones.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -108,7 +109,8 @@ class Confirmer:
             *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
             (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
         ]
-        return shrink([whole, *(protocol(*sizes) for sizes in smaller)], len(result.trials))
+        made = (protocol(*sizes) for sizes in smaller)
+        return shrink(itertools.chain([whole], made), len(result.trials))
 
     def known(self, protocol: Protocol) -> int:
         """How many of its runs the study holds already, those of the selection alone."""

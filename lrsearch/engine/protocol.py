@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.confirmation import Confirmation, Contender
+from lrsearch.confirmation import Confirmation
+from lrsearch.contender import Contender
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Result

@@ -94,14 +94,16 @@ class Store:
         self.name = name
         self.path = path
         self.record = record
-        self.optimum: float | None = study.user_attrs.get(OPTIMUM)
+        kept = study.user_attrs  # Optuna copies all of them at every look
+        self.optimum: float | None = kept.get(OPTIMUM)
         self.slots: int | None
         self.window: int
-        self.slots, self.window = study.user_attrs.get(SLOTS, (None, 0))
-        self.enqueued = tuple(Schedule.from_dict(s) for s in study.user_attrs.get(QUEUE, ()))
-        self.identity: str = study.user_attrs[IDENTITY]
-        uri, run_id = study.user_attrs.get(TRACKING, (None, None))
+        self.slots, self.window = kept.get(SLOTS, (None, 0))
+        self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE, ()))
+        self.identity: str = kept[IDENTITY]
+        uri, run_id = kept.get(TRACKING, (None, None))
         self.tracking: tuple[str | None, str | None] = (uri, run_id)
+        self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
         self._study = study
 
     @classmethod
@@ -285,15 +287,14 @@ class Store:
 
     def confirmed(self, trials: int) -> Confirmation | None:
         """The latest confirmation, unless the study has other than so many trials by now."""
-        kept = self._study.user_attrs.get(CONFIRMED)
-        if kept is None or kept["trials"] != trials:
+        if self._confirmed is None or self._confirmed["trials"] != trials:
             return None
-        return Confirmation.from_record(kept["confirmation"])
+        return Confirmation.from_record(self._confirmed["confirmation"])
 
     def set_confirmed(self, confirmation: Confirmation, trials: int) -> None:
         """Keeps a confirmation of so many trials."""
-        record = {"trials": trials, "confirmation": confirmation.to_record()}
-        self._study.set_user_attr(CONFIRMED, record)
+        self._confirmed = {"trials": trials, "confirmation": confirmation.to_record()}
+        self._study.set_user_attr(CONFIRMED, self._confirmed)
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back."""

@@ -6,22 +6,35 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["ratios", "set_momentum", "set_rate", "wanted_momentum"]
+__all__ = ["keep_ratios", "look_up", "set_momentum", "set_rate", "wanted_momentum"]
 
 
-def ratios(optimizer: Optimizer) -> list[float]:
-    """Every group's learning rate over the first group's; a reloaded optimizer keeps its own."""
+def keep_ratios(optimizer: Optimizer) -> None:
+    """Makes every group's initial rate its ratio to the first group's, which schedulers multiply.
+
+    An optimizer that was reloaded keeps its own.
+    """
     groups = optimizer.param_groups
     name = "initial_lr" if all("initial_lr" in group for group in groups) else "lr"
     rates = [float(group[name]) for group in groups]
     if len(rates) == 1:
-        return [1.0]
+        rates = [1.0]
     if rates[0] == 0:
         raise ValueError(
             "the first parameter group has learning rate 0, so the others have no ratio to it; "
             "give it the peak"
         )
-    return [rate / rates[0] for rate in rates]
+    for group, rate in zip(groups, rates, strict=True):
+        group["initial_lr"] = rate / rates[0]
+
+
+def look_up(lr: Sequence[float], t: int) -> float:
+    """The rate of update t; after the last update its rate stays, with one warning."""
+    if t == len(lr) + 1:  # one step past the last update is usual
+        warnings.warn(
+            f"the schedule's {len(lr)} updates are over; its last rate stays", stacklevel=6
+        )
+    return lr[min(t, len(lr) - 1)]
 
 
 def set_rate(group: dict[str, object], rate: float) -> None:

@@ -1,13 +1,12 @@
 """timm: a `Scheduler` that looks its rates up in a table."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from timm.scheduler.scheduler import Scheduler
 from torch.optim import Optimizer
 
-from lrsearch.export.param_groups import ratios, set_momentum, wanted_momentum
+from lrsearch.export.param_groups import keep_ratios, look_up, set_momentum, wanted_momentum
 
 __all__ = ["PlannedScheduler"]
 
@@ -29,8 +28,7 @@ class PlannedScheduler(Scheduler):
         self, optimizer: Optimizer, lr: Sequence[float], momentum: Sequence[float] = ()
     ) -> None:
         self.lr, self.momentum = lr, wanted_momentum(optimizer, momentum)
-        for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):
-            group["initial_lr"] = ratio
+        keep_ratios(optimizer)
         super().__init__(optimizer, "lr", t_in_epochs=False)
         self.step_update(0)
 
@@ -44,9 +42,5 @@ class PlannedScheduler(Scheduler):
         return {k: v for k, v in super().state_dict().items() if k not in ("lr", "momentum")}
 
     def _get_lr(self, t: int) -> list[float]:
-        if t == len(self.lr) + 1:  # one step past the last update is usual
-            warnings.warn(
-                f"the schedule's {len(self.lr)} updates are over; its last rate stays",
-                stacklevel=4,
-            )
-        return [ratio * self.lr[min(t, len(self.lr) - 1)] for ratio in self.base_values]
+        rate = look_up(self.lr, t)
+        return [ratio * rate for ratio in self.base_values]

@@ -1,6 +1,5 @@
 """PyTorch: a `LambdaLR` that looks its rates up in a table."""
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -9,13 +8,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lrsearch.export.param_groups import ratios, set_momentum, set_rate, wanted_momentum
+from lrsearch.export.param_groups import (
+    keep_ratios,
+    look_up,
+    set_momentum,
+    set_rate,
+    wanted_momentum,
+)
 
 __all__ = ["PlannedLR"]
-
-
-def _look_up(lr: Sequence[float], t: int) -> float:
-    return lr[min(t, len(lr) - 1)]
 
 
 class PlannedLR(LambdaLR):
@@ -35,20 +36,14 @@ class PlannedLR(LambdaLR):
         self, optimizer: Optimizer, lr: Sequence[float], momentum: Sequence[float] = ()
     ) -> None:
         self.lr, self.momentum = lr, wanted_momentum(optimizer, momentum)
-        for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):
-            group["initial_lr"] = ratio  # which LambdaLR multiplies by the table's rate
-        super().__init__(optimizer, partial(_look_up, lr))
+        keep_ratios(optimizer)
+        super().__init__(optimizer, partial(look_up, lr))
 
     def get_lr(self) -> list[float | Tensor]:
         """Rates of the groups at this update; sets the momentum, as torch's OneCycleLR does."""
-        if self.last_epoch == len(self.lr) + 1:  # one step past the last update is usual
-            warnings.warn(
-                f"the schedule's {len(self.lr)} updates are over; its last rate stays",
-                stacklevel=4,
-            )
         set_momentum(self.optimizer, self.momentum, self.last_epoch)
-        factors = [rate(self.last_epoch) for rate in self.lr_lambdas]
-        return [own * factor for own, factor in zip(self.base_lrs, factors, strict=True)]
+        rate = look_up(self.lr, self.last_epoch)
+        return [ratio * rate for ratio in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
         """The update and the groups' ratios."""

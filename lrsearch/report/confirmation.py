@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from lrsearch.confirmation import Confirmation, Contender
+from lrsearch.confirmation import Confirmation
+from lrsearch.contender import Contender
 from lrsearch.report.schedules import finish_axes
 from lrsearch.result import Result
 
