@@ -29,7 +29,7 @@ from lrsearch.engine.protocol import (
 from lrsearch.engine.request import Confirm, Search
 from lrsearch.engine.storage import Store, digest
 from lrsearch.errors import SearchFailed
-from lrsearch.ranges import Entry
+from lrsearch.ranges import Entry, Range
 from lrsearch.result import Outcome, Result
 from lrsearch.schedule import Schedule
 from lrsearch.seeding import stream_seed
@@ -124,6 +124,8 @@ class Confirmer:
         Raises:
             SearchFailed: a run failed.
         """
+        if not isinstance(self._entries().get("peak"), Range):
+            log.warning("the space fixes the peak; the comparison tunes it nevertheless")
         self.slots = self._fit(protocol.runs)
         measured = self._measure("select", protocol.schedules, protocol.look)
         measured |= self._measure("select", protocol.kept(measured), protocol.selection)

@@ -240,8 +240,6 @@ def plan_protocol(
     low, high = found.peak / 10, found.peak * 10
     if isinstance(searched, Range):
         low, high = searched.low, searched.high
-    else:
-        log.warning("the space fixes the peak; the comparison tunes it, from %g to %g", low, high)
     grid = peak_grid(found.peak, low, high, points, nearest)
     distinct = dict.fromkeys(t.schedule for t in result.ranked)
     names = {t.schedule: f"trial {t.index}" for t in reversed(result.ranked)}
