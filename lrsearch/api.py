@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.bounds import Bound
 from lrsearch.confirmation import Confirmation
-from lrsearch.contract import Objective, Run, Tracker
+from lrsearch.contract import LEVELS, Objective, Run, Tracker
+from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.engine.request import Confirm, Request, Search, storage_path
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.export.words import to_json
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["confirm", "load", "prepare", "tune"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
+LEVEL = Bound(kind="name", names=LEVELS)
 
 
 def tune(
@@ -53,6 +55,7 @@ def tune(
     study: str | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
+    diagnostics: str = "cheap",
     confirm: bool | Confirm = False,
     listener: Listener | None = None,
 ) -> Result:
@@ -86,6 +89,9 @@ def tune(
         study: its name; None is OBJECTIVE-SPACE.
         storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
+        diagnostics: what is measured of every trial beside its value, listed in
+            `lrsearch.diagnostics.names`: `none`, `schedule` (its arrays alone), `cheap` (curves
+            and landscape, for at most a tenth of the training), `full` (for up to as much again).
         confirm: whether to end with `lrsearch.confirm`: in full where a run takes under two
             seconds, else within as many runs as there are trials, or not at all.
         listener: sees the search go on.
@@ -102,6 +108,7 @@ def tune(
         >>> result.best.schedule.decay
         'rex'
     """
+    LEVEL.check("diagnostics", diagnostics)
     search, answers = prepare(
         objective,
         space=space,
@@ -127,8 +134,11 @@ def tune(
     from lrsearch.engine.listener import Silent
     from lrsearch.engine.search import run_search  # Optuna, which no error needs
 
+    probes = Diagnosis(diagnostics)
     asked = {True: Confirm(frugal=True), False: None}.get(confirm, confirm)  # type: ignore[arg-type]
-    result = run_search(search, answers, _tracker(tracking_uri), listener or Silent(), asked)
+    result = run_search(
+        search, answers, _tracker(tracking_uri), listener or Silent(), asked, probes
+    )
     return dataclasses.replace(result, source=answers)
 
 

@@ -13,12 +13,96 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from lrsearch.landscape import Landscape
 from lrsearch.ranges import Entry
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.run import Run
+from lrsearch.schedule import Plan
 from lrsearch.space import Space
 
-__all__ = ["Elastic", "Objective", "Run", "Runs", "Setup", "Tracker"]
+__all__ = [
+    "LEVELS",
+    "Elastic",
+    "NoProbes",
+    "Objective",
+    "Probes",
+    "Run",
+    "Runs",
+    "Setup",
+    "Tracker",
+]
+
+#: How much is measured of a run beside its value: nothing, its schedule, what costs at most a
+#: tenth of its training, or everything, in up to about as long as its training takes.
+LEVELS = ("none", "schedule", "cheap", "full")
+
+
+class Probes(Protocol):
+    """What is measured of runs beside their losses. It reads, and never changes a run.
+
+    Attributes:
+        level: one of `LEVELS`.
+        looks: whether runs are measured while they train.
+    """
+
+    level: str
+
+    @property
+    def looks(self) -> bool:
+        """Whether runs are measured while they train."""
+        ...
+
+    def samples(self, batch: int, available: int) -> int:
+        """How many samples a landscape's loss is taken over.
+
+        Args:
+            batch: of the runs' first update.
+            available: samples that there are to train on.
+        """
+        ...
+
+    def norms(self, updates: int) -> frozenset[int]:
+        """The updates of a run at which norms of gradient, update and deviation are wanted."""
+        ...
+
+    def agenda(self, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
+        """After how many updates of a run its landscape is looked at, and for what."""
+        ...
+
+    def look(self, landscape: Landscape, parts: frozenset[str]) -> Mapping[str, list[float]]:
+        """Numbers by name, one a run of the landscape."""
+        ...
+
+    def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
+        """An outcome with what is known from its schedule and its curves added."""
+        ...
+
+
+class NoProbes:
+    """Nothing is measured."""
+
+    level = LEVELS[0]
+    looks = False
+
+    def samples(self, batch: int, available: int) -> int:
+        """None."""
+        return 0
+
+    def norms(self, updates: int) -> frozenset[int]:
+        """None."""
+        return frozenset()
+
+    def agenda(self, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
+        """Never."""
+        return {}
+
+    def look(self, landscape: Landscape, parts: frozenset[str]) -> Mapping[str, list[float]]:
+        """Nothing."""
+        return {}
+
+    def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
+        """The outcome as it is."""
+        return outcome
 
 
 class Runs(Protocol):
@@ -26,9 +110,11 @@ class Runs(Protocol):
 
     Attributes:
         slots: how many may be in flight.
+        probes: what is measured of them beside their losses.
     """
 
     slots: int
+    probes: Probes
 
     def take(self, room: int) -> list[Run]:
         """At most `room` runs that may start now.
@@ -58,6 +144,8 @@ class Setup:
         slots: runs that it advances at once; 1 for functions and proxies, None where that is
             found when a study begins (`Elastic`).
         device: where it runs, for people.
+        weight_decay: coefficient of the parameters, for diagnostics.
+        curvature: the largest eigenvalue of its Hessian where it is known, for diagnostics.
         options: its own options and their values; part of the study's identity.
         version: raised when its values change.
     """
@@ -75,6 +163,8 @@ class Setup:
     samples: int | None = None
     slots: int | None = 1
     device: str = "cpu"
+    weight_decay: float = 0.0
+    curvature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 
@@ -133,6 +223,7 @@ class StudyFacts:
         slots: runs in flight.
         sampler: how trials are chosen.
         storage: where the study lives.
+        diagnostics: one of `LEVELS`.
     """
 
     study: str
@@ -147,6 +238,7 @@ class StudyFacts:
     slots: int
     sampler: str
     storage: str
+    diagnostics: str = "none"
 
 
 class Tracker(Protocol):

@@ -71,6 +71,7 @@ class Outcome:
         traces: curves by name; `loss` is the training curve.
         figures: further finite numbers by name.
         seconds: wall time; a population's runs share their program's time equally.
+        probing: what of it was spent on diagnostics of the landscape.
 
     Example:
         >>> lrsearch.Outcome(trial=0, replicate=0, state="finished", value=0.5, updates=100).value
@@ -87,6 +88,7 @@ class Outcome:
     traces: Mapping[str, Trace] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    probing: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.state == "finished") != (self.value is not None):
@@ -168,8 +170,16 @@ class Trial:
         return math.fsum(o.seconds for o in self.outcomes)
 
     @property
+    def probing(self) -> float:
+        """What of `seconds` was spent on diagnostics of the landscape."""
+        return math.fsum(o.probing for o in self.outcomes)
+
+    @property
     def diagnostics(self) -> dict[str, float]:
-        """Figures of the runs, each averaged over the replicates that have it."""
+        """Figures of the runs, each averaged over the replicates that have it.
+
+        What lrsearch measures itself is listed in `lrsearch.diagnostics.names`.
+        """
         names = sorted({name for o in self.outcomes for name in o.figures})
         groups = {n: [o.figures[n] for o in self.outcomes if n in o.figures] for n in names}
         return {n: mean(values) for n, values in groups.items()}

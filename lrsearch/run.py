@@ -169,6 +169,7 @@ class Run:
         reason: str = "",
         details: str = "",
         seconds: float | None = None,
+        probing: float = 0.0,
         updates: int | None = None,
         traces: Mapping[str, Trace] | None = None,
     ) -> Outcome:
@@ -180,6 +181,7 @@ class Run:
             reason: why it did not finish, one line.
             details: of a failure, its traceback.
             seconds: its share of the time; None is the time since it was made.
+            probing: what of it was spent on diagnostics.
             updates: how many were done; None is all of them if it finished, else up to the last
                 report.
             traces: further curves beside `loss`, which `report` collected.
@@ -201,4 +203,5 @@ class Run:
             traces={**curves, **(traces or {})},
             figures=self._figures,
             seconds=time.perf_counter() - self._began if seconds is None else seconds,
+            probing=probing,
         )

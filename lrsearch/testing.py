@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lrsearch.contract import Objective, Run
+from lrsearch.contract import NoProbes, Objective, Probes, Run
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.loading import find_objective
 from lrsearch.ranges import Range
@@ -62,6 +62,7 @@ class _Given:
     """A stream of given runs, one at a time."""
 
     slots = 1
+    probes: Probes = NoProbes()
 
     def __init__(self, *runs: Run) -> None:
         self.runs = list(runs)

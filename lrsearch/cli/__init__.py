@@ -14,6 +14,7 @@ import sys
 import click
 
 from lrsearch import __version__
+from lrsearch.cli.claims import claims
 from lrsearch.cli.confirm import confirm
 from lrsearch.cli.export import export
 from lrsearch.cli.objectives import objectives
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (tune, confirm, show, export, spaces, objectives):
+for _command in (tune, confirm, show, export, spaces, objectives, claims):
     cli.add_command(_command)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lrsearch.contract import LEVELS
 from lrsearch.engine.request import PRUNERS, SAMPLERS
 from lrsearch.errors import RequestError
 from lrsearch.ranges import parse_setting, parse_value
@@ -140,6 +141,18 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--tracking-uri",
         metavar="URI|none",
         help="MLflow's database or server. Default: MLflow's own, sqlite:///mlflow.db.",
+    ),
+    "diagnostics": _option(
+        "--diagnostics",
+        type=click.Choice(LEVELS),
+        default="cheap",
+        help="What is measured of every trial beside its value; cheap costs at most a tenth of "
+        "the training, full up to as much again.",
+    ),
+    "sort": _option(
+        "--sort",
+        metavar="NAME",
+        help="Order by a diagnostic, show it, and draw the value against it.",
     ),
     "dry_run": _option("--dry-run", is_flag=True, help="Check the request and say what it is."),
     "json": _option("--json", "as_json", is_flag=True, help="Print one JSON object."),

@@ -23,13 +23,15 @@ __all__ = ["tune"]
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
 @options("sampler", "pruner", "slots", "device", "workers", "enqueue", "from")
-@options("study", "storage", "tracking_uri", "no_confirm", "dry_run", "json", "quiet")
+@options("study", "storage", "tracking_uri", "diagnostics")
+@options("no_confirm", "dry_run", "json", "quiet")
 def tune(
     objective: str,
     settings: tuple[str, ...],
     values: tuple[str, ...],
     enqueue: tuple[str, ...],
     start: str | None,
+    diagnostics: str,
     no_confirm: bool,
     dry_run: bool,
     as_json: bool,
@@ -65,7 +67,13 @@ def tune(
     progress = Progress(quiet=quiet)
     try:
         with progress, contextlib.redirect_stdout(sys.stderr):
-            result = api.tune(objective, confirm=not no_confirm, listener=progress, **asked)
+            result = api.tune(
+                objective,
+                diagnostics=diagnostics,
+                confirm=not no_confirm,
+                listener=progress,
+                **asked,
+            )
     except SearchFailed as error:
         if isinstance(error.result, Result):  # the search ended, its confirmation did not
             _print(error.result, progress, as_json)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrsearch.confirmation import Confirmation
-from lrsearch.contract import Elastic, Objective, Run
+from lrsearch.contract import Elastic, NoProbes, Objective, Probes, Run
 from lrsearch.engine.interrupts import Shield
 from lrsearch.engine.listener import Listener
 from lrsearch.engine.protocol import (
@@ -145,6 +145,9 @@ class Confirmer:
         if objective.setup.slots is not None or not isinstance(objective, Elastic):
             return self.slots
         return objective.fit(runs, steps=search.steps, batch=search.batch, thorough=False)
+
+    #: Values are all that a confirmation is about, and its bill is of training alone.
+    probes: Probes = NoProbes()
 
     def take(self, room: int) -> list[Run]:
         """At most `room` runs that may start now; see `lrsearch.contract.Runs`."""

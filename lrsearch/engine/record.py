@@ -89,7 +89,9 @@ def study_record(search: Search, setup: Setup) -> StudyRecord:
     )
 
 
-def study_facts(search: Search, setup: Setup, identity: str, slots: int) -> StudyFacts:
+def study_facts(
+    search: Search, setup: Setup, identity: str, slots: int, diagnostics: str
+) -> StudyFacts:
     """What a tracker is told of a study."""
     return StudyFacts(
         study=search.study,
@@ -104,4 +106,5 @@ def study_facts(search: Search, setup: Setup, identity: str, slots: int) -> Stud
         slots=slots,
         sampler=search.sampler,
         storage=str(search.path),
+        diagnostics=diagnostics,
     )

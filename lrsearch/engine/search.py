@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrsearch.contract import Objective, Run, Tracker
+from lrsearch.contract import NoProbes, Objective, Probes, Run, Tracker
 from lrsearch.engine.confirm import Confirmer, seconds_a_run
 from lrsearch.engine.importance import importances
 from lrsearch.engine.interrupts import Interrupted, Shield, interruptible
@@ -42,6 +42,7 @@ def run_search(
     tracker: Tracker,
     listener: Listener,
     confirm: Confirm | None = None,
+    probes: Probes | None = None,
 ) -> Result:
     """Searches until as many trials have ended as were asked for, then confirms what it found.
 
@@ -51,6 +52,7 @@ def run_search(
         tracker: where people look.
         listener: who watches.
         confirm: how the best schedule is held against baselines; None leaves it.
+        probes: what is measured beside losses; None is nothing.
 
     Raises:
         RequestError: the study is of another request or in use.
@@ -58,14 +60,15 @@ def run_search(
         Interrupted: a signal came; everything that had ended is kept.
     """
     setup, shield = objective.setup, Shield()
+    probes = NoProbes() if probes is None else probes
     record = study_record(search, setup)
     with interruptible(shield), Store.hold(search.study, search.path, record) as store:
-        loop = _Loop(search, objective, store, tracker, listener, shield)
+        loop = _Loop(search, objective, store, tracker, listener, shield, probes)
         known = confirm is None or (confirm.frugal and loop.result().confirmed is not None)
         if loop.complete and known:
             _find_optimum(search, objective, store)
             return loop.result()
-        tracker.start(study_facts(search, setup, store.identity, loop.slots))
+        tracker.start(study_facts(search, setup, store.identity, loop.slots, probes.level))
         state = "failed"
         try:
             if not loop.complete:
@@ -132,7 +135,7 @@ class _Open:
 
 
 class _Loop:
-    """The state of one search while it runs; what objectives see of it is `slots` and `take`."""
+    """The state of one search; what objectives see of it is `slots`, `probes` and `take`."""
 
     def __init__(
         self,
@@ -142,8 +145,10 @@ class _Loop:
         tracker: Tracker,
         listener: Listener,
         shield: Shield,
+        probes: Probes,
     ) -> None:
         setup = objective.setup
+        self.probes = probes
         store.enqueue(search.enqueued)
         self.slots = fix_slots(search, objective, store)
         self._search = search
@@ -213,7 +218,8 @@ class _Loop:
             trial = self._open.get(outcome.trial)
             if trial is None:
                 continue  # it was given up before this seed of it had ended
-            trial.outcomes[outcome.replicate] = outcome
+            complete = self.probes.complete(self._setup, trial.plan, outcome)
+            trial.outcomes[outcome.replicate] = complete
             with self._shield:
                 while any(self._settle(index) for index in sorted(self._open)):
                     pass  # an ended trial may be what another was waiting for

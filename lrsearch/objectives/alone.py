@@ -6,64 +6,92 @@ For models that no population can hold, and for those so large that one run fill
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from lrsearch.contract import Run, Runs
+from lrsearch.contract import Probes, Run, Runs
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.dropout import key_dropout, mix
+from lrsearch.objectives.member import Member
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
-from lrsearch.objectives.wrapped import VALIDATION_ROWS
-from lrsearch.result import Outcome, Trace
+from lrsearch.objectives.view import View
+from lrsearch.objectives.watch import flatten, norms
+from lrsearch.objectives.wrapped import VALIDATION_ROWS, Wrapped
+from lrsearch.result import Outcome
 
 __all__ = ["PlainRun", "train_alone"]
 
 
 def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:
     """Pulls runs one by one and trains each to its end."""
-    samples = Samples(task.train, device, independent=task.independent)
+    loop = _Loop(task, runs.probes, device)
     while taken := runs.take(1):
-        yield _train(task, samples, taken[0], device)
+        yield loop.train(taken[0])
 
 
-def _train(task: TorchTask, samples: Samples, run: Run, device: torch.device) -> Outcome:
-    began, checks = time.perf_counter(), rungs(len(run.plan), task.evaluations)
-    updates, values = list[int](), list[float]()
+class _Loop:
+    """Trains one run after the other, and lets probes look at each."""
 
-    def end(state: str, value: float | None = None, reason: str = "") -> Outcome:
-        traces = {"val_loss": Trace.of(updates, values)} if updates else {}
-        seconds = time.perf_counter() - began
-        return run.end(state, value, reason=reason, seconds=seconds, traces=traces)
+    def __init__(self, task: TorchTask, probes: Probes, device: torch.device) -> None:
+        self._task, self._probes, self._device = task, probes, device
+        self._samples = Samples(task.train, device, independent=task.independent)
+        self._view: View | None = None
 
-    devices = [device] if device.type == "cuda" else []
-    # Layers that draw from torch's own generator get a state of the run's own.
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(run.seed)
-        try:
-            plain = PlainRun(task, samples, run, device)
-            with deliberate(device, plain.parameters):
-                for t in range(len(run.plan)):
-                    run.report(t, plain.step().item())
-                    if t + 1 in checks:
-                        updates.append(t)
-                        values.append(plain.validate()[0])
-                value, figures = plain.validate()
-        except RunStopped as stop:
-            return end(stop.state, reason=str(stop))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return end("failed", reason="out of memory with one run in flight")
-    for name, figure in figures.items():
-        run.note(name, figure)
-    updates.append(len(run.plan) - 1)
-    values.append(value)
-    return end("finished", value)
+    def train(self, run: Run) -> Outcome:
+        """Trains a run to its end."""
+        task, device, began = self._task, self._device, time.perf_counter()
+        member = Member(run, checks=rungs(len(run.plan), task.evaluations))
+        if self._probes.looks:
+            member.ask(self._probes, task.samples)
+
+        def end(state: str, value: float | None = None, reason: str = "") -> Outcome:
+            member.seconds = time.perf_counter() - began
+            return member.end(state, value, reason=reason)
+
+        devices = [device] if device.type == "cuda" else []
+        # Layers that draw from torch's own generator get a state of the run's own.
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(run.seed)
+            try:
+                plain = PlainRun(task, self._samples, run, device)
+                with deliberate(device, plain.parameters):
+                    for _ in run.plan:
+                        self._update(plain, member)
+                    value, figures = plain.validate()
+            except RunStopped as stop:
+                return end(stop.state, reason=str(stop))
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                return end("failed", reason="out of memory with one run in flight")
+        for name, figure in figures.items():
+            run.note(name, figure)
+        member.keep("val_loss", len(run.plan) - 1, value)
+        return end("finished", value)
+
+    def _update(self, plain: PlainRun, member: Member) -> None:
+        """One update, and what is due after it."""
+        t = member.done
+        watched = t in member.norms
+        member.run.report(t, plain.step(watch=watched).item())
+        member.done = t + 1
+        if watched:
+            member.keep_norms(t, plain.norms.tolist())
+        if t + 1 in member.checks:
+            member.keep("val_loss", t, plain.validate()[0])
+        if t + 1 in member.agenda:
+            began = time.perf_counter()
+            if self._view is None:
+                self._view = View(self._task, self._probes, self._device, plain.model)
+            seen = plain.look(self._view, member.agenda[t + 1])
+            member.keep_look({name: column[0] for name, column in seen.items()})
+            member.probing += time.perf_counter() - began
 
 
 class PlainRun:
@@ -76,22 +104,28 @@ class PlainRun:
         device: where.
 
     Attributes:
+        model: the module that is trained.
         parameters: how many numbers it trains.
+        norms: of the last update that was watched, as in `lrsearch.objectives.watch.NORMS`.
     """
 
     def __init__(self, task: TorchTask, samples: Samples, run: Run, device: torch.device) -> None:
         self._task, self._samples, self._run, self._device = task, samples, run, device
-        self._model = task.model(torch.Generator().manual_seed(run.seed)).to(device)
-        self._key = key_dropout(self._model)
-        trained = [p for p in self._model.parameters() if p.requires_grad]
-        self.parameters = sum(p.numel() for p in trained)
-        self._optimizer = _optimizer(task, trained)
+        self.model = task.model(torch.Generator().manual_seed(run.seed)).to(device)
+        self._key = key_dropout(self.model)
+        named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self._names, self._trained = list(named), list(named.values())
+        self.parameters = sum(p.numel() for p in self._trained)
+        self.norms = torch.zeros(0)
+        self._start = self._flat(self._trained)
+        self._loss = Wrapped(self.model, task.loss)
+        self._optimizer = _optimizer(task, self._trained)
         order = samples.row(run.seed, run.plan.samples, int(run.plan.batch[0]))
         self._row = torch.tensor([order], device=device)
         self._t = self._begin = 0
 
-    def step(self) -> Tensor:
-        """One update; the loss before it."""
+    def step(self, *, watch: bool = False) -> Tensor:
+        """One update; the loss before it. With `watch` its norms are kept."""
         task, run, device, t = self._task, self._run, self._device, self._t
         momentum, width = float(run.plan.momentum[t]), int(run.plan.batch[t])
         group = self._optimizer.param_groups[0]
@@ -102,14 +136,20 @@ class PlainRun:
             group["momentum"] = momentum
         batch = self._samples.take(self._row, torch.tensor([self._begin], device=device), width)
         self._key.value = mix(mix(torch.tensor(t, device=device)) ^ run.seed)
-        self._model.train()
+        self.model.train()
         with torch.autocast(device.type, torch.bfloat16, task.precision == "bfloat16"):
-            loss = task.loss(self._model, tuple(part[0] for part in batch)).mean()
+            loss = task.loss(self.model, tuple(part[0] for part in batch)).mean()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if task.clip is not None:
-            nn.utils.clip_grad_norm_(self._model.parameters(), task.clip)
+            nn.utils.clip_grad_norm_(self.model.parameters(), task.clip)
+        before = self._flat(self._trained) if watch else None
         self._optimizer.step()
+        if before is not None:
+            slope = self._flat(
+                [torch.zeros_like(p) if p.grad is None else p.grad for p in self._trained]
+            )
+            self.norms = norms(before, self._flat(self._trained), slope, self._start)[0]
         self._t, self._begin = t + 1, self._begin + width
         return loss.detach()
 
@@ -117,7 +157,36 @@ class PlainRun:
         """The value and the figures of the model in evaluation mode."""
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.no_grad(), torch.random.fork_rng(devices):
-            return _validate(self._task, self._model.eval(), self._device)
+            return _validate(self._task, self.model.eval(), self._device)
+
+    def look(self, view: View, parts: frozenset[str]) -> Mapping[str, list[float]]:
+        """What probes see of it after the last update."""
+        plan, t = self._run.plan, self._t - 1
+        state = [self._optimizer.state[p] for p in self._trained]
+        squares = [s["exp_avg_sq"][None] for s in state if "exp_avg_sq" in s]
+        return view.look(
+            [p.detach()[None] for p in self._trained],
+            parts,
+            loss=self._around,
+            batch=int(plan.batch[0]),
+            rate=[float(plan.lr[t])],
+            momentum=[float(plan.momentum[t])],
+            count=[self._t],
+            squares=squares or None,
+        )
+
+    def _around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
+        """The mean loss at other parameters in evaluation mode, shape `[1]`."""
+        self.model.eval()
+        named = {f"model.{n}": v[0] for n, v in zip(self._names, values, strict=True)}
+        mixed = self._task.precision == "bfloat16"
+        with torch.autocast(self._device.type, torch.bfloat16, mixed):
+            losses: Tensor = functional_call(self._loss, named, (batch,))
+        return (losses.float() if mixed else losses).mean()[None]
+
+    @torch.no_grad()
+    def _flat(self, values: Sequence[Tensor]) -> Tensor:
+        return flatten([value[None] for value in values])
 
 
 def _optimizer(task: TorchTask, trained: list[nn.Parameter]) -> torch.optim.Optimizer:

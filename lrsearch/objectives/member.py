@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lrsearch.contract import Run
+from lrsearch.contract import Probes, Run
 from lrsearch.errors import RunStopped
+from lrsearch.objectives.watch import NORMS
 from lrsearch.result import Outcome, Trace
 
 __all__ = ["Member"]
@@ -13,18 +15,37 @@ __all__ = ["Member"]
 
 @dataclass
 class Member:
-    """A run in flight; its place in the list is its row in the stack."""
+    """A run in flight; its place in the list is its row in the stack.
+
+    Attributes:
+        run: what is trained.
+        done: updates so far.
+        seconds, probing: its share of the time, and what of it looks took.
+        checks: after how many updates its value is computed before the end.
+        agenda: after how many updates its landscape is looked at, and for what.
+        norms: the updates whose norms are kept.
+        rests: whether its momentum is 0 at times and not at others.
+    """
 
     run: Run
+    checks: frozenset[int] = frozenset()
+    agenda: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    norms: frozenset[int] = frozenset()
     done: int = 0
     seconds: float = 0.0
-    checks: frozenset[int] = frozenset()
-    checked: list[tuple[int, float]] = field(default_factory=list)
+    probing: float = 0.0
     rests: bool = field(init=False)
+    _kept: dict[str, list[tuple[int, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         momentum = self.run.plan.momentum
         self.rests = bool(momentum.any() and not momentum.all())
+
+    def ask(self, probes: Probes, available: int) -> None:
+        """Takes from probes when they want to see it, of so many training samples."""
+        plan = self.run.plan
+        self.norms = probes.norms(len(plan))
+        self.agenda = probes.agenda(len(plan), int(plan.batch[0]), available)
 
     @property
     def left(self) -> int:
@@ -33,14 +54,37 @@ class Member:
 
     @property
     def until_check(self) -> int:
-        """Updates until its value is computed next."""
-        return min((c - self.done for c in self.checks if c > self.done), default=self.left)
+        """Updates until it is looked at next."""
+        marks = [*self.checks, *self.agenda]
+        return min((c - self.done for c in marks if c > self.done), default=self.left)
+
+    def keep(self, name: str, update: int, value: float) -> None:
+        """Adds a point to a curve."""
+        self._kept.setdefault(name, []).append((update, value))
+
+    def keep_norms(self, update: int, norms: Sequence[float]) -> None:
+        """Adds a point to the curves of `lrsearch.objectives.watch.NORMS`."""
+        for name, value in zip(NORMS, norms, strict=True):
+            self.keep(name, update, value)
+
+    def keep_look(self, figures: Mapping[str, float]) -> None:
+        """Adds what probes saw after `done` updates to the curves."""
+        for name, value in figures.items():
+            self.keep(name, self.done - 1, value)
 
     def end(self, state: str, value: float | None = None, *, reason: str = "") -> Outcome:
-        """How it ended, with its values along the way."""
-        updates, values = zip(*self.checked, strict=True) if self.checked else ((), ())
-        traces = {"val_loss": Trace.of(updates, values)} if updates else {}
-        return self.run.end(state, value, reason=reason, seconds=self.seconds, traces=traces)
+        """How it ended, with its curves."""
+        traces = {
+            name: Trace.of(*zip(*points, strict=True)) for name, points in self._kept.items()
+        }
+        return self.run.end(
+            state,
+            value,
+            reason=reason,
+            seconds=self.seconds,
+            probing=self.probing,
+            traces=traces,
+        )
 
     def report(self, losses: list[float]) -> RunStopped | None:
         """Tells the run its latest losses; what stopped it, if anything did."""

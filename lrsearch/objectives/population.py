@@ -15,31 +15,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
-from lrsearch.contract import Run, Runs
+from lrsearch.contract import Probes, Run, Runs
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
-from lrsearch.objectives.dropout import key_dropout, mix
+from lrsearch.objectives.dropout import mix
 from lrsearch.objectives.graphs import Replay, capture
 from lrsearch.objectives.member import Member
+from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
 from lrsearch.objectives.updates import At, make_updates
-from lrsearch.objectives.wrapped import Wrapped, clip_members, mean_over_samples, summed_loss
+from lrsearch.objectives.view import View
+from lrsearch.objectives.watch import Watch, flatten
+from lrsearch.objectives.wrapped import clip_members
 from lrsearch.result import Outcome
 
 __all__ = ["Population"]
 
 #: Updates between two looks at the losses, each a synchronisation on a GPU.
 LOOK = {"cpu": 8, "cuda": 32}
-#: Members whose validation is computed at once.
-EVALUATED = {"cpu": 1, "cuda": 16}
 
 log = logging.getLogger("lrsearch")
 
@@ -61,21 +60,12 @@ class Population:
         self._paddable = paddable
         self._device = device
         self._samples = Samples(task.train, device, independent=task.independent)
-        model = task.model(torch.Generator().manual_seed(0)).to(device)
-        self._key = key_dropout(model)
-        self._template = model
-        self._loss = Wrapped(model, task.loss)
-        self._metrics = None if task.metrics is None else Wrapped(model, task.metrics)
-        self._validation = tuple(t.to(device) for t in task.validation or ())
-        named = dict(model.named_parameters())
-        self._names = [name for name, p in named.items() if p.requires_grad]
-        self._frozen = {
-            **{n: p.detach() for n, p in named.items() if not p.requires_grad},
-            **dict(model.named_buffers()),
-        }
-        self._starts: dict[int, list[Tensor]] = {}
+        self._program = Program(task, device)
+        self._probes: Probes | None = None
+        self._view: View | None = None
         self._members: list[Member] = []
         self._waiting: list[Run] = []
+        self._norms: list[tuple[list[int], list[Member], Tensor]] = []
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         self._replay = Replay(capture if graphs else None)
@@ -83,12 +73,11 @@ class Population:
 
     def _allocate(self, slots: int) -> None:
         """Makes room for so many members, all of them empty."""
-        named, device = dict(self._template.named_parameters()), self._device
+        device = self._device
         self._slots = slots
         self._replay.forget()
-        self._parameters = {
-            n: named[n].detach().expand(slots, *named[n].shape).clone() for n in self._names
-        }
+        self._parameters = self._program.stack(slots)
+        self._watch = Watch(slots, device)
         self._updates = make_updates(self._task, self._parameters)
         self._tables = {
             "rate": torch.zeros(slots, 0, device=device, dtype=torch.float64),
@@ -102,6 +91,9 @@ class Population:
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
+        if runs.probes.looks:
+            self._probes = runs.probes
+            self._view = View(self._task, self._probes, self._device, self._program.template)
         while True:
             with deliberate(self._device):
                 room = self._slots - len(self._members) - len(self._waiting)
@@ -154,7 +146,8 @@ class Population:
 
     def _admit(self, run: Run) -> None:
         row, plan, updates = len(self._members), run.plan, len(run.plan)
-        for name, value in zip(self._names, self._start(run.seed), strict=True):
+        start = self._program.start(run.seed)
+        for name, value in zip(self._parameters, start, strict=True):
             self._parameters[name][row] = value
         for state in self._updates.state.values():
             state[row] = 0
@@ -179,16 +172,12 @@ class Population:
         self._order[row] = self._samples.row(run.seed, plan.samples, int(plan.batch[0]))
         if self._samples.version != version:
             self._replay.forget()
-        self._members.append(Member(run, checks=rungs(updates, self._task.evaluations)))
-
-    def _start(self, seed: int) -> list[Tensor]:
-        """The initial parameters of a seed."""
-        if seed not in self._starts:
-            model = self._task.model(torch.Generator().manual_seed(seed)).to(self._device)
-            key_dropout(model)
-            named = dict(model.named_parameters())
-            self._starts[seed] = [named[name].detach() for name in self._names]
-        return self._starts[seed]
+        member = Member(run, checks=rungs(updates, self._task.evaluations))
+        if self._probes is not None:
+            member.ask(self._probes, self._task.samples)
+            if self._watch.admit(row, run.seed, start):
+                self._replay.forget()
+        self._members.append(member)
 
     def _advance(self) -> list[Outcome]:
         """A few updates of all members, up to the first that ends or is evaluated."""
@@ -197,20 +186,19 @@ class Population:
         look = LOOK[self._device.type]
         updates = min(look, *(member.until_check for member in self._members))
         losses = torch.stack([self._step() for _ in range(updates)]).T.tolist()
+        self._flush_norms()
         stopped = {}
         for row, (member, seen) in enumerate(zip(self._members, losses, strict=True)):
             stop = member.report(seen)
             if stop is not None:
                 stopped[row] = stop
-        due = [
-            row
-            for row, m in enumerate(self._members)
-            if row not in stopped and (not m.left or m.done in m.checks)
-        ]
-        values = self._validate(due) if due else {}
+        going = [(row, m) for row, m in enumerate(self._members) if row not in stopped]
+        due = [row for row, m in going if not m.left or m.done in m.checks]
+        values = self._program.validate(self._parameters, due)
         share = (time.perf_counter() - began) / len(self._members)
         for member in self._members:
             member.seconds += share
+        self._look([(row, m) for row, m in going if m.done in m.agenda])
         outcomes = []
         for row in sorted({*stopped, *due}, reverse=True):
             member = self._members[row]
@@ -218,7 +206,7 @@ class Population:
                 outcomes.append(member.end(stopped[row].state, reason=str(stopped[row])))
             else:
                 value, figures = values[row]
-                member.checked.append((member.done - 1, value))
+                member.keep("val_loss", member.done - 1, value)
                 if member.left:
                     continue
                 for name, figure in figures.items():
@@ -227,12 +215,47 @@ class Population:
             self._leave(row)
         return outcomes[::-1]
 
+    def _flush_norms(self) -> None:
+        """Hands the norms of the last updates to the members that they are of."""
+        for updates, members, norms in self._norms:
+            for member, t, row in zip(members, updates, norms.tolist(), strict=True):
+                member.keep_norms(t, row)
+        self._norms.clear()
+
+    def _look(self, due: list[tuple[int, Member]]) -> None:
+        """Lets probes look at members, all those together of which they want the same."""
+        if self._view is None:
+            return
+        for parts in sorted({m.agenda[m.done] for _, m in due}, key=sorted):
+            began = time.perf_counter()
+            rows, members = zip(
+                *((r, m) for r, m in due if m.agenda[m.done] == parts), strict=True
+            )
+            index = torch.tensor(rows, device=self._device)
+            last = [(m.run.plan, m.done - 1) for m in members]
+            seen = self._view.look(
+                [p[index] for p in self._parameters.values()],
+                parts,
+                loss=self._program.around,
+                batch=int(last[0][0].batch[0]),
+                rate=[float(plan.lr[t]) for plan, t in last],
+                momentum=[float(plan.momentum[t]) for plan, t in last],
+                count=[t + 1 for _, t in last],
+                squares=self._updates.squares(index),
+            )
+            seconds = (time.perf_counter() - began) / len(members)
+            for i, member in enumerate(members):
+                member.keep_look({name: column[i] for name, column in seen.items()})
+                member.seconds += seconds
+                member.probing += seconds
+
     def _leave(self, row: int) -> None:
         """Moves the last member into a row that has become free."""
         last = len(self._members) - 1
         if row != last:
             moved = [*self._parameters.values(), *self._updates.state.values()]
-            for tensor in [*moved, *self._tables.values(), self._t, self._order, self._seed]:
+            moved += [self._t, self._order, self._seed, self._watch.start]
+            for tensor in [*moved, *self._tables.values()]:
                 tensor[row] = tensor[last]
             self._members[row] = self._members[last]
         self._members.pop()
@@ -241,9 +264,10 @@ class Population:
         """One update of every member; their losses before it, shape `[A]`."""
         active = len(self._members)
         widths = [int(m.run.plan.batch[m.done]) for m in self._members]
+        due = [row for row, m in enumerate(self._members) if m.done in m.norms]
         if len(set(widths)) == 1:
             key = (active, widths[0], self._has_rests())
-            step = partial(self._step_rows, slice(0, active), widths[0])
+            step = partial(self._step_rows, slice(0, active), widths[0], self._watched(due))
             losses = self._replay.run(key, step, self._written).double()
         else:
             losses = torch.empty(active, dtype=torch.float64, device=self._device)
@@ -252,99 +276,60 @@ class Population:
             if self._paddable:
                 padded = [1 << (width - 1).bit_length() for width in widths]
             for width in sorted(set(padded)):
-                members = [row for row, own in enumerate(padded) if own == width]
-                rows = torch.tensor(members, device=self._device)
-                losses[rows] = self._step_rows(rows, width).double()
+                group = [row for row, own in enumerate(padded) if own == width]
+                rows = torch.tensor(group, device=self._device)
+                watched = self._watched([i for i, row in enumerate(group) if row in due])
+                losses[rows] = self._step_rows(rows, width, watched).double()
+        if due:
+            members = [self._members[row] for row in due]
+            norms = self._watch.norms[torch.tensor(due, device=self._device)]
+            self._norms.append(([m.done for m in members], members, norms))
         for member in self._members:
             member.done += 1
         return losses
 
+    def _watched(self, due: list[int]) -> slice | Tensor | None:
+        """The members of a step whose norms are taken: on a GPU all, for a graph has no choice."""
+        if self._device.type == "cuda":
+            return slice(None) if self._probes is not None else None
+        return torch.tensor(due) if due else None
+
     def _written(self) -> list[Tensor]:
         """What a step writes."""
-        return [*self._parameters.values(), *self._updates.state.values(), self._t]
+        state = self._updates.state
+        return [*self._parameters.values(), *state.values(), self._t, self._watch.norms]
 
-    def _step_rows(self, rows: slice | Tensor, width: int) -> Tensor:
+    def _step_rows(
+        self, rows: slice | Tensor, width: int, watched: slice | Tensor | None
+    ) -> Tensor:
         """One update of some members, their batches padded to one width."""
         t = self._t[rows]
         now = {n: table[rows].gather(1, t[:, None])[:, 0] for n, table in self._tables.items()}
         batch = self._samples.take(self._order[rows], now["begin"], width)
         place = torch.arange(width, device=self._device)
         inside = place < now["batch"][:, None]
-        values = [self._parameters[name][rows].detach() for name in self._names]
+        values = [value[rows].detach() for value in self._parameters.values()]
         leaves = [value.requires_grad_() for value in values]
         weight = inside.to(leaves[0].dtype) / now["batch"][:, None]
-        key = mix(mix(t) ^ self._seed[rows])
-        self._template.train()
-        total = vmap(self._member_loss)(tuple(leaves), batch, weight, key)
+        total = self._program.train(leaves, batch, weight, mix(mix(t) ^ self._seed[rows]))
         gradients = torch.autograd.grad(total.sum(), leaves)
         with torch.no_grad():
             values = [leaf.detach() for leaf in leaves]
             clip_members(gradients, self._task.clip)
+            before = None if watched is None else flatten([v[watched] for v in values])
             at = At(rows, now["rate"], now["momentum"], t + 1, self._has_rests())
-            self._updates.apply(self._names, values, gradients, at)
+            self._updates.apply(self._program.names, values, gradients, at)
             if not isinstance(rows, slice):
-                for name, value in zip(self._names, values, strict=True):
-                    self._parameters[name][rows] = value
+                for value, parameter in zip(values, self._parameters.values(), strict=True):
+                    parameter[rows] = value
+            if watched is not None and before is not None:
+                after, slope = (
+                    flatten([v[watched] for v in part]) for part in (values, gradients)
+                )
+                self._watch.write(rows, watched, before, after, slope)
             self._t[rows] += 1
         return total.detach()
 
     def _has_rests(self) -> bool:
         """Whether a momentum in flight is 0 at times and not at others."""
         return any(member.rests for member in self._members)
-
-    def _member_loss(
-        self, values: tuple[Tensor, ...], batch: Any, weight: Tensor, key: Tensor
-    ) -> Tensor:
-        """One member's mean loss; mapped over all of them."""
-        self._key.value = key
-        losses: Tensor = self._call(self._loss, values, batch)
-        return summed_loss(losses, weight)
-
-    def _call(self, wrapped: Wrapped, values: tuple[Tensor, ...], batch: Any) -> Any:
-        replaced = {**dict(zip(self._names, values, strict=True)), **self._frozen}
-        state = {f"model.{name}": value for name, value in replaced.items()}
-        if self._task.precision == "float32":
-            return functional_call(wrapped, state, (batch,))
-        with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            output = functional_call(wrapped, state, (batch,))
-        return output.float() if isinstance(output, Tensor) else output
-
-    def _validate(self, rows: list[int]) -> dict[int, tuple[float, Mapping[str, float]]]:
-        """Value and figures of members that have ended."""
-        self._template.eval()
-        if self._task.evaluate is not None:
-            return {row: (self._evaluate_alone(row, self._task.evaluate), {}) for row in rows}
-        found: dict[int, tuple[float, Mapping[str, float]]] = {}
-        together = EVALUATED[self._device.type]
-        for begin in range(0, len(rows), together):
-            block = rows[begin : begin + together]
-            # Always as many, the last repeated: the arithmetic must not depend on how many end.
-            index = [*block, *[block[-1]] * (together - len(block))]
-            sums = self._validate_block(torch.tensor(index, device=self._device))
-            for i, row in enumerate(block):
-                figures = {name: float(total[i]) for name, total in sums.items()}
-                found[row] = (figures.pop(""), figures)
-        return found
-
-    @torch.no_grad()
-    def _validate_block(self, index: Tensor) -> dict[str, Tensor]:
-        """Means over the validation samples, shape `[A]` each; the value under the name ''."""
-        values = tuple(self._parameters[name][index] for name in self._names)
-
-        def member(values: tuple[Tensor, ...], batch: Any) -> dict[str, Tensor]:
-            numbers = {"": self._call(self._loss, values, batch)}
-            if self._metrics is not None:
-                numbers |= self._call(self._metrics, values, batch)
-            return {name: n.double().mean() for name, n in numbers.items()}
-
-        return mean_over_samples(member, values, self._validation)
-
-    def _evaluate_alone(self, row: int, evaluate: Callable[[nn.Module], float]) -> float:
-        """The task's own evaluation of a module of its own."""
-        model = self._task.model(torch.Generator().manual_seed(0)).to(self._device)
-        named = dict(model.named_parameters())
-        with torch.no_grad():
-            for name in self._names:
-                named[name].copy_(self._parameters[name][row])
-        model.eval()
-        return float(evaluate(model))

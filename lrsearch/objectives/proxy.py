@@ -121,6 +121,8 @@ def _proxy(
         exact=True,
         untrained=problem.initial_loss,
         samples=modes if problem.noise == "multiplicative" else None,
+        weight_decay=weight_decay,
+        curvature=float(problem.curvature.max()),
         options={
             "modes": modes,
             "method": method,

@@ -54,6 +54,7 @@ class Trainer:
             untrained=task.untrained,
             slots=1 if self.batchable.reason else None,
             device=describe_device(self.device),
+            weight_decay=task.weight_decay,
             options=task.options,
             version=task.version,
         )

@@ -32,6 +32,10 @@ class Updates(Protocol):
         """Updates `values` in place, and the rows of the state that belong to them."""
         ...
 
+    def squares(self, rows: Tensor) -> list[Tensor] | None:
+        """Adam's averages of squared gradients, some rows of each; None of other optimizers."""
+        ...
+
 
 class At:
     """Where the runs of one step stand.
@@ -88,6 +92,9 @@ class _Sgd:
                 v = torch.addcmul(g, old, mu, out=old)  # a view of the state
             value.addcmul_(torch.addcmul(g, v, mu) if self._nesterov else v, rate)
 
+    def squares(self, rows: Tensor) -> None:
+        """It has none."""
+
 
 class _Adam:
     """Kingma & Ba 2015, algorithm 1, with the decay of AdamW (Loshchilov & Hutter 2019)."""
@@ -119,3 +126,6 @@ class _Adam:
             self.state[f"v.{name}"][at.rows] = v
             scale = (v.sqrt() / _column(second, value)).add_(self._epsilon)
             value.addcmul_(m / scale, _column(-step, value))
+
+    def squares(self, rows: Tensor) -> list[Tensor]:
+        return [tensor[rows] for name, tensor in self.state.items() if name.startswith("v.")]

@@ -38,6 +38,7 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         "seeds": facts.seeds,
         "seed": facts.seed,
         "sampler": facts.sampler,
+        "diagnostics": facts.diagnostics,
         "storage": str(Path(facts.storage).absolute()),
         **{f"option.{name}": value for name, value in facts.setup.options.items()},
         **{f"space.{name}": entry for name, entry in facts.space.to_dict().items()},
@@ -133,7 +134,6 @@ def _numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, float]
     """Name, step and value of every number of a trial."""
     if trial.value is not None:
         yield "value", 0, trial.value
-    yield from ((name, 0, value) for name, value in trial.diagnostics.items())
     plan = trial.schedule.plan(facts.steps, facts.batch, momentum=facts.setup.momentum)
     done = min(len(plan), max(outcome.updates for outcome in trial.outcomes))
     curves = {"lr": Trace.of(range(done), plan.lr[:done].tolist())}
@@ -143,6 +143,9 @@ def _numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, float]
     for outcome in trial.outcomes:
         suffix = f".{outcome.replicate}" if len(trial.outcomes) > 1 else ""
         curves |= {f"{name}{suffix}": trace for name, trace in outcome.traces.items()}
+    # A figure that is its curve's last point would be a second first point of it.
+    figures = trial.diagnostics.items()
+    yield from ((name, 0, value) for name, value in figures if name not in curves)
     share = STUDY_POINTS // (2 * facts.trials)  # two curves a trial
     points = max(FEWEST_POINTS, min(CURVE_POINTS, share))
     for name, trace in curves.items():

@@ -10,7 +10,7 @@ import time
 import torch
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
+from lrsearch.contract import NoProbes, Run
 from lrsearch.objectives.catalog import make
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.samples import sample_order
@@ -29,6 +29,8 @@ TASKS = {
 
 class Given:
     """Hands out the runs that it was given."""
+
+    probes = NoProbes()
 
     def __init__(self, runs):
         self.runs = runs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
+from lrsearch.contract import NoProbes, Run
 from lrsearch.errors import RequestError
 from lrsearch.objectives.catalog import BUILT_IN, make
 from lrsearch.quadratic import Optimizer, expected_loss, lr_ref, noisy_quadratic
@@ -18,6 +18,7 @@ class Given:
     """Hands out the runs that it was given."""
 
     slots = 1
+    probes = NoProbes()
 
     def __init__(self, *runs):
         self.runs = list(runs)

@@ -200,4 +200,4 @@ def test_memory_of_a_population_is_flat():
     before = shapes()
     assert len(list(population.train(some(500)))) == 500
     assert shapes() == before
-    assert len(population._starts) == 1
+    assert len(population._program._starts) == 1

@@ -1,0 +1,54 @@
+"""The curves of the chapter, with its convention: both endpoints are included, x = t/(T-1).
+
+Everywhere else in lrsearch x = t/T. Here the last update has exactly the low rate, so that the
+chapter's figures can be compared digit by digit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrsearch.bounds import Bound
+from lrsearch.curves import Curve
+from lrsearch.schedule import Plan
+
+__all__ = ["CURVES", "both_ends", "draw", "make_plan"]
+
+#: `step` has three equal pieces, `restarts` three cosine cycles.
+CURVES = ("constant", "linear", "cosine", "exponential", "step", "restarts")
+
+
+def both_ends(updates: int) -> Curve:
+    """The times x = t/(T-1), shape `[T]`, dimensionless."""
+    return np.linspace(0.0, 1.0, updates)
+
+
+def draw(name: str, updates: int, high: float, low: float) -> Curve:
+    """Rates of a named curve from high to low, shape `[T]`.
+
+    Args:
+        name: one of `CURVES`.
+        updates: T, at least 6.
+        high: the first rate.
+        low: the last rate; above 0 for `exponential` and `step`.
+
+    Raises:
+        RequestError: the name is unknown or a number out of range.
+    """
+    Bound(kind="name", names=CURVES).check("curve", name)
+    Bound(kind="int", low=6).check("updates", updates)
+    if name == "restarts":
+        ends = [updates * i // 3 for i in range(4)]
+        return np.concatenate([draw("cosine", ends[i + 1] - ends[i], high, low) for i in range(3)])
+    x = both_ends(updates)
+    if name in ("exponential", "step"):
+        Bound(low=0, open_low=True).check("low", low)
+        fallen = x if name == "exponential" else np.arange(updates) * 3 // updates / 2
+        return np.asarray(high * (low / high) ** fallen)
+    fallen = {"constant": 0.0 * x, "linear": x, "cosine": 0.5 * (1 - np.cos(np.pi * x))}[name]
+    return np.asarray(high + (low - high) * fallen)
+
+
+def make_plan(rates: Curve, batch: int) -> Plan:
+    """A plan of plain SGD at one batch size."""
+    return Plan(rates, np.full(len(rates), batch), np.zeros(len(rates)))

@@ -1,0 +1,158 @@
+"""Critical damping of momentum: at constant momentum, and while it ramps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import both_ends
+from lrsearch.curves import Curve
+from lrsearch.finding import Finding, Line, Panel
+from lrsearch.theory import critical_rate
+
+__all__ = ["critical_damping", "critical_ramp"]
+
+METHODS = {"nesterov": "Nesterov", "heavy_ball": "heavy ball"}
+FORMS = ("classical", "torch")
+#: Long enough for the slowest oscillation that is looked for: π/angle is below 10⁴ updates.
+UPDATES = 12_000
+#: The measured threshold is read from this grid around the formula's rate.
+FACTORS = np.linspace(0.9, 1.1, 41)
+NEAR = 0.011
+
+
+def critical_damping(
+    *, momenta: Sequence[float] = (0.5, 0.9, 0.99), curvature: float = 2.0, spread: float = 1.0
+) -> Finding:
+    """The largest rate without oscillation at constant momentum, found by iterating.
+
+    The chapter: η = ((1-μ)/(1+μ))²/λ for Nesterov, (1-√μ)²/λ for the heavy ball. True for
+    constant μ and one eigenvalue, where the roots of the characteristic polynomial coincide. It is
+    the fastest setting without oscillation and not the fastest: Nesterov's spectral radius goes on
+    falling beyond it. With a second, larger eigenvalue the rate set by the smaller one oscillates.
+    Proved; no randomness. Source: O'Donoghue & Candès 2015, arXiv 1204.3982.
+
+    Args:
+        momenta: μ in (0, 1).
+        curvature: λ by which the rate is set.
+        spread: a mode of curvature spread·λ is watched; 1 is the same one.
+
+    Raises:
+        RequestError: a number is out of range.
+    """
+    Bound(low=0, open_low=True).check("spread", spread)
+    cases: dict[str, bool] = {}
+    figures: dict[str, float | tuple[float, float]] = {}
+    grid = [(method, mu) for method in METHODS for mu in momenta]
+    laws = np.array([critical_rate(method, mu, curvature) for method, mu in grid])
+    swings = np.array(
+        [
+            _sign_changes(method, mu, law * FACTORS, curvature * spread)
+            for (method, mu), law in zip(grid, laws, strict=True)
+        ]
+    )
+    lines = []
+    for (method, mu), law, row in zip(grid, laws, swings, strict=True):
+        calm = FACTORS[np.cumsum(row > 0) == 0]
+        found = float(calm[-1]) if len(calm) else 0.0
+        words = f"{METHODS[method]}, μ = {mu:g}"
+        modes = "one eigenvalue" if spread == 1 else f"a second eigenvalue {spread:g}λ"
+        cases[f"{words}, {modes}"] = abs(found - 1) < NEAR
+        key = f"{method}_{mu:g}"
+        figures[f"formula_{key}"] = float(law)
+        figures[f"measured_over_formula_{key}"] = found
+        lines.append(Line(label=words, x=tuple(FACTORS), y=tuple(row)))
+    critical, larger = (_nesterov_radius(momenta[0], curvature, f) for f in (1.0, 1.5))
+    figures["spectral_radius_nesterov_critical"] = critical
+    figures["spectral_radius_nesterov_half_more"] = larger
+    variants = {
+        f"Nesterov, μ = {momenta[0]:g}: a rate half as large again is slower": critical < larger
+    }
+    panel = Panel(
+        title="oscillation begins at the formula's rate",
+        x="rate / formula",
+        y="sign changes",
+        lines=tuple(lines),
+    )
+    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
+
+
+def _sign_changes(method: str, momentum: float, rates: Curve, curvature: float) -> Curve:
+    """How often θ of a constant rate changes sign from θ = 1 at rest; shape of the rates."""
+    pull = rates * curvature
+    theta, before = np.ones_like(rates), np.ones_like(rates)
+    changes = np.zeros_like(rates)
+    for _ in range(UPDATES):
+        point = theta + momentum * (theta - before)
+        gradient = point if method == "nesterov" else theta
+        before, theta = theta, point - pull * gradient
+        changes += theta * before < 0
+    return changes
+
+
+def _nesterov_radius(momentum: float, curvature: float, factor: float) -> float:
+    """The spectral radius of the update at a multiple of the critical rate: smaller is faster."""
+    keep = 1 - factor * critical_rate("nesterov", momentum, curvature) * curvature
+    step = np.array([[(1 + momentum) * keep, -momentum * keep], [1.0, 0.0]])
+    return float(np.abs(np.linalg.eigvals(step)).max())
+
+
+def critical_ramp(
+    *,
+    forms: Sequence[str] = FORMS,
+    lengths: Sequence[int] = (50, 100, 300),
+    momenta: tuple[float, float] = (0.5, 0.99),
+) -> Finding:
+    """Whether the critical rate still prevents oscillation while the momentum ramps.
+
+    The chapter: it does. True in torch's form (θ ← θ - ηv), where a falling rate brakes the
+    velocity that has built up. In the classical form (θ ← θ + v) the velocity of earlier, larger
+    rates is carried on and overshoots: critical damping is proved for a constant rate only.
+    Measured on Nesterov's method, λ = 1, μ in equal steps with both ends included.
+    Source of the ramp: Sutskever et al. 2013, whose form is the classical one.
+
+    Args:
+        forms: `classical`, `torch` or both.
+        lengths: updates of the runs.
+        momenta: the first and the last μ.
+
+    Raises:
+        RequestError: a form is unknown or a momentum out of range.
+    """
+    cases: dict[str, bool] = {}
+    figures: dict[str, float | tuple[float, float]] = {}
+    panels = []
+    for form in forms:
+        Bound(kind="name", names=FORMS).check("form", form)
+        lines, total = [], 0
+        for updates in lengths:
+            mu = momenta[0] + (momenta[1] - momenta[0]) * both_ends(updates)
+            rates = [critical_rate("nesterov", float(m), 1.0) for m in mu]
+            path = _nesterov(form, rates, mu)
+            swings = sum(a * b < 0 for a, b in itertools.pairwise(path))
+            figures[f"sign_changes_{form}_{updates}"] = swings
+            figures[f"lowest_{form}_{updates}"] = min(path)
+            total += swings
+            x = tuple(np.arange(updates + 1) / updates)
+            lines.append(Line(label=f"T = {updates}", x=x, y=tuple(map(abs, path))))
+        words = "classical form" if form == "classical" else "torch's form"
+        cases[f"{words}, μ from {momenta[0]:g} to {momenta[1]:g}"] = total == 0
+        panels.append(Panel(title=words, x="t/T", y="|θ|", lines=tuple(lines), log_y=True))
+    return Finding(cases=cases, figures=figures, panels=tuple(panels))
+
+
+def _nesterov(form: str, rates: Sequence[float], momenta: Curve) -> list[float]:
+    """θ from 1 at rest on ½θ², before every update and after the last."""
+    theta, velocity, path = 1.0, 0.0, [1.0]
+    for rate, mu in zip(rates, momenta.tolist(), strict=True):
+        if form == "classical":
+            velocity = mu * velocity - rate * (theta + mu * velocity)
+            theta += velocity
+        else:
+            velocity = mu * velocity + theta
+            theta -= rate * (theta + mu * velocity)
+        path.append(theta)
+    return path

@@ -1,0 +1,91 @@
+"""What weight decay leaves of the weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import draw
+from lrsearch.curves import Curve
+from lrsearch.finding import Finding, Line, Panel
+from lrsearch.theory import weight_decay_product
+
+__all__ = ["weight_decay"]
+
+UPDATES, HIGH, LOW = 300, 0.1, 0.001
+SHAPES = ("step", "linear", "cosine", "exponential")
+
+
+def weight_decay(
+    *, decay: float = 0.1, task_curvature: float = 0.0, momentum: float = 0.0
+) -> Finding:
+    """The norm of the weights under coupled decay against the product ∏(1-η_tλ).
+
+    The chapter: effective decay is ∏(1-η_tλ), so the norm depends on the whole history of the
+    rate. True without a gradient of the task and without momentum, exactly. To first order in ηλ
+    only Ση counts: schedules of equal sum differ by λ²Ση²/2, and their order never matters. With
+    a task that holds the weights somewhere, or with momentum, the product is wrong.
+    Source: Loshchilov & Hutter 2019, arXiv 1711.05101. The update loop is run; no randomness.
+
+    Args:
+        decay: λ, at least 0.
+        task_curvature: h of a task ½h(θ-1)² that also pulls; 0 is none.
+        momentum: μ of the heavy ball in torch's form.
+
+    Raises:
+        RequestError: a number is out of range.
+    """
+    Bound(low=0, open_low=True).check("decay", decay)
+    Bound(low=0).check("task_curvature", task_curvature)
+    Bound(low=0, high=1, open_high=True).check("momentum", momentum)
+    rates = {name: draw(name, UPDATES, HIGH, LOW) for name in SHAPES}
+    curves = {name: _shrink(r, decay, task_curvature, momentum) for name, r in rates.items()}
+    norms = {name: float(curve[-1]) for name, curve in curves.items()}
+    products = {name: weight_decay_product(r, decay) for name, r in rates.items()}
+    errors = [abs(norms[name] / products[name] - 1) for name in SHAPES]
+    condition = "no task gradient, no momentum"
+    if task_curvature or momentum:
+        condition = f"task curvature {task_curvature:g}, momentum {momentum:g}"
+    equal = rates["linear"] * (rates["cosine"].sum() / rates["linear"].sum())
+    same_sum = float(_shrink(equal, decay, task_curvature, momentum)[-1])
+    figures = {f"norm_{name}": value for name, value in norms.items()}
+    figures |= {
+        "largest_error_of_product": max(errors),
+        "first_order_cosine": math.exp(-decay * float(rates["cosine"].sum())),
+        "equal_sum_difference": abs(same_sum / norms["cosine"] - 1),
+    }
+    spread = max(norms.values()) / min(norms.values())
+    cases = {
+        f"{condition}: the norm is the product": max(errors) < 1e-9,
+        f"{condition}: equal first and last rate, other history, other norm": spread > 1.01,
+    }
+    variants = {
+        "schedules of equal Ση end more than 0.1 % apart": figures["equal_sum_difference"] > 1e-3,
+        "with a task gradient (h = 0.5) the norm is the product": _is_product(decay, 0.5, 0.0),
+        "with momentum 0.9 the norm is the product": _is_product(decay, 0.0, 0.9),
+    }
+    lines = tuple(
+        Line(label=name, x=tuple(np.arange(UPDATES + 1)), y=tuple(curve))
+        for name, curve in curves.items()
+    )
+    panel = Panel(title="norm under weight decay", x="update", y="norm / initial", lines=lines)
+    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
+
+
+def _shrink(rates: Curve, decay: float, task_curvature: float, momentum: float) -> Curve:
+    """Norm over initial norm before every update and after the last, shape `[T+1]`."""
+    theta = np.array([0.6, -0.8])
+    velocity, norms = np.zeros(2), [1.0]
+    for rate in rates:
+        velocity = momentum * velocity + decay * theta + task_curvature * (theta - 1)
+        theta = theta - rate * velocity
+        norms.append(float(np.linalg.norm(theta)))
+    return np.array(norms)
+
+
+def _is_product(decay: float, task_curvature: float, momentum: float) -> bool:
+    rates = draw("cosine", UPDATES, HIGH, LOW)
+    norm = float(_shrink(rates, decay, task_curvature, momentum)[-1])
+    return abs(norm / weight_decay_product(rates, decay) - 1) < 1e-9

@@ -1,0 +1,108 @@
+"""When a gradient step injects energy, and whether that says anything about stability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from lrsearch.bounds import Bound
+from lrsearch.finding import Finding, Line, Panel
+from lrsearch.theory import energy_limit
+
+__all__ = ["energy"]
+
+VELOCITIES = {
+    "displacement": "one step from rest, v = -ηλθ",
+    "over root rate": "one step from rest, v = -ηλθ/√η, the chapter's own velocity",
+}
+#: How near a measured threshold must be to count as the formula's. A convention.
+NEAR = 1e-6
+
+
+def energy(
+    *,
+    velocities: Sequence[str] = tuple(VELOCITIES),
+    stability: bool = True,
+    curvatures: Sequence[float] = (0.5, 1.0, 4.0),
+) -> Finding:
+    """The rate from which one step raises V = ½λθ² + ½v², found by taking steps.
+
+    The chapter: a step injects energy exactly if η > 2/(λ+1), which marks instability. True for
+    the velocity v = -ηλθ and one step from rest. With the velocity v/√η, which the chapter
+    introduces itself, the threshold is 1/λ. Neither is a limit of stability, which is 2/λ: at
+    λ = 1 and η = 1 the step injects nothing and gradient descent lands on the minimum.
+    Exact algebra, confirmed by steps; no randomness. The limit 2/λ: Polyak 1964.
+
+    Args:
+        velocities: which of `displacement` and `over root rate` to try.
+        stability: whether to try the threshold as the limit of stability.
+        curvatures: λ, above 0.
+
+    Raises:
+        RequestError: a velocity is unknown or a curvature out of range.
+    """
+    laws = np.array([energy_limit(curvature) for curvature in curvatures])
+    lam = np.array(curvatures, dtype=np.float64)
+    cases: dict[str, bool] = {}
+    figures: dict[str, float | tuple[float, float]] = {}
+    for velocity in velocities:
+        words = VELOCITIES[Bound(kind="name", names=tuple(VELOCITIES)).check("velocity", velocity)]
+        found = _threshold(partial(_injects, curvature=lam, velocity=velocity), lam)
+        cases[words] = bool(np.all(np.abs(found / laws - 1) < NEAR))
+        for curvature, value in zip(curvatures, found, strict=True):
+            figures[f"threshold_{velocity.replace(' ', '_')}_{curvature:g}"] = float(value)
+    found = _threshold(lambda rate: _distance(rate, lam) > 1, lam)
+    if stability:
+        cases["gradient descent diverges above it"] = bool(np.all(np.abs(found / laws - 1) < NEAR))
+    for curvature, law, value in zip(curvatures, laws, found, strict=True):
+        figures[f"formula_{curvature:g}"] = float(law)
+        figures[f"diverges_above_{curvature:g}"] = float(value)
+    return Finding(cases=cases, figures=figures, panels=(_panel(),))
+
+
+def _change(rate: np.ndarray, curvature: np.ndarray, velocity: str) -> np.ndarray:
+    """Energy after one step from rest at θ = 1 minus energy before."""
+    step = -rate * curvature
+    v = step if velocity == "displacement" else step / np.sqrt(rate)
+    return np.asarray(0.5 * curvature * ((1 + step) ** 2 - 1) + 0.5 * v**2)
+
+
+def _distance(rate: np.ndarray, curvature: np.ndarray, updates: int = 100) -> np.ndarray:
+    """|θ| after gradient descent from θ = 1."""
+    theta = np.ones_like(curvature)
+    for _ in range(updates):
+        theta = theta - rate * curvature * theta
+    return np.asarray(np.abs(theta))
+
+
+def _injects(rate: np.ndarray, curvature: np.ndarray, velocity: str) -> np.ndarray:
+    return _change(rate, curvature, velocity) > 0
+
+
+def _threshold(above: Callable[[np.ndarray], np.ndarray], curvature: np.ndarray) -> np.ndarray:
+    """The rate at which a yes-or-no question changes its answer, by bisection; shape of λ."""
+    low, high = np.full_like(curvature, 1e-9), 3 / curvature + 3
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        yes = above(middle)
+        low, high = np.where(yes, low, middle), np.where(yes, middle, high)
+    return high
+
+
+def _panel() -> Panel:
+    rates = np.linspace(1e-3, 2.2, 200)
+    one = np.ones(1)
+    lines = [
+        Line(
+            label=f"energy change, v = {'-ηλθ' if name == 'displacement' else '-ηλθ/√η'}",
+            x=tuple(rates),
+            y=tuple(float(_change(np.array([r]), one, name)[0]) for r in rates),
+        )
+        for name in VELOCITIES
+    ]
+    distance = [float(_distance(np.array([r]), one, 10)[0]) for r in rates]
+    lines.append(Line(label="|θ| after 10 updates", x=tuple(rates), y=tuple(distance)))
+    title = "λ = 1: energy and convergence"
+    return Panel(title=title, x="learning rate", y="energy, distance", lines=tuple(lines))

@@ -1,0 +1,135 @@
+"""Which schedules turn gradient descent to the max-margin direction?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import draw
+from lrsearch.curves import Curve
+from lrsearch.finding import Finding, Line, Panel
+from lrsearch.seeding import stream
+
+__all__ = ["margin"]
+
+UPDATES, POINTS = 100_000, 10
+#: The angle must still fall by this share over the last tenth of the logarithm of the run. A
+#: convention that tells slow (1/log of the sum of the rates) from stalled.
+TURNING = 0.01
+
+
+def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int = 0) -> Finding:
+    """The angle between the weights of logistic regression and the SVM's, over 10⁵ updates.
+
+    The chapter: with Ση = ∞ and Ση² < ∞, gradient descent on separable data turns to the
+    max-margin direction. True and misleading: the angle falls as 1/log Ση (Soudry et al. 2018,
+    arXiv 1710.10345; for changing rates Nacson et al. 2019, arXiv 1803.01905), so a constant
+    rate, which breaks Ση² < ∞, turns faster, and t^-1, which meets both, hardly turns in any run
+    that ends. A finite run proves no limit; what is measured is that the angle still falls.
+
+    The data are two-dimensional, through the origin: the labels are folded into the points, two
+    of which are the support vectors of direction (1, 0). The truth is `LinearSVC` without an
+    intercept, which would spoil it.
+
+    Args:
+        powers: α of the rates (t+1)^-α that the statement is held to.
+        rate: the first rate.
+        seed: of the points behind the margin.
+
+    Raises:
+        RequestError: a number is out of range.
+    """
+    for power in powers:
+        Bound(low=0).check("power", power)
+    Bound(low=0, open_low=True).check("rate", rate)
+    points = _points(seed)
+    truth = _svm_direction(points)
+    t = np.arange(1.0, UPDATES + 1)
+    rates = {f"t^-{power:g}": rate * t**-power for power in powers}
+    others = {
+        "constant": draw("constant", UPDATES, rate, rate),
+        "cosine": draw("cosine", UPDATES, rate, 0.0),
+    }
+    schedules = {**rates, **others}
+    marks = np.unique(np.geomspace(10, UPDATES, 60).astype(int))
+    angles = _angles(points, truth, np.stack(list(schedules.values()), axis=1), marks)
+    figures: dict[str, float | tuple[float, float]] = {
+        "svm_margin": float((points @ truth).min()),
+        "svm_angle_to_construction": _degrees(truth, np.array([1.0, 0.0])),
+    }
+    turning = {}
+    middle = int(np.searchsorted(marks, UPDATES // 10))
+    for name, row in zip(schedules, angles.T, strict=True):
+        key = name.replace("^-", "_")
+        figures[f"angle_{key}"] = float(row[-1])
+        figures[f"sum_of_rates_{key}"] = float(schedules[name].sum())
+        turning[name] = bool(row[-1] < (1 - TURNING) * row[middle])
+    cases = {f"rates {name}: the angle goes on falling": turning[name] for name in rates}
+    end = dict(zip(schedules, angles[-1], strict=True))
+    variants = {
+        "a constant rate, Ση² = ∞: the angle goes on falling": turning["constant"],
+        "one of these rates turns faster than a constant one": bool(
+            min(end[name] for name in rates) < end["constant"]
+        ),
+    }
+    lines = tuple(
+        Line(label=name, x=tuple(marks), y=tuple(row))
+        for name, row in zip(schedules, angles.T, strict=True)
+    )
+    panel = Panel(
+        title="angle to the SVM's direction",
+        x="update",
+        y="degrees",
+        lines=lines,
+        log_x=True,
+        log_y=True,
+    )
+    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
+
+
+def _points(seed: int) -> Curve:
+    """Points times their labels, shape `[POINTS, 2]`; the max-margin direction is (1, 0)."""
+    rng = stream(seed, "separable points")
+    behind = rng.normal([2.0, 2.0], [0.3, 0.5], (POINTS - 2, 2))
+    behind[:, 0] = np.maximum(behind[:, 0], 1.3)
+    return np.vstack([[[1.0, 2.0], [1.0, -0.5]], behind])
+
+
+def _svm_direction(points: Curve) -> Curve:
+    """The unit normal of the hard-margin SVM through the origin, shape `[2]`."""
+    from sklearn.svm import LinearSVC  # 1.4 s of import
+
+    machine = LinearSVC(
+        fit_intercept=False, loss="hinge", C=1e6, max_iter=1_000_000, tol=1e-8, random_state=0
+    )
+    both = np.vstack([points, -points])
+    machine.fit(both, np.repeat([1, -1], len(points)))
+    weights = np.asarray(machine.coef_[0], dtype=np.float64)
+    return np.asarray(weights / np.linalg.norm(weights))
+
+
+def _angles(points: Curve, truth: Curve, rates: Curve, marks: np.ndarray) -> Curve:
+    """Degrees between weights and truth after the marked updates, shape `[marks, schedules]`.
+
+    Args:
+        points: shape `[n, 2]`.
+        truth: shape `[2]`.
+        rates: shape `[T, schedules]`; all schedules advance together.
+        marks: increasing numbers of updates.
+    """
+    weights = np.zeros((rates.shape[1], 2))
+    across, mean = points.T.copy(), points / len(points)
+    columns, wanted, found = rates[:, :, None], set(marks.tolist()), []
+    for k, rate in enumerate(columns, start=1):
+        pull = 1 / (1 + np.exp(weights @ across))
+        weights += rate * (pull @ mean)
+        if k in wanted:
+            found.append([_degrees(row, truth) for row in weights])
+    return np.array(found)
+
+
+def _degrees(a: Curve, b: Curve) -> float:
+    """The angle between two plane vectors, from the tangent: exact near 0."""
+    return float(np.degrees(np.arctan2(abs(a[0] * b[1] - a[1] * b[0]), a @ b)))

@@ -1,0 +1,195 @@
+"""What the noise of an update is proportional to, and what follows for rate and batch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrsearch.claims.interval import Interval, within
+from lrsearch.curves import Curve
+from lrsearch.finding import Finding, Line, Panel
+from lrsearch.quadratic import Quadratic, expected_loss, noisy_quadratic
+from lrsearch.schedule import Schedule
+from lrsearch.seeding import stream
+from lrsearch.stats import mean_interval
+from lrsearch.theory import noise_scale as scale_of
+from lrsearch.theory import stationary_variance
+
+__all__ = ["noise_scale"]
+
+#: How near an exponent, a plateau or a ratio of rates must be to count as the law's. Conventions.
+EXPONENT, PLATEAU, RATIO = 0.05, 0.1, 0.15
+#: The loss of the noisy quadratic model that is to be reached, and its initial loss is 4.9.
+TARGET = 0.01
+SAMPLES, REPEATS, DRAWS = 128, 20, 1_000
+
+
+def noise_scale(
+    *,
+    batches: Sequence[int] = (16, 64, 256, 1024, 4096),
+    replacement: bool = True,
+    modes: int = 10_000,
+    seed: int = 0,
+) -> Finding:
+    """Four consequences of one law: minibatch noise, the noise scale, its plateau, linear scaling.
+
+    The chapter: the noise of an update is proportional to η²/B, η/B is the noise scale, η ∝ B
+    keeps it, and so the rate may grow with the batch. True: the first is exact for samples drawn
+    with replacement (without, the variance falls as 1/B - 1/N). A constant noise scale holds the
+    loss on its plateau, so it is no annealing. The best fixed rate of the noisy quadratic model
+    (Zhang et al. 2019, arXiv 1907.04164) grows in proportion to B only below the critical batch
+    (McCandlish et al. 2018, arXiv 1812.06162) and then saturates at 2/h_max. The rule of linear
+    scaling is Goyal et al. 2017, arXiv 1706.02677; growing batches are Smith et al. 2018, arXiv
+    1711.00489.
+
+    Args:
+        batches: increasing; linear scaling is tried from each to the next.
+        replacement: whether minibatches are drawn with replacement.
+        modes: of the noisy quadratic model.
+        seed: of the minibatches.
+    """
+    by_rate, by_batch, curve = _exponents(replacement, seed)
+    law = within(by_rate, 2, EXPONENT) and within(by_batch, -1, EXPONENT)
+    drawn = "with" if replacement else "without"
+    held, annealed, spread, ramp = _ramps()
+    cases = {
+        f"update noise ∝ η²/B, samples drawn {drawn} replacement": law,
+        "η/B is kept by η ∝ B while B grows, and so is the loss": spread < 1e-9
+        and abs(held - 1) < PLATEAU,
+    }
+    figures: dict[str, float | Interval] = {
+        "exponent_of_rate_interval": by_rate,
+        "exponent_of_batch_interval": by_batch,
+        "loss_after_ramp_with_rate": held,
+        "loss_after_ramp_alone": annealed,
+    }
+    best = [_best_rate(batch, modes) for batch in batches]
+    for batch, (rate, updates) in zip(batches, best, strict=True):
+        figures[f"best_rate_{batch}"] = rate
+        figures[f"updates_{batch}"] = updates
+    for (a, (low, _)), (b, (high, _)) in itertools.pairwise(zip(batches, best, strict=True)):
+        cases[f"linear scaling of the best rate from B={a} to B={b}"] = (
+            abs(high / low / (b / a) - 1) < RATIO
+        )
+    rates = tuple(rate for rate, _ in best)
+    linear = tuple(rates[0] * batch / batches[0] for batch in batches)
+    scaling = Panel(
+        title="best fixed rate, noisy quadratic",
+        x="batch",
+        y="learning rate",
+        lines=(
+            Line(label="best rate", x=tuple(batches), y=rates, style="points"),
+            Line(label="linear scaling", x=tuple(batches), y=linear),
+            Line(label="2/h_max", x=(batches[0], batches[-1]), y=(2.0, 2.0)),
+        ),
+        log_x=True,
+        log_y=True,
+    )
+    variants = {"a constant noise scale anneals as a growing batch does": held < 2 * annealed}
+    return Finding(cases=cases, figures=figures, panels=(curve, ramp, scaling), variants=variants)
+
+
+def _exponents(replacement: bool, seed: int) -> tuple[Interval, Interval, Panel]:
+    """95 % t intervals of the exponents of η and B in the measured variance of an update."""
+    rng = stream(seed, "minibatch noise")
+    x = rng.standard_normal(SAMPLES)
+    gradients = x * (x * 0.5 - rng.standard_normal(SAMPLES))  # of least squares at one point
+    sizes, rates = np.array([1, 4, 16, 64]), np.array([0.01, 0.1, 1.0])
+
+    def variance(rate: float, size: int) -> Curve:
+        count = REPEATS * DRAWS
+        if replacement:
+            chosen = rng.integers(0, SAMPLES, (count, int(size)))
+        else:
+            order = np.tile(np.arange(SAMPLES, dtype=np.int16), (count, 1))
+            chosen = rng.permuted(order, axis=1)[:, : int(size)]
+        step = rate * gradients[chosen].mean(axis=1)
+        return np.asarray(step.reshape(REPEATS, DRAWS).var(axis=1, ddof=1))
+
+    by_size = np.array([variance(0.1, size) for size in sizes])
+    by_rate = np.array([variance(rate, 16) for rate in rates])
+    of_rate = mean_interval(np.polyfit(np.log(rates), np.log(by_rate), 1)[0])
+    of_size = mean_interval(np.polyfit(np.log(sizes), np.log(by_size), 1)[0])
+    if of_rate is None or of_size is None:
+        raise ValueError("the variance of an update is not finite")
+    means = by_size.mean(axis=1)
+    panel = Panel(
+        title="variance of an update",
+        x="batch",
+        y="variance",
+        lines=(
+            Line(label="measured", x=tuple(sizes), y=tuple(means), style="points"),
+            Line(label="∝ 1/B", x=tuple(sizes), y=tuple(means[0] / sizes)),
+        ),
+        log_x=True,
+        log_y=True,
+    )
+    return of_rate, of_size, panel
+
+
+def _ramps() -> tuple[float, float, float, Panel]:
+    """Loss after the batch grew eightfold over the loss before, with η ∝ B and with η fixed.
+
+    Starts from the stationary state. The third value is the relative spread of η/B, with η ∝ B.
+    """
+    h = 1 / np.arange(1, 101)
+    rate, batch, growth = 0.01, 8, 8.0
+    start = [stationary_variance(rate, float(c), math.sqrt(c / batch)) for c in h]
+    problem = Quadratic(curvature=h, start=np.array(start))
+    schedule = Schedule(peak=rate, decay="constant", batch_growth=growth)
+    plans = {
+        f"η {'∝ B' if coupling else 'fixed'}": schedule.replace(coupling=coupling).plan(
+            100_000, batch
+        )
+        for coupling in (1.0, 0.0)
+    }
+    curves = expected_loss(problem, list(plans.values()))
+    scales = scale_of(plans["η ∝ B"].lr, plans["η ∝ B"].batch)
+    thin = np.linspace(0, len(curves[0]) - 1, 200).astype(int)
+    lines = tuple(
+        Line(label=name, x=tuple(thin), y=tuple(curve[thin] / curve[0]))
+        for name, curve in zip(plans, curves, strict=True)
+    )
+    panel = Panel(
+        title="batch grows eightfold", x="update", y="loss / loss before", lines=lines, log_y=True
+    )
+    held, annealed = (float(curve[-1] / curve[0]) for curve in curves)
+    return held, annealed, float(np.ptp(scales) / scales.mean()), panel
+
+
+def _best_rate(batch: int, modes: int) -> tuple[float, float]:
+    """The fixed rate that reaches the target loss in the fewest updates, and their number.
+
+    At a fixed rate every mode has a closed form: its variance is stationary plus a geometric
+    remainder. The rate is at most 2/(1+2·10⁻⁴), just below 2/h_max.
+    """
+    from scipy import optimize  # 0.3 s of import
+
+    h = noisy_quadratic(modes).curvature
+
+    def updates(log_rate: float) -> float:
+        rate = math.exp(log_rate)
+        limit = rate / (batch * (2 - rate * h))
+        floor = 0.5 * float(h @ limit)
+        if floor >= TARGET:
+            return 1e12 * floor / TARGET
+        slope, weight = 2 * np.log(np.abs(1 - rate * h) + 1e-300), h * (1 - limit)
+        low, high = 0.0, 1.0
+        while 0.5 * float(weight @ np.exp(slope * high)) + floor > TARGET:
+            low, high = high, 2 * high
+        while high - low > 1e-5 * high:
+            middle = 0.5 * (low + high)
+            above = 0.5 * float(weight @ np.exp(slope * middle)) + floor > TARGET
+            low, high = (middle, high) if above else (low, middle)
+        return high
+
+    top = 2 / (1 + 2e-4)
+    noisy = 4 * TARGET * batch / float(h.sum())  # where the noise alone makes the target loss
+    bounds = (math.log(min(top, noisy) / 100), math.log(min(top, noisy)))
+    found = optimize.minimize_scalar(
+        updates, bounds=bounds, method="bounded", options={"xatol": 1e-3}
+    )
+    return math.exp(found.x), float(found.fun)

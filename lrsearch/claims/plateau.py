@@ -1,0 +1,131 @@
+"""Does a decaying rate end lower than a constant one?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import draw, make_plan
+from lrsearch.finding import Finding, Line, Panel
+from lrsearch.optimum import best_rates
+from lrsearch.quadratic import expected_loss, lr_ref, noisy_quadratic
+from lrsearch.schedule import Schedule
+from lrsearch.theory import stationary_variance
+
+__all__ = ["decay_beats_constant"]
+
+NOISES = ("additive", "multiplicative")
+#: The chapter's problem: h = 1/i over 100 modes, every schedule with the same peak and batch.
+MODES, BATCH, PEAK = 100, 4, 0.1
+#: LR-ref's budget.
+STEPS = 200
+#: A plateau counts as reached from this relative distance on. A convention.
+NEAR = 0.05
+DECAYS = {"linear": "polynomial", "cosine": "cosine"}
+
+
+def decay_beats_constant(
+    *,
+    noises: Sequence[str] = NOISES,
+    lengths: Sequence[int] = (20_000, 1_000),
+    decays: Sequence[str] = tuple(DECAYS),
+) -> Finding:
+    """The statement on a noisy quadratic, by the exact expected loss.
+
+    The chapter: with the same noise for every schedule a constant rate plateaus and decaying ones
+    end lower. True: that is so under additive noise once the run is long enough for the constant
+    rate to reach its plateau; before, a decay has lost distance and gained nothing. Under
+    multiplicative noise, which vanishes at the optimum, a constant rate has no plateau and beats
+    the cosine even if each has its best peak (Naganuma et al. 2026, arXiv 2603.10301). The model
+    of additive noise is Zhang et al. 2019, arXiv 1907.04164. No randomness.
+
+    Args:
+        noises: which of `additive` and `multiplicative` to try.
+        lengths: updates of the runs under additive noise.
+        decays: which of `linear` and `cosine` to compare with the constant rate.
+
+    Raises:
+        RequestError: a name is unknown.
+    """
+    for noise in noises:
+        Bound(kind="name", names=NOISES).check("noise", noise)
+    for decay in decays:
+        Bound(kind="name", names=tuple(DECAYS)).check("decay", decay)
+    cases: dict[str, bool] = {}
+    figures: dict[str, float | tuple[float, float]] = {}
+    panels: list[Panel] = []
+    if "additive" in noises:
+        panels += [_additive(updates, decays, cases, figures) for updates in lengths]
+    if "multiplicative" in noises:
+        panels += [_multiplicative(decays, cases, figures)]
+    return Finding(cases=cases, figures=figures, panels=tuple(panels))
+
+
+def _additive(
+    updates: int,
+    decays: Sequence[str],
+    cases: dict[str, bool],
+    figures: dict[str, float | tuple[float, float]],
+) -> Panel:
+    """One length under additive noise, all schedules from the same peak; fills in the results."""
+    problem = noisy_quadratic(MODES)
+    names = ("constant", *decays)
+    plans = [make_plan(draw(name, updates, PEAK, 0.0), BATCH) for name in names]
+    curves = dict(zip(names, expected_loss(problem, plans), strict=True))
+    plateau = 0.5 * sum(h * stationary_variance(PEAK, h, math.sqrt(h / BATCH)) for h in _modes())
+    reached = abs(curves["constant"][-1] / plateau - 1) < NEAR
+    state = "the plateau is reached" if reached else "before the plateau"
+    figures["plateau"] = plateau
+    for name, curve in curves.items():
+        figures[f"additive_{updates}_{name}"] = float(curve[-1])
+        if name != "constant":
+            case = f"additive noise, {updates} updates, {state}: {name} decay"
+            cases[case] = bool(curve[-1] < curves["constant"][-1])
+    thin = np.unique(np.geomspace(1, updates, 200).astype(int))
+    lines = tuple(Line(label=n, x=tuple(thin), y=tuple(c[thin])) for n, c in curves.items())
+    title = f"additive noise, {updates} updates"
+    return Panel(title=title, x="update", y="expected loss", lines=lines, log_x=True, log_y=True)
+
+
+def _modes() -> list[float]:
+    return [float(h) for h in noisy_quadratic(MODES).curvature]
+
+
+def _multiplicative(
+    decays: Sequence[str],
+    cases: dict[str, bool],
+    figures: dict[str, float | tuple[float, float]],
+) -> Panel:
+    """LR-ref with the best peak for each schedule, as a ratio to the best possible loss.
+
+    The rates are those of `Schedule.plan`, at x = t/T.
+    """
+    problem = lr_ref()
+    _, optimum = best_rates(problem, np.full(STEPS, BATCH))
+    shapes = {"constant": Schedule(peak=1.0, decay="constant")}
+    shapes |= {name: Schedule(peak=1.0, decay=DECAYS[name]) for name in decays}
+    figures["optimum"] = optimum
+    peaks = np.geomspace(0.03, 1.0, 60) * problem.largest_rate
+    lines, best = [], {}
+    for name, shape in shapes.items():
+        near = peaks
+        for _ in range(2):  # a grid, then a finer one around its best peak
+            plans = [shape.replace(peak=float(peak)).plan(STEPS, BATCH) for peak in near]
+            ends = np.array([curve[-1] for curve in expected_loss(problem, plans)])
+            if near is peaks:
+                kept = ends < 1.0
+                lines.append(Line(label=name, x=tuple(peaks[kept]), y=tuple(ends[kept] / optimum)))
+            middle = near[int(np.argmin(ends))]
+            near = middle * np.geomspace(0.93, 1.07, 40)
+        best[name] = float(ends.min())
+        figures[f"multiplicative_{name}_ratio"] = best[name] / optimum
+    for name in decays:
+        case = f"multiplicative noise, {STEPS} updates, best peaks: {name} decay"
+        cases[case] = best[name] < best["constant"]
+    title = f"multiplicative noise, {STEPS} updates"
+    return Panel(
+        title=title, x="peak rate", y="loss / best possible", lines=tuple(lines), log_x=True
+    )

@@ -1,0 +1,98 @@
+"""`lrsearch claims`."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import click
+
+from lrsearch.claims.catalog import CLAIMS, Claim, find
+from lrsearch.cli.columns import table
+from lrsearch.cli.options import options
+from lrsearch.finding import Finding
+
+__all__ = ["claims"]
+
+WIDTH = 100
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@options("plot", "json")
+def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
+    """Test what a textbook chapter says about schedules, or only the statements named by ID.
+
+    Each statement is an experiment, and its verdict is computed from the run: holds, holds if, or
+    does not hold as written. All sixteen take about ten seconds.
+
+    \b
+    Examples:
+      lrsearch claims
+      lrsearch claims energy flatness
+      lrsearch claims restarts --plot restarts.png
+    """
+    chosen = [find(name) for name in dict.fromkeys(ids or CLAIMS)]
+    findings = {}
+    for claim in chosen:
+        findings[claim.id] = claim.run()
+        if not as_json:
+            click.echo(describe(claim, findings[claim.id]))
+    if as_json:
+        records = [_record(claim, findings[claim.id]) for claim in chosen]
+        click.echo(json.dumps(records, allow_nan=False))
+    if plot is not None:
+        from lrsearch.report.claims import draw_panels
+        from lrsearch.report.files import write
+
+        write(draw_panels({name: finding.panels for name, finding in findings.items()}), plot)
+
+
+def describe(claim: Claim, finding: Finding) -> str:
+    """A claim for people: the verdict, the statement, where it holds, the figures."""
+    rows = []
+    for label, mark in (("holds", True), ("not", False)):
+        rows += [(label, case) for case, true in finding.cases.items() if true is mark]
+    rows += [
+        ("besides", f"{'true' if true else 'not true'}: {variant}")
+        for variant, true in finding.variants.items()
+    ]
+    lines = [f"{claim.id}: {finding.verdict}", *_filled("  ", "  ", claim.statement)]
+    last = None
+    for label, text in rows:
+        shown = "" if label == last else label
+        lines += _filled(f"  {shown:<9}", " " * 13, text)
+        last = label
+    for i, line in enumerate(_figures(finding).splitlines()):
+        lines.append(f"  {'' if i else 'figures':<9}{line}".rstrip())
+    lines += _filled(f"  {'source':<9}", " " * 13, claim.source)
+    return "\n".join(lines) + "\n"
+
+
+def _filled(first: str, rest: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest)
+
+
+def _figures(finding: Finding) -> str:
+    """One figure a row; an interval of a figure stands beside it."""
+    rows = []
+    for name, value in finding.figures.items():
+        if isinstance(value, tuple):
+            if name.removesuffix("_interval") in finding.figures:
+                continue
+            rows.append((name, "", f"[{value[0]:.4g}, {value[1]:.4g}]"))
+            continue
+        beside = finding.figures.get(f"{name}_interval")
+        interval = f"[{beside[0]:.4g}, {beside[1]:.4g}]" if isinstance(beside, tuple) else ""
+        rows.append((name, f"{value:.6g}", interval))
+    return table(rows, right=[1]) if rows else ""
+
+
+def _record(claim: Claim, finding: Finding) -> dict[str, object]:
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "verdict": finding.verdict,
+        "figures": dict(finding.figures),
+        "source": claim.source,
+    }

@@ -1,0 +1,187 @@
+"""The Hessian of many runs at once: its largest eigenvalue and its trace, without ever forming it.
+
+The gradient of the summed losses is differentiated once with its graph kept; every product with a
+vector is then one more backward pass, for all runs together, because no run's loss depends on
+another's parameters. Lanczos keeps two vectors a run and no basis: rounding makes it find extreme
+eigenvalues more than once and never wrong ones (Paige 1972).
+
+Functions take a loss and stacked values and know nothing of lrsearch, so they serve any model; for
+a single one the leading axis is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["HessianProduct", "dot", "hutchinson_trace", "largest_eigenvalue", "signs"]
+
+#: A run's Lanczos ends where the next vector is this small beside the curvature found so far.
+BREAKDOWN = 1e-5
+#: How far every parameter is moved to see whether a gradient is constant.
+MOVE = 1e-2
+
+
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """Inner products of A pairs of stacked vectors, shape `[A]`."""
+    return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
+    """Random signs like `values`, the same for every run: differences between runs are paired."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.randint(0, 2, v.shape[1:], generator=generator) for v in values]
+    return [
+        (2 * d - 1).to(v.device, v.dtype).expand_as(v) for d, v in zip(drawn, values, strict=True)
+    ]
+
+
+def _times(factor: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
+    """A vector a run times a number a run."""
+    return [v * factor.view(-1, *[1] * (v.dim() - 1)) for v in vectors]
+
+
+def _gradient(
+    loss: Callable[[Sequence[Tensor]], Tensor], values: Sequence[Tensor], *, keep: bool
+) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(
+        loss(values).sum(), values, create_graph=keep, materialize_grads=True
+    )
+
+
+class HessianProduct:
+    """Products of the Hessian of A losses with A vectors.
+
+    With a `scale` D it is of D^-½ H D^-½, whose eigenvalues are those of D^-1 H, by which Adam's
+    stability is judged (Cohen et al. 2022, arXiv 2207.14484).
+
+    Args:
+        loss: stacked values to losses of shape `[A]`, differentiable twice.
+        values: each of shape `[A, ...]`.
+        weight_decay: added to the Hessian's diagonal.
+        scale: D, like `values`, above 0.
+
+    Attributes:
+        gradient: of every loss, without the decay, like `values`.
+
+    Raises:
+        RuntimeError: a part of the loss cannot be differentiated twice.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Sequence[Tensor]], Tensor],
+        values: Sequence[Tensor],
+        *,
+        weight_decay: float = 0.0,
+        scale: Sequence[Tensor] | None = None,
+    ) -> None:
+        self._values = [v.detach().requires_grad_() for v in values]
+        self._decay = weight_decay
+        self._root = None if scale is None else [d.sqrt() for d in scale]
+        self._gradient = _gradient(loss, self._values, keep=True)
+        self.gradient = [g.detach() for g in self._gradient]
+        self._check(loss)
+
+    def __call__(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """The products, like `vectors`."""
+        inner = self._scaled(vectors)
+        linear = [g for g in self._gradient if g.requires_grad]  # of a linear loss there is none
+        products: list[Tensor] = [torch.zeros_like(v) for v in vectors]
+        if linear:
+            weights = [x for g, x in zip(self._gradient, inner, strict=True) if g.requires_grad]
+            products = list(
+                torch.autograd.grad(
+                    linear, self._values, weights, retain_graph=True, materialize_grads=True
+                )
+            )
+        if self._decay:
+            products = [p + self._decay * x for p, x in zip(products, inner, strict=True)]
+        return self._scaled(products)
+
+    def _check(self, loss: Callable[[Sequence[Tensor]], Tensor]) -> None:
+        """A gradient without a graph must be constant, or its code forbids a second one."""
+        fixed = [i for i, g in enumerate(self._gradient) if not g.requires_grad]
+        if not fixed:
+            return
+        moved = [v + MOVE * s for v, s in zip(self._values, signs(self._values, 0), strict=True)]
+        there = _gradient(loss, [v.detach().requires_grad_() for v in moved], keep=False)
+        if any(not torch.allclose(self.gradient[i], there[i], equal_nan=True) for i in fixed):
+            raise RuntimeError("a gradient of its own cannot be differentiated again")
+
+    def _scaled(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        if self._root is None:
+            return list(vectors)
+        return [v / root for v, root in zip(vectors, self._root, strict=True)]
+
+
+def largest_eigenvalue(
+    product: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    start: Sequence[Tensor],
+    steps: int,
+) -> tuple[Tensor, Tensor]:
+    """The largest (most positive) eigenvalue of A symmetric matrices, by Lanczos.
+
+    Args:
+        product: of the matrices with vectors of `start`'s shapes.
+        start: not orthogonal to what is sought, each of shape `[A, ...]`; a random vector will do,
+            and the gradient is better where training oscillates.
+        steps: products to spend, at least 1.
+
+    Returns:
+        the estimates, shape `[A]`, never above the eigenvalue but for rounding, and how far away
+        from each the nearest eigenvalue lies at most, shape `[A]`.
+    """
+    norm = dot(start, start).sqrt()
+    v = _times(1 / norm.clamp_min(torch.finfo(norm.dtype).tiny), start)
+    before = [torch.zeros_like(x) for x in v]
+    alphas, betas = list[Tensor](), list[Tensor]()
+    beta, alive = torch.zeros_like(norm), torch.ones_like(norm, dtype=torch.bool)
+    largest = torch.zeros_like(norm)
+    for _ in range(steps):
+        w = list(product(v))
+        alpha = dot(w, v)
+        # A run whose Krylov space is exhausted repeats a value that lies within its spectrum.
+        alphas.append(torch.where(alive, alpha, alphas[0] if alphas else alpha))
+        w = [x - a - b for x, a, b in zip(w, _times(alpha, v), _times(beta, before), strict=True)]
+        beta = dot(w, w).sqrt()
+        largest = torch.maximum(largest, torch.maximum(alpha.abs(), beta))
+        alive = alive & (beta > BREAKDOWN * largest) & torch.isfinite(beta)
+        beta = torch.where(alive, beta, 0.0)
+        betas.append(beta)
+        before, v = v, _times(torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0), w)
+    matrix = torch.diag_embed(torch.stack(alphas, -1).double())
+    if steps > 1:
+        side = torch.stack(betas[:-1], -1).double()
+        matrix = matrix + torch.diag_embed(side, 1) + torch.diag_embed(side, -1)
+    finite = torch.isfinite(matrix).flatten(1).all(1)
+    # LAPACK refuses infinities; a run that holds some has no eigenvalue.
+    values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0).cpu())
+    values, last = values[:, -1].to(norm), vectors[:, -1, -1].abs().to(norm)
+    nothing = torch.full_like(norm, torch.nan)
+    return torch.where(finite, values, nothing), torch.where(finite, betas[-1] * last, nothing)
+
+
+def hutchinson_trace(
+    product: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    like: Sequence[Tensor],
+    vectors: int,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The traces of A symmetric matrices: means of zᵀHz over random signs z (Hutchinson 1989).
+
+    Args:
+        product: of the matrices with vectors.
+        like: vectors of the right shapes, each `[A, ...]`.
+        vectors: how many z, at least 2.
+        seed: of the signs, which all runs share.
+
+    Returns:
+        the means and their standard errors, shape `[A]` each. The variance of one zᵀHz is
+        2·Σ_{i≠j} H_ij².
+    """
+    drawn = [signs(like, seed + i) for i in range(vectors)]
+    samples = torch.stack([dot(z, product(z)) for z in drawn])
+    return samples.mean(0), samples.std(0) / vectors**0.5

@@ -1,0 +1,58 @@
+"""`Landscape`: the loss around where some runs stand, as probes see it.
+
+Runs are stacked along a leading axis A, so that one look measures all of them. The tensors are
+torch's; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Classes", "Landscape"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classes:
+    """The training data of a linear classifier.
+
+    Attributes:
+        inputs: shape `[N, d]`.
+        labels: whole numbers from 0, shape `[N]`.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Landscape:
+    """The loss of A runs as a function of their parameters.
+
+    Attributes:
+        values: parameters, each of shape `[A, ...]`.
+        loss: mean loss over a part of `samples` at other parameters, shape `[A]`, differentiable
+            twice; in evaluation mode.
+        samples: n, how many samples there are, the same for every run and every look.
+        rate: η of the update just done, shape `[A]`.
+        momentum: μ, or β1 of Adam, of that update, shape `[A]`.
+        method: how gradients become updates, a name of `lrsearch.theory.stability_limit`.
+        weight_decay: what is added to the curvature: λ where the decay is in the gradient, else 0.
+        scale: D of updates -η D⁻¹ m, like `values`; None where it is the identity.
+        classes: where the runs are linear classifiers, of parameters W `[A, C, d]` and perhaps a
+            bias `[A, C]`; else None.
+    """
+
+    values: tuple[Tensor, ...]
+    loss: Callable[[Sequence[Tensor], slice], Tensor]
+    samples: int
+    rate: Tensor
+    momentum: Tensor
+    method: str
+    weight_decay: float = 0.0
+    scale: tuple[Tensor, ...] | None = None
+    classes: Classes | None = None

@@ -1,0 +1,143 @@
+"""The landscape of a task's runs, as `lrsearch.landscape.Landscape` wants it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from lrsearch.contract import Probes
+from lrsearch.landscape import Classes, Landscape
+from lrsearch.objectives.devices import is_out_of_memory
+from lrsearch.objectives.task import TorchTask
+from lrsearch.seeding import stream
+
+__all__ = ["View"]
+
+METHODS = {"sgd": "heavy_ball", "nesterov": "nesterov", "adam": "adam", "adamw": "adam"}
+
+log = logging.getLogger("lrsearch")
+
+
+class View:
+    """Shows probes what they measure.
+
+    Args:
+        task: what is trained.
+        probes: who looks.
+        device: where.
+        model: one module of the task.
+    """
+
+    def __init__(
+        self,
+        task: TorchTask,
+        probes: Probes,
+        device: torch.device,
+        model: nn.Module,
+    ) -> None:
+        self._task, self._probes, self._device = task, probes, device
+        self._order = stream(0, "landscape").permutation(task.samples)
+        self._batches: dict[int, Any] = {}
+        self._classes = _find_classes(task, model, device)
+        self._works = True
+
+    def look(
+        self,
+        values: Sequence[Tensor],
+        parts: frozenset[str],
+        *,
+        loss: Callable[[Sequence[Tensor], Any], Tensor],
+        batch: int,
+        rate: Sequence[float],
+        momentum: Sequence[float],
+        count: Sequence[int],
+        squares: Sequence[Tensor] | None,
+    ) -> Mapping[str, list[float]]:
+        """What probes say of A runs; nothing where the model does not let them look.
+
+        Args:
+            values: parameters, each of shape `[A, ...]`.
+            parts: what is to be measured.
+            loss: parameters of A runs and a batch to their mean losses, shape `[A]`, in
+                evaluation mode.
+            batch: of the runs' first update.
+            rate: of the update just done, one a run.
+            momentum: likewise.
+            count: updates done, one a run.
+            squares: Adam's averages of squared gradients, like `values`; None of other optimizers.
+        """
+        if not self._works:
+            return {}
+        samples = self._probes.samples(batch, self._task.samples)
+        data = self._data(samples)
+        beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
+        landscape = Landscape(
+            values=tuple(v.detach() for v in values),
+            loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
+            samples=samples,
+            rate=torch.tensor(rate, dtype=torch.float64, device=self._device),
+            momentum=beta1,
+            method=METHODS[self._task.optimizer],
+            weight_decay=0.0 if self._task.optimizer == "adamw" else self._task.weight_decay,
+            scale=None if squares is None else self._scale(squares, beta1, done),
+            classes=self._classes,
+        )
+        try:
+            return self._probes.look(landscape, parts)
+        except RuntimeError as error:
+            # No second derivative, no rule for mapping it, or no memory: training needs neither.
+            self._works = False
+            if is_out_of_memory(error) and self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            reason = " ".join(str(error).split())[:160]
+            log.warning("the landscape of task %s is not measured: %s", self._task.name, reason)
+            return {}
+
+    def _data(self, samples: int) -> Any:
+        """The samples that every look takes: the same for all runs, so that they compare."""
+        if samples not in self._batches:
+            index = self._order[:samples]
+            if isinstance(self._task.train, tuple):
+                rows = torch.from_numpy(index)
+                parts = tuple(t[rows].to(self._device) for t in self._task.train)
+            else:
+                batch = default_collate([self._task.train[int(i)] for i in index])
+                whole = batch if isinstance(batch, list | tuple) else (batch,)
+                parts = tuple(part.to(self._device) for part in whole)
+            self._batches[samples] = parts
+        return self._batches[samples]
+
+    def _scale(
+        self, squares: Sequence[Tensor], beta1: Tensor, count: Tensor
+    ) -> tuple[Tensor, ...]:
+        """D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average of gradients."""
+        first = (1 - beta1**count).to(self._device)
+        second = (1 - self._task.beta2 ** count.double()).to(self._device)
+
+        def column(vector: Tensor, like: Tensor) -> Tensor:
+            return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
+
+        return tuple(
+            column(first, v) * ((v / column(second, v)).sqrt() + self._task.epsilon)
+            for v in squares
+        )
+
+
+def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Classes | None:
+    """The training data, where the task is a linear classifier of vectors."""
+    layers = list(model) if isinstance(model, nn.Sequential) else [model]
+    if len(layers) != 1 or not isinstance(layers[0], nn.Linear) or layers[0].out_features < 2:
+        return None
+    if not isinstance(task.train, tuple) or len(task.train) != 2:
+        return None
+    inputs, labels = task.train
+    fits = inputs.dim() == 2 and labels.dim() == 1 and not labels.is_floating_point()
+    trained = all(p.requires_grad for p in model.parameters())
+    if not fits or not trained or inputs.shape[1] != layers[0].in_features:
+        return None
+    return Classes(inputs=inputs.to(device), labels=labels.to(device))

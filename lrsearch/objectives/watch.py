@@ -1,0 +1,75 @@
+"""Norms of gradients, updates and the way from the start, for the runs of a step that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["NORMS", "Watch", "flatten", "norms"]
+
+#: The columns of `Watch.norms`: curves by these names.
+NORMS = ("gradient_norm", "update_norm", "deviation")
+
+
+def flatten(values: Sequence[Tensor]) -> Tensor:
+    """Stacked tensors side by side, shape `[A, P]`, so that a norm is one operation."""
+    return torch.cat([v.flatten(1) for v in values], 1)
+
+
+def norms(before: Tensor, after: Tensor, gradients: Tensor, start: Tensor) -> Tensor:
+    """Norms of A updates, shape `[A, 3]`, the columns as in `NORMS`; arguments `[A, P]`."""
+    columns = [gradients, after - before, after - start]
+    return torch.stack([column.norm(dim=1) for column in columns], 1).double()
+
+
+class Watch:
+    """What a population keeps of its members' norms.
+
+    Args:
+        slots: K.
+        device: where.
+
+    Attributes:
+        norms: of the latest update that was watched, a row a slot, the columns as in `NORMS`.
+        start: which initial parameters a slot's run has, shape `[K]`.
+    """
+
+    def __init__(self, slots: int, device: torch.device) -> None:
+        self.norms = torch.zeros(slots, len(NORMS), dtype=torch.float64, device=device)
+        self.start = torch.zeros(slots, dtype=torch.int64, device=device)
+        self._seeds: dict[int, int] = {}
+        self._starts = torch.empty(0, 0, device=device)
+
+    def admit(self, row: int, seed: int, start: Sequence[Tensor]) -> bool:
+        """Takes a run in; whether the table of starts has moved in memory."""
+        new = seed not in self._seeds
+        if new:
+            flat = flatten([value[None] for value in start])
+            self._starts = torch.cat([self._starts.reshape(-1, flat.shape[1]).to(flat), flat])
+            self._seeds[seed] = len(self._seeds)
+        self.start[row] = self._seeds[seed]
+        return new
+
+    def write(
+        self,
+        rows: Tensor | slice,
+        watched: Tensor | slice,
+        before: Tensor,
+        after: Tensor,
+        gradients: Tensor,
+    ) -> None:
+        """Keeps the norms of some runs of a step.
+
+        Args:
+            rows: the slots that the step is of.
+            watched: which of them.
+            before: their parameters before it, shape `[A, P]`.
+            after: and after it.
+            gradients: of the step, likewise.
+        """
+        start = self._starts[self.start[rows][watched]]
+        kept = self.norms[rows]
+        kept[watched] = norms(before, after, gradients, start)
+        self.norms[rows] = kept

@@ -1,0 +1,137 @@
+"""Diagnostics of schedules and of curves, against published figures and slow twins."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+from lrsearch import Schedule
+from lrsearch.diagnostics.schedule import diagnose_plan
+from lrsearch.diagnostics.trace import FEWEST, MOST, SPIKE, count_spikes, diagnose_traces
+from lrsearch.result import Trace
+from lrsearch.schedule import Plan
+from lrsearch.seeding import stream
+
+
+def plan_of(rates, batch=1):
+    return Plan(np.asarray(rates, float), np.full(len(rates), batch), np.zeros(len(rates)))
+
+
+def test_total_variation_cannot_tell_monotone_schedules_apart_and_the_others_can():
+    """From .1 to .001: F = .099 for all four, the rest ranks them."""
+    x = np.linspace(0, 1, 300)
+    curves = {
+        "step": np.repeat([0.1, 0.01, 0.001], 100),
+        "cosine": 0.001 + 0.099 * 0.5 * (1 + np.cos(np.pi * x)),
+        "linear": 0.1 - 0.099 * x,
+        "exponential": 0.1 * 0.01**x,
+    }
+    found = {name: diagnose_plan(plan_of(curve)) for name, curve in curves.items()}
+    assert [f["total_variation"] for f in found.values()] == pytest.approx([0.099] * 4)
+    assert found["step"]["largest_jump"] == pytest.approx(0.09)
+    assert found["linear"]["largest_jump"] == pytest.approx(0.099 / 299)
+    squares = [
+        found[n]["quadratic_variation"] for n in ("step", "exponential", "cosine", "linear")
+    ]
+    assert squares == sorted(squares, reverse=True)
+    assert found["linear"]["second_variation"] == pytest.approx(0, abs=1e-12)
+    assert found["step"]["second_variation"] == pytest.approx(2 * 0.099)
+
+
+def test_numbers_of_a_plan_are_its_sums():
+    rates = [0.5, 0.25, 0.1]
+    found = diagnose_plan(plan_of(rates, batch=5), weight_decay=0.2, curvature=6.0)
+    assert found["rate_sum"] == pytest.approx(0.85)
+    assert found["rate_square_sum"] == pytest.approx(0.25 + 0.0625 + 0.01)
+    assert found["decay_product"] == pytest.approx(0.9 * 0.95 * 0.98)
+    assert found["noise_scale"] == pytest.approx(0.85 / 15)
+    assert found["noise_scale_spread"] == pytest.approx(
+        statistics.pstdev(rates) / statistics.mean(rates)
+    )
+    assert found["updates_above_limit"] == 1  # 2/6 lies between .5 and .25
+    assert found["time_above_limit"] == pytest.approx(1 / 3)
+
+
+def test_what_is_not_known_is_not_reported():
+    found = diagnose_plan(plan_of([0.1]))
+    assert "decay_product" not in found
+    assert "time_above_limit" not in found
+    assert found["total_variation"] == found["largest_jump"] == found["second_variation"] == 0
+
+
+def test_a_batch_that_grows_with_the_rate_keeps_the_noise_scale():
+    schedule = Schedule(peak=0.1, decay="constant", batch_growth=8, coupling=1)
+    found = diagnose_plan(schedule.plan(500, 16))
+    assert found["noise_scale_spread"] < 1e-12
+    alone = diagnose_plan(Schedule(peak=0.1, decay="constant", batch_growth=8).plan(500, 16))
+    assert alone["noise_scale_spread"] > 0.3
+
+
+def slow_spikes(losses):
+    """The definition, report by report."""
+    window, spikes, high = min(max(FEWEST, len(losses) // 50), MOST), 0, False
+    half = (window - 1) // 2
+    padded = lambda x, i: x[min(max(i, 0), len(x) - 1)]  # noqa: E731
+    before = window - 1 - half
+    medians = [
+        sorted(padded(losses, i + k) for k in range(-before, half + 1))[window // 2]
+        for i in range(len(losses))
+    ]
+    away = [abs(x - m) for x, m in zip(losses, medians, strict=True)]
+    mads = [
+        sorted(padded(away, i + k) for k in range(-before, half + 1))[window // 2]
+        for i in range(len(losses))
+    ]
+    for t in range(window, len(losses)):
+        centre = t - 1 - half
+        limit = medians[centre] + SPIKE * max(mads[centre], 1e-3 * abs(medians[centre]))
+        spikes += losses[t] > limit and not high
+        high = losses[t] > limit
+    return spikes
+
+
+@pytest.mark.parametrize("length", [11, 60, 501, 1300])
+def test_spikes_are_those_of_the_definition(length):
+    draw = stream(length, "losses")
+    losses = (1 + 0.05 * draw.standard_normal(length)) * np.exp(-np.arange(length) / length)
+    planted = draw.choice(np.arange(length // 2, length), 3, replace=False)
+    losses[planted] += 3
+    assert count_spikes(losses) == slow_spikes(losses.tolist()) >= 1
+
+
+def test_a_window_ends_before_the_report_that_it_judges():
+    """A plateau's first report is judged by what was before, and the plateau is one spike."""
+    losses = np.r_[np.linspace(1, 0.9, 30), np.full(5, 4.0), np.linspace(0.9, 0.8, 30)]
+    assert count_spikes(losses) == 1
+    assert count_spikes(losses[:31]) == 1
+    assert count_spikes(losses[:30]) == 0
+
+
+def test_healthy_noise_has_no_spikes_and_short_curves_none():
+    draw = stream(0, "noise")
+    assert count_spikes(1 + 0.1 * draw.standard_normal(5000)) <= 2
+    assert count_spikes(np.ones(500)) == 0
+    assert count_spikes([1.0, 9.0]) == 0
+
+
+def test_curves_give_their_largest_values_and_the_energy_that_was_injected():
+    traces = {
+        "loss": Trace.of(range(6), [4.0, 3.0, 2.0, 2.5, 1.0, 0.5]),
+        "update_norm": Trace.of([0, 2, 3], [1.0, 2.0, 0.0]),
+        "deviation": Trace.of([0, 2, 3], [1.0, 3.0, 2.0]),
+        "gradient_norm": Trace.of([0, 2, 3], [5.0, 1.0, 2.0]),
+    }
+    found = diagnose_traces(traces)
+    assert found["largest_deviation"] == 3.0
+    assert found["largest_update"] == 2.0
+    assert found["largest_gradient"] == 5.0
+    assert found["last_gradient"] == 2.0
+    # Energies 3 + ½, 2.5 + 2, 1 + 0.
+    assert found["energy_injections"] == 1
+    assert math.isclose(found["energy_injected"], 1.0)
+
+
+def test_a_run_without_curves_has_none_of_their_numbers():
+    assert diagnose_traces({}) == {}
+    assert diagnose_traces({"loss": Trace.of([], [])}) == {}
