@@ -1,7 +1,8 @@
 """Closed forms of the theory of learning-rate schedules.
 
 Each function says which model it belongs to, whether its law is exact there, and which form of
-momentum it means. `λ` is a curvature (loss per parameter squared), `η` a rate, `μ` a momentum.
+momentum it means; the last few draw the schedules that follow. `λ` is a curvature (loss per
+parameter squared), `η` a rate, `μ` a momentum.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lrsearch.bounds import Bound
+from lrsearch.bounds import COUNT, Bound
 from lrsearch.errors import RequestError
+from lrsearch.schedule import Schedule
 
 __all__ = [
+    "constant_noise_schedule",
     "convex_bound",
     "convex_bound_best",
     "critical_rate",
+    "critically_damped_schedule",
     "diffusion_variance",
     "energy_change",
     "energy_limit",
     "hamiltonian_momentum",
+    "hyperbolic_schedule",
     "linear_scaling",
     "mean_square_limit",
     "noise_scale",
     "pac_bayes_rate",
+    "power_schedule",
     "stability_limit",
     "stationary_variance",
     "weight_decay_product",
@@ -258,3 +264,74 @@ def _bound_terms(rates: ArrayLike, distance: float, gradient: float) -> tuple[fl
     third = 0.5 * float(np.sum(eta[:-1] / tail[1:] * squares[:-1] / tail[:-1]))
     second = float(squares[0]) / (2 * total)
     return distance**2 / (2 * total), gradient**2 * (second + third)
+
+
+def hyperbolic_schedule(rate: float, fall: float, steps: int) -> Schedule:
+    """η_t = η0/(1+βt), the schedule of `diffusion_variance`.
+
+    Args:
+        rate: η0, above 0.
+        fall: β, per update, at least 0.
+        steps: T, for which the recipe is made; drawn for other budgets it is stretched.
+    """
+    fields = {"rate": NOT_NEGATIVE.check("fall", fall) * COUNT.check("steps", steps)}
+    return Schedule(peak=rate, decay="power_law", power=1.0, **fields)
+
+
+def power_schedule(rate: float, exponent: float, steps: int) -> Schedule:
+    """η_t = η0·(1+t)^-α; Ση = ∞ and Ση² < ∞ hold for ½ < α ≤ 1 (Robbins & Monro 1951).
+
+    Args:
+        rate: η0, above 0.
+        exponent: α, above 0.
+        steps: T, for which the recipe is made; drawn for other budgets it is stretched.
+    """
+    return Schedule(
+        peak=rate,
+        decay="power_law",
+        power=POSITIVE.check("exponent", exponent),
+        rate=float(COUNT.check("steps", steps)),
+    )
+
+
+def constant_noise_schedule(rate: float, growth: float, *, ramp: str = "exponential") -> Schedule:
+    """η_t = g·B_t over a growing batch, so that `noise_scale` stays what it was.
+
+    It holds the plateau of the loss and anneals nothing: what anneals is the batch that grows
+    while the rate does not (Smith et al. 2018, arXiv 1711.00489).
+
+    Args:
+        rate: η0 = g·B_0, above 0; the last rate is `growth` times as large.
+        growth: B_T/B_0, at least 1.
+        ramp: `exponential` or `linear`.
+    """
+    return Schedule(
+        peak=rate, decay="constant", batch_growth=growth, batch_ramp=ramp, coupling=1.0
+    )
+
+
+def critically_damped_schedule(
+    method: str, curvature: float, momentum: float, *, decay: str = "exponential"
+) -> Schedule:
+    """Rate and momentum together on the curve of `critical_rate`, from μ = 0 at η = 1/λ on.
+
+    In torch's form it does not oscillate on one eigenvalue; in the classical form it overshoots
+    while the momentum ramps (`lrsearch claims critical-ramp`).
+
+    Args:
+        method: `nesterov` or `heavy_ball`.
+        curvature: λ, above 0.
+        momentum: the largest μ, in (0, 1), that the end approaches.
+        decay: of the rate, on its way from 1/λ to `critical_rate` of that momentum.
+    """
+    inside = Bound(low=0, high=1, open_low=True, open_high=True)
+    floor = critical_rate(method, inside.check("momentum", momentum), curvature) * curvature
+    return Schedule(
+        peak=1 / curvature,
+        decay=decay,
+        rate=-2 * math.log(floor),  # read by `exponential`, which ends within floor² of the floor
+        floor=floor,
+        momentum=momentum,
+        momentum_rule=f"critical_{method}",
+        curvature=curvature,
+    )

@@ -167,3 +167,60 @@ def test_a_rate_of_zero_within_the_run_is_refused():
     for rates in ([1.0, 0.0, 1.0], [0.0], [], [math.inf]):
         with pytest.raises(RequestError, match="rates above 0"):
             theory.convex_bound(rates)
+
+
+def test_the_hyperbolic_schedule_is_the_one_of_the_diffusion_formula():
+    """Its rates, integrated, give the variance of the closed form."""
+    rate, fall, steps = 0.1, 0.05, 400
+    plan = theory.hyperbolic_schedule(rate, fall, steps).plan(steps, 1)
+    t = np.arange(steps)
+    np.testing.assert_allclose(plan.lr, rate / (1 + fall * t), rtol=1e-12)
+    variance = 1.0
+    for eta in plan.lr:
+        variance = (1 - eta) ** 2 * variance + eta**2
+    form = theory.diffusion_variance(
+        steps, start=1, pull=1, noise=1, rate=rate, fall=fall, scaled=True
+    )
+    assert variance == pytest.approx(form, rel=0.1)  # updates of .1 are no infinitesimal time
+
+
+@pytest.mark.parametrize("exponent", [0.5, 0.6, 1.0, 2.0])
+def test_the_power_schedule_is_one_plus_t_to_minus_alpha(exponent):
+    plan = theory.power_schedule(0.3, exponent, 1000).plan(1000, 1)
+    t = np.arange(1000)
+    np.testing.assert_allclose(plan.lr, 0.3 * (1.0 + t) ** -exponent, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ramp", ["linear", "exponential"])
+def test_the_constant_noise_schedule_keeps_rate_over_batch(ramp):
+    plan = theory.constant_noise_schedule(0.01, 8, ramp=ramp).plan(1000, 32)
+    scale = theory.noise_scale(plan.lr, plan.batch)
+    np.testing.assert_allclose(scale, 0.01 / 32, rtol=1e-12)
+    assert plan.batch[-2] > 7 * 32
+
+
+@pytest.mark.parametrize("method", ["nesterov", "heavy_ball"])
+def test_the_critically_damped_schedule_stays_on_its_curve_and_does_not_oscillate(method):
+    """Every rate is the critical one of its own momentum, and θ never changes its sign."""
+    curvature, largest = 4.0, 0.95
+    schedule = theory.critically_damped_schedule(method, curvature, largest)
+    plan = schedule.plan(500, 1)
+    rates = [theory.critical_rate(method, mu, curvature) for mu in plan.momentum]
+    np.testing.assert_allclose(plan.lr, rates, rtol=1e-9)
+    assert plan.momentum[0] == pytest.approx(0, abs=1e-9)
+    assert plan.momentum[-1] == pytest.approx(largest, abs=1e-3)
+    theta, v = 1.0, 0.0
+    for eta, mu in zip(plan.lr, plan.momentum, strict=True):
+        g = curvature * theta
+        v = mu * v + g
+        theta -= eta * (g + mu * v if method == "nesterov" else v)
+        assert theta >= -1e-15
+
+
+def test_schedules_of_the_theory_refuse_what_is_out_of_range():
+    with pytest.raises(RequestError, match="fall is -1"):
+        theory.hyperbolic_schedule(0.1, -1, 10)
+    with pytest.raises(RequestError, match="exponent is 0"):
+        theory.power_schedule(0.1, 0, 10)
+    with pytest.raises(RequestError, match="momentum is 0"):
+        theory.critically_damped_schedule("nesterov", 1.0, 0.0)

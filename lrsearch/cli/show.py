@@ -9,7 +9,9 @@ import click
 
 from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
-from lrsearch.cli.text import describe_result, leaderboard, spark
+from lrsearch.cli.text import describe_ranking, describe_result, leaderboard, spark
+from lrsearch.diagnostics.ranking import rank_by
+from lrsearch.errors import RequestError
 from lrsearch.schedule import Schedule
 
 __all__ = ["show"]
@@ -17,10 +19,11 @@ __all__ = ["show"]
 
 @click.command()
 @click.argument("study")
-@options("top", "plot", "html", "steps", "batch", "storage", "json")
+@options("top", "sort", "plot", "html", "steps", "batch", "storage", "json")
 def show(
     study: str,
     top: int,
+    sort: str | None,
     plot: str | None,
     html: str | None,
     steps: int | None,
@@ -34,9 +37,12 @@ def show(
     Examples:
       lrsearch show digits-default --plot digits.png
       lrsearch show digits-default --html report.html
+      lrsearch show digits-default --sort sharpness --plot sharpness.png
       lrsearch show schedule.json --steps 2000
     """
     if study.endswith(".json"):
+        if sort is not None:
+            raise RequestError("a schedule has no diagnostics to --sort by; name a study")
         schedule = Schedule.load(Path(study))
         budget = (1000 if steps is None else steps, 1 if batch is None else batch)
         _show_schedule(schedule, *budget, plot, as_json)
@@ -45,10 +51,16 @@ def show(
     from lrsearch import api
 
     result = api.load(study, storage=storage)
+    ranking = None if sort is None else rank_by(result, sort)
     if plot is not None or html is not None:
         from lrsearch.report import files
 
-        if plot is not None:
+        if plot is not None and ranking is not None:
+            from lrsearch.report.diagnostic import draw_diagnostic
+
+            shown = (ranking.name, ranking.trials, ranking.correlation)
+            files.write(draw_diagnostic(result, *shown), plot)
+        elif plot is not None:
             files.plot(result, plot)
         if html is not None:
             files.write_report(result, html)
@@ -56,6 +68,9 @@ def show(
         click.echo(json.dumps(result.to_dict()))
     elif not result.ranked:
         _ = result.best  # which says why nothing finished
+    elif ranking is not None:
+        click.echo(leaderboard(result, top, ranking), nl=False)
+        click.echo(describe_ranking(result, ranking), nl=False)
     else:
         click.echo(leaderboard(result, top))
         click.echo(describe_result(result), nl=False)

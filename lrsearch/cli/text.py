@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from lrsearch.cli.columns import table
 from lrsearch.cli.verdict import describe_confirmation
 from lrsearch.contract import Setup
+from lrsearch.diagnostics.ranking import Ranking
 from lrsearch.engine.request import Search
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result, Trial
 from lrsearch.schedule import Plan
 
-__all__ = ["describe_entry", "describe_result", "describe_search", "leaderboard", "spark"]
+__all__ = [
+    "describe_entry",
+    "describe_ranking",
+    "describe_result",
+    "describe_search",
+    "leaderboard",
+    "spark",
+]
+
+WIDTH = 100
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -71,6 +83,11 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
         if first is not best:
             value = first.state if first.value is None else f"{first.value:.6g} {result.unit}"
             rows.append((name, f"trial {first.index}", value))
+    looking = sum(trial.probing for trial in result.trials)
+    if looking:
+        share = looking / max(sum(trial.seconds for trial in result.trials) - looking, 1e-9)
+        note = f"{len(best.diagnostics)}, for {100 * share:.1f} % of the time of training"
+        rows.append(("diagnostics", "", note))
     if result.reference is not None:
         reference = result.reference
         note = f"{reference['optimum']:.6g} {result.unit}, the best is {reference['ratio']:.4f} x"
@@ -111,23 +128,45 @@ def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, st
     return steps
 
 
-def leaderboard(result: Result, top: int) -> str:
-    """The best trials, one a row, with the fields in which trials differ."""
-    shown = result.ranked[:top]
+def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str:
+    """The best trials, one a row, with the fields in which trials differ.
+
+    Args:
+        result: of the study.
+        top: rows.
+        ranking: their order, by a diagnostic that is shown beside the value; None is by value.
+    """
+    shown = (result.ranked if ranking is None else ranking.trials)[:top]
+    beside = [] if ranking is None or ranking.name == "value" else [ranking.name]
     fields = [
         name
         for name in result.trials[0].schedule.to_dict()
         if len({getattr(trial.schedule, name) for trial in result.trials}) > 1
     ]
-    rows = [("trial", result.unit, *fields)]
-    rows += [_row(trial, fields) for trial in shown]
+    rows = [("trial", result.unit, *beside, *fields)]
+    rows += [_row(trial, beside, fields) for trial in shown]
     failed = [
         f"trial {t.index} failed: {t.reason}\n" for t in result.trials if t.state == "failed"
     ]
     return table(rows, right=range(len(rows[0]))) + "".join(failed[-top:])
 
 
-def _row(trial: Trial, fields: list[str]) -> tuple[str, ...]:
-    values = [getattr(trial.schedule, name) for name in fields]
+def describe_ranking(result: Result, ranking: Ranking) -> str:
+    """What a diagnostic is, and how it goes with the value."""
+    lines = [f"{ranking.name}: {ranking.about}"] if ranking.about else []
+    if ranking.correlation is not None:
+        lines.append(
+            f"Spearman's correlation with the value over {len(ranking.trials)} trials: "
+            f"{ranking.correlation:+.2f}"
+        )
+    missing = len(result.ranked) - len(ranking.trials)
+    if missing:
+        lines.append(f"{missing} finished trials were searched without it")
+    return "".join(f"\n{fill(line, WIDTH)}\n" for line in lines)
+
+
+def _row(trial: Trial, beside: list[str], fields: list[str]) -> tuple[str, ...]:
+    diagnostics = trial.diagnostics
+    values = [*(diagnostics[n] for n in beside), *(getattr(trial.schedule, n) for n in fields)]
     cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
     return (str(trial.index), f"{trial.value:.6g}", *cells)

@@ -42,6 +42,7 @@ DIAGNOSTICS: Mapping[str, str] = MappingProxyType(
         "stability_ratio": "η·λ_max over the optimizer's stability limit (gradient descent 2, "
         "heavy ball 2(1+μ), Nesterov 2(1+μ)/(1+2μ), Adam (2+2β1)/(1-β1)); 1 is the edge of "
         "stability of full batches, small batches stay below; it falls with the rate at the end",
+        "largest_stability_ratio": "the largest of them over all looks: how near the run came",
         "trace": f"trace of the Hessian (Adam: preconditioned), by Hutchinson; {_END}",
         "trace_error": "standard error of the trace",
         "noise_rise": f"rise of the loss when every weight is off by 5 % at random; {_END}",

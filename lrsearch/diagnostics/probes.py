@@ -149,6 +149,8 @@ class Diagnosis:
         if self.level != "schedule":
             figures |= diagnose_traces(traces)
         figures |= {n: t.values[-1] for n, t in traces.items() if n in LANDSCAPE and t.values}
+        if "stability_ratio" in traces:
+            figures["largest_stability_ratio"] = max(traces["stability_ratio"].values)
         figures |= _critical_batch(traces)
         looks = {n for n, t in traces.items() if n in LANDSCAPE and len(t.values) == 1}
         for name in looks:

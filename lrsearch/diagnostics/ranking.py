@@ -1,0 +1,75 @@
+"""The trials of a study in the order of a diagnostic, and how that order goes with their value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrsearch.diagnostics.names import DIAGNOSTICS
+from lrsearch.errors import RequestError, closest
+from lrsearch.result import Result, Trial
+
+__all__ = ["Ranking", "rank_by"]
+
+#: Fewer trials say nothing about a correlation.
+FEWEST = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Finished trials, the least of a diagnostic first.
+
+    Attributes:
+        name: of the diagnostic.
+        about: what it is and where it misleads; empty of a figure that the objective noted.
+        trials: those that have it.
+        correlation: Spearman's, of the diagnostic with the value; None of too few trials, or where
+            one of the two is the same in all.
+    """
+
+    name: str
+    about: str
+    trials: tuple[Trial, ...]
+    correlation: float | None
+
+
+def rank_by(result: Result, name: str) -> Ranking:
+    """Orders the finished trials of a study by a diagnostic.
+
+    Args:
+        result: of the study.
+        name: of the diagnostic, or `value`.
+
+    Raises:
+        NothingFinished: no trial finished.
+        RequestError: no finished trial has a diagnostic of that name.
+    """
+    _ = result.best
+    figures = {t.index: {**t.diagnostics, "value": float(t.value or 0)} for t in result.ranked}
+    have = [trial for trial in result.ranked if name in figures[trial.index]]
+    if not have:
+        if name in DIAGNOSTICS:
+            raise RequestError(
+                f"study {result.study} has no {name}: it was not measured, or does not apply; "
+                "search under another --study name with --diagnostics full"
+            )
+        known = {known for each in figures.values() for known in each}
+        raise RequestError(
+            f"study {result.study} has no diagnostic {name!r}{closest(name, known)}"
+        )
+    have.sort(key=lambda trial: (figures[trial.index][name], trial.index))
+    pairs = [(figures[t.index][name], figures[t.index]["value"]) for t in have]
+    return Ranking(
+        name=name,
+        about=DIAGNOSTICS.get(name, ""),
+        trials=tuple(have),
+        correlation=_spearman(pairs) if name != "value" else None,
+    )
+
+
+def _spearman(pairs: list[tuple[float, float]]) -> float | None:
+    columns = list(zip(*pairs, strict=True))
+    if len(pairs) < FEWEST or any(len(set(column)) == 1 for column in columns):
+        return None
+    from scipy import stats  # 1 s of import
+
+    return float(stats.spearmanr(*columns).statistic)
