@@ -311,27 +311,40 @@ def constant_noise_schedule(rate: float, growth: float, *, ramp: str = "exponent
 
 
 def critically_damped_schedule(
-    method: str, curvature: float, momentum: float, *, decay: str = "exponential"
+    method: str,
+    curvature: float,
+    momenta: tuple[float, float] = (0.5, 0.95),
+    *,
+    decay: str = "exponential",
 ) -> Schedule:
-    """Rate and momentum together on the curve of `critical_rate`, from μ = 0 at η = 1/λ on.
+    """Rate and momentum together along the curve of `critical_rate`, as the momentum grows.
 
-    In torch's form it does not oscillate on one eigenvalue; in the classical form it overshoots
-    while the momentum ramps (`lrsearch claims critical-ramp`).
+    Critical damping is proved at constant rate. While both change, from μ = ½ on, torch's form
+    keeps it (measured for the decays exponential, linear and cosine, 50 to 2000 updates); the
+    classical form overshoots (`lrsearch claims critical-ramp`), and from μ = 0 on so does torch's,
+    by a few thousandths in 50 updates.
 
     Args:
         method: `nesterov` or `heavy_ball`.
         curvature: λ, above 0.
-        momentum: the largest μ, in (0, 1), that the end approaches.
-        decay: of the rate, on its way from 1/λ to `critical_rate` of that momentum.
+        momenta: the first μ, and the larger one that the end approaches, in (0, 1).
+        decay: of the rate between their critical rates.
+
+    Raises:
+        RequestError: a momentum is out of range, or the second is not the larger one.
     """
     inside = Bound(low=0, high=1, open_low=True, open_high=True)
-    floor = critical_rate(method, inside.check("momentum", momentum), curvature) * curvature
+    first, last = (inside.check("momentum", momentum) for momentum in momenta)
+    if last <= first:
+        raise RequestError(f"momenta are {first:g} and {last:g}; give the smaller one first")
+    peak = critical_rate(method, first, curvature)
+    floor = critical_rate(method, last, curvature) / peak
     return Schedule(
-        peak=1 / curvature,
+        peak=peak,
         decay=decay,
         rate=-2 * math.log(floor),  # read by `exponential`, which ends within floor² of the floor
         floor=floor,
-        momentum=momentum,
+        momentum=last,
         momentum_rule=f"critical_{method}",
         curvature=curvature,
     )

@@ -23,6 +23,12 @@ SAYS = {
     "gan_two_rates.py": r"by habit, 0\.[0-6]\d+ at best\ndiscriminator peaks at",
     "sgd_classifier.py": r"0\.[01]\d+ nats at best\nheld-out accuracy .* 0\.9",
     "numpy_loop.py": r"0\.01\d+ mean square, distance 0\.",
+    "edge_of_stability.py": r"constant 0\.1: largest 0\.[67](.*\n)+constant 0\.8: largest [12]\.",
+    "noise_and_plateaus.py": r"constant +loss 0\.0330.*\ncosine +loss 0\.0019",
+    "smoothness.py": r"total_variation +Spearman with the value [+-]0\.[01]",
+    "damping.py": r"torch: 0 changes of sign(.*\n)classical: 1 changes",
+    "margin_direction.py": r"constant +angle 0\.35(.*\n)+t\^-1 +angle 0\.4[12]",
+    "convex_bound.py": r"200 updates: .* \+0\.96(.*\n)+.*LR-ref.* \+0\.[012]",
 }
 
 
@@ -31,7 +37,19 @@ def test_every_example_is_tried():
 
 
 #: What takes long and whose parts are tested elsewhere.
-LONG = ("gan_two_rates.py", "lightning_module.py", "sgd_classifier.py", "transfer_learning.py")
+LONG = (
+    *("gan_two_rates.py", "lightning_module.py", "sgd_classifier.py", "transfer_learning.py"),
+    *("edge_of_stability.py", "smoothness.py", "margin_direction.py", "convex_bound.py"),
+)
+#: What an example draws.
+PICTURES = {
+    "edge_of_stability.py": "edge.png",
+    "noise_and_plateaus.py": "noise.png",
+    "smoothness.py": "smoothness.png",
+    "damping.py": "damping.png",
+    "margin_direction.py": "margin.png",
+    "convex_bound.py": "bound.png",
+}
 
 
 @pytest.mark.parametrize(
@@ -46,5 +64,7 @@ def test_an_example_runs(tmp_path, name):
         schedule = Schedule.load(tmp_path / "best.json")
         assert len((tmp_path / "best.csv").read_text().splitlines()) == 201
         assert repr(schedule) in done.stdout
+    if name in PICTURES:
+        assert (tmp_path / PICTURES[name]).stat().st_size > 10_000
     if name == "tune_digits.py":
         assert (tmp_path / "mlflow.db").is_file()

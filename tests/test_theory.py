@@ -199,22 +199,40 @@ def test_the_constant_noise_schedule_keeps_rate_over_batch(ramp):
     assert plan.batch[-2] > 7 * 32
 
 
-@pytest.mark.parametrize("method", ["nesterov", "heavy_ball"])
-def test_the_critically_damped_schedule_stays_on_its_curve_and_does_not_oscillate(method):
-    """Every rate is the critical one of its own momentum, and θ never changes its sign."""
-    curvature, largest = 4.0, 0.95
-    schedule = theory.critically_damped_schedule(method, curvature, largest)
-    plan = schedule.plan(500, 1)
-    rates = [theory.critical_rate(method, mu, curvature) for mu in plan.momentum]
-    np.testing.assert_allclose(plan.lr, rates, rtol=1e-9)
-    assert plan.momentum[0] == pytest.approx(0, abs=1e-9)
-    assert plan.momentum[-1] == pytest.approx(largest, abs=1e-3)
-    theta, v = 1.0, 0.0
+def descend(plan, method, form, curvature):
+    """θ on one mode from 1 at rest, after every update."""
+    theta, v, path = 1.0, 0.0, []
+    nesterov = method == "nesterov"
     for eta, mu in zip(plan.lr, plan.momentum, strict=True):
-        g = curvature * theta
-        v = mu * v + g
-        theta -= eta * (g + mu * v if method == "nesterov" else v)
-        assert theta >= -1e-15
+        if form == "torch":
+            g = curvature * theta
+            v = mu * v + g
+            theta -= eta * (g + mu * v if nesterov else v)
+        else:
+            v = mu * v - eta * curvature * (theta + mu * v if nesterov else theta)
+            theta += v
+        path.append(theta)
+    return np.array(path)
+
+
+@pytest.mark.parametrize("method", ["nesterov", "heavy_ball"])
+@pytest.mark.parametrize("decay", ["exponential", "polynomial", "cosine"])
+@pytest.mark.parametrize("steps", [50, 500])
+def test_the_critically_damped_schedule_stays_on_its_curve(method, decay, steps):
+    """Every rate is the critical one of its momentum; torch's form never changes its sign."""
+    schedule = theory.critically_damped_schedule(method, 4.0, (0.5, 0.95), decay=decay)
+    plan = schedule.plan(steps, 1)
+    rates = [theory.critical_rate(method, mu, 4.0) for mu in plan.momentum]
+    np.testing.assert_allclose(plan.lr, rates, rtol=1e-9)
+    assert plan.momentum[0] == pytest.approx(0.5)
+    assert 0.85 < plan.momentum[-1] <= 0.95
+    assert (descend(plan, method, "torch", 4.0) > 0).all()
+    assert (descend(plan, method, "classical", 4.0) < 0).any()
+
+
+def test_from_rest_without_momentum_a_critically_damped_start_overshoots_in_torchs_form_too():
+    plan = theory.critically_damped_schedule("nesterov", 4.0, (1e-6, 0.95)).plan(50, 1)
+    assert -0.01 < descend(plan, "nesterov", "torch", 4.0).min() < -0.001
 
 
 def test_schedules_of_the_theory_refuse_what_is_out_of_range():
@@ -223,4 +241,6 @@ def test_schedules_of_the_theory_refuse_what_is_out_of_range():
     with pytest.raises(RequestError, match="exponent is 0"):
         theory.power_schedule(0.1, 0, 10)
     with pytest.raises(RequestError, match="momentum is 0"):
-        theory.critically_damped_schedule("nesterov", 1.0, 0.0)
+        theory.critically_damped_schedule("nesterov", 1.0, (0.0, 0.5))
+    with pytest.raises(RequestError, match="give the smaller one first"):
+        theory.critically_damped_schedule("nesterov", 1.0, (0.9, 0.5))

@@ -1,0 +1,51 @@
+"""Which measure of a schedule's smoothness says anything? Measured on four decays and a search.
+
+F = Σ|η_t - η_{t-1}| is the same for all monotone decays between two rates. Writes smoothness.png.
+"""
+
+# %% Four decays from .1 to .001, and a moving average of each
+from matplotlib.figure import Figure
+
+import lrsearch
+from lrsearch.diagnostics.ranking import rank_by
+from lrsearch.diagnostics.schedule import diagnose_plan
+
+decays = {
+    "step": lrsearch.Schedule(peak=0.1, decay="step", drops=2, gamma=0.1),
+    "cosine": lrsearch.Schedule(peak=0.1, floor=0.01),
+    "linear": lrsearch.Schedule(peak=0.1, decay="polynomial", floor=0.01),
+    "exponential": lrsearch.Schedule(peak=0.1, decay="exponential", rate=4.6),
+}
+names = ("total_variation", "quadratic_variation", "largest_jump", "second_variation")
+print(f"{'':22s}" + "".join(f"{name:>21s}" for name in names))
+for name, schedule in decays.items():
+    for smoothing in (0.0, 0.1):
+        plan = schedule.replace(smoothing=smoothing).plan(300, 1)
+        figures = diagnose_plan(plan)
+        label = f"{name}, smoothed" if smoothing else name
+        print(f"{label:22s}" + "".join(f"{figures[measure]:21.6f}" for measure in names))
+
+# %% Does any of them go with the value of trained networks? All at one peak, or the peak decides
+result = lrsearch.tune(
+    "two-moons",
+    space="full",
+    settings={"peak": 0.5},
+    trials=60,
+    sampler="qmc",
+    tracking_uri="none",
+    study="smooth",
+)
+for name in (*names, "rate_sum", "noise_scale_spread", "largest_deviation", "weight_norm"):
+    print(f"{name:22s} Spearman with the value {rank_by(result, name).correlation:+.2f}")
+
+# %% The picture
+figure = Figure(figsize=(9, 3.6), layout="constrained")
+left, right = figure.subplots(1, 2)
+for name, schedule in decays.items():
+    left.plot(schedule.plan(300, 1).lr, label=name)
+left.set(title="one F, four shapes", xlabel="update", ylabel="learning rate")
+left.legend(frameon=False)
+x = [trial.diagnostics["total_variation"] for trial in result.ranked]
+right.scatter(x, [trial.value for trial in result.ranked], s=14)
+right.set(title="two-moons, space full, one peak", xlabel="F", ylabel="value (nats)", xscale="log")
+figure.savefig("smoothness.png", dpi=120)
