@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 import lrsearch
+from lrsearch.claims.catalog import CLAIMS
 from lrsearch.cli import main
+from lrsearch.contract import LEVELS
 from lrsearch.curves import DECAYS
+from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.export import FORMATS
+from lrsearch.finding import VERDICTS
 from lrsearch.objectives.catalog import BUILT_IN
 from lrsearch.result import Result
 from lrsearch.space import Space
@@ -129,3 +133,16 @@ def test_its_picture_and_every_file_it_names_are_there():
     for name in ("lrsearch/engine", "lrsearch/api.py", "tests/bench/results", ".ci/run"):
         assert name in README
         assert (ROOT / name).exists()
+
+
+def test_it_names_every_diagnostic_and_level():
+    section = README.partition("## Diagnostics")[2].partition("## Objectives")[0]
+    table = " ".join(line for line in section.splitlines() if line.startswith("| the "))
+    assert re.findall("`(.*?)`", table) == list(DIAGNOSTICS)
+    assert all(f"`{level}`" in section for level in LEVELS)
+
+
+def test_it_counts_the_claims():
+    assert len(CLAIMS) == 16
+    assert "sixteen statements" in README
+    assert all(f"*{verdict}*" in README for verdict in VERDICTS)

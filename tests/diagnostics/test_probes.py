@@ -76,6 +76,15 @@ def test_what_is_measured_does_not_hang_on_neighbours():
         same(few[trial], many[trial])
 
 
+def test_norms_of_all_rows_at_every_step_as_a_graph_takes_them_are_the_same(monkeypatch):
+    """On a GPU a captured step cannot choose its rows; what is kept is the same."""
+    task = exact_task()
+    plain = ends(task, GROUP, slots=3)
+    monkeypatch.setattr(Population, "_watched", lambda self, due: slice(None))
+    for trial, outcome in ends(task, GROUP, slots=3).items():
+        assert outcome.traces == plain[trial].traces
+
+
 @pytest.mark.parametrize("slots", [1, 4])
 @pytest.mark.parametrize("level", ["cheap", "full"])
 def test_looking_changes_no_value_and_no_loss_by_a_single_bit(slots, level):

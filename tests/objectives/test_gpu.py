@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lrsearch import Schedule
+from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.objectives.batchable import probe
 from lrsearch.objectives.fit import find_slots
 from lrsearch.objectives.population import Population
@@ -53,6 +54,30 @@ def test_steps_are_captured_and_the_answer_is_the_same():
         assert outcome.state == with_graphs[outcome.trial].state
         if outcome.state == "finished":
             assert outcome.value == pytest.approx(with_graphs[outcome.trial].value, rel=1e-9)
+
+
+def test_probes_see_on_a_gpu_what_they_see_on_a_cpu():
+    task = exact_task()
+    full = Diagnosis("full")
+
+    def probed():
+        given = runs()
+        given.probes = full
+        return given
+
+    cpu = {o.trial: o for o in train(task, probed(), slots=4)}
+    population = Population(task, 4, GPU)
+    for outcome in population.train(probed()):
+        twin = cpu[outcome.trial]
+        if outcome.state != "finished":
+            continue
+        assert outcome.traces.keys() == twin.traces.keys()
+        for name in ("gradient_norm", "update_norm", "deviation", "sharpness", "weight_norm"):
+            assert outcome.traces[name].updates == twin.traces[name].updates
+            np.testing.assert_allclose(
+                outcome.traces[name].values, twin.traces[name].values, rtol=1e-4
+            )
+    assert population._replay.enabled
 
 
 def test_slots_are_found_by_measuring():
