@@ -39,6 +39,7 @@ def test_every_example_is_tried():
 #: What takes long and whose parts are tested elsewhere.
 LONG = (
     *("gan_two_rates.py", "lightning_module.py", "sgd_classifier.py", "transfer_learning.py"),
+    *("transformers_trainer.py", "torch_loop.py", "peak_and_shape.py"),
     *("edge_of_stability.py", "smoothness.py", "margin_direction.py", "convex_bound.py"),
 )
 #: What an example draws.

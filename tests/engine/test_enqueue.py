@@ -25,7 +25,9 @@ def test_the_schedule_in_use_today_is_trial_0_and_habit_comes_next(tmp_path):
     assert [t.index for t in result.firsts.values()] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [pytest.param(s, marks=pytest.mark.slow) if s == "auto" else s for s in SAMPLERS]
+)
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_resumed_search_keeps_what_was_enqueued(tmp_path, sampler, slots):
     queue = [OUTSIDE, INSIDE]

@@ -191,6 +191,7 @@ def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
         yield luck.min(), run(asked, value)
 
 
+@pytest.mark.slow
 def test_under_the_null_a_win_over_any_baseline_is_claimed_in_at_most_five_percent():
     """1000 studies of schedules that are all equal up to noise; the 95 % Clopper-Pearson interval
     of the rate lies below 5 %, as does the one over both directions within its error."""
@@ -212,6 +213,7 @@ def test_under_the_null_a_win_over_any_baseline_is_claimed_in_at_most_five_perce
     assert np.mean(lucky) > 1.6, "this search's best value is not lucky, so nothing was shown"
 
 
+@pytest.mark.slow
 def test_one_baseline_worse_by_two_noise_deviations_is_found_in_four_of_five_studies():
     """The power of the first step of Holm's over six is known: that of a t test at 0.05/6."""
     limit, centre = stats.t.ppf(1 - 0.05 / 12, 9), 2 / math.sqrt(2) * math.sqrt(10)

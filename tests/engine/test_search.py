@@ -64,7 +64,7 @@ def test_models_look_where_values_are_low(tmp_path, sampler):
     assert mean_of_the_last(guided, 20) < 0.5 * mean_of_the_last(blind, 20)
 
 
-@pytest.mark.parametrize("untrained", [None, 2.0])
+@pytest.mark.parametrize("untrained", [pytest.param(None, marks=pytest.mark.slow), 2.0])
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])
 def test_a_diverged_trial_teaches_the_sampler(tmp_path, sampler, untrained):
     """The best peak lies half a decade below the limit, above which a third of the range lies."""

@@ -53,6 +53,7 @@ def test_the_untrained_value_is_what_an_untrained_model_is_worth(name):
     assert outcome.value == pytest.approx(objective.setup.untrained, rel=0.25)
 
 
+@pytest.mark.slow
 def test_true_minibatches_of_lr_ref_lie_a_little_above_the_exact_proxy():
     """Expected 5 to 7 % above at 256 modes; the mean over 128 seeds has 1.2 % of error."""
     task, proxy = make("linear-regression"), make("quadratic")
