@@ -14,6 +14,7 @@ from lrsearch.contract import LEVELS, Objective, Run, Tracker
 from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.engine.request import Confirm, Request, Search, storage_path
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.export.table import to_csv
 from lrsearch.export.words import to_json
 from lrsearch.objectives.catalog import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from lrsearch.engine.listener import Listener
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["confirm", "load", "prepare", "tune"]
+__all__ = ["confirm", "load", "make_tracker", "prepare", "tracked_uri", "tune"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
 LEVEL = Bound(kind="name", names=LEVELS)
@@ -137,7 +138,7 @@ def tune(
     probes = Diagnosis(diagnostics)
     asked = {True: Confirm(frugal=True), False: None}.get(confirm, confirm)  # type: ignore[arg-type]
     result = run_search(
-        search, answers, _tracker(tracking_uri), listener or Silent(), asked, probes
+        search, answers, make_tracker(tracking_uri), listener or Silent(), asked, probes
     )
     return dataclasses.replace(result, source=answers)
 
@@ -216,7 +217,7 @@ def confirm(
                 "name it with objective (--objective FILE.py:NAME)"
             )
         objective, words = record.objective, {"options": record.options}
-    where = _tracked(result, tracking_uri)
+    where = tracked_uri(result, tracking_uri)
     search, answers = prepare(
         objective,
         space=record.space,
@@ -237,13 +238,13 @@ def confirm(
     from lrsearch.engine.listener import Silent
     from lrsearch.engine.search import run_search
 
-    found = run_search(search, answers, _tracker(where), listener or Silent(), asked).confirmed
+    found = run_search(search, answers, make_tracker(where), listener or Silent(), asked).confirmed
     if found is None:
         raise SearchFailed(f"study {name} was not confirmed")
     return found
 
 
-def _tracked(result: Result, asked: str | None) -> str | None:
+def tracked_uri(result: Result, asked: str | None) -> str | None:
     """Where a study that exists is tracked, as far as its records may say."""
     if asked is not None:
         return asked
@@ -319,19 +320,23 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
     return Store.read(study, path).result()
 
 
-def _tracker(uri: str | None) -> Tracker:
+def make_tracker(uri: str | None) -> Tracker:
+    """A tracker for an MLflow; None is MLflow's own default, `none` is no tracking."""
     if uri == "none":
         return NoTracker()
 
     from lrsearch.tracking.tracker import MlflowTracker
 
     def draw(result: Result, folder: Path) -> list[Path]:
-        from lrsearch.report.files import write_report
+        from lrsearch.report.files import write_report, write_study
 
-        files = [folder / "report.html", folder / "schedule.json"]
-        write_report(result, files[0])
-        if result.confirmed is not None:
-            files[1].write_text(to_json(result.confirmed.best.schedule), encoding="utf-8")
-        return files
+        found = result.confirmed
+        schedule = result.best.schedule if found is None else found.best.schedule
+        page, recipe, plan = (folder / n for n in ("report.html", "schedule.json", "schedule.csv"))
+        write_report(result, page)
+        recipe.write_text(to_json(schedule), encoding="utf-8")
+        text = to_csv(schedule, result.steps, result.batch, momentum=result.momentum)
+        plan.write_text(text, encoding="utf-8")
+        return [page, recipe, plan, *write_study(result, folder)]
 
     return MlflowTracker(uri, draw)

@@ -9,7 +9,7 @@ objective nothing of Optuna or MLflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -146,6 +146,8 @@ class Setup:
         device: where it runs, for people.
         weight_decay: coefficient of the parameters, for diagnostics.
         curvature: the largest eigenvalue of its Hessian where it is known, for diagnostics.
+        data: what it is trained on, where there is such: `name`, `digest`, `source`, and a
+            `profile` of numbers.
         options: its own options and their values; part of the study's identity.
         version: raised when its values change.
     """
@@ -165,6 +167,7 @@ class Setup:
     device: str = "cpu"
     weight_decay: float = 0.0
     curvature: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 
@@ -216,19 +219,29 @@ class StudyFacts:
     Attributes:
         study: its name.
         identity: tells it from an earlier study of the same name.
-        setup: the objective's.
+        objective, options, version, unit: the objective's, as in `Setup`.
+        momentum: of schedules that name none.
+        device: where it runs; empty where that is not known.
+        data: what is trained on, as in `Setup`.
         space: with every entry resolved.
         steps, batch, seeds, seed: the budget and the seeds.
         trials: how many are asked for in total.
         slots: runs in flight.
-        sampler: how trials are chosen.
+        sampler: how trials are chosen; empty where that is not known.
+        pruner: what ends a run early.
         storage: where the study lives.
-        diagnostics: one of `LEVELS`.
+        diagnostics: one of `LEVELS`; empty where that is not known.
     """
 
     study: str
     identity: str
-    setup: Setup
+    objective: str
+    options: Mapping[str, Any]
+    version: int
+    unit: str
+    momentum: float
+    device: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
     space: Space
     steps: int
     batch: int
@@ -236,19 +249,27 @@ class StudyFacts:
     seed: int
     trials: int
     slots: int
-    sampler: str
+    sampler: str = ""
+    pruner: str
     storage: str
-    diagnostics: str = "none"
+    diagnostics: str = ""
 
 
 class Tracker(Protocol):
-    """A view of the study for people. It may fail without harm: the storage is the truth."""
+    """A view of the study for people. It may fail without harm: the storage is the truth.
+
+    Attributes:
+        uri: where it is, without a password; None where there is none.
+        run_id: of the study's page, once it is known.
+        missed: how much could not be written.
+    """
 
     uri: str | None
     run_id: str | None
+    missed: int
 
-    def start(self, facts: StudyFacts) -> None:
-        """Opens the study's page."""
+    def start(self, facts: StudyFacts, trials: Iterable[Trial]) -> None:
+        """Opens the study's page; `trials` are those that ended earlier."""
         ...
 
     def trial_ended(self, trial: Trial) -> None:

@@ -74,8 +74,8 @@ class Memory(NoTracker):
     def __init__(self):
         self.facts, self.trials, self.ends = None, [], []
 
-    def start(self, facts):
-        self.facts = facts
+    def start(self, facts, trials):
+        self.facts, self.earlier = facts, tuple(trials)
 
     def trial_ended(self, trial):
         self.trials.append(trial)

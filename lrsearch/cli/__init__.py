@@ -20,7 +20,9 @@ from lrsearch.cli.export import export
 from lrsearch.cli.objectives import objectives
 from lrsearch.cli.show import show
 from lrsearch.cli.spaces import spaces
+from lrsearch.cli.sync import sync
 from lrsearch.cli.tune import tune
+from lrsearch.cli.ui import ui
 from lrsearch.engine.interrupts import Interrupted
 from lrsearch.errors import LrsearchError
 
@@ -39,7 +41,7 @@ def cli() -> None:
     """
 
 
-for _command in (tune, confirm, show, export, spaces, objectives, claims):
+for _command in (tune, confirm, show, export, spaces, objectives, claims, ui, sync):
     cli.add_command(_command)
 
 

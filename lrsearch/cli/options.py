@@ -142,6 +142,13 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="URI|none",
         help="MLflow's database or server. Default: MLflow's own, sqlite:///mlflow.db.",
     ),
+    "port": _option(
+        "--port",
+        type=click.IntRange(1, 65_535),
+        default=5000,
+        metavar="N",
+        help="Where MLflow's server listens on this machine.",
+    ),
     "diagnostics": _option(
         "--diagnostics",
         type=click.Choice(LEVELS),

@@ -121,10 +121,8 @@ def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, st
         ("look", f"lrsearch show {study}{place} --plot {study}.png"),
         ("carry", f"lrsearch export {study}{place} {chosen}--to torch -o schedule.py"),
     ]
-    if result.tracking_uri is not None and result.tracking_uri.startswith("sqlite"):
-        steps.append(("MLflow", f"mlflow ui --backend-store-uri {result.tracking_uri}"))
-    elif result.tracking_uri is not None:
-        steps.append(("MLflow", result.tracking_uri))
+    if result.tracking_uri is not None:
+        steps.append(("review", f"lrsearch ui {study}{place}"))
     return steps
 
 

@@ -90,21 +90,33 @@ def study_record(search: Search, setup: Setup) -> StudyRecord:
 
 
 def study_facts(
-    search: Search, setup: Setup, identity: str, slots: int, diagnostics: str
+    record: StudyRecord, *, study: str, identity: str, storage: str, trials: int, slots: int
 ) -> StudyFacts:
-    """What a tracker is told of a study."""
+    """What a tracker is told of a study, as far as its records say it.
+
+    Args:
+        record: of the study.
+        study: its name.
+        identity: tells it from an earlier study of the same name.
+        storage: its journal file.
+        trials: how many are asked for in total.
+        slots: runs in flight.
+    """
     return StudyFacts(
-        study=search.study,
+        study=study,
         identity=identity,
-        setup=setup,
-        space=search.space,
-        steps=search.steps,
-        batch=search.batch,
-        seeds=search.seeds,
-        seed=search.seed,
-        trials=search.trials,
+        objective=record.objective,
+        options=record.options,
+        version=record.version,
+        unit=record.unit,
+        momentum=record.momentum,
+        space=record.space,
+        steps=record.steps,
+        batch=record.batch,
+        seeds=record.seeds,
+        seed=record.seed,
+        trials=trials,
         slots=slots,
-        sampler=search.sampler,
-        storage=str(search.path),
-        diagnostics=diagnostics,
+        pruner=record.pruner,
+        storage=storage,
     )

@@ -19,7 +19,7 @@ from lrsearch.engine.importance import importances
 from lrsearch.engine.interrupts import Interrupted, Shield, interruptible
 from lrsearch.engine.listener import Listener
 from lrsearch.engine.racing import Race
-from lrsearch.engine.record import study_facts, study_record
+from lrsearch.engine.record import study_record
 from lrsearch.engine.request import Confirm, Search
 from lrsearch.engine.sampling import Advisor
 from lrsearch.engine.slots import fix_slots
@@ -47,10 +47,8 @@ def run_search(
     """Searches until as many trials have ended as were asked for, then confirms what it found.
 
     Args:
-        search: what is asked for.
-        objective: what answers.
-        tracker: where people look.
-        listener: who watches.
+        search, objective: what is asked for, and what answers.
+        tracker, listener: where people look, and who watches.
         confirm: how the best schedule is held against baselines; None leaves it.
         probes: what is measured beside losses; None is nothing.
 
@@ -68,7 +66,10 @@ def run_search(
         if loop.complete and known:
             _find_optimum(search, objective, store)
             return loop.result()
-        tracker.start(study_facts(search, setup, store.identity, loop.slots, probes.level))
+        if not loop.complete:
+            store.keep_facts(setup, sampler=search.sampler, diagnostics=probes.level)
+        tracker.start(store.facts(search.trials), loop.result().trials)
+        store.set_tracking(tracker.uri, store.tracking[1])
         state = "failed"
         try:
             if not loop.complete:
@@ -198,10 +199,7 @@ class _Loop:
 
     def result(self) -> Result:
         """What the study holds now."""
-        return self._store.result(
-            self._trials,
-            seconds=time.perf_counter() - self._began,
-        )
+        return self._store.result(self._trials, seconds=time.perf_counter() - self._began)
 
     @property
     def complete(self) -> bool:

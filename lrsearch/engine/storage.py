@@ -7,6 +7,7 @@ runs for ever. One search at a time holds a study.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import math
@@ -26,8 +27,9 @@ from optuna.storages.journal import JournalStorage
 from optuna.trial import TrialState, create_trial
 
 from lrsearch.confirmation import Confirmation
+from lrsearch.contract import Setup, StudyFacts
 from lrsearch.engine.journal import check_journal, cut_torn_line, open_journal
-from lrsearch.engine.record import SCHEMA, StudyRecord
+from lrsearch.engine.record import SCHEMA, StudyRecord, study_facts
 from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Choices
@@ -46,6 +48,7 @@ SLOTS = "lrsearch.slots"
 QUEUE = "lrsearch.enqueued"
 MEASURED = "lrsearch.measured"
 CONFIRMED = "lrsearch.confirmed"
+FACTS = "lrsearch.facts"
 STATES = {
     "finished": TrialState.COMPLETE,
     "diverged": TrialState.COMPLETE,
@@ -104,6 +107,7 @@ class Store:
         uri, run_id = kept.get(TRACKING, (None, None))
         self.tracking: tuple[str | None, str | None] = (uri, run_id)
         self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
+        self._facts: dict[str, Any] = kept.get(FACTS, {})
         self._study = study
 
     @classmethod
@@ -217,6 +221,26 @@ class Store:
             enqueued=len(self.enqueued),
             confirmed=self.confirmed(len(known)),
         )
+
+    def facts(self, trials: int) -> StudyFacts:
+        """What a tracker is told of a study of so many trials."""
+        facts = study_facts(
+            self.record,
+            study=self.name,
+            identity=self.identity,
+            storage=str(self.path),
+            trials=trials,
+            slots=self.slots or 1,
+        )
+        return dataclasses.replace(facts, **self._facts)
+
+    def keep_facts(self, setup: Setup, *, sampler: str, diagnostics: str) -> None:
+        """Keeps what trackers are told and values do not hang on."""
+        told = {"device": setup.device, "data": dict(setup.data)}
+        told |= {"sampler": sampler, "diagnostics": diagnostics}
+        if told != self._facts:
+            self._facts = told
+            self._study.set_user_attr(FACTS, told)
 
     def add(self, trial: Trial, point: Mapping[str, Any], penalty: float | None) -> None:
         """Writes a trial that has ended.

@@ -10,6 +10,7 @@ import torch
 from lrsearch.contract import Runs, Setup
 from lrsearch.objectives.alone import train_alone
 from lrsearch.objectives.batchable import probe
+from lrsearch.objectives.dataset import describe_data
 from lrsearch.objectives.devices import describe_device, find_device
 from lrsearch.objectives.fit import find_slots, is_faster_together
 from lrsearch.objectives.population import Population
@@ -55,6 +56,7 @@ class Trainer:
             slots=1 if self.batchable.reason else None,
             device=describe_device(self.device),
             weight_decay=task.weight_decay,
+            data=describe_data(task),
             options=task.options,
             version=task.version,
         )

@@ -7,11 +7,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lrsearch.errors import RequestError
+from lrsearch.report.diagnostic import draw_diagnostic
 from lrsearch.report.page import draw_page
 from lrsearch.report.study import draw_study
 from lrsearch.result import Result
 
-__all__ = ["plot", "write", "write_report"]
+__all__ = ["plot", "write", "write_report", "write_study"]
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -72,3 +73,25 @@ def write_report(result: Result, path: str | Path) -> None:
         Path(path).write_text(draw_page(result, draw_study(result)), encoding="utf-8")
     except OSError as error:
         raise RequestError(f"cannot write {path}: {error.strerror}; check the path") from error
+
+
+def write_study(result: Result, folder: Path) -> list[Path]:
+    """The pictures of a study: `study.png`, and what its runs did at the edge of stability.
+
+    Args:
+        result: of the study.
+        folder: where to write them.
+
+    Raises:
+        NothingFinished: there is nothing to draw.
+        RequestError: a file cannot be written.
+    """
+    pictures = {"study": draw_study(result)}
+    name = "stability_ratio"
+    measured = [trial for trial in result.ranked if name in trial.diagnostics]
+    if any(name in outcome.traces for trial in measured for outcome in trial.outcomes):
+        pictures[name] = draw_diagnostic(result, name, measured, None)
+    paths = [folder / f"{title}.png" for title in pictures]
+    for path, figure in zip(paths, pictures.values(), strict=True):
+        write(figure, str(path))
+    return paths

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lrsearch.contract import StudyFacts
 from lrsearch.result import Result, Trial
 
@@ -13,8 +15,9 @@ class NoTracker:
 
     uri: str | None = None
     run_id: str | None = None
+    missed = 0
 
-    def start(self, facts: StudyFacts) -> None:
+    def start(self, facts: StudyFacts, trials: Iterable[Trial]) -> None:
         """Does nothing."""
 
     def trial_ended(self, trial: Trial) -> None:

@@ -1,8 +1,8 @@
 """MLflow as a tracker: all writing happens in a process of its own.
 
 A slow server never holds up training, a dead one never stops it, and MLflow's second of imports
-and share of the interpreter are not the search's. What cannot be written is counted and reported
-once at the end; the study's storage stays the truth.
+and share of the interpreter are not the search's. What cannot be written is kept beside the study,
+which says so once at the end; whoever opens the parent run next writes what it lacks.
 """
 
 from __future__ import annotations
@@ -15,22 +15,27 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, cast
 
 from lrsearch.contract import StudyFacts
 from lrsearch.result import Result, Trial
-from lrsearch.tracking.records import end_record, study_record, trial_record
-from lrsearch.tracking.uri import check_uri, redact
+from lrsearch.tracking.child import confirmation_records, trial_key, trial_record
+from lrsearch.tracking.parent import best_so_far, end_record, study_record
+from lrsearch.tracking.spool import Spool
+from lrsearch.tracking.uri import check_uri, default_uri, redact, redact_text
 
 __all__ = ["MlflowTracker"]
 
-DEFAULT_DATABASE = "sqlite:///mlflow.db"
 WRITER = Path(__file__).with_name("writer.py")
 #: A search that has ended waits for what is still unwritten as long as something is written every
 #: so many seconds.
 PATIENCE = 60.0
+
+#: Of MLflow's client, unless the user has set them: a dead server costs seconds, not minutes.
+HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 #: Writes files about a study into a folder.
 Draw = Callable[[Result, Path], list[Path]]
@@ -44,31 +49,41 @@ class MlflowTracker:
     Args:
         uri: a database or server; None is MLflow's own: what its environment or its caller has
             set, else `mlflow.db` in this folder.
-        draw: writes files about a study that is confirmed into a folder, for its parent run.
+        draw: writes files about a study into a folder, for its parent run.
 
     Attributes:
         uri: the same, without its password.
+        missed: how many records could not be written, once it has finished.
         run_id: of the parent run, once it is known.
     """
 
     def __init__(self, uri: str | None = None, draw: Draw | None = None) -> None:
         self._draw = draw
-        self._uri = check_uri(_default() if uri is None else uri)
+        self._uri = check_uri(default_uri() if uri is None else uri)
         self.uri: str | None = redact(self._uri)
         self.run_id: str | None = None
         self._records: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._sent = 0
-        self._written = 0
+        self._pending: deque[dict[str, Any]] = deque()
+        self._missed: list[dict[str, Any]] = []
+        self._opened = threading.Event()
         self._answered = 0
         self._trouble = ""
+        self._best: float | None = None
+        self.missed = 0
 
-    def start(self, facts: StudyFacts) -> None:
-        """Opens or continues the parent run."""
+    def start(self, facts: StudyFacts, trials: Iterable[Trial] = ()) -> None:
+        """Opens or continues the parent run, and writes those trials that it lacks."""
         self._facts = facts
-        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}  # a user's choice stands
+        self._known = []
+        for trial in trials:
+            progress, self._best = best_so_far(trial, self._best)
+            self._known.append((trial, progress))
+        self._spool = Spool(facts.storage)
+        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **HTTP, **os.environ}
+        environment["LRSEARCH_WRITER_URI"] = self._uri  # which may hold a password
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter
             # -P: a file of the user's in this folder must not pass for MLflow or its parts.
-            [sys.executable, "-P", str(WRITER), self._uri],
+            [sys.executable, "-P", str(WRITER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -82,26 +97,41 @@ class MlflowTracker:
         self._put(study_record(facts))
 
     def trial_ended(self, trial: Trial) -> None:
-        """Queues a child run."""
+        """Queues a child run, and a point of the convergence curve where it is a new best."""
         self._put(trial_record(self._facts, trial))
+        progress, self._best = best_so_far(trial, self._best)
+        if progress is not None:
+            self._put(progress)
 
     def finish(self, result: Result, state: str) -> None:
         """Closes the parent run and waits until all is written, or nothing more seems to be."""
+        self._opened.wait(PATIENCE)  # for what the parent run lacks of earlier trials
         with tempfile.TemporaryDirectory(prefix="lrsearch-") as folder:
-            files: list[Path] = []
-            if self._draw is not None and result.confirmed is not None:
-                files = self._draw(result, Path(folder))
-            self._put(end_record(result, state, files))
+            files = [Path(folder) / "space.yaml"]
+            files[0].write_text(self._facts.space.to_yaml(), encoding="utf-8")
+            if self._draw is not None and result.ranked:
+                files += self._draw(result, Path(folder))
+            if result.confirmed is not None:
+                for record in confirmation_records(self._facts, result, result.confirmed):
+                    self._put(record)
+            self._put(end_record(self._facts, result, state, files))
             self._records.put(None)
             self._wait()
-        if self._written < self._sent:
+        lost = [*self._missed, *self._pending]
+        while not self._records.empty():
+            unsent = self._records.get()
+            lost += [] if unsent is None else [unsent]
+        self.missed = len(lost)
+        self._spool.write(lost)
+        if lost:
             log.warning(
-                "MLflow at %s missed %d of %d records (%s); the study itself is whole in %s",
+                "MLflow at %s missed %d records (%s); the study itself is whole in %s, and "
+                "`lrsearch sync %s` writes them when MLflow answers",
                 self.uri,
-                self._sent - self._written,
-                self._sent,
+                len(lost),
                 self._trouble or f"its writer ended with code {self._process.returncode}",
                 result.storage,
+                result.study,
             )
 
     def _wait(self) -> None:
@@ -118,7 +148,6 @@ class MlflowTracker:
         cast(IO[str], self._process.stdout).close()
 
     def _put(self, record: dict[str, Any]) -> None:
-        self._sent += 1
         self._records.put(record)
 
     def _feed(self) -> None:
@@ -126,6 +155,7 @@ class MlflowTracker:
         pipe = cast(IO[str], self._process.stdin)
         try:
             while (record := self._records.get()) is not None:
+                self._pending.append(record)
                 pipe.write(json.dumps(record, allow_nan=False) + "\n")
                 pipe.flush()
             pipe.close()
@@ -133,19 +163,26 @@ class MlflowTracker:
             return  # the writer has died, which `finish` reports
 
     def _hear(self) -> None:
-        """Counts what the writer says it has written."""
+        """Takes note of what the writer says it has written."""
         pipe = cast(IO[str], self._process.stdout)
         for line in pipe:
-            answer = json.loads(line)
-            self.run_id = answer["run_id"]
+            answer, record = json.loads(line), self._pending.popleft()
+            self.run_id = answer["run_id"] or self.run_id
             self._answered += 1
-            self._written += not answer["trouble"]
-            self._trouble = self._trouble or answer["trouble"]
+            if answer["trouble"]:
+                self._trouble = self._trouble or redact_text(answer["trouble"], self._uri)
+                self._missed.append(record)
+            if record["kind"] == "study":
+                self._catch_up(set(answer.get("have", ())))
+        self._opened.set()
 
-
-def _default() -> str:
-    """MLflow's own default, without importing it where nobody has."""
-    mlflow = sys.modules.get("mlflow")
-    if mlflow is not None and mlflow.is_tracking_uri_set():
-        return str(mlflow.get_tracking_uri())
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_DATABASE
+    def _catch_up(self, have: set[str]) -> None:
+        """Queues the earlier trials that the parent run lacks, in full where they were spooled."""
+        spooled = self._spool.read()
+        for trial, progress in self._known:
+            key = trial_key(trial)
+            if key not in have:
+                self._put(spooled.get(key) or trial_record(self._facts, trial))
+                if progress is not None:
+                    self._put(progress)
+        self._opened.set()

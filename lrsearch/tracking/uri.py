@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from lrsearch.errors import RequestError
 
-__all__ = ["check_uri", "redact"]
+__all__ = ["check_uri", "default_uri", "redact", "redact_text"]
 
-
+DEFAULT_DATABASE = "sqlite:///mlflow.db"
 #: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
 SCHEMES = (
     *("sqlite", "postgresql", "mysql", "mssql"),
@@ -46,3 +48,17 @@ def redact(uri: str) -> str:
     secret, at, host = rest.rpartition("@")
     user = secret.partition(":")[0]
     return f"{scheme}{mark}{user}:***@{host}" if at and ":" in secret else uri
+
+
+def redact_text(text: str, uri: str) -> str:
+    """A message without the password of a URI, however it quotes it."""
+    secret = uri.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    return text.replace(uri, redact(uri)).replace(secret, "***") if secret else text
+
+
+def default_uri() -> str:
+    """MLflow's own default, without importing it where nobody has."""
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is not None and mlflow.is_tracking_uri_set():
+        return str(mlflow.get_tracking_uri())
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_DATABASE

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy.exc
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "lrsearch"
-#: MLflow refuses more metrics in one call.
-BATCH_LIMIT = 1_000
+ABOUT = (
+    "Searches for learning-rate schedules by lrsearch. A study is a parent run, whose description "
+    "is its report; its trials and the schedules of its confirmation are child runs. `value` is "
+    "what is minimised."
+)
+#: MLflow refuses more metrics in one call, and returns no more runs.
+BATCH_LIMIT, PAGE = 1_000, 1_000
+#: After a failure nothing is tried for so many seconds: each try may wait for a dead server.
+PAUSE = 30.0
 FAILURES = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError)
 
 
@@ -33,33 +41,99 @@ class Writer:
     Args:
         uri: where MLflow keeps its runs.
         study: the record of the study.
+
+    Attributes:
+        run_id: of the parent run.
+        have: keys of the children that it has.
     """
 
     def __init__(self, uri: str, study: dict[str, Any]) -> None:
         with one_creator(uri):
             self._client = MlflowClient(tracking_uri=uri)
-            known = self._client.get_experiment_by_name(EXPERIMENT)
-            self._experiment: str = (
-                known.experiment_id if known else self._client.create_experiment(EXPERIMENT)
-            )
-        where = f"tags.`lrsearch.id` = '{study['identity']}'"
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+            known = self._client.get_experiment_by_name(name)
+            self._experiment = known.experiment_id if known else self._found(name)
+        where = f"tags.`lrsearch.id` = '{study['identity']}' and tags.`lrsearch.kind` = 'study'"
         found = self._client.search_runs([self._experiment], where, max_results=1)
-        self.run_id: str = found[0].info.run_id if found else self._create(study)
+        self.have: dict[str, str] = {}
+        if found:
+            self.run_id = str(found[0].info.run_id)
+            self._take_stock()
+            self._client.log_batch(self.run_id, tags=_tags(study))
+        else:
+            self.run_id = self._create(study)
+            if study["data"]:
+                self._client.log_inputs(self.run_id, [_dataset(study["data"])])
         self._client.update_run(self.run_id, status="RUNNING")
+        view = f"mlflow.sharedViewState.lrsearch-{study['identity']}"
+        self._client.set_experiment_tag(self._experiment, view, json.dumps(study["view"]))
 
-    def trial(self, record: dict[str, Any]) -> None:
-        """Writes a child run."""
+    def write(self, record: dict[str, Any]) -> None:
+        """Writes what a record says."""
+        kind = record["kind"]
+        if kind == "child":
+            self._child(record)
+        elif kind == "progress":
+            self._log(self.run_id, {"params": {}, "began": _now(), **record})
+        else:
+            self._end(record)
+
+    def _found(self, name: str) -> str:
+        """Founds the experiment; its primary metric makes the default columns the useful ones."""
+        made = str(self._client.create_experiment(name))
+        tags = {
+            "mlflow.note.content": ABOUT,
+            "mlflow.experimentKind": "custom_model_development",
+            "mlflow.experiment.primaryMetric.name": "value",
+            "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
+        }
+        for key, value in tags.items():
+            self._client.set_experiment_tag(made, key, value)
+        return made
+
+    def _take_stock(self) -> None:
+        """What children there are; those that a killed writer left half-written are given up."""
+        where, token = f"tags.`mlflow.parentRunId` = '{self.run_id}'", None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], where, max_results=PAGE, page_token=token
+            )
+            for run in page:
+                if run.info.status == "RUNNING":
+                    self._client.set_tag(run.info.run_id, "lrsearch.state", "lost")
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+                    self._client.delete_run(run.info.run_id)
+                else:
+                    self.have[run.data.tags.get("lrsearch.key", "")] = run.info.run_id
+            token = page.token
+            if not token:
+                return
+
+    def _child(self, record: dict[str, Any]) -> None:
+        """Writes a child run; a trial that is there already stays, a confirmation is replaced."""
+        key = record["tags"]["lrsearch.key"]
+        old = self.have.get(key)
+        if old is not None and record["tags"]["lrsearch.kind"] == "trial":
+            return
         record["tags"]["mlflow.parentRunId"] = self.run_id
         run_id = self._create(record)
         self._client.set_terminated(run_id, record["status"], record["ended"])
+        if old is not None:
+            self._client.delete_run(old)
+        self.have[key] = run_id
 
-    def end(self, record: dict[str, Any]) -> None:
+    def _end(self, record: dict[str, Any]) -> None:
         """Writes what the study found."""
-        record["began"] = int(1000 * time.time())
-        tags = [RunTag(name, value) for name, value in record["tags"].items()]
-        self._log(self.run_id, record, tags)
+        table = record["leaderboard"]
+        if table:
+            rows = [list(row) for row in zip(*table.values(), strict=True)]
+            content = {"columns": list(table), "data": rows}
+            self._client.log_dict(self.run_id, content, "leaderboard.json")
+            shown = [{"path": "leaderboard.json", "type": "table"}]
+            record["tags"]["mlflow.loggedArtifacts"] = json.dumps(shown)
         for path in record["artifacts"]:
             self._client.log_artifact(self.run_id, path)
+        self._log(self.run_id, {**record, "began": _now()}, _tags(record))
         self._client.set_terminated(self.run_id, record["status"])
 
     def _create(self, record: dict[str, Any]) -> str:
@@ -84,6 +158,26 @@ class Writer:
             self._client.log_batch(run_id, metrics[begin : begin + BATCH_LIMIT])
 
 
+def _now() -> int:
+    return int(1000 * time.time())
+
+
+def _tags(record: dict[str, Any]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in record["tags"].items()]
+
+
+def _dataset(data: dict[str, Any]) -> DatasetInput:
+    """What is trained on, as MLflow's page shows it."""
+    dataset = Dataset(
+        name=data["name"],
+        digest=data["digest"],
+        source_type="local",
+        source=json.dumps({"source": data["source"]}),
+        profile=json.dumps(data["profile"]),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
 @contextlib.contextmanager
 def one_creator(uri: str) -> Iterator[None]:
     """Processes that create one fresh SQLite database together all crash: one at a time."""
@@ -101,29 +195,37 @@ def main() -> None:
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever MLflow prints is no answer
     writer: Writer | None = None
-    ended = False
+    ended, failed, study = False, "", None
+    tried = -PAUSE
     for line in sys.stdin:
         record, trouble = json.loads(line), ""
-        try:
-            if record["kind"] == "study":
-                writer = Writer(sys.argv[1], record)
-            elif writer is None:
-                trouble = "it could not be opened"  # no second try: each may cost minutes
-            elif record["kind"] == "trial":
-                writer.trial(record)
-            else:
-                writer.end(record)
-                ended = True
-        except FAILURES as error:
-            trouble = " ".join(str(error).split())[:200] or type(error).__name__
-        run_id = None if writer is None else writer.run_id
+        if record["kind"] == "study":
+            study = record
+        last = record["kind"] == "end"
+        if failed and time.monotonic() - tried < PAUSE and not last:
+            trouble = failed
+        else:
+            try:
+                if writer is None:
+                    writer = Writer(os.environ["LRSEARCH_WRITER_URI"], study or {})
+                if record is not study:
+                    writer.write(record)
+                failed, ended = "", last
+            except FAILURES as error:
+                failed = trouble = " ".join(str(error).split())[:200] or type(error).__name__
+                tried = time.monotonic()
+        answer: dict[str, Any] = {"run_id": writer.run_id if writer else None, "trouble": trouble}
+        if record is study and writer is not None:
+            answer["have"] = list(writer.have)
         with contextlib.suppress(BrokenPipeError):  # the search is gone, its records are not
-            print(json.dumps({"run_id": run_id, "trouble": trouble}), file=answers, flush=True)
+            print(json.dumps(answer), file=answers, flush=True)
     if writer is not None and not ended:
         with contextlib.suppress(*FAILURES):
             tags = {"lrsearch.state": "killed"}
             empty: dict[str, Any] = {"metrics": [], "params": {}, "artifacts": []}
-            writer.end({**empty, "tags": tags, "status": "KILLED"})
+            writer.write(
+                {**empty, "kind": "end", "tags": tags, "status": "KILLED", "leaderboard": {}}
+            )
 
 
 if __name__ == "__main__":

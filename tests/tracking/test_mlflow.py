@@ -1,11 +1,14 @@
 """MLflow: what a study leaves there, read back through MLflow's own client."""
 
+import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
@@ -13,6 +16,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from lrsearch import api
+from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Schedule
@@ -48,6 +52,15 @@ def tracked(tmp_path_factory):
     return folder, uri, result, client, runs
 
 
+def result_space():
+    return Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.3}\nbatch_growth: 2")
+
+
+def short(peak):
+    mantissa, _, exponent = f"{peak:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
 def of_kind(runs, kind):
     return [run for run in runs if run.data.tags["lrsearch.kind"] == kind]
 
@@ -66,9 +79,22 @@ def test_a_study_is_a_parent_run_that_ends_finished(tracked):
     assert parent.info.run_name == "s"
     assert parent.data.params["objective"] == "bowl"
     assert parent.data.params["space.batch_growth"] == "2.0"
-    assert parent.data.metrics["best"] == result.best.value
-    assert parent.data.metrics["trials.pruned"] == 2
+    assert parent.data.metrics["value"] == result.best.value
+    assert parent.data.metrics["trials/pruned"] == 2
     assert parent.data.tags["lrsearch.best_trial"] == str(result.best.index)
+    assert parent.data.tags["lrsearch.state"] == "finished"
+    assert parent.data.tags["version.optuna"] == version("optuna")
+    assert re.fullmatch("[0-9a-f]{12}", parent.data.tags["lrsearch.digest.space"])
+
+
+def test_the_convergence_curve_falls_to_the_best_value_at_the_last_trial(tracked):
+    _, _, result, client, _ = tracked
+    curve = client.get_metric_history(result.run_id, "best/value")
+    values = [point.value for point in curve]
+    assert values == sorted(values, reverse=True)
+    assert (curve[-1].step, curve[-1].value) == (result.trials[-1].index, result.best.value)
+    by_index = {trial.index: trial.value for trial in result.trials}
+    assert all(by_index[point.step] == point.value for point in curve[:-1])
 
 
 def test_every_trial_is_a_child_run_with_its_fields_and_value(tracked):
@@ -78,8 +104,12 @@ def test_every_trial_is_a_child_run_with_its_fields_and_value(tracked):
     for trial in result.trials:
         run = children[trial.index]
         assert run.data.tags["mlflow.parentRunId"] == result.run_id
-        fields = trial.schedule.to_dict(defaults=False)
-        assert run.data.params == {name: str(value) for name, value in fields.items()}
+        fields = trial.schedule.to_dict()
+        named = {*result_space().entries, "peak"}
+        expected = {name: str(fields[name]) for name in named}
+        logarithm = f"{math.log10(trial.schedule.peak):.6g}"
+        assert run.data.params == {**expected, "log10_peak": logarithm}
+        assert run.info.run_name == f"{trial.index:04d} cosine {short(trial.schedule.peak)}"
         assert run.data.metrics.get("value") == trial.value
         assert run.data.metrics["accuracy"] == 0.5
         assert run.data.tags.get("lrsearch.reason", "") == trial.reason
@@ -119,8 +149,7 @@ def test_a_search_that_goes_on_keeps_its_parent_run(tracked):
     assert len(found) == len(runs) + 1
 
 
-def test_an_interrupted_search_is_killed_there_too(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_an_interrupted_search_is_killed_there_too(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         search(Bowl(stop_after=2), tmp_path, tracker=MlflowTracker(uri), trials=9)
     client = MlflowClient(tracking_uri=uri)
@@ -130,8 +159,7 @@ def test_an_interrupted_search_is_killed_there_too(tmp_path):
     assert len(of_kind(runs, "trial")) == 2
 
 
-def test_the_users_own_active_run_is_left_alone(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_the_users_own_active_run_is_left_alone(tmp_path, uri):
     search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
     assert mlflow.active_run() is None
 
@@ -143,6 +171,7 @@ def test_a_tracker_that_dies_does_not_stop_the_search(tmp_path, caplog, monkeypa
     assert len(result.trials) == 3
     assert result.run_id is None
     assert "missed" in caplog.text
+    assert "`lrsearch sync s` writes them" in caplog.text
     assert str(tmp_path / "x.journal") in caplog.text
 
 
@@ -154,8 +183,7 @@ def test_neither_process_nor_thread_is_left_behind(tmp_path):
     assert threading.active_count() == before
 
 
-def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path):
-    uri = f"sqlite:///{tmp_path}/m.db"
+def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path, uri):
     code = (
         "import os, pathlib, sys, time\n"
         "from tests.doubles import Bowl, search\n"
@@ -227,24 +255,52 @@ def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
     assert MlflowTracker().uri == "http://host:5000"
 
 
-def test_a_confirmed_study_says_so_on_its_page(tmp_path, monkeypatch):
+def test_a_confirmed_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{tmp_path}/m.db"
     words = {"trials": 6, "steps": 60, "sampler": "random", "tracking_uri": uri}
     result = api.tune("quadratic", **words)
     client = MlflowClient(tracking_uri=uri)
-    assert "mlflow.note.content" not in client.get_run(result.run_id).data.tags
+    before = client.get_run(result.run_id).data.tags["mlflow.note.content"]
+    assert before.startswith(f"**Best of 6 trials: {result.best.value:.6g}")
+    assert "selected, not confirmed" in before
     found = api.confirm(result)
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["confirmed"] == found.best.value
     note = run.data.tags["mlflow.note.content"]
-    assert note.startswith(found.sentence)
+    assert note.startswith(f"**{found.sentence}**")
     assert len(note) < 8000
     for name, versus in found.versus.items():
-        assert re.search(rf"^{name}( \*)? \| .* \| {versus.verdict} \| ", note, re.M)
+        assert re.search(rf"^\| {name}( \*)? \| .* \| {versus.verdict} \| ", note, re.M)
     assert "lrsearch export quadratic-default --confirmed" in note
     kept = {artifact.path for artifact in client.list_artifacts(result.run_id)}
-    assert kept == {"report.html", "schedule.json"}
+    assert kept == {
+        *("report.html", "schedule.json", "schedule.csv"),
+        *("study.png", "space.yaml", "leaderboard.json"),
+    }
+    runs = client.search_runs([run.info.experiment_id], max_results=100)
+    rivals = {r.data.tags["lrsearch.contender"]: r for r in of_kind(runs, "confirmation")}
+    assert set(rivals) == {found.best.name, *found.versus}
+    for contender in (found.best, *found.baselines):
+        child = rivals[contender.name]
+        assert child.data.metrics["value"] == contender.value
+        assert child.data.params["peak"] == str(contender.schedule.peak)
+        plan = contender.schedule.plan(60, 4)
+        history = client.get_metric_history(child.info.run_id, "lr")
+        assert [point.value for point in history] == plan.lr.tolist()
+    table = client.download_artifacts(result.run_id, "leaderboard.json", str(tmp_path))
+    rows = json.loads(Path(table).read_text())
+    ranks = [row[rows["columns"].index("trial")] for row in rows["data"]]
+    assert ranks == [trial.index for trial in result.ranked]
+    space = client.download_artifacts(result.run_id, "space.yaml", str(tmp_path))
+    command = next(line for line in note.splitlines() if line.startswith("lrsearch tune"))
+    words = [*shlex.split(command)[1:], "--tracking-uri", "none", "--study", "again"]
+    assert Path(space).name == "space.yaml"
+    assert main([*words, "--no-confirm", "--quiet"]) == 0
+    again = api.load("again").best  # the command reproduces it
+    assert (again.schedule, again.value) == (result.best.schedule, result.best.value)
+    api.confirm(result, seeds=6)  # writes the children of the confirmation again, not twice
+    runs = client.search_runs([run.info.experiment_id], max_results=100)
+    assert len(of_kind(runs, "confirmation")) == len(rivals)
     path = client.download_artifacts(result.run_id, "schedule.json", str(tmp_path))
     assert Schedule.load(Path(path)) == found.best.schedule

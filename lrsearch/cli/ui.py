@@ -1,0 +1,37 @@
+"""`lrsearch ui`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+
+import click
+
+from lrsearch.cli.options import options
+
+__all__ = ["ui"]
+
+
+@click.command()
+@click.argument("study", required=False)
+@options("port", "storage", "tracking_uri")
+def ui(study: str | None, port: int, storage: str | None, tracking_uri: str | None) -> None:
+    """Serve MLflow's pages on this machine, and say where STUDY is. Ctrl-C stops it.
+
+    \b
+    Examples:
+      lrsearch ui digits-default
+      lrsearch ui --port 5001 --tracking-uri sqlite:///mlflow.db
+    """
+    from lrsearch import review
+
+    click.echo("starting MLflow's server, which takes some ten seconds", err=True)
+    # SIGTERM stops it as Ctrl-C does, and either is how it is meant to end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        review.serve(study, port=port, storage=storage, tracking_uri=tracking_uri) as page,
+    ):
+        click.echo(page.address)
+        click.echo("Ctrl-C stops it", err=True)
+        page.wait()

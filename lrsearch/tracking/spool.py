@@ -1,0 +1,52 @@
+"""What MLflow could not be told, kept beside the study until it can."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Spool"]
+
+log = logging.getLogger("lrsearch")
+
+
+class Spool:
+    """Child runs that are not in MLflow yet, one JSON object a line.
+
+    The study's storage alone suffices to write them; these have the curves in full.
+
+    Args:
+        storage: the study's journal file.
+    """
+
+    def __init__(self, storage: str) -> None:
+        self.path = Path(storage).with_suffix(".spool.jsonl")
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """The records by their key; a line that a crash has torn is left out."""
+        found = {}
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            found[record["tags"]["lrsearch.key"]] = record
+        return found
+
+    def write(self, records: Iterable[dict[str, Any]]) -> None:
+        """Replaces what is kept; without records there is no file."""
+        lines = [json.dumps(r, allow_nan=False) for r in records if r["kind"] == "child"]
+        try:
+            if not lines:
+                self.path.unlink(missing_ok=True)
+                return
+            self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        except OSError as error:
+            log.warning("cannot keep what MLflow missed in %s: %s", self.path, error.strerror)

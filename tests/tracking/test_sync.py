@@ -1,0 +1,281 @@
+"""Nothing that has ended is missing in MLflow for long, whatever died meanwhile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from lrsearch import api, review
+from lrsearch.cli import main
+from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.objectives.catalog import make
+from lrsearch.objectives.dataset import describe_data
+from lrsearch.result import Trace
+from lrsearch.tracking.curves import mean_trace
+from lrsearch.tracking.spool import Spool
+from lrsearch.tracking.tracker import MlflowTracker
+from lrsearch.tracking.uri import redact_text
+from tests.doubles import Bowl, search
+
+WORDS = {"trials": 4, "steps": 50, "sampler": "random"}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def runs_at(uri, experiment="lrsearch"):
+    client = MlflowClient(tracking_uri=uri)
+    found = client.search_runs(
+        [client.get_experiment_by_name(experiment).experiment_id], max_results=1000
+    )
+    return {run.data.tags.get("lrsearch.key", "parent"): run for run in found}
+
+
+def trials(runs):
+    return sorted(key for key in runs if key.startswith("trial"))
+
+
+def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again(uri, capsys):
+    result = api.tune("quadratic", tracking_uri="none", confirm=True, **WORDS)
+    assert main(["sync", "quadratic-default", "--tracking-uri", uri]) == 0
+    once = runs_at(uri)
+    assert trials(once) == [f"trial-{i:04d}" for i in range(4)]
+    parent = once["parent"]
+    assert f"{uri}, run {parent.info.run_id}" in capsys.readouterr().out
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["value"] == result.best.value
+    assert parent.data.params["sampler"] == "random"
+    for trial in result.trials:
+        child = once[f"trial-{trial.index:04d}"]
+        assert child.data.metrics.get("value") == trial.value
+        assert child.data.params["peak"] == str(trial.schedule.peak)
+    assert api.load("quadratic-default").run_id == parent.info.run_id
+    assert main(["sync", "quadratic-default"]) == 0  # where it is known to be by now
+    twice = runs_at(uri)
+    assert once.keys() == twice.keys()
+    for key in trials(once):
+        assert once[key].info.run_id == twice[key].info.run_id
+    assert any(key.startswith("confirmation") for key in once)
+
+
+def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answers(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    api.tune("quadratic", tracking_uri="http://127.0.0.1:9", **{**WORDS, "steps": 200})
+    spool = Spool("lrsearch-studies/quadratic-default.journal")
+    kept = spool.read()
+    assert sorted(kept) == [f"trial-{i:04d}" for i in range(4)]
+    uri = f"sqlite:///{tmp_path}/later.db"
+    review.sync("quadratic-default", tracking_uri=uri)
+    runs = runs_at(uri)
+    history = MlflowClient(tracking_uri=uri).get_metric_history(
+        runs["trial-0000"].info.run_id, "loss"
+    )
+    assert len(history) > 64  # more than the study's storage keeps
+    assert not spool.path.exists()
+
+
+def test_a_spool_with_a_torn_line_is_read_as_far_as_it_goes(tmp_path):
+    spool = Spool(str(tmp_path / "s.journal"))
+    spool.write([{"kind": "child", "tags": {"lrsearch.key": "a"}}, {"kind": "end"}])
+    spool.path.write_text(spool.path.read_text() + '{"kind": "chi')
+    assert list(spool.read()) == ["a"]
+    spool.write([])
+    assert not spool.path.exists()
+
+
+def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend(tmp_path, uri):
+
+    class Killing(Bowl):
+        def outcome(self, run):
+            if run.trial == 3:
+                while tracker._answered < 3:
+                    time.sleep(0.05)
+                os.kill(tracker._process.pid, signal.SIGKILL)
+            return super().outcome(run)
+
+    tracker = MlflowTracker(uri)
+    search(Killing(), tmp_path, tracker=tracker, trials=6)
+    assert tracker.missed > 0
+    before = runs_at(uri)
+    assert before["parent"].info.status == "RUNNING"
+    assert len(trials(before)) < 6
+    result = search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=7)
+    after = runs_at(uri)
+    assert trials(after) == [f"trial-{i:04d}" for i in range(7)]
+    assert {run.info.status for run in after.values()} <= {"FINISHED", "KILLED", "FAILED"}
+    assert after["parent"].info.run_id == before["parent"].info.run_id == result.run_id
+
+
+def test_children_that_a_killed_writer_left_half_written_are_closed_and_written_anew(
+    tmp_path, uri
+):
+    first = search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=3)
+    client = MlflowClient(tracking_uri=uri)
+    half = runs_at(uri)["trial-0001"].info.run_id
+    client.update_run(half, status="RUNNING")
+    search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=4)
+    runs = runs_at(uri)
+    assert trials(runs) == [f"trial-{i:04d}" for i in range(4)]
+    assert runs["trial-0001"].info.run_id != half
+    assert runs["trial-0001"].data.metrics.get("value") == first.trials[1].value
+    gone = client.get_run(half)
+    assert gone.info.status == "KILLED"
+    assert gone.data.tags["lrsearch.state"] == "lost"
+    assert gone.info.lifecycle_stage == "deleted"
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A server that takes its time and then fails."""
+
+    def do_GET(self):
+        self.server.asked += 1
+        time.sleep(1.5)
+        self.send_error(500)
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_slow_server_that_fails_is_asked_seldom_and_never_holds_up_the_search(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    server = HTTPServer(("127.0.0.1", 0), Slow)
+    server.asked = 0
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    tracker = MlflowTracker(f"http://127.0.0.1:{server.server_port}")
+    ends = []
+
+    class Timed(Bowl):
+        def outcome(self, run):
+            ends.append(time.perf_counter())
+            return super().outcome(run)
+
+    search(Timed(), tmp_path, tracker=tracker, trials=20, sampler="random")
+    server.shutdown()
+    server.server_close()
+    assert ends[-1] - ends[0] < 1.5
+    assert server.asked <= 4
+    assert tracker.missed >= 20
+
+
+def test_mlflows_own_experiment_name_is_respected(tmp_path, uri, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
+    assert len(runs_at(uri, "mine")) == 2
+    assert MlflowClient(tracking_uri=uri).get_experiment_by_name("lrsearch") is None
+
+
+def test_the_experiment_says_what_it_is_and_what_its_primary_metric_is(tmp_path, uri):
+    search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
+    tags = MlflowClient(tracking_uri=uri).get_experiment_by_name("lrsearch").tags
+    assert "parent run" in tags["mlflow.note.content"]
+    assert tags["mlflow.experiment.primaryMetric.name"] == "value"
+    (view,) = [v for k, v in tags.items() if k.startswith("mlflow.sharedViewState.lrsearch-")]
+    assert "metrics.`value`" in json.loads(view)["selectedColumns"]
+
+
+def test_the_data_are_a_logged_input_and_several_seeds_are_one_curve(uri):
+    result = api.tune("two-moons", trials=1, steps=30, seeds=3, tracking_uri=uri)
+    runs = runs_at(uri)
+    (given,) = runs["parent"].inputs.dataset_inputs
+    assert given.dataset.name == "two-moons"
+    assert json.loads(given.dataset.profile)["samples"] == 400
+    history = MlflowClient(tracking_uri=uri).get_metric_history(
+        runs["trial-0000"].info.run_id, "loss"
+    )
+    curves = [outcome.traces["loss"].values for outcome in result.trials[0].outcomes]
+    means = [sum(values) / 3 for values in zip(*curves, strict=True)]
+    assert [point.value for point in history] == pytest.approx(means)
+
+
+def test_other_data_have_another_digest():
+    one, same, other = (
+        describe_data(make("two-moons", {"noise": noise}).task) for noise in (0.2, 0.2, 0.3)
+    )
+    assert one == same
+    assert one["digest"] != other["digest"]
+
+
+def test_the_mean_of_curves_counts_only_seeds_that_are_still_there():
+    long, short = Trace((0, 1, 2, 3), (1.0, 1.0, 1.0, 1.0)), Trace((0, 2), (3.0, 5.0))
+    assert mean_trace([long, short]) == Trace((0, 1, 2, 3), (2.0, 2.5, 3.0, 1.0))
+    assert mean_trace([]) == Trace((), ())
+    assert mean_trace([short]) == short
+
+
+def test_a_failed_trial_shows_its_traceback(tmp_path):
+    import lrsearch
+
+    @lrsearch.objective(peak=(0.1, 1.0))
+    def broken(run):
+        raise KeyError("no such layer")
+
+    uri = f"sqlite:///{tmp_path}/m.db"
+    with pytest.raises(SearchFailed):
+        lrsearch.tune(broken, trials=3, tracking_uri=uri)
+    child = runs_at(uri)["trial-0000"]
+    assert child.info.status == "FAILED"
+    assert 'raise KeyError("no such layer")' in child.data.tags["mlflow.note.content"]
+    assert "KeyError" in child.data.tags["lrsearch.reason"]
+
+
+def test_a_password_reaches_no_message():
+    uri = "postgresql://me:s3cret@host/db"
+    said = redact_text(f"could not connect to {uri}: s3cret is wrong", uri)
+    assert "s3cret" not in said
+    assert redact_text("plain", "sqlite:///x.db") == "plain"
+
+
+def test_a_password_is_not_kept_so_it_must_be_given_again(tmp_path):
+    api.tune("quadratic", tracking_uri="none", **WORDS)
+    from lrsearch.engine.storage import Store
+
+    store = Store.read(
+        "quadratic-default", tmp_path / "lrsearch-studies/quadratic-default.journal"
+    )
+    store.set_tracking("postgresql://me:***@host/db", "run")
+    with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not kept"):
+        review.sync("quadratic-default")
+
+
+@pytest.mark.parametrize("command", ["sync", "ui"])
+def test_a_study_without_tracking_or_that_is_not_there_is_refused(command, capsys):
+    assert main([command, "nothing"]) == 2
+    assert "there is no study 'nothing'" in capsys.readouterr().err
+    api.tune("quadratic", tracking_uri="none", **WORDS)
+    assert main([command, "quadratic-default"]) == 2
+    assert "was searched without tracking; name an MLflow" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_on_an_empty_folder_all_succeed(tmp_path):
+    code = (
+        "import sys, lrsearch\n"
+        "lrsearch.tune('quadratic', trials=2, steps=20, study=sys.argv[1], sampler='random',\n"
+        "              tracking_uri='sqlite:///m.db')\n"
+    )
+    together = [
+        subprocess.Popen([sys.executable, "-c", code, f"s{i}"], cwd=tmp_path) for i in range(8)
+    ]
+    assert [process.wait() for process in together] == [0] * 8
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/m.db")
+    found = client.search_runs([client.get_experiment_by_name("lrsearch").experiment_id])
+    parents = [run for run in found if run.data.tags["lrsearch.kind"] == "study"]
+    assert sorted(run.info.run_name for run in parents) == [f"s{i}" for i in range(8)]
+    assert {run.info.status for run in found} == {"FINISHED"}
