@@ -47,8 +47,10 @@ def run_search(
     """Searches until as many trials have ended as were asked for, then confirms what it found.
 
     Args:
-        search, objective: what is asked for, and what answers.
-        tracker, listener: where people look, and who watches.
+        search: what is asked for.
+        objective: what answers.
+        tracker: where people look.
+        listener: who watches.
         confirm: how the best schedule is held against baselines; None leaves it.
         probes: what is measured beside losses; None is nothing.
 
