@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 #: How much is measured of a run beside its value: nothing, its schedule, what costs at most a
-#: tenth of its training, or everything, in up to about as long as its training takes.
+#: tenth of its training, or everything, in up to about as long as its training takes (longer in
+#: runs of fewer than some 70 updates, where one whole look outlasts the run).
 LEVELS = ("none", "schedule", "cheap", "full")
 
 
@@ -61,7 +62,7 @@ class Probes(Protocol):
         """
         ...
 
-    def norms(self, updates: int) -> frozenset[int]:
+    def norms(self, updates: int, batch: int) -> frozenset[int]:
         """The updates of a run at which norms of gradient, update and deviation are wanted."""
         ...
 
@@ -88,7 +89,7 @@ class NoProbes:
         """None."""
         return 0
 
-    def norms(self, updates: int) -> frozenset[int]:
+    def norms(self, updates: int, batch: int) -> frozenset[int]:
         """None."""
         return frozenset()
 

@@ -37,7 +37,8 @@ class Landscape:
         values: parameters, each of shape `[A, ...]`.
         loss: mean loss over a part of `samples` at other parameters, shape `[A]`, differentiable
             twice; in evaluation mode.
-        samples: n, how many samples there are, the same for every run and every look.
+        fresh: the same over other samples at every look, as many, for what is averaged over looks.
+        samples: n, how many there are; those of `loss` are the same for every run and every look.
         rate: η of the update just done, shape `[A]`.
         momentum: μ, or β1 of Adam, of that update, shape `[A]`.
         method: how gradients become updates, a name of `lrsearch.theory.stability_limit`.
@@ -49,6 +50,7 @@ class Landscape:
 
     values: tuple[Tensor, ...]
     loss: Callable[[Sequence[Tensor], slice], Tensor]
+    fresh: Callable[[Sequence[Tensor], slice], Tensor]
     samples: int
     rate: Tensor
     momentum: Tensor

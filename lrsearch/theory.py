@@ -91,8 +91,8 @@ def diffusion_variance(
 def energy_change(rate: float, curvature: float, position: float = 1.0) -> float:
     """Change of V = ½λθ² + ½v² in one gradient step from rest, v = -ηλθ.
 
-    Exact: ½λθ² · ηλ(η(λ+1) - 2), so energy is injected from η = 2/(λ+1) on. That is no stability
-    limit: at λ = η = 1 the step injects nothing and lands on the minimum.
+    Exact: ½λθ² · ηλ(η(λ+1) - 2), so energy is injected from η = 2/(λ+1) on. No stability limit:
+    at λ = η = 1 the step injects nothing and lands on the minimum.
     """
     return 0.5 * curvature * position**2 * rate * curvature * (rate * (curvature + 1) - 2)
 
@@ -130,8 +130,7 @@ def stability_limit(method: str, momentum: float = 0.0) -> float:
 def mean_square_limit(curvature: ArrayLike, batch: int) -> float:
     """The rate up to which constant-rate SGD converges in mean square on least squares.
 
-    The root of Σ_i ηκλ_i/(2-ηλ_i) = 1, κ = 1/B - 1/D: tighter than 2/λ_max. Exact for
-    multiplicative noise in the interpolation regime.
+    The root of Σ_i ηκλ_i/(2-ηλ_i) = 1, κ = 1/B - 1/D. Exact for multiplicative noise.
 
     Args:
         curvature: λ, shape `[D]`, above 0.
@@ -156,8 +155,8 @@ def mean_square_limit(curvature: ArrayLike, batch: int) -> float:
 def critical_rate(method: str, momentum: float, curvature: float) -> float:
     """The rate at which one eigenvalue is critically damped, at constant μ.
 
-    It is the fastest setting without oscillation, not the fastest. Nesterov
-    ((1-μ)/(1+μ))²/λ, heavy ball (1-√μ)²/λ; the inverse of `lrsearch.coupling.critical_momentum`.
+    Heavy ball (1-√μ)²/λ, where no rate is faster at that μ; Nesterov ((1-μ)/(1+μ))²/λ, where
+    larger ones that oscillate are. The inverse of `lrsearch.coupling.critical_momentum`.
 
     Raises:
         RequestError: the method is neither, or a number is out of range.
@@ -171,8 +170,7 @@ def critical_rate(method: str, momentum: float, curvature: float) -> float:
 def hamiltonian_momentum(rate: float, friction: float) -> float:
     """μ = 1 - γ√η, which discretises the damped Hamiltonian at constant rate.
 
-    When the rate changes, the classical form needs the further factor √(η_t/η_{t-1}), torch's form
-    its inverse.
+    When the rate changes, the classical form needs √(η_t/η_{t-1}) besides, torch's its inverse.
 
     Raises:
         RequestError: the result would be no momentum.
@@ -202,6 +200,9 @@ def pac_bayes_rate(curvature: float, prior: float, noise: float, *, exact: bool 
         exact: 2λτ²/(σ²+λ²τ²), always below 2/λ; else the textbook's 2λτ²/σ², which holds for ηλ
             ≪ 1.
     """
+    for name, value in (("curvature", curvature), ("prior", prior)):
+        POSITIVE.check(name, value)
+    (NOT_NEGATIVE if exact else POSITIVE).check("noise", noise)
     top = 2 * curvature * prior * prior
     return top / (noise * noise + (top * curvature / 2 if exact else 0.0))
 
@@ -214,9 +215,9 @@ def noise_scale(rates: ArrayLike, batches: ArrayLike) -> np.ndarray:
 def linear_scaling(rate: float, batch: int, new_batch: int) -> float:
     """The rate that keeps the noise scale at another batch (Goyal et al. 2017).
 
-    A rule of thumb: it holds below the critical batch, and saturates at the stability limit.
+    It holds below the critical batch, and saturates at the stability limit.
     """
-    return rate * new_batch / batch
+    return float(rate * COUNT.check("new_batch", new_batch) / COUNT.check("batch", batch))
 
 
 def weight_decay_product(rates: ArrayLike, weight_decay: float) -> float:
@@ -228,7 +229,7 @@ def convex_bound(rates: ArrayLike, *, distance: float = 1.0, gradient: float = 1
     """A bound on the suboptimality of the last iterate of SGD on a convex Lipschitz function.
 
     Schaipp et al. 2025 (arXiv 2501.18965), from Defazio et al. 2023 (arXiv 2310.07831, Theorem
-    10). Proved for convex losses; measured to rank the schedules of real language models well.
+    10). Proved for convex losses; measured to rank schedules of language models well.
 
     Args:
         rates: shape `[T]`; trailing zeros are dropped, for a last rate of 0 makes it infinite.
@@ -272,10 +273,10 @@ def hyperbolic_schedule(rate: float, fall: float, steps: int) -> Schedule:
     Args:
         rate: η0, above 0.
         fall: β, per update, at least 0.
-        steps: T, for which the recipe is made; drawn for other budgets it is stretched.
+        steps: T, for which the recipe is made; for other budgets it is stretched.
     """
-    fields = {"rate": NOT_NEGATIVE.check("fall", fall) * COUNT.check("steps", steps)}
-    return Schedule(peak=rate, decay="power_law", power=1.0, **fields)
+    total = NOT_NEGATIVE.check("fall", fall) * COUNT.check("steps", steps)
+    return Schedule(peak=rate, decay="power_law", power=1.0, rate=total)
 
 
 def power_schedule(rate: float, exponent: float, steps: int) -> Schedule:
@@ -297,8 +298,8 @@ def power_schedule(rate: float, exponent: float, steps: int) -> Schedule:
 def constant_noise_schedule(rate: float, growth: float, *, ramp: str = "exponential") -> Schedule:
     """η_t = g·B_t over a growing batch, so that `noise_scale` stays what it was.
 
-    It holds the plateau of the loss and anneals nothing: what anneals is the batch that grows
-    while the rate does not (Smith et al. 2018, arXiv 1711.00489).
+    It holds the plateau of the loss; a batch that grows alone anneals (Smith et al. 2018, arXiv
+    1711.00489).
 
     Args:
         rate: η0 = g·B_0, above 0; the last rate is `growth` times as large.
@@ -320,9 +321,8 @@ def critically_damped_schedule(
     """Rate and momentum together along the curve of `critical_rate`, as the momentum grows.
 
     Critical damping is proved at constant rate. While both change, from μ = ½ on, torch's form
-    keeps it (measured for the decays exponential, linear and cosine, 50 to 2000 updates); the
-    classical form overshoots (`lrsearch claims critical-ramp`), and from μ = 0 on so does torch's,
-    by a few thousandths in 50 updates.
+    keeps it (measured: decays exponential, linear, cosine; 50 to 2000 updates); the classical form
+    overshoots, and from μ = 0 on so does torch's, by a few thousandths in 50 updates.
 
     Args:
         method: `nesterov` or `heavy_ball`.

@@ -15,7 +15,7 @@ from lrsearch.seeding import stream
 __all__ = ["margin"]
 
 UPDATES, POINTS = 100_000, 10
-#: The angle must still fall by this share over the last tenth of the logarithm of the run. A
+#: The angle must still fall by this share from a tenth of the run to its end. A
 #: convention that tells slow (1/log of the sum of the rates) from stalled.
 TURNING = 0.01
 

@@ -37,12 +37,11 @@ def cosine_shape(*, readings: Sequence[str] = tuple(READINGS), floor: float = 0.
     Bound(low=0, high=1, open_high=True).check("floor", floor)
     x = both_ends(UPDATES)
     middle, dx = 0.5 * (x[1:] + x[:-1]), float(x[1])
-    above = {"slope": (READINGS["slope"], floor), "ratio": (READINGS["ratio"], floor)}
     cases: dict[str, bool] = {}
     for reading in readings:
         Bound(kind="name", names=tuple(READINGS)).check("reading", reading)
-        words, height = above[reading]
-        cases[words + (f", floor {height:g}" if height else "")] = _grows(_falls(reading, floor))
+        above = f", floor {floor:g}" if floor else ""
+        cases[READINGS[reading] + above] = _grows(_falls(reading, floor))
     slope, ratio = _falls("slope", floor) / dx, _falls("ratio", floor) / dx
     figures = {
         "steepest_at": float(middle[int(np.argmax(slope))]),

@@ -33,6 +33,10 @@ def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
       lrsearch claims restarts --plot restarts.png
     """
     chosen = [find(name) for name in dict.fromkeys(ids or CLAIMS)]
+    if plot is not None:
+        from lrsearch.report.files import check_path
+
+        check_path(plot)  # before anything is run
     findings = {}
     for claim in chosen:
         findings[claim.id] = claim.run()

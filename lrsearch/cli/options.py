@@ -162,7 +162,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="Order by a diagnostic, show it, and draw the value against it.",
     ),
     "dry_run": _option("--dry-run", is_flag=True, help="Check the request and say what it is."),
-    "json": _option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    "json": _option("--json", "as_json", is_flag=True, help="Print JSON."),
     "quiet": _option("--quiet", is_flag=True, help="No progress."),
     "plot": _option(
         "--plot",

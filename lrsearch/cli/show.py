@@ -10,8 +10,9 @@ import click
 from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
 from lrsearch.cli.text import describe_ranking, describe_result, leaderboard, spark
-from lrsearch.diagnostics.ranking import rank_by
+from lrsearch.diagnostics.ranking import Ranking, rank_by
 from lrsearch.errors import RequestError
+from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 
 __all__ = ["show"]
@@ -50,30 +51,38 @@ def show(
 
     from lrsearch import api
 
+    if sort is not None and as_json:
+        raise RequestError("--sort orders the table and the picture; leave --json out")
     result = api.load(study, storage=storage)
     ranking = None if sort is None else rank_by(result, sort)
-    if plot is not None or html is not None:
-        from lrsearch.report import files
-
-        if plot is not None and ranking is not None:
-            from lrsearch.report.diagnostic import draw_diagnostic
-
-            shown = (ranking.name, ranking.trials, ranking.correlation)
-            files.write(draw_diagnostic(result, *shown), plot)
-        elif plot is not None:
-            files.plot(result, plot)
-        if html is not None:
-            files.write_report(result, html)
+    _draw(result, ranking, plot, html)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
-    elif not result.ranked:
-        _ = result.best  # which says why nothing finished
     elif ranking is not None:
         click.echo(leaderboard(result, top, ranking), nl=False)
         click.echo(describe_ranking(result, ranking), nl=False)
+    elif not result.ranked:
+        _ = result.best  # which says why nothing finished
     else:
         click.echo(leaderboard(result, top))
         click.echo(describe_result(result), nl=False)
+
+
+def _draw(result: Result, ranking: Ranking | None, plot: str | None, html: str | None) -> None:
+    """Writes the files that are asked for."""
+    if plot is None and html is None:
+        return
+    from lrsearch.report import files
+
+    if plot is not None and ranking is not None:
+        from lrsearch.report.diagnostic import draw_diagnostic
+
+        shown = (ranking.name, ranking.trials, ranking.correlation)
+        files.write(draw_diagnostic(result, *shown), plot)
+    elif plot is not None:
+        files.plot(result, plot)
+    if html is not None:
+        files.write_report(result, html)
 
 
 def _show_schedule(

@@ -7,6 +7,7 @@ from textwrap import fill
 from lrsearch.cli.columns import table
 from lrsearch.cli.verdict import describe_confirmation
 from lrsearch.contract import Setup
+from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
 from lrsearch.engine.request import Search
 from lrsearch.ranges import Choices, Entry, Range
@@ -86,7 +87,8 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
     looking = sum(trial.probing for trial in result.trials)
     if looking:
         share = looking / max(sum(trial.seconds for trial in result.trials) - looking, 1e-9)
-        note = f"{len(best.diagnostics)}, for {100 * share:.1f} % of the time of training"
+        measured = sum(name in DIAGNOSTICS for name in best.diagnostics)
+        note = f"{measured}, for {100 * share:.1f} % of the time of training"
         rows.append(("diagnostics", "", note))
     if result.reference is not None:
         reference = result.reference

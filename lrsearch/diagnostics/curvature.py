@@ -11,7 +11,8 @@ a single one the leading axis is 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,12 @@ MOVE = 1e-2
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Inner products of A pairs of stacked vectors, shape `[A]`."""
-    return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
+    return torch.stack([_rows(x * y).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """Shape `[A, P]`, of a parameter that is a single number too."""
+    return tensor.reshape(len(tensor), -1)
 
 
 def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
@@ -49,6 +55,18 @@ def _gradient(
     return torch.autograd.grad(
         loss(values).sum(), values, create_graph=keep, materialize_grads=True
     )
+
+
+def _nodes(tensors: Sequence[Tensor]) -> Iterator[Any]:
+    """Every node of the graph behind some tensors."""
+    left = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    seen = set(left)
+    while left:
+        node = left.pop()
+        yield node
+        new = {following for following, _ in node.next_functions if following is not None} - seen
+        seen |= new
+        left += new
 
 
 class HessianProduct:
@@ -102,7 +120,14 @@ class HessianProduct:
         return self._scaled(products)
 
     def _check(self, loss: Callable[[Sequence[Tensor]], Tensor]) -> None:
-        """A gradient without a graph must be constant, or its code forbids a second one."""
+        """Refuses gradients that torch would differentiate wrongly, and in silence.
+
+        A function of the user's whose backward pass is `once_differentiable` leaves an error node
+        in the gradient's graph, off every path to the parameters. A gradient without any graph
+        must be constant.
+        """
+        if any("Error" in node.name() for node in _nodes(self._gradient)):
+            raise RuntimeError("a gradient of its own cannot be differentiated again")
         fixed = [i for i, g in enumerate(self._gradient) if not g.requires_grad]
         if not fixed:
             return
@@ -139,7 +164,7 @@ def largest_eigenvalue(
     before = [torch.zeros_like(x) for x in v]
     alphas, betas = list[Tensor](), list[Tensor]()
     beta, alive = torch.zeros_like(norm), torch.ones_like(norm, dtype=torch.bool)
-    largest = torch.zeros_like(norm)
+    largest, broken = torch.zeros_like(norm), torch.zeros_like(alive)
     for _ in range(steps):
         w = list(product(v))
         alpha = dot(w, v)
@@ -148,7 +173,8 @@ def largest_eigenvalue(
         w = [x - a - b for x, a, b in zip(w, _times(alpha, v), _times(beta, before), strict=True)]
         beta = dot(w, w).sqrt()
         largest = torch.maximum(largest, torch.maximum(alpha.abs(), beta))
-        alive = alive & (beta > BREAKDOWN * largest) & torch.isfinite(beta)
+        broken = broken | ~torch.isfinite(beta)
+        alive = alive & (beta > BREAKDOWN * largest) & ~broken
         beta = torch.where(alive, beta, 0.0)
         betas.append(beta)
         before, v = v, _times(torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0), w)
@@ -156,7 +182,7 @@ def largest_eigenvalue(
     if steps > 1:
         side = torch.stack(betas[:-1], -1).double()
         matrix = matrix + torch.diag_embed(side, 1) + torch.diag_embed(side, -1)
-    finite = torch.isfinite(matrix).flatten(1).all(1)
+    finite = torch.isfinite(matrix).flatten(1).all(1) & ~broken
     # LAPACK refuses infinities; a run that holds some has no eigenvalue.
     values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0).cpu())
     values, last = values[:, -1].to(norm), vectors[:, -1, -1].abs().to(norm)

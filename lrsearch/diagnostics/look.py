@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,30 +27,27 @@ BLUR = 1e-2
 
 
 def look(
-    landscape: Landscape, parts: frozenset[str], directions: dict[int, Any]
+    landscape: Landscape, parts: frozenset[str], directions: dict[Any, Any]
 ) -> dict[str, list[float]]:
     """Numbers by name, one a run.
 
     Args:
         landscape: of A runs.
         parts: what is measured, names of `lrsearch.diagnostics.probes.COSTS`.
-        directions: of the largest margin, by the identity of the inputs; kept between looks.
+        directions: of the largest margin, by the classes that they are of; kept between looks.
     """
     values, found = landscape.values, dict[str, Tensor]()
     found["weight_norm"] = dot(values, values).sqrt()
-    gradient: Sequence[Tensor] | None = None
     if "noise" in parts and landscape.samples >= 2:
         small = min(PARTS, landscape.samples)
-        square, variance, gradient = gradient_moments(
-            landscape.loss, values, landscape.samples, small
-        )
+        square, variance, _ = gradient_moments(landscape.fresh, values, landscape.samples, small)
         found |= {"gradient_square": square, "gradient_variance": variance}
     if parts & {"sharpness", "trace"}:
         found |= _curvature(landscape, parts)
     if "rises" in parts:
-        found |= _rises(landscape, gradient)
+        found |= _rises(landscape)
     numbers = {name: tensor.double().tolist() for name, tensor in found.items()}
-    return numbers | _margins(landscape, directions)
+    return numbers | (_margins(landscape, directions) if "margin" in parts else {})
 
 
 def _whole(landscape: Landscape) -> Any:
@@ -74,13 +70,14 @@ def _curvature(landscape: Landscape, parts: frozenset[str]) -> dict[str, Tensor]
             g + s * noise.view(-1, *[1] * (g.dim() - 1))
             for g, s in zip(product.gradient, signs(landscape.values, 0), strict=True)
         ]
-        sharpness, _ = largest_eigenvalue(product, start, LANCZOS)
+        sharpness, error = largest_eigenvalue(product, start, LANCZOS)
         limits = [
             stability_limit(landscape.method, momentum) for momentum in landscape.momentum.tolist()
         ]
         limit = torch.tensor(limits, dtype=torch.float64, device=sharpness.device)
         found |= {
             "sharpness": sharpness,
+            "sharpness_error": error,
             "stability_ratio": landscape.rate * sharpness.double() / limit,
         }
     if "trace" in parts:
@@ -90,11 +87,10 @@ def _curvature(landscape: Landscape, parts: frozenset[str]) -> dict[str, Tensor]
     return found
 
 
-def _rises(landscape: Landscape, gradient: Sequence[Tensor] | None) -> dict[str, Tensor]:
+def _rises(landscape: Landscape) -> dict[str, Tensor]:
     whole = _whole(landscape)
-    if gradient is None:
-        leaves = [v.detach().requires_grad_() for v in landscape.values]
-        gradient = torch.autograd.grad(whole(leaves).sum(), leaves, materialize_grads=True)
+    leaves = [v.detach().requires_grad_() for v in landscape.values]
+    gradient = torch.autograd.grad(whole(leaves).sum(), leaves, materialize_grads=True)
     with torch.no_grad():
         here = whole(landscape.values)
     return {
@@ -103,7 +99,7 @@ def _rises(landscape: Landscape, gradient: Sequence[Tensor] | None) -> dict[str,
     }
 
 
-def _margins(landscape: Landscape, directions: dict[int, Any]) -> dict[str, list[float]]:
+def _margins(landscape: Landscape, directions: dict[Any, Any]) -> dict[str, list[float]]:
     """Margin and angle of linear classifiers; a bias counts as the weight of a further input 1."""
     if landscape.classes is None:
         return {}
@@ -115,7 +111,7 @@ def _margins(landscape: Landscape, directions: dict[int, Any]) -> dict[str, list
         weights = torch.cat([weights, landscape.values[1].detach().cpu().double()[..., None]], -1)
         inputs = torch.cat([inputs, torch.ones(len(inputs), 1).double()], 1)
     x, y = inputs.numpy(), labels.numpy().astype(int)
-    key = id(landscape.classes.inputs)
+    key = landscape.classes
     if key not in directions:
         directions[key] = svm_direction(x, y)
     found = {"margin": margins(weights.numpy(), x, y).tolist()}

@@ -22,13 +22,14 @@ DIAGNOSTICS: Mapping[str, str] = MappingProxyType(
         "second_variation": "sum of |η_{t+1} - 2η_t + η_{t-1}|",
         "rate_sum": "sum of the rates, the distance that gradient descent can travel",
         "rate_square_sum": "sum of the squared rates",
-        "decay_product": "what weight decay alone leaves of the initial weights, ∏(1 - η_t λ)",
+        "decay_product": "what weight decay alone leaves of the initial weights, ∏(1 - η_t λ): of "
+        "plain SGD and AdamW; with momentum μ the exponent is about 1/(1-μ) times as large",
         "noise_scale": "mean of η_t/B_t",
         "noise_scale_spread": "standard deviation of η_t/B_t over its mean; 0 anneals nothing",
         "updates_above_limit": "updates at a rate above 2/λ_max, where λ_max is known",
         "time_above_limit": "the same as a fraction of the run",
         # of the curves
-        "spikes": "leaps of the loss above median + 6 robust standard deviations",
+        "spikes": "leaps of the loss above median + 8 robust standard deviations of the 50 before",
         "largest_deviation": "largest distance from the initial parameters, at sampled updates",
         "largest_update": "largest norm of an update, at sampled updates",
         "largest_gradient": "largest norm of the (clipped) gradient, at sampled updates",
@@ -38,17 +39,22 @@ DIAGNOSTICS: Mapping[str, str] = MappingProxyType(
         "energy_injected": "by how much, together",
         # of the landscape
         "weight_norm": "norm of the parameters",
-        "sharpness": f"largest eigenvalue λ_max of the Hessian (Adam: preconditioned); {_END}",
+        "sharpness": "largest eigenvalue λ_max of the Hessian on the samples of the look (Adam: "
+        "preconditioned; with weight decay in the gradient: λ added), from below; few samples "
+        f"make it vary, by a factor of two on the digits; {_END}",
+        "sharpness_error": "an eigenvalue lies within so much of it",
         "stability_ratio": "η·λ_max over the optimizer's stability limit (gradient descent 2, "
         "heavy ball 2(1+μ), Nesterov 2(1+μ)/(1+2μ), Adam (2+2β1)/(1-β1)); 1 is the edge of "
-        "stability of full batches, small batches stay below; it falls with the rate at the end",
+        "stability of full batches, small batches and clipped gradients stay below; it falls with "
+        "the rate at the end",
         "largest_stability_ratio": "the largest of them over all looks: how near the run came",
         "trace": f"trace of the Hessian (Adam: preconditioned), by Hutchinson; {_END}",
         "trace_error": "standard error of the trace",
         "noise_rise": f"rise of the loss when every weight is off by 5 % at random; {_END}",
         "worst_rise": f"rise of the loss at the worst point within .05, to first order; {_END}",
         "critical_batch": "gradient noise scale tr Σ/|G|² in samples, a ratio of averages over "
-        "the run; beyond it larger batches gain little; noisy where few looks were taken",
+        "the looks, each with samples of its own; beyond it larger batches gain little; after one "
+        "look alone (level cheap) it is off by factors",
         "margin": "least lead of the right class over the norm of the weights (linear "
         "classifiers)",
         "svm_angle": "angle to the direction of the largest margin in radians (linear classifiers "

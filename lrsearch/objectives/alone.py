@@ -21,7 +21,8 @@ from lrsearch.objectives.member import Member
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
 from lrsearch.objectives.view import View
-from lrsearch.objectives.watch import flatten, norms
+from lrsearch.objectives.watch import flatten
+from lrsearch.objectives.watch import norms as take_norms
 from lrsearch.objectives.wrapped import VALIDATION_ROWS, Wrapped
 from lrsearch.result import Outcome
 
@@ -59,7 +60,8 @@ class _Loop:
         with torch.random.fork_rng(devices):
             torch.manual_seed(run.seed)
             try:
-                plain = PlainRun(task, self._samples, run, device)
+                watched = bool(member.norms)
+                plain = PlainRun(task, self._samples, run, device, norms=watched)
                 with deliberate(device, plain.parameters):
                     for _ in run.plan:
                         self._update(plain, member)
@@ -89,7 +91,7 @@ class _Loop:
             began = time.perf_counter()
             if self._view is None:
                 self._view = View(self._task, self._probes, self._device, plain.model)
-            seen = plain.look(self._view, member.agenda[t + 1])
+            seen = plain.look(self._view, member.agenda[t + 1], member.turn)
             member.keep_look({name: column[0] for name, column in seen.items()})
             member.probing += time.perf_counter() - began
 
@@ -102,6 +104,7 @@ class PlainRun:
         samples: its training data on the device.
         run: the plan and the seed.
         device: where.
+        norms: whether its updates may be watched.
 
     Attributes:
         model: the module that is trained.
@@ -109,7 +112,15 @@ class PlainRun:
         norms: of the last update that was watched, as in `lrsearch.objectives.watch.NORMS`.
     """
 
-    def __init__(self, task: TorchTask, samples: Samples, run: Run, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: TorchTask,
+        samples: Samples,
+        run: Run,
+        device: torch.device,
+        *,
+        norms: bool = False,
+    ) -> None:
         self._task, self._samples, self._run, self._device = task, samples, run, device
         self.model = task.model(torch.Generator().manual_seed(run.seed)).to(device)
         self._key = key_dropout(self.model)
@@ -117,7 +128,7 @@ class PlainRun:
         self._names, self._trained = list(named), list(named.values())
         self.parameters = sum(p.numel() for p in self._trained)
         self.norms = torch.zeros(0)
-        self._start = self._flat(self._trained)
+        self._start = self._flat(self._trained) if norms else None
         self._loss = Wrapped(self.model, task.loss)
         self._optimizer = _optimizer(task, self._trained)
         order = samples.row(run.seed, run.plan.samples, int(run.plan.batch[0]))
@@ -145,11 +156,10 @@ class PlainRun:
             nn.utils.clip_grad_norm_(self.model.parameters(), task.clip)
         before = self._flat(self._trained) if watch else None
         self._optimizer.step()
-        if before is not None:
-            slope = self._flat(
-                [torch.zeros_like(p) if p.grad is None else p.grad for p in self._trained]
-            )
-            self.norms = norms(before, self._flat(self._trained), slope, self._start)[0]
+        if before is not None and self._start is not None:
+            slope = self._flat([_slope(p) for p in self._trained])
+            after = self._flat(self._trained)
+            self.norms = take_norms(before, after, slope, self._start)[0]
         self._t, self._begin = t + 1, self._begin + width
         return loss.detach()
 
@@ -159,26 +169,35 @@ class PlainRun:
         with torch.no_grad(), torch.random.fork_rng(devices):
             return _validate(self._task, self.model.eval(), self._device)
 
-    def look(self, view: View, parts: frozenset[str]) -> Mapping[str, list[float]]:
+    def look(self, view: View, parts: frozenset[str], turn: int) -> Mapping[str, list[float]]:
         """What probes see of it after the last update."""
         plan, t = self._run.plan, self._t - 1
         state = [self._optimizer.state[p] for p in self._trained]
-        squares = [s["exp_avg_sq"][None] for s in state if "exp_avg_sq" in s]
-        return view.look(
-            [p.detach()[None] for p in self._trained],
-            parts,
-            loss=self._around,
-            batch=int(plan.batch[0]),
-            rate=[float(plan.lr[t])],
-            momentum=[float(plan.momentum[t])],
-            count=[self._t],
-            squares=squares or None,
-        )
+        squares = None
+        if self._task.optimizer in ("adam", "adamw"):  # a parameter that is not used has no state
+            pairs = zip(state, self._trained, strict=True)
+            squares = [s.get("exp_avg_sq", torch.zeros_like(p))[None] for s, p in pairs]
+        # A model may draw random numbers in evaluation mode too; the run's must stay its own.
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            return view.look(
+                [p.detach()[None] for p in self._trained],
+                parts,
+                loss=self._around,
+                batch=int(plan.batch[0]),
+                rate=[float(plan.lr[t])],
+                momentum=[float(plan.momentum[t])],
+                count=[self._t],
+                turn=turn,
+                squares=squares,
+            )
 
     def _around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
         """The mean loss at other parameters in evaluation mode, shape `[1]`."""
         self.model.eval()
         named = {f"model.{n}": v[0] for n, v in zip(self._names, values, strict=True)}
+        # Copies: a forward pass that writes into a buffer must not be felt by training.
+        named |= {f"model.{n}": b.clone() for n, b in self.model.named_buffers()}
         mixed = self._task.precision == "bfloat16"
         with torch.autocast(self._device.type, torch.bfloat16, mixed):
             losses: Tensor = functional_call(self._loss, named, (batch,))
@@ -187,6 +206,13 @@ class PlainRun:
     @torch.no_grad()
     def _flat(self, values: Sequence[Tensor]) -> Tensor:
         return flatten([value[None] for value in values])
+
+
+def _slope(parameter: nn.Parameter) -> Tensor:
+    """Its gradient, dense, and 0 where it was not used."""
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    return parameter.grad.to_dense()
 
 
 def _optimizer(task: TorchTask, trained: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -44,7 +44,7 @@ class Member:
     def ask(self, probes: Probes, available: int) -> None:
         """Takes from probes when they want to see it, of so many training samples."""
         plan = self.run.plan
-        self.norms = probes.norms(len(plan))
+        self.norms = probes.norms(len(plan), int(plan.batch[0]))
         self.agenda = probes.agenda(len(plan), int(plan.batch[0]), available)
 
     @property
@@ -57,6 +57,11 @@ class Member:
         """Updates until it is looked at next."""
         marks = [*self.checks, *self.agenda]
         return min((c - self.done for c in marks if c > self.done), default=self.left)
+
+    @property
+    def turn(self) -> int:
+        """Which of its looks is due, from 0."""
+        return sorted(self.agenda).index(self.done)
 
     def keep(self, name: str, update: int, value: float) -> None:
         """Adds a point to a curve."""
@@ -74,9 +79,11 @@ class Member:
 
     def end(self, state: str, value: float | None = None, *, reason: str = "") -> Outcome:
         """How it ended, with its curves."""
-        traces = {
-            name: Trace.of(*zip(*points, strict=True)) for name, points in self._kept.items()
-        }
+        traces = {}
+        for name, points in self._kept.items():
+            trace = Trace.of(*zip(*points, strict=True))
+            if trace.values:  # none of them may have been finite
+                traces[name] = trace
         return self.run.end(
             state,
             value,

@@ -66,6 +66,7 @@ class Population:
         self._members: list[Member] = []
         self._waiting: list[Run] = []
         self._norms: list[tuple[list[int], list[Member], Tensor]] = []
+        self._watching = 0.0  # seconds since the last look; on a GPU only their launches
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         self._replay = Replay(capture if graphs else None)
@@ -198,6 +199,8 @@ class Population:
         share = (time.perf_counter() - began) / len(self._members)
         for member in self._members:
             member.seconds += share
+            member.probing += self._watching / len(self._members)
+        self._watching = 0.0
         self._look([(row, m) for row, m in going if m.done in m.agenda])
         outcomes = []
         for row in sorted({*stopped, *due}, reverse=True):
@@ -226,11 +229,10 @@ class Population:
         """Lets probes look at members, all those together of which they want the same."""
         if self._view is None:
             return
-        for parts in sorted({m.agenda[m.done] for _, m in due}, key=sorted):
+        for turn, parts in sorted({(m.turn, m.agenda[m.done]) for _, m in due}, key=repr):
             began = time.perf_counter()
-            rows, members = zip(
-                *((r, m) for r, m in due if m.agenda[m.done] == parts), strict=True
-            )
+            group = [(r, m) for r, m in due if (m.turn, m.agenda[m.done]) == (turn, parts)]
+            rows, members = zip(*group, strict=True)
             index = torch.tensor(rows, device=self._device)
             last = [(m.run.plan, m.done - 1) for m in members]
             seen = self._view.look(
@@ -241,6 +243,7 @@ class Population:
                 rate=[float(plan.lr[t]) for plan, t in last],
                 momentum=[float(plan.momentum[t]) for plan, t in last],
                 count=[t + 1 for _, t in last],
+                turn=turn,
                 squares=self._updates.squares(index),
             )
             seconds = (time.perf_counter() - began) / len(members)
@@ -316,17 +319,21 @@ class Population:
         with torch.no_grad():
             values = [leaf.detach() for leaf in leaves]
             clip_members(gradients, self._task.clip)
-            before = None if watched is None else flatten([v[watched] for v in values])
+            before: Tensor | None = None
+            if watched is not None:
+                began = time.perf_counter()
+                before = flatten([v[watched] for v in values])
+                self._watching += time.perf_counter() - began
             at = At(rows, now["rate"], now["momentum"], t + 1, self._has_rests())
             self._updates.apply(self._program.names, values, gradients, at)
             if not isinstance(rows, slice):
                 for value, parameter in zip(values, self._parameters.values(), strict=True):
                     parameter[rows] = value
             if watched is not None and before is not None:
-                after, slope = (
-                    flatten([v[watched] for v in part]) for part in (values, gradients)
-                )
+                began = time.perf_counter()
+                after, slope = (flatten([v[watched] for v in x]) for x in (values, gradients))
                 self._watch.write(rows, watched, before, after, slope)
+                self._watching += time.perf_counter() - began
             self._t[rows] += 1
         return total.detach()
 

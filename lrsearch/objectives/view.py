@@ -42,7 +42,8 @@ class View:
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
         self._order = stream(0, "landscape").permutation(task.samples)
-        self._batches: dict[int, Any] = {}
+        self._count = task.samples
+        self._batches: dict[tuple[int, int], Any] = {}
         self._classes = _find_classes(task, model, device)
         self._works = True
 
@@ -56,6 +57,7 @@ class View:
         rate: Sequence[float],
         momentum: Sequence[float],
         count: Sequence[int],
+        turn: int,
         squares: Sequence[Tensor] | None,
     ) -> Mapping[str, list[float]]:
         """What probes say of A runs; nothing where the model does not let them look.
@@ -69,16 +71,18 @@ class View:
             rate: of the update just done, one a run.
             momentum: likewise.
             count: updates done, one a run.
+            turn: which look of the runs it is, from 0.
             squares: Adam's averages of squared gradients, like `values`; None of other optimizers.
         """
         if not self._works:
             return {}
         samples = self._probes.samples(batch, self._task.samples)
-        data = self._data(samples)
+        data, others = self._data(samples), self._data(samples, turn)
         beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
         landscape = Landscape(
             values=tuple(v.detach() for v in values),
             loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
+            fresh=lambda v, part: loss(v, tuple(t[part] for t in others)),
             samples=samples,
             rate=torch.tensor(rate, dtype=torch.float64, device=self._device),
             momentum=beta1,
@@ -98,10 +102,16 @@ class View:
             log.warning("the landscape of task %s is not measured: %s", self._task.name, reason)
             return {}
 
-    def _data(self, samples: int) -> Any:
-        """The samples that every look takes: the same for all runs, so that they compare."""
-        if samples not in self._batches:
-            index = self._order[:samples]
+    def _data(self, samples: int, turn: int = -1) -> Any:
+        """The samples of a look, the same for all runs, so that they compare.
+
+        Args:
+            samples: how many.
+            turn: -1 is those that every look takes; any other has samples of its own.
+        """
+        if (samples, turn) not in self._batches:
+            order = self._order if turn < 0 else stream(0, "look", turn).permutation(self._count)
+            index = order[:samples]
             if isinstance(self._task.train, tuple):
                 rows = torch.from_numpy(index)
                 parts = tuple(t[rows].to(self._device) for t in self._task.train)
@@ -109,8 +119,8 @@ class View:
                 batch = default_collate([self._task.train[int(i)] for i in index])
                 whole = batch if isinstance(batch, list | tuple) else (batch,)
                 parts = tuple(part.to(self._device) for part in whole)
-            self._batches[samples] = parts
-        return self._batches[samples]
+            self._batches[samples, turn] = parts
+        return self._batches[samples, turn]
 
     def _scale(
         self, squares: Sequence[Tensor], beta1: Tensor, count: Tensor
@@ -123,7 +133,12 @@ class View:
             return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
 
         return tuple(
-            column(first, v) * ((v / column(second, v)).sqrt() + self._task.epsilon)
+            # A coordinate that has had no gradient yet has had no update either.
+            torch.where(
+                v > 0,
+                column(first, v) * ((v / column(second, v)).sqrt() + self._task.epsilon),
+                torch.inf,
+            )
             for v in squares
         )
 
@@ -140,4 +155,7 @@ def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Cl
     trained = all(p.requires_grad for p in model.parameters())
     if not fits or not trained or inputs.shape[1] != layers[0].in_features:
         return None
+    known = labels.unique()
+    if len(known) < 2 or known[0] < 0 or known[-1] >= layers[0].out_features:
+        return None  # counts, signs, or a single class
     return Classes(inputs=inputs.to(device), labels=labels.to(device))

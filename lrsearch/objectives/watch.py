@@ -15,7 +15,7 @@ NORMS = ("gradient_norm", "update_norm", "deviation")
 
 def flatten(values: Sequence[Tensor]) -> Tensor:
     """Stacked tensors side by side, shape `[A, P]`, so that a norm is one operation."""
-    return torch.cat([v.flatten(1) for v in values], 1)
+    return torch.cat([v.reshape(len(v), -1) for v in values], 1)
 
 
 def norms(before: Tensor, after: Tensor, gradients: Tensor, start: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def clip_members(gradients: tuple[Tensor, ...], limit: float | None) -> None:
     """
     if limit is None:
         return
-    squares = [g.flatten(1).square().sum(1) for g in gradients]
+    squares = [g.reshape(len(g), -1).square().sum(1) for g in gradients]
     norm = torch.stack(squares).sum(0).sqrt()
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     for g in gradients:

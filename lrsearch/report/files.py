@@ -12,9 +12,19 @@ from lrsearch.report.page import draw_page
 from lrsearch.report.study import draw_study
 from lrsearch.result import Result
 
-__all__ = ["plot", "write", "write_report", "write_study"]
+__all__ = ["check_path", "plot", "write", "write_report", "write_study"]
 
 FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_path(path: str) -> None:
+    """Checks that a picture can have this name.
+
+    Raises:
+        RequestError: its ending is unknown.
+    """
+    if Path(path).suffix not in FORMATS:
+        raise RequestError(f"cannot draw {path!r}; end its name in {', '.join(FORMATS)}")
 
 
 def write(figure: Figure, path: str) -> None:
@@ -23,8 +33,7 @@ def write(figure: Figure, path: str) -> None:
     Raises:
         RequestError: the ending is unknown, or the file cannot be written.
     """
-    if Path(path).suffix not in FORMATS:
-        raise RequestError(f"cannot draw {path!r}; end its name in {', '.join(FORMATS)}")
+    check_path(path)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:

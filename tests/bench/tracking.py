@@ -50,13 +50,13 @@ def query(address, identity):
     }
     taken = []
     for _ in range(ASKED):
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"{base}/ajax-api/2.0/mlflow/runs/search",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
         began = time.perf_counter()
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:
             found = json.load(answer)["runs"]
         taken.append(time.perf_counter() - began)
         assert len(found) == 100

@@ -14,7 +14,7 @@ from lrsearch.claims.interval import rank_interval, wilson, within
 from lrsearch.cli import main
 from lrsearch.cli.claims import describe
 from lrsearch.errors import RequestError
-from lrsearch.finding import VERDICTS, Finding, Line, Panel
+from lrsearch.finding import VERDICTS, Finding
 from lrsearch.report.claims import draw_panels
 
 HOLDS, HOLDS_IF, DOES_NOT = VERDICTS
@@ -333,32 +333,6 @@ def test_all_panels_are_drawn_in_a_grid_and_those_of_one_claim_in_a_row():
     assert len({round(axes.get_position().y0, 6) for axes in row.axes}) == 1
     with pytest.raises(RequestError):
         draw_panels({"nothing": ()})
-
-
-def test_a_finding_stores_cases_and_computes_the_verdict():
-    marks = [({"a": True, "b": True}, HOLDS), ({"a": True, "b": False}, HOLDS_IF)]
-    for cases, verdict in [*marks, ({"a": False}, DOES_NOT)]:
-        assert Finding(cases=cases, figures={}).verdict == verdict
-    with pytest.raises(ValueError, match="at least one case"):
-        Finding(cases={}, figures={})
-    for bad in (math.nan, math.inf, (0.0, math.nan)):
-        with pytest.raises(ValueError, match="finite"):
-            Finding(cases={"a": True}, figures={"x": bad})
-    finding = Finding(cases={"a": True}, figures={"x": np.float64(1), "y": (0, 1)})
-    assert type(finding.figures["x"]) is float
-    with pytest.raises(TypeError):
-        finding.figures["x"] = 2.0
-
-
-def test_a_line_has_as_many_ordinates_as_abscissas():
-    panel = Panel(title="", x="", y="", lines=(Line(label="a", x=np.arange(3), y=[1, 2, 3]),))
-    assert panel.lines[0].x == (0.0, 1.0, 2.0)
-    with pytest.raises(ValueError, match="unequal"):
-        Line(label="a", x=(1.0,), y=())
-    with pytest.raises(ValueError, match="unequal"):
-        Line(label="a", x=(1.0,), y=(1.0,), style="band")
-    with pytest.raises(ValueError, match="style"):
-        Line(label="a", x=(1.0,), y=(1.0,), style="dots")
 
 
 def test_the_chapters_curves_include_both_ends():

@@ -68,7 +68,8 @@ def test_the_leaderboard_shows_the_diagnostic_beside_the_value(result):
     shown = [float(row.split()[2]) for row in rows[:3]]
     least = sorted(t.diagnostics["sharpness"] for t in result.ranked)[:3]
     assert shown == pytest.approx(least, rel=1e-3)
-    assert "mostly\nmirrors the final rate" in done.output  # where it misleads is said there
+    said = " ".join(done.output.split())
+    assert "mostly mirrors the final rate" in said  # where it misleads is said there
     assert "Spearman's correlation with the value over" in done.output
 
 
