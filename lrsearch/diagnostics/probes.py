@@ -14,7 +14,7 @@ from typing import Any
 from lrsearch.contract import Setup
 from lrsearch.curves import round_half_up
 from lrsearch.diagnostics.schedule import diagnose_plan
-from lrsearch.diagnostics.trace import diagnose_traces
+from lrsearch.diagnostics.trace import diagnose_traces, energy_trace
 from lrsearch.landscape import Landscape
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Plan
@@ -158,6 +158,8 @@ class Diagnosis:
         traces = dict(outcome.traces)
         if self.level != "schedule":
             figures |= diagnose_traces(traces)
+            energy = energy_trace(traces)
+            traces |= {"energy": energy} if energy.values else {}
         figures |= {n: t.values[-1] for n, t in traces.items() if n in LANDSCAPE and t.values}
         if "stability_ratio" in traces and traces["stability_ratio"].values:
             figures["largest_stability_ratio"] = max(traces["stability_ratio"].values)

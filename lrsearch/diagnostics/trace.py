@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from lrsearch.result import Trace
 
-__all__ = ["count_spikes", "diagnose_traces"]
+__all__ = ["count_spikes", "diagnose_traces", "energy_trace"]
 
 #: A report eight robust standard deviations (1.4826·MAD) above the median of the fifty before it
 #: is a spike. A convention: noise passes it less than once in 10^6 reports where it is normal,
@@ -61,7 +61,7 @@ def diagnose_traces(traces: Mapping[str, Trace]) -> dict[str, float]:
             figures[figure] = max(traces[name].values)
     if "gradient_norm" in traces and traces["gradient_norm"].values:
         figures["last_gradient"] = traces["gradient_norm"].values[-1]
-    energy = _energy(traces)
+    energy = energy_trace(traces).values
     if len(energy) > 1:
         steps = np.diff(energy)
         figures |= {
@@ -71,13 +71,14 @@ def diagnose_traces(traces: Mapping[str, Trace]) -> dict[str, float]:
     return figures
 
 
-def _energy(traces: Mapping[str, Trace]) -> np.ndarray:
+def energy_trace(traces: Mapping[str, Trace]) -> Trace:
     """f(θ_{t+1}) + ½‖θ_{t+1} - θ_t‖² after every update t whose norm is known.
 
-    The loss is that of the next update's batch, before it.
+    The loss is that of the next update's batch, before it; arguments as for `diagnose_traces`.
     """
     if "loss" not in traces or "update_norm" not in traces:
-        return np.zeros(0)
+        return Trace((), ())
     loss = dict(zip(traces["loss"].updates, traces["loss"].values, strict=True))
     moves = zip(traces["update_norm"].updates, traces["update_norm"].values, strict=True)
-    return np.array([loss[t + 1] + 0.5 * norm**2 for t, norm in moves if t + 1 in loss])
+    known = [(t, loss[t + 1] + 0.5 * norm**2) for t, norm in moves if t + 1 in loss]
+    return Trace.of((t for t, _ in known), (energy for _, energy in known))

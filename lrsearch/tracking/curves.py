@@ -29,6 +29,8 @@ def planned(plan: Plan, done: int) -> dict[str, Trace]:
     for name, column in (("batch", plan.batch), ("momentum", plan.momentum)):
         if (column != column[0]).any():
             curves[name] = Trace.of(range(done), column[:done].tolist())
+    if "batch" in curves:  # else it is the rate's curve
+        curves["rate_over_batch"] = Trace.of(range(done), (plan.lr / plan.batch)[:done].tolist())
     return curves
 
 

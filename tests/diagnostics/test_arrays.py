@@ -8,7 +8,7 @@ import pytest
 
 from lrsearch import Schedule
 from lrsearch.diagnostics.schedule import diagnose_plan
-from lrsearch.diagnostics.trace import SPIKE, WINDOW, count_spikes, diagnose_traces
+from lrsearch.diagnostics.trace import SPIKE, WINDOW, count_spikes, diagnose_traces, energy_trace
 from lrsearch.result import Trace
 from lrsearch.schedule import Plan
 from lrsearch.seeding import stream
@@ -122,6 +122,7 @@ def test_curves_give_their_largest_values_and_the_energy_that_was_injected():
     # Energies 3 + ½, 2.5 + 2, 1 + 0.
     assert found["energy_injections"] == 1
     assert math.isclose(found["energy_injected"], 1.0)
+    assert energy_trace(traces) == Trace((0, 2, 3), (3.5, 4.5, 1.0))
 
 
 def test_a_run_without_curves_has_none_of_their_numbers():

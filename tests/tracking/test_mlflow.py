@@ -126,7 +126,8 @@ def test_curves_are_the_plan_and_the_loss_at_no_more_than_500_points(tracked):
     _, _, result, client, runs = tracked
     run = trial_runs(runs)[0]
     plan = result.trials[0].schedule.plan(result.steps, result.batch)
-    for name, truth in (("lr", plan.lr), ("batch", plan.batch)):
+    scale = plan.lr / plan.batch
+    for name, truth in (("lr", plan.lr), ("batch", plan.batch), ("rate_over_batch", scale)):
         history = client.get_metric_history(run.info.run_id, name)
         done = result.trials[0].outcomes[0].updates
         assert [m.step for m in history] == list(range(min(done, len(plan))))
