@@ -123,18 +123,19 @@ class Writer:
         self.have[key] = run_id
 
     def _end(self, record: dict[str, Any]) -> None:
-        """Writes what the study found."""
+        """Writes what the study found; files last, for they may go elsewhere and fail alone."""
         table = record["leaderboard"]
+        if table:
+            shown = [{"path": "leaderboard.json", "type": "table"}]
+            record["tags"]["mlflow.loggedArtifacts"] = json.dumps(shown)
+        self._log(self.run_id, {**record, "began": _now()}, _tags(record))
+        self._client.set_terminated(self.run_id, record["status"])
         if table:
             rows = [list(row) for row in zip(*table.values(), strict=True)]
             content = {"columns": list(table), "data": rows}
             self._client.log_dict(self.run_id, content, "leaderboard.json")
-            shown = [{"path": "leaderboard.json", "type": "table"}]
-            record["tags"]["mlflow.loggedArtifacts"] = json.dumps(shown)
         for path in record["artifacts"]:
             self._client.log_artifact(self.run_id, path)
-        self._log(self.run_id, {**record, "began": _now()}, _tags(record))
-        self._client.set_terminated(self.run_id, record["status"])
 
     def _create(self, record: dict[str, Any]) -> str:
         run = self._client.create_run(

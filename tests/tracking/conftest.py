@@ -19,3 +19,10 @@ def uri(tmp_path, empty_database):
     """The URI of a database of the test's own."""
     shutil.copy(empty_database, tmp_path / "m.db")
     return f"sqlite:///{tmp_path}/m.db"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """MLflow puts artifacts of a local database below the folder that one is in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

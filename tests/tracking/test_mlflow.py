@@ -43,9 +43,10 @@ def tracked(tmp_path_factory):
     """A study of eight trials, its tracker, and every run MLflow holds."""
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder}/mlflow.db"
-    space = Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.3}\nbatch_growth: 2")
-    tracker = MlflowTracker(uri)
-    result = search(Mixed(), folder, space=space, tracker=tracker, trials=8, sampler="random")
+    tracker, words = MlflowTracker(uri), {"trials": 8, "sampler": "random"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # where MLflow puts artifacts
+        result = search(Mixed(), folder, space=result_space(), tracker=tracker, **words)
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("lrsearch")
     runs = client.search_runs([experiment.experiment_id], max_results=100)
@@ -141,10 +142,8 @@ def test_curves_are_the_plan_and_the_loss_at_no_more_than_500_points(tracked):
 
 def test_a_search_that_goes_on_keeps_its_parent_run(tracked):
     folder, uri, result, client, runs = tracked
-    space = Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.3}\nbatch_growth: 2")
-    again = search(
-        Mixed(), folder, space=space, tracker=MlflowTracker(uri), trials=9, sampler="random"
-    )
+    words = {"space": result_space(), "trials": 9, "sampler": "random"}
+    again = search(Mixed(), folder, tracker=MlflowTracker(uri), **words)
     assert again.run_id == result.run_id
     found = client.search_runs([runs[0].info.experiment_id], max_results=100)
     assert len(found) == len(runs) + 1

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,18 +21,13 @@ from lrsearch.objectives.catalog import make
 from lrsearch.objectives.dataset import describe_data
 from lrsearch.result import Trace
 from lrsearch.tracking.curves import mean_trace
+from lrsearch.tracking.page import Server
 from lrsearch.tracking.spool import Spool
 from lrsearch.tracking.tracker import MlflowTracker
 from lrsearch.tracking.uri import redact_text
 from tests.doubles import Bowl, search
 
 WORDS = {"trials": 4, "steps": 50, "sampler": "random"}
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def runs_at(uri, experiment="lrsearch"):
@@ -279,3 +276,52 @@ def test_processes_that_start_together_on_an_empty_folder_all_succeed(tmp_path):
     parents = [run for run in found if run.data.tags["lrsearch.kind"] == "study"]
     assert sorted(run.info.run_name for run in parents) == [f"s{i}" for i in range(8)]
     assert {run.info.status for run in found} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
+    """MLflow's own server is killed, and started again."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    class Dying(Bowl):
+        def outcome(self, run):
+            if run.trial == 3:
+                while tracker._answered < 3:
+                    time.sleep(0.05)
+                os.killpg(server._process.pid, signal.SIGKILL)
+                server._process.wait()
+            return super().outcome(run)
+
+    with Server(uri, port) as server:
+        tracker = MlflowTracker(server.address)
+        search(Dying(), tmp_path, tracker=tracker, trials=6)
+    assert tracker.missed > 0
+    with Server(uri, port) as server:
+        review.sync("s", storage=tmp_path / "x.journal", tracking_uri=server.address)
+    runs = runs_at(uri)
+    assert trials(runs) == [f"trial-{i:04d}" for i in range(6)]
+    assert {run.info.status for run in runs.values()} <= {"FINISHED", "KILLED", "FAILED"}
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
+    tmp_path, uri, empty_database
+):
+    small = tmp_path / "small"
+    small.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)]
+    if os.getuid() or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        shutil.copy(empty_database, small / "m.db")
+        tracker = MlflowTracker(f"sqlite:///{small}/m.db")
+        result = search(Bowl(), tmp_path, tracker=tracker, trials=400, sampler="random")
+        assert len(result.trials) == 400
+        assert tracker.missed > 0
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+    review.sync("s", storage=tmp_path / "x.journal", tracking_uri=uri)
+    assert len(trials(runs_at(uri))) == 400
