@@ -10,26 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.bounds import Bound
 from lrsearch.confirmation import Confirmation
-from lrsearch.contract import LEVELS, Objective, Run, Tracker
+from lrsearch.contract import LEVELS, Objective, Run
 from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.engine.request import Confirm, Request, Search, storage_path
 from lrsearch.errors import RequestError, SearchFailed
-from lrsearch.export.table import to_csv
-from lrsearch.export.words import to_json
 from lrsearch.objectives.catalog import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.objectives.workers import in_workers
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.tracking.nothing import NoTracker
+from lrsearch.trackers import make_tracker, model_keeper, tracked_uri
 from lrsearch.tracking.uri import check_uri
 
 if TYPE_CHECKING:
     from lrsearch.engine.listener import Listener
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["confirm", "load", "make_tracker", "prepare", "tracked_uri", "tune"]
+__all__ = ["confirm", "load", "prepare", "tune"]
 
 WORKERS = Bound(kind="int", low=1, high=1024)
 LEVEL = Bound(kind="name", names=LEVELS)
@@ -57,6 +55,7 @@ def tune(
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
     diagnostics: str = "cheap",
+    log_model: str | None = None,
     confirm: bool | Confirm = False,
     listener: Listener | None = None,
 ) -> Result:
@@ -93,6 +92,8 @@ def tune(
         diagnostics: what is measured of every trial beside its value, listed in
             `lrsearch.diagnostics.names`: `none`, `schedule` (its arrays alone), `cheap` (curves
             and landscape, for at most a tenth of the training), `full` (for up to as much again).
+        log_model: of a task: train the winner once more and log its model to MLflow, registered
+            under this name unless it is empty.
         confirm: whether to end with `lrsearch.confirm`: in full where a run takes under two
             seconds, else within as many runs as there are trials, or not at all.
         listener: sees the search go on.
@@ -137,9 +138,9 @@ def tune(
 
     probes = Diagnosis(diagnostics)
     asked = {True: Confirm(frugal=True), False: None}.get(confirm, confirm)  # type: ignore[arg-type]
-    result = run_search(
-        search, answers, make_tracker(tracking_uri), listener or Silent(), asked, probes
-    )
+    keep = None if log_model is None else model_keeper(search, answers, log_model)
+    tracker = make_tracker(tracking_uri, keep)
+    result = run_search(search, answers, tracker, listener or Silent(), asked, probes)
     return dataclasses.replace(result, source=answers)
 
 
@@ -244,15 +245,6 @@ def confirm(
     return found
 
 
-def tracked_uri(result: Result, asked: str | None) -> str | None:
-    """Where a study that exists is tracked, as far as its records may say."""
-    if asked is not None:
-        return asked
-    if result.tracking_uri is None:
-        return "none"
-    return None if ":***@" in result.tracking_uri else result.tracking_uri
-
-
 def prepare(
     objective: str | Objective | TorchTask | type[TorchTask] | Callable[[Run], float],
     *,
@@ -318,25 +310,3 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
     from lrsearch.engine.storage import Store
 
     return Store.read(study, path).result()
-
-
-def make_tracker(uri: str | None) -> Tracker:
-    """A tracker for an MLflow; None is MLflow's own default, `none` is no tracking."""
-    if uri == "none":
-        return NoTracker()
-
-    from lrsearch.tracking.tracker import MlflowTracker
-
-    def draw(result: Result, folder: Path) -> list[Path]:
-        from lrsearch.report.files import write_report, write_study
-
-        found = result.confirmed
-        schedule = result.best.schedule if found is None else found.best.schedule
-        page, recipe, plan = (folder / n for n in ("report.html", "schedule.json", "schedule.csv"))
-        write_report(result, page)
-        recipe.write_text(to_json(schedule), encoding="utf-8")
-        text = to_csv(schedule, result.steps, result.batch, momentum=result.momentum)
-        plan.write_text(text, encoding="utf-8")
-        return [page, recipe, plan, *write_study(result, folder)]
-
-    return MlflowTracker(uri, draw)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lrsearch.landscape import Landscape
@@ -23,6 +24,7 @@ from lrsearch.space import Space
 __all__ = [
     "LEVELS",
     "Elastic",
+    "KeepsModel",
     "NoProbes",
     "Objective",
     "Probes",
@@ -209,6 +211,20 @@ class Elastic(Objective, Protocol):
             batch: samples of an update.
             thorough: whether to look for the fastest number, or only whether the usual one is
                 better than a plain loop.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsModel(Objective, Protocol):
+    """An objective whose models can be kept."""
+
+    def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
+        """Trains a plan once more and writes its model into a folder.
+
+        Returns:
+            paths by `model`, a graph that loads without pickle, and `example`, an input; empty
+            where the model cannot be kept.
         """
         ...
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.api import make_tracker, tracked_uri
 from lrsearch.engine.request import storage_path
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.trackers import make_tracker, tracked_uri
 from lrsearch.tracking.uri import check_uri, default_uri, redact
 
 if TYPE_CHECKING:

@@ -142,6 +142,13 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="URI|none",
         help="MLflow's database or server. Default: MLflow's own, sqlite:///mlflow.db.",
     ),
+    "log_model": _option(
+        "--log-model",
+        is_flag=False,
+        flag_value="",
+        metavar="[NAME]",
+        help="Train the winner once more and log its model to MLflow; with a NAME, register it.",
+    ),
     "port": _option(
         "--port",
         type=click.IntRange(1, 65_535),

@@ -23,7 +23,7 @@ __all__ = ["tune"]
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
 @options("sampler", "pruner", "slots", "device", "workers", "enqueue", "from")
-@options("study", "storage", "tracking_uri", "diagnostics")
+@options("study", "storage", "tracking_uri", "diagnostics", "log_model")
 @options("no_confirm", "dry_run", "json", "quiet")
 def tune(
     objective: str,
@@ -32,6 +32,7 @@ def tune(
     enqueue: tuple[str, ...],
     start: str | None,
     diagnostics: str,
+    log_model: str | None,
     no_confirm: bool,
     dry_run: bool,
     as_json: bool,
@@ -70,6 +71,7 @@ def tune(
             result = api.tune(
                 objective,
                 diagnostics=diagnostics,
+                log_model=log_model,
                 confirm=not no_confirm,
                 listener=progress,
                 **asked,

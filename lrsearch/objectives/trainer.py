@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -15,7 +16,9 @@ from lrsearch.objectives.devices import describe_device, find_device
 from lrsearch.objectives.fit import find_slots, is_faster_together
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.task import TorchTask
+from lrsearch.objectives.winner import save_winner
 from lrsearch.result import Outcome
+from lrsearch.schedule import Plan
 
 __all__ = ["Trainer", "find_device"]
 
@@ -84,6 +87,10 @@ class Trainer:
             return train_alone(self.task, runs, self.device)
         paddable = self.batchable.paddable
         return Population(self.task, runs.slots, self.device, paddable=paddable).train(runs)
+
+    def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
+        """Trains a plan once more and writes its model; see `lrsearch.objectives.winner`."""
+        return save_winner(self.task, plan, seed, self.device, folder)
 
     def optimum(self, steps: int, batch: int) -> float | None:
         """Unknown, as for every real task."""

@@ -50,6 +50,8 @@ class MlflowTracker:
         uri: a database or server; None is MLflow's own: what its environment or its caller has
             set, else `mlflow.db` in this folder.
         draw: writes files about a study into a folder, for its parent run.
+        keep: writes the winning model into a folder; `model`, `example` and perhaps `name`, under
+            which it is registered. None is no model.
 
     Attributes:
         uri: the same, without its password.
@@ -57,8 +59,13 @@ class MlflowTracker:
         run_id: of the parent run, once it is known.
     """
 
-    def __init__(self, uri: str | None = None, draw: Draw | None = None) -> None:
-        self._draw = draw
+    def __init__(
+        self,
+        uri: str | None = None,
+        draw: Draw | None = None,
+        keep: Callable[[Result, Path], dict[str, str]] | None = None,
+    ) -> None:
+        self._draw, self._keep = draw, keep
         self._uri = check_uri(default_uri() if uri is None else uri)
         self.uri: str | None = redact(self._uri)
         self.run_id: str | None = None
@@ -114,7 +121,10 @@ class MlflowTracker:
             if result.confirmed is not None:
                 for record in confirmation_records(self._facts, result, result.confirmed):
                     self._put(record)
-            self._put(end_record(self._facts, result, state, files))
+            end = end_record(self._facts, result, state, files)
+            if self._keep is not None and state == "finished" and result.ranked:
+                end["model"] = self._keep(result, Path(folder))
+            self._put(end)
             self._records.put(None)
             self._wait()
         lost = [*self._missed, *self._pending]

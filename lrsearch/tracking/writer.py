@@ -48,6 +48,7 @@ class Writer:
     """
 
     def __init__(self, uri: str, study: dict[str, Any]) -> None:
+        self._uri = uri
         with one_creator(uri):
             self._client = MlflowClient(tracking_uri=uri)
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
@@ -136,6 +137,27 @@ class Writer:
             self._client.log_dict(self.run_id, content, "leaderboard.json")
         for path in record["artifacts"]:
             self._client.log_artifact(self.run_id, path)
+        if record.get("model"):
+            self._model(record["model"])
+            self._client.set_terminated(self.run_id, record["status"])
+
+    def _model(self, record: dict[str, str]) -> None:
+        """Logs a model as a graph, which loads without pickle; this process is nobody else's."""
+        import mlflow  # the fluent API alone logs models
+        import numpy as np
+        import torch
+        from mlflow.pytorch import log_model
+
+        mlflow.set_tracking_uri(self._uri)
+        with mlflow.start_run(run_id=self.run_id):
+            log_model(
+                torch.export.load(record["model"]).module(),
+                name="model",
+                input_example=np.load(record["example"]),
+                serialization_format="pt2",
+                registered_model_name=record.get("name") or None,
+                pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
+            )
 
     def _create(self, record: dict[str, Any]) -> str:
         run = self._client.create_run(

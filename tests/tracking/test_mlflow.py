@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
+from lrsearch.objectives.catalog import make
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
@@ -304,3 +305,32 @@ def test_a_confirmed_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     assert len(of_kind(runs, "confirmation")) == len(rivals)
     path = client.download_artifacts(result.run_id, "schedule.json", str(tmp_path))
     assert Schedule.load(Path(path)) == found.best.schedule
+
+
+def test_the_winning_model_is_logged_and_registered_and_loads_without_pickle(uri, tmp_path):
+    import torch
+
+    result = api.tune(
+        "two-moons", trials=3, steps=60, tracking_uri=uri, log_model="moons", slots=1
+    )
+    mlflow.set_tracking_uri(uri)
+    try:
+        loaded = mlflow.pytorch.load_model("models:/moons/1")
+        files = mlflow.artifacts.download_artifacts(
+            "models:/moons/1", dst_path=str(tmp_path / "m")
+        )
+    finally:
+        mlflow.set_tracking_uri(None)
+    names = [path.name for path in Path(files).rglob("*") if path.is_file()]
+    assert "model.pt2" in names
+    assert not [name for name in names if name.endswith((".pkl", ".pth", ".pickle"))]
+    task = make("two-moons").task
+    with torch.no_grad():
+        value = task.loss(loaded, task.validation).mean().item()
+    assert value == pytest.approx(result.best.value, rel=1e-5)  # it is the best trial's model
+    assert MlflowClient(tracking_uri=uri).get_run(result.run_id).info.status == "FINISHED"
+
+
+def test_an_objective_without_a_model_has_none_to_log():
+    with pytest.raises(RequestError, match="quadratic has no model to log: it is no task"):
+        api.tune("quadratic", log_model="", tracking_uri="none")
