@@ -39,7 +39,8 @@ def test_every_example_is_tried():
 #: What takes long and whose parts are tested elsewhere.
 LONG = (
     *("gan_two_rates.py", "lightning_module.py", "sgd_classifier.py", "transfer_learning.py"),
-    *("transformers_trainer.py", "torch_loop.py", "peak_and_shape.py"),
+    *("transformers_trainer.py", "torch_loop.py", "torch_task.py", "peak_and_shape.py"),
+    "tune_digits.py",
     *("edge_of_stability.py", "smoothness.py", "margin_direction.py", "convex_bound.py"),
 )
 #: What an example draws.

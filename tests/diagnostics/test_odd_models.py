@@ -11,8 +11,8 @@ from torch import nn
 from lrsearch import Schedule, TorchTask
 from lrsearch.contract import NoProbes
 from lrsearch.diagnostics.margin import svm_direction
+from lrsearch.objectives.digits import he_initialise
 from tests.diagnostics.test_probes import ends
-from tests.objectives.test_population import GROUP
 
 
 def test_classes_that_no_line_separates_are_told_from_others_at_once():
@@ -39,7 +39,7 @@ def test_integer_targets_that_are_no_classes_are_left_alone(labels, slots):
 
     task = TorchTask(
         name="targets",
-        model=lambda g: nn.Linear(1, 2),
+        model=lambda g: he_initialise(nn.Linear(1, 2), g),
         loss=loss,
         train=(x, given),
         validation=(x, given),
@@ -149,14 +149,14 @@ def test_a_loss_without_second_derivatives_is_trained_all_the_same(slots, place,
     x = torch.linspace(-1, 1, 32)[:, None]
     task = TorchTask(
         name="once",
-        model=lambda g: nn.Linear(1, 1),
+        model=lambda g: he_initialise(nn.Linear(1, 1), g),
         loss=loss,
         train=(x,),
         validation=(x,),
         peak=(0.01, 1.0),
     )
     with caplog.at_level(logging.WARNING, "lrsearch"):
-        found = ends(task, GROUP[:2], slots=slots)
+        found = ends(task, [Schedule(peak=0.02), Schedule(peak=0.05)], slots=slots)
     assert {o.state for o in found.values()} == {"finished"}
     assert "sharpness" not in found[0].figures
     assert "largest_update" in found[0].figures

@@ -307,6 +307,7 @@ def test_a_confirmed_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     assert Schedule.load(Path(path)) == found.best.schedule
 
 
+@pytest.mark.slow
 def test_the_winning_model_is_logged_and_registered_and_loads_without_pickle(uri, tmp_path):
     import torch
 

@@ -65,6 +65,7 @@ def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again
     assert any(key.startswith("confirmation") for key in once)
 
 
+@pytest.mark.slow
 def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answers(
     tmp_path, monkeypatch
 ):
@@ -115,6 +116,7 @@ def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend
     assert after["parent"].info.run_id == before["parent"].info.run_id == result.run_id
 
 
+@pytest.mark.slow
 def test_children_that_a_killed_writer_left_half_written_are_closed_and_written_anew(
     tmp_path, uri
 ):
@@ -187,6 +189,7 @@ def test_the_experiment_says_what_it_is_and_what_its_primary_metric_is(tmp_path,
     assert "metrics.`value`" in json.loads(view)["selectedColumns"]
 
 
+@pytest.mark.slow
 def test_the_data_are_a_logged_input_and_several_seeds_are_one_curve(uri):
     result = api.tune("two-moons", trials=1, steps=30, seeds=3, tracking_uri=uri)
     runs = runs_at(uri)
@@ -216,6 +219,7 @@ def test_the_mean_of_curves_counts_only_seeds_that_are_still_there():
     assert mean_trace([short]) == short
 
 
+@pytest.mark.slow
 def test_a_failed_trial_shows_its_traceback(tmp_path):
     import lrsearch
 
