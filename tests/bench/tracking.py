@@ -20,7 +20,7 @@ import lrsearch
 from lrsearch import review
 from tests.bench.machine import record
 
-TRIALS, TURNS, ASKED = 500, 2, 7
+TRIALS, TURNS, ASKED = 500, 1, 7
 
 
 def search(folder, trials, uri, turn):
