@@ -40,7 +40,7 @@ def test_every_example_is_tried():
 LONG = (
     *("gan_two_rates.py", "lightning_module.py", "sgd_classifier.py", "transfer_learning.py"),
     *("transformers_trainer.py", "torch_loop.py", "torch_task.py", "peak_and_shape.py"),
-    "tune_digits.py",
+    *("tune_digits.py", "tune_quadratic.py", "read_study.py"),
     *("edge_of_stability.py", "smoothness.py", "margin_direction.py", "convex_bound.py"),
 )
 #: What an example draws.

@@ -32,7 +32,8 @@ def test_hopeless_is_worse_by_three_standard_errors_on_the_same_seeds():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "known", "most"), [(2, 10, 0.05), (3, 40, 0.01), (5, 100, 0.01)]
+    ("seeds", "known", "most"),
+    [(2, 10, 0.05), (3, 40, 0.01), pytest.param(5, 100, 0.01, marks=pytest.mark.slow)],
 )
 def test_equal_schedules_are_seldom_given_up(seeds, known, most):
     """Although the incumbent is the luckiest of all, and noise is estimated from few seeds."""

@@ -150,6 +150,7 @@ class Slow(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_a_slow_server_that_fails_is_asked_seldom_and_never_holds_up_the_search(
     tmp_path, monkeypatch
 ):
@@ -329,3 +330,23 @@ def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
         subprocess.run(["umount", "-l", str(small)], check=True)
     review.sync("s", storage=tmp_path / "x.journal", tracking_uri=uri)
     assert len(trials(runs_at(uri))) == 400
+
+
+def test_a_port_that_is_taken_is_refused_with_the_cure(uri):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            RequestError, match=rf"port {port} is taken .*name another with --port"
+        ):
+            Server(uri, port)
+
+
+def test_what_no_server_can_show_is_refused(uri, capsys):
+    assert main(["ui", "--tracking-uri", "none"]) == 2
+    assert "has no pages" in capsys.readouterr().err
+    assert main(["ui", "--tracking-uri", "sqlite:///not-there.db"]) == 2
+    assert "there is no not-there.db" in capsys.readouterr().err
+    assert main(["ui", "--tracking-uri", uri]) == 2
+    assert "has no experiment 'lrsearch' yet" in capsys.readouterr().err
