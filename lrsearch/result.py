@@ -265,6 +265,11 @@ class Result:
             raise NothingFinished(self._why_nothing_finished())
         return self.ranked[0]
 
+    @property
+    def chosen(self) -> Schedule:
+        """What the study stands for: the comparison's choice, else the best trial's schedule."""
+        return self.best.schedule if self.confirmed is None else self.confirmed.best.schedule
+
     def _why_nothing_finished(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
         said = f"no trial of study {self.study} finished ({counts or 'none ended'})"

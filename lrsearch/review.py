@@ -65,15 +65,8 @@ class Page:
     server: Server
 
     def wait(self) -> None:
-        """Until the server ends; of a server that is not ours, not at all.
-
-        Raises:
-            SearchFailed: ours has ended by itself.
-        """
-        from lrsearch.tracking.page import wait
-
-        if self.server.runs:
-            wait(self.server)
+        """As the server's own `wait`."""
+        self.server.wait()
 
 
 @contextlib.contextmanager

@@ -41,9 +41,7 @@ def model_keeper(
         )
 
     def keep(result: Result, folder: Path) -> dict[str, str]:
-        found = result.confirmed
-        schedule = result.best.schedule if found is None else found.best.schedule
-        plan = schedule.plan(search.steps, search.batch, momentum=answers.setup.momentum)
+        plan = result.chosen.plan(search.steps, search.batch, momentum=answers.setup.momentum)
         kept = answers.save_model(plan, run_seed(search.seed, 0), folder)
         return {**kept, "name": name} if kept else {}
 
@@ -62,12 +60,10 @@ def make_tracker(
     def draw(result: Result, folder: Path) -> list[Path]:
         from lrsearch.report.files import write_report, write_study
 
-        found = result.confirmed
-        schedule = result.best.schedule if found is None else found.best.schedule
         page, recipe, plan = (folder / n for n in ("report.html", "schedule.json", "schedule.csv"))
         write_report(result, page)
-        recipe.write_text(to_json(schedule), encoding="utf-8")
-        text = to_csv(schedule, result.steps, result.batch, momentum=result.momentum)
+        recipe.write_text(to_json(result.chosen), encoding="utf-8")
+        text = to_csv(result.chosen, result.steps, result.batch, momentum=result.momentum)
         plan.write_text(text, encoding="utf-8")
         return [page, recipe, plan, *write_study(result, folder)]
 

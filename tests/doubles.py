@@ -1,6 +1,7 @@
 """Stand-ins for tests: an objective with a known value, and trackers that remember."""
 
 import math
+import socket
 
 from lrsearch.contract import Setup
 from lrsearch.engine.listener import Silent
@@ -95,3 +96,10 @@ def search(objective, folder, *, space=None, tracker=None, listener=None, **aske
 def asked(result):
     """Every trial's schedule and state, by index."""
     return [(t.index, t.schedule, t.state, t.value) for t in result.trials]
+
+
+def free_port():
+    """A port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

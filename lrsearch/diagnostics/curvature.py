@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["HessianProduct", "dot", "hutchinson_trace", "largest_eigenvalue", "signs"]
+__all__ = ["HessianProduct", "dot", "hutchinson_trace", "largest_eigenvalue", "signs", "times"]
 
 #: A run's Lanczos ends where the next vector is this small beside the curvature found so far.
 BREAKDOWN = 1e-5
@@ -44,7 +44,7 @@ def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
     ]
 
 
-def _times(factor: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
+def times(factor: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
     """A vector a run times a number a run."""
     return [v * factor.view(-1, *[1] * (v.dim() - 1)) for v in vectors]
 
@@ -160,7 +160,7 @@ def largest_eigenvalue(
         from each the nearest eigenvalue lies at most, shape `[A]`.
     """
     norm = dot(start, start).sqrt()
-    v = _times(1 / norm.clamp_min(torch.finfo(norm.dtype).tiny), start)
+    v = times(1 / norm.clamp_min(torch.finfo(norm.dtype).tiny), start)
     before = [torch.zeros_like(x) for x in v]
     alphas, betas = list[Tensor](), list[Tensor]()
     beta, alive = torch.zeros_like(norm), torch.ones_like(norm, dtype=torch.bool)
@@ -170,14 +170,14 @@ def largest_eigenvalue(
         alpha = dot(w, v)
         # A run whose Krylov space is exhausted repeats a value that lies within its spectrum.
         alphas.append(torch.where(alive, alpha, alphas[0] if alphas else alpha))
-        w = [x - a - b for x, a, b in zip(w, _times(alpha, v), _times(beta, before), strict=True)]
+        w = [x - a - b for x, a, b in zip(w, times(alpha, v), times(beta, before), strict=True)]
         beta = dot(w, w).sqrt()
         largest = torch.maximum(largest, torch.maximum(alpha.abs(), beta))
         broken = broken | ~torch.isfinite(beta)
         alive = alive & (beta > BREAKDOWN * largest) & ~broken
         beta = torch.where(alive, beta, 0.0)
         betas.append(beta)
-        before, v = v, _times(torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0), w)
+        before, v = v, times(torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0), w)
     matrix = torch.diag_embed(torch.stack(alphas, -1).double())
     if steps > 1:
         side = torch.stack(betas[:-1], -1).double()

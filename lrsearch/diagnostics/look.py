@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from lrsearch.diagnostics.curvature import (
     hutchinson_trace,
     largest_eigenvalue,
     signs,
+    times,
 )
 from lrsearch.diagnostics.margin import direction_angle, margins, svm_direction
 from lrsearch.diagnostics.noise import gradient_moments, noise_rise, worst_rise
@@ -42,10 +44,18 @@ def look(
         small = min(PARTS, landscape.samples)
         square, variance, _ = gradient_moments(landscape.fresh, values, landscape.samples, small)
         found |= {"gradient_square": square, "gradient_variance": variance}
+    gradient: Sequence[Tensor] | None = None
     if parts & {"sharpness", "trace"}:
-        found |= _curvature(landscape, parts)
+        product = HessianProduct(
+            _whole(landscape),
+            values,
+            weight_decay=landscape.weight_decay,
+            scale=landscape.scale,
+        )
+        found |= _curvature(landscape, product, parts)
+        gradient = product.gradient
     if "rises" in parts:
-        found |= _rises(landscape)
+        found |= _rises(landscape, gradient)
     numbers = {name: tensor.double().tolist() for name, tensor in found.items()}
     return numbers | (_margins(landscape, directions) if "margin" in parts else {})
 
@@ -54,21 +64,19 @@ def _whole(landscape: Landscape) -> Any:
     return lambda values: landscape.loss(values, slice(0, landscape.samples))
 
 
-def _curvature(landscape: Landscape, parts: frozenset[str]) -> dict[str, Tensor]:
-    product = HessianProduct(
-        _whole(landscape),
-        landscape.values,
-        weight_decay=landscape.weight_decay,
-        scale=landscape.scale,
-    )
+def _curvature(
+    landscape: Landscape, product: HessianProduct, parts: frozenset[str]
+) -> dict[str, Tensor]:
     found = dict[str, Tensor]()
     if "sharpness" in parts:
         length = dot(product.gradient, product.gradient).sqrt()
         count = sum(v[0].numel() for v in landscape.values)
         noise = BLUR * torch.where(length > 0, length, 1.0) / count**0.5
         start = [
-            g + s * noise.view(-1, *[1] * (g.dim() - 1))
-            for g, s in zip(product.gradient, signs(landscape.values, 0), strict=True)
+            g + s
+            for g, s in zip(
+                product.gradient, times(noise, signs(landscape.values, 0)), strict=True
+            )
         ]
         sharpness, error = largest_eigenvalue(product, start, LANCZOS)
         limits = [
@@ -87,10 +95,12 @@ def _curvature(landscape: Landscape, parts: frozenset[str]) -> dict[str, Tensor]
     return found
 
 
-def _rises(landscape: Landscape) -> dict[str, Tensor]:
+def _rises(landscape: Landscape, gradient: Sequence[Tensor] | None) -> dict[str, Tensor]:
+    """Both rises; the gradient of the landscape's loss is taken where it is not known yet."""
     whole = _whole(landscape)
-    leaves = [v.detach().requires_grad_() for v in landscape.values]
-    gradient = torch.autograd.grad(whole(leaves).sum(), leaves, materialize_grads=True)
+    if gradient is None:
+        leaves = [v.detach().requires_grad_() for v in landscape.values]
+        gradient = torch.autograd.grad(whole(leaves).sum(), leaves, materialize_grads=True)
     with torch.no_grad():
         here = whole(landscape.values)
     return {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lrsearch.diagnostics.curvature import dot
+from lrsearch.diagnostics.curvature import dot, times
 
 __all__ = ["gradient_moments", "noise_rise", "worst_rise"]
 
@@ -78,10 +78,7 @@ def worst_rise(
     """
     norm = dot(gradient, gradient).sqrt()
     factor = torch.where(norm > 0, radius / norm, 0.0)
-    moved = [
-        v + factor.view(-1, *[1] * (v.dim() - 1)) * g
-        for v, g in zip(values, gradient, strict=True)
-    ]
+    moved = [v + step for v, step in zip(values, times(factor, gradient), strict=True)]
     return loss(moved) - here
 
 

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.errors import RunStopped
-from lrsearch.objectives.devices import deliberate, is_out_of_memory
+from lrsearch.objectives.devices import deliberate, is_out_of_memory, own_randomness
 from lrsearch.objectives.dropout import key_dropout, mix
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.samples import Samples
@@ -55,9 +55,8 @@ class _Loop:
             member.seconds = time.perf_counter() - began
             return member.end(state, value, reason=reason)
 
-        devices = [device] if device.type == "cuda" else []
         # Layers that draw from torch's own generator get a state of the run's own.
-        with torch.random.fork_rng(devices):
+        with own_randomness(device):
             torch.manual_seed(run.seed)
             try:
                 watched = bool(member.norms)
@@ -165,8 +164,7 @@ class PlainRun:
 
     def validate(self) -> tuple[float, Mapping[str, float]]:
         """The value and the figures of the model in evaluation mode."""
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.no_grad(), torch.random.fork_rng(devices):
+        with torch.no_grad(), own_randomness(self._device):
             return _validate(self._task, self.model.eval(), self._device)
 
     def look(self, view: View, parts: frozenset[str], turn: int) -> Mapping[str, list[float]]:
@@ -178,8 +176,7 @@ class PlainRun:
             pairs = zip(state, self._trained, strict=True)
             squares = [s.get("exp_avg_sq", torch.zeros_like(p))[None] for s, p in pairs]
         # A model may draw random numbers in evaluation mode too; the run's must stay its own.
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with own_randomness(self._device):
             return view.look(
                 [p.detach()[None] for p in self._trained],
                 parts,

@@ -12,7 +12,14 @@ import torch
 
 from lrsearch.errors import RequestError
 
-__all__ = ["deliberate", "describe_device", "find_device", "free_bytes", "is_out_of_memory"]
+__all__ = [
+    "deliberate",
+    "describe_device",
+    "find_device",
+    "free_bytes",
+    "is_out_of_memory",
+    "own_randomness",
+]
 
 #: Parameters from which one run alone keeps several CPU cores busy (measured: the small GPT of
 #: 438 000 gains from a second thread, the digits' MLP of 9 000 loses).
@@ -42,6 +49,14 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return "cpu"
     return f"cuda:{device.index or 0} {torch.cuda.get_device_name(device)}"
+
+
+def own_randomness(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """What is drawn from torch's own generators within is not felt outside."""
+    fork: contextlib.AbstractContextManager[None] = torch.random.fork_rng(
+        [device] if device.type == "cuda" else []
+    )
+    return fork
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrsearch.objectives.task import TorchTask
 
-__all__ = ["Updates", "make_updates"]
+__all__ = ["Updates", "column", "make_updates"]
 
 
 class Updates(Protocol):
@@ -64,7 +64,8 @@ def make_updates(task: TorchTask, parameters: Mapping[str, Tensor]) -> Updates:
     return _Adam(task, parameters)
 
 
-def _column(vector: Tensor, like: Tensor) -> Tensor:
+def column(vector: Tensor, like: Tensor) -> Tensor:
+    """A number a run, `[A]`, in the type and against the axes of stacked values `[A, ...]`."""
     return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
 
 
@@ -80,7 +81,7 @@ class _Sgd:
         self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
     ) -> None:
         for name, value, g in zip(names, values, gradients, strict=True):
-            rate, mu = _column(-at.rate, value), _column(at.momentum, value)
+            rate, mu = column(-at.rate, value), column(at.momentum, value)
             if self._decay:
                 g = g.add(value, alpha=self._decay)
             old = self.state[name][at.rows]
@@ -115,17 +116,17 @@ class _Adam:
         step = at.rate.double() / first
         for name, value, g in zip(names, values, gradients, strict=True):
             if self._decay and self._decoupled:
-                value.mul_(1 - _column(at.rate * self._decay, value))
+                value.mul_(1 - column(at.rate * self._decay, value))
             elif self._decay:
                 g = g.add(value, alpha=self._decay)
             m = self.state[f"m.{name}"][at.rows]
             v = self.state[f"v.{name}"][at.rows]
-            m = torch.lerp(m, g, 1 - _column(at.momentum, value))
+            m = torch.lerp(m, g, 1 - column(at.momentum, value))
             v = (v * self._beta2).addcmul_(g, g, value=1 - self._beta2)
             self.state[f"m.{name}"][at.rows] = m
             self.state[f"v.{name}"][at.rows] = v
-            scale = (v.sqrt() / _column(second, value)).add_(self._epsilon)
-            value.addcmul_(m / scale, _column(-step, value))
+            scale = (v.sqrt() / column(second, value)).add_(self._epsilon)
+            value.addcmul_(m / scale, column(-step, value))
 
     def squares(self, rows: Tensor) -> list[Tensor]:
         return [tensor[rows] for name, tensor in self.state.items() if name.startswith("v.")]

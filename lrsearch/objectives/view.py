@@ -14,6 +14,7 @@ from lrsearch.contract import Probes
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.objectives.devices import is_out_of_memory
 from lrsearch.objectives.task import TorchTask
+from lrsearch.objectives.updates import column
 from lrsearch.seeding import stream
 
 __all__ = ["View"]
@@ -77,12 +78,12 @@ class View:
         if not self._works:
             return {}
         samples = self._probes.samples(batch, self._task.samples)
-        data, others = self._data(samples), self._data(samples, turn)
+        data = self._data(samples)
         beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
         landscape = Landscape(
             values=tuple(v.detach() for v in values),
             loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
-            fresh=lambda v, part: loss(v, tuple(t[part] for t in others)),
+            fresh=lambda v, part: loss(v, tuple(t[part] for t in self._data(samples, turn))),
             samples=samples,
             rate=torch.tensor(rate, dtype=torch.float64, device=self._device),
             momentum=beta1,
@@ -128,10 +129,6 @@ class View:
         """D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average of gradients."""
         first = (1 - beta1**count).to(self._device)
         second = (1 - self._task.beta2 ** count.double()).to(self._device)
-
-        def column(vector: Tensor, like: Tensor) -> Tensor:
-            return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
-
         return tuple(
             # A coordinate that has had no gradient yet has had no update either.
             torch.where(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrsearch.contract import Run
 from lrsearch.objectives.alone import PlainRun
-from lrsearch.objectives.devices import deliberate
+from lrsearch.objectives.devices import deliberate, own_randomness
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask
 from lrsearch.schedule import Plan
@@ -45,7 +45,7 @@ def save_winner(
     """
     run = Run(trial=0, replicate=0, seed=seed, plan=plan, stops=False)
     samples = Samples(task.train, device, independent=task.independent)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with own_randomness(device):
         torch.manual_seed(seed)
         plain = PlainRun(task, samples, run, device)
         with deliberate(device, plain.parameters):

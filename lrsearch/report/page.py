@@ -41,9 +41,7 @@ def draw_page(result: Result, figure: Figure) -> str:
             f'<p class="answer">Best of {len(result.trials)} trials: {best.value:.6g} '
             f"{escape(result.unit)}, selected and not confirmed.</p>"
         )
-        schedule = best.schedule
     else:
-        schedule = found.best.schedule
         parts += [f'<p class="answer">{escape(found.sentence)}</p>', _table(found.rows)]
         seeds = "exact" if found.exact else f"{found.seeds} fresh seeds"
         notes = [
@@ -56,7 +54,7 @@ def draw_page(result: Result, figure: Figure) -> str:
         if not found.exact:
             parts.append("<details><summary>Medians and bootstrap intervals</summary>")
             parts += [_table(found.secondary_rows), "</details>"]
-    parts.append(f"<pre>{escape(repr(schedule))}</pre>")
+    parts.append(f"<pre>{escape(repr(result.chosen))}</pre>")
     parts.append(
         f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: {counts}; '
         f"{result.steps} updates from batch {result.batch}. Best value of the search, the "

@@ -27,7 +27,6 @@ def describe(facts: StudyFacts, result: Result) -> str:
             f"**Best of {len(result.trials)} trials: {best.value:.6g} {result.unit}** (trial "
             f"{best.index}; selected, not confirmed)"
         )
-        schedule = best.schedule
     else:
         how = "exact" if found.exact else f"{found.seeds} fresh seeds"
         remarks = "\n".join(f"- {remark}" for remark in found.remarks)
@@ -38,8 +37,7 @@ def describe(facts: StudyFacts, result: Result) -> str:
             f"Best value of the search, the luckiest of {len(result.trials)}: {best.value:.6g} "
             f"{result.unit} (trial {best.index})."
         )
-        schedule = found.best.schedule
-    fields = schedule.to_dict(defaults=False)
+    fields = result.chosen.to_dict(defaults=False)
     parts.append(_table([("field", "value"), *((n, f"{v}") for n, v in fields.items())]))
     parts.append("Export, and reproduce with the artifact `space.yaml`:")
     parts.append("```\n" + "\n".join(_commands(facts, result)) + "\n```")

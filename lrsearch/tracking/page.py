@@ -21,9 +21,9 @@ from mlflow.tracking import MlflowClient
 
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.tracking.uri import redact
-from lrsearch.tracking.writer import EXPERIMENT
+from lrsearch.tracking.writer import experiment_name, parent_of, view_key
 
-__all__ = ["Server", "find_page", "wait"]
+__all__ = ["Server", "find_page"]
 
 HOST = "127.0.0.1"
 #: Seconds in which a server must answer; it needs 9 to 16 on two cores.
@@ -91,6 +91,18 @@ class Server:
         """Whether it is ours and still there."""
         return self._process is not None and self._process.poll() is None
 
+    def wait(self) -> None:
+        """Until it ends, which it does of itself only when something is wrong.
+
+        Of a server that is not ours nothing is waited for.
+
+        Raises:
+            SearchFailed: ours has ended.
+        """
+        if self._process is not None:
+            self._process.wait()
+            raise SearchFailed("MLflow's server has ended")
+
     def _wait_for_answer(self) -> None:
         end = time.monotonic() + PATIENCE
         while self._process is not None and time.monotonic() < end:
@@ -121,17 +133,6 @@ class Server:
         self._process.wait()
 
 
-def wait(server: Server) -> None:
-    """Until a server of ours ends, which it does of itself only when something is wrong.
-
-    Raises:
-        SearchFailed: it has ended.
-    """
-    while server.runs:
-        time.sleep(0.2)
-    raise SearchFailed("MLflow's server has ended")
-
-
 def find_page(uri: str, identity: str | None, study: str | None) -> str:
     """The path of a study's page, or of the experiment where no study is named.
 
@@ -143,7 +144,7 @@ def find_page(uri: str, identity: str | None, study: str | None) -> str:
     Raises:
         RequestError: there is no such experiment, or the study was never written there.
     """
-    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    experiment = experiment_name()
     client = MlflowClient(tracking_uri=uri)
     known = client.get_experiment_by_name(experiment)
     if known is None:
@@ -154,9 +155,8 @@ def find_page(uri: str, identity: str | None, study: str | None) -> str:
     page = f"/#/experiments/{known.experiment_id}/runs?workflowType=machine_learning"
     if identity is None:
         return page
-    where = f"tags.`lrsearch.id` = '{identity}' and tags.`lrsearch.kind` = 'study'"
-    if not client.search_runs([known.experiment_id], where, max_results=1):
+    if not client.search_runs([known.experiment_id], parent_of(identity), max_results=1):
         raise RequestError(
             f"MLflow at {redact(uri)} has no study {study}; write it by `lrsearch sync {study}`"
         )
-    return f"{page}&viewStateShareKey=lrsearch-{identity}"
+    return f"{page}&viewStateShareKey={view_key(identity)}"

@@ -35,6 +35,21 @@ PAUSE = 30.0
 FAILURES = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError)
 
 
+def experiment_name() -> str:
+    """The experiment of all studies; MLflow's own variable names another."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
+def parent_of(identity: str) -> str:
+    """The filter that finds a study's parent run."""
+    return f"tags.`lrsearch.id` = '{identity}' and tags.`lrsearch.kind` = 'study'"
+
+
+def view_key(identity: str) -> str:
+    """What a study's view is called below its experiment."""
+    return f"lrsearch-{identity}"
+
+
 class Writer:
     """A study's parent run, open for writing.
 
@@ -51,10 +66,10 @@ class Writer:
         self._uri = uri
         with one_creator(uri):
             self._client = MlflowClient(tracking_uri=uri)
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+            name = experiment_name()
             known = self._client.get_experiment_by_name(name)
             self._experiment = known.experiment_id if known else self._found(name)
-        where = f"tags.`lrsearch.id` = '{study['identity']}' and tags.`lrsearch.kind` = 'study'"
+        where = parent_of(study["identity"])
         found = self._client.search_runs([self._experiment], where, max_results=1)
         self.have: dict[str, str] = {}
         if found:
@@ -66,7 +81,7 @@ class Writer:
             if study["data"]:
                 self._client.log_inputs(self.run_id, [_dataset(study["data"])])
         self._client.update_run(self.run_id, status="RUNNING")
-        view = f"mlflow.sharedViewState.lrsearch-{study['identity']}"
+        view = f"mlflow.sharedViewState.{view_key(study['identity'])}"
         self._client.set_experiment_tag(self._experiment, view, json.dumps(study["view"]))
 
     def write(self, record: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ thread; its database; and the query that MLflow's table asks for a study's page.
 
 import json
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import torch
 import lrsearch
 from lrsearch import review
 from tests.bench.machine import record
+from tests.doubles import free_port
 
 TRIALS, TURNS, ASKED = 500, 1, 7
 
@@ -77,11 +77,8 @@ def main():
             if turn == 0:
                 size = database.stat().st_size
         study = "study-0-False"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         storage = folder / "0-False.journal"
-        with review.serve(study, port=port, storage=storage) as page:
+        with review.serve(study, port=free_port(), storage=storage) as page:
             seconds = query(page.address, page.address.rpartition("lrsearch-")[2])
         os.chdir("/")
     adds = [100 * (tracked / plain - 1) for tracked, plain in ratios]

@@ -16,6 +16,8 @@ import sys
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tests.doubles import free_port
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
@@ -58,9 +60,7 @@ def runs(folder):
 @pytest.fixture(scope="module")
 def address(folder):
     """The page that `lrsearch ui` names; Ctrl-C stops the server, and nothing is left of it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = lrsearch("ui", "digits-default", "--port", str(port))
     served = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True)
     yield served.stdout.readline().strip()

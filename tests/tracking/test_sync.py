@@ -25,7 +25,7 @@ from lrsearch.tracking.page import Server
 from lrsearch.tracking.spool import Spool
 from lrsearch.tracking.tracker import MlflowTracker
 from lrsearch.tracking.uri import redact_text
-from tests.doubles import Bowl, search
+from tests.doubles import Bowl, free_port, search
 
 WORDS = {"trials": 4, "steps": 50, "sampler": "random"}
 
@@ -287,9 +287,7 @@ def test_processes_that_start_together_on_an_empty_folder_all_succeed(tmp_path):
 def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
     """MLflow's own server is killed, and started again."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     class Dying(Bowl):
         def outcome(self, run):
