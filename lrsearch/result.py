@@ -72,6 +72,7 @@ class Outcome:
         figures: further finite numbers by name.
         seconds: wall time; a population's runs share their program's time equally.
         probing: what of it was spent on diagnostics of the landscape.
+        retries: how often its process had died before.
 
     Example:
         >>> lrsearch.Outcome(trial=0, replicate=0, state="finished", value=0.5, updates=100).value
@@ -89,6 +90,7 @@ class Outcome:
     figures: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     probing: float = 0.0
+    retries: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if (self.state == "finished") != (self.value is not None):

@@ -33,6 +33,8 @@ class Run:
         stops: whether a run that has diverged ends at once; a non-finite loss always does.
         untrained: the value of an untrained model, where it is known.
         stopped: what `report` raised, once it has.
+        limit: seconds that it may take, or None.
+        retries: how often it was lost with its process and begun again.
 
     Args:
         folder: where `folder` is to be; None where there is no study.
@@ -54,6 +56,8 @@ class Run:
         stops: bool = True,
         untrained: float | None = None,
         folder: Path | None = None,
+        limit: float | None = None,
+        retries: int = 0,
     ) -> None:
         self.trial = trial
         self.replicate = replicate
@@ -62,6 +66,8 @@ class Run:
         self.stops = stops
         self.untrained = untrained
         self.stopped: RunStopped | None = None
+        self.limit = limit
+        self.retries = retries
         self._folder = folder
         self._updates: list[int] = []
         self._losses: list[float] = []
@@ -83,6 +89,8 @@ class Run:
             "stops": self.stops,
             "untrained": self.untrained,
             "folder": None if self._folder is None else str(self._folder.absolute()),
+            "limit": self.limit,
+            "retries": self.retries,
         }
 
     @classmethod
@@ -97,6 +105,8 @@ class Run:
             stops=record["stops"],
             untrained=record["untrained"],
             folder=None if record["folder"] is None else Path(record["folder"]),
+            limit=record["limit"],
+            retries=record["retries"],
         )
 
     def restart(self) -> None:
@@ -137,6 +147,8 @@ class Run:
     def _judge(self) -> RunStopped | None:
         """Whether the latest report ends the run."""
         t, loss = self._updates[-1], self._losses[-1]
+        if self.limit is not None and time.perf_counter() - self._began > self.limit:
+            return RunStopped("failed", f"it took longer than {self.limit:g} s, up to update {t}")
         if not math.isfinite(loss):
             return RunStopped("diverged", describe_divergence(t, loss))
         if self.stops and self._may_have_diverged():
@@ -204,4 +216,5 @@ class Run:
             figures=self._figures,
             seconds=time.perf_counter() - self._began if seconds is None else seconds,
             probing=probing,
+            retries=self.retries,
         )

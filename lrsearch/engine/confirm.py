@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lrsearch.confirmation import Confirmation
 from lrsearch.contract import Elastic, NoProbes, Objective, Probes, Run
+from lrsearch.engine.importance import importances
 from lrsearch.engine.interrupts import Shield
 from lrsearch.engine.listener import Listener
 from lrsearch.engine.protocol import (
@@ -49,7 +50,11 @@ def seconds_a_run(result: Result) -> float:
 
 
 class Confirmer:
-    """A confirmation in progress; what objectives see of it is `slots` and `take`.
+    """A confirmation in progress; what objectives see of it is `slots`, `probes` and `take`.
+
+    Attributes:
+        slots: runs in flight.
+        done: runs that are known.
 
     Args:
         search: the study's.
@@ -69,11 +74,30 @@ class Confirmer:
     ) -> None:
         self.slots = store.slots or 1  # `run` may find more
         self._search, self._objective = search, objective
-        self._store, self._shield, self._listener = store, shield, listener
+        self.store, self.shield, self._listener = store, shield, listener
         self._stage = ""
         self._queue: list[tuple[Schedule, int]] = []
         self._schedules: list[Schedule] = []
         self.done = 0
+
+    def answer(self, result: Result, asked: Confirm) -> None:
+        """Confirms a study, or says what that would cost where it may not cost so much.
+
+        Raises:
+            RequestError: as `plan`.
+            SearchFailed: as `run`.
+        """
+        protocol, each = self.plan(result, asked), seconds_a_run(result)
+        if protocol is None:
+            whole = self.plan(result, dataclasses.replace(asked, frugal=False))
+            if whole is not None:
+                self._listener.declined(whole.describe(), whole.runs * each)
+            return
+        done = self.known(protocol)
+        left = protocol.runs - done
+        self._listener.confirming(protocol.describe(), left * each, protocol.runs, done)
+        found = dataclasses.replace(self.run(protocol), importance=importances(self.store))
+        self.store.set_confirmed(found, len(result.trials))
 
     def plan(self, result: Result, asked: Confirm) -> Protocol | None:
         """What would be measured; None where it would cost more than a search may cost.
@@ -114,7 +138,7 @@ class Confirmer:
 
     def known(self, protocol: Protocol) -> int:
         """How many of its runs the study holds already, those of the selection alone."""
-        held = self._store.measured("select")
+        held = self.store.measured("select")
         self.done = sum(min(protocol.selection, len(held.get(s, ()))) for s in protocol.schedules)
         return self.done
 
@@ -131,10 +155,10 @@ class Confirmer:
         measured |= self._measure("select", protocol.kept(measured), protocol.selection)
         finalists = list(protocol.finalists(measured).values())
         if protocol.exact:
-            return protocol.conclude(self._store.record.unit, measured, measured)
+            return protocol.conclude(self.store.record.unit, measured, measured)
         reported = self._measure("report", finalists, protocol.seeds)
         return protocol.conclude(
-            self._store.record.unit, measured, reported, self._losses(finalists, protocol.seeds)
+            self.store.record.unit, measured, reported, self._losses(finalists, protocol.seeds)
         )
 
     def _fit(self, runs: int) -> int:
@@ -161,7 +185,7 @@ class Confirmer:
         self, stage: str, schedules: Sequence[Schedule], seeds: int
     ) -> dict[Schedule, list[float]]:
         """Values by seed of some schedules, infinite where a seed diverged."""
-        known = self._store.measured(stage)
+        known = self.store.measured(stage)
         schedules = list(dict.fromkeys(schedules))
         held = {s: dict(known.get(s, {})) for s in schedules}
         self._stage, self._schedules = stage, schedules
@@ -174,8 +198,8 @@ class Confirmer:
                 held[schedule][outcome.replicate] = self._trim(outcome)
                 self.done += 1
                 if all(r in held[schedule] for r in range(seeds)):
-                    with self._shield:
-                        self._store.keep_measured(stage, schedule, held[schedule])
+                    with self.shield:
+                        self.store.keep_measured(stage, schedule, held[schedule])
                 self._listener.confirmed_runs(self.done)
         finally:
             close = getattr(stream, "close", None)
@@ -189,7 +213,7 @@ class Confirmer:
     def _losses(
         self, schedules: Sequence[Schedule], seeds: int
     ) -> dict[Schedule, list[tuple[tuple[int, ...], tuple[float, ...]]]]:
-        known = self._store.measured("report")
+        known = self.store.measured("report")
         return {
             s: [
                 (trace.updates, trace.values)
@@ -210,6 +234,7 @@ class Confirmer:
             stops=search.pruner != "none",
             untrained=setup.untrained,
             folder=self._folder(schedule, replicate),
+            limit=search.trial_timeout,
         )
 
     def _folder(self, schedule: Schedule, replicate: int) -> Path:

@@ -1,43 +1,201 @@
-"""Journal files: Optuna's append-only log of JSON lines, made safe against crashes.
+"""Journal files: Optuna's append-only log of JSON lines, made safe against crashes and damage.
 
-Optuna's own is not: a last line torn by a crash makes a study unreadable for ever, and a lock
-whose holder was killed blocks everyone else for half a minute. Here the torn line is cut off
-before the next is written, and locks are the kernel's, which die with their holder.
+Optuna's own is not: a last line torn by a crash makes a study unreadable for ever, a lock whose
+holder was killed blocks everyone else for half a minute, and a flipped bit in a digit is another
+number. Here every line ends with a checksum of itself and with that of the line before it, so
+that nothing that was changed, lost or moved passes for a record; a torn end is cut off before the
+next line is written; and locks are the kernel's, which die with their holder. Optuna itself reads
+such a file as it stands.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import json
+import logging
 import os
+import re
 import warnings
+import zlib
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalStorage
 
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, SearchFailed
 
-__all__ = ["check_journal", "cut_torn_line", "open_journal"]
+__all__ = ["STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]
+
+#: Ends every line: the sum of the line before it, and that of all that stands before it here.
+SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
+ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"01234567"}\n')
+#: What the first line comes after.
+NOTHING = b"00000000"
+#: What reading a record may raise that lrsearch did not write.
+STRANGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+log = logging.getLogger("lrsearch")
 
 
-class _KernelLock:
-    """Optuna's lock interface on flock: free as soon as its holder is gone, however it went."""
+class Line:
+    """One line of a journal, as it stands in the file.
+
+    Attributes:
+        after: the sum of the line before it.
+        sum: its own.
+        sound: whether it is what was written.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        found = SUMS.fullmatch(raw[-ENDING:])
+        self.after, self.sum = found.groups() if found else (b"", b"")
+        self._body = raw[:-OWN]
+        self.sound = found is not None and self.sum == b"%08x" % zlib.crc32(self._body)
+
+    def record(self) -> dict[str, Any]:
+        """What it says."""
+        record: dict[str, Any] = json.loads(self._body + b"}")
+        return record
+
+    @staticmethod
+    def write(record: dict[str, Any], after: bytes) -> tuple[bytes, bytes]:
+        """The line of a record that comes after another, and its sum."""
+        body = json.dumps(record, separators=(",", ":")).encode()
+        body = body[:-1] + b',"after":"%s"' % after
+        own = b"%08x" % zlib.crc32(body)
+        return body + b',"crc":"%s"}\n' % own, own
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    """The lines of a journal; the last has perhaps no end."""
+    return io.BytesIO(content).readlines()
+
+
+class Journal(BaseJournalBackend):
+    """Optuna's interface to a journal: records in the order in which they were written.
+
+    Args:
+        path: of the file, which is made where there is none.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: int | None = None
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        self._inode = path.stat().st_ino
+        self._end, self._last, self._lines = 0, NOTHING, 0
+        self._fresh: deque[dict[str, Any]] = deque()
 
-    def acquire(self) -> bool:
-        self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records that were not given yet; Optuna asks for each of them once, in order."""
+        with self._open(os.O_RDONLY) as file:
+            whole = self._read(file, settled=False)
+        if not whole:  # somebody may be writing it just now: look again when nobody is
+            with self._open(os.O_RDONLY, lock=True) as file:
+                self._read(file)
+        while self._fresh:
+            yield self._fresh.popleft()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Writes records behind those that there are: all of them or none.
+
+        Raises:
+            SearchFailed: there is no room, or the file is gone.
+            RequestError: the file is damaged.
+        """
+        with self._open(os.O_RDWR, lock=True) as file:
+            if not self._read(file):
+                log.warning("%s: its last record was torn by a crash, and is left out", self._path)
+            text, last = b"", self._last
+            for record in logs:
+                line, last = Line.write(record, last)
+                text += line
+            try:
+                if os.fstat(file).st_size > self._end:
+                    os.ftruncate(file, self._end)
+                _write_all(file, text, self._end)
+                os.fsync(file)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(file, self._end)
+                raise SearchFailed(
+                    f"cannot write {self._path}: {error.strerror}; what had ended is kept, and "
+                    "the same command goes on when that is mended"
+                ) from error
+            self._read(file)
+
+    @contextlib.contextmanager
+    def _open(self, mode: int, *, lock: bool = False) -> Iterator[int]:
+        """The file that was opened first, and no other in its place."""
+        try:
+            file = os.open(self._path, mode | os.O_NOFOLLOW)
+        except OSError as error:
+            raise SearchFailed(
+                f"cannot open {self._path} any more: {error.strerror}; bring it back, and the "
+                "same command goes on"
+            ) from error
+        try:
+            if lock:
+                fcntl.flock(file, fcntl.LOCK_EX)  # free as soon as its holder is gone
+            if os.fstat(file).st_ino != self._inode:
+                raise SearchFailed(
+                    f"{self._path} was replaced by another file while it was in use; the same "
+                    "command goes on with what it holds now"
+                )
+            yield file
+        finally:
+            os.close(file)
+
+    def _read(self, file: int, *, settled: bool = True) -> bool:
+        """Takes in what was written since; whether all of it is sound.
+
+        Args:
+            file: the open file.
+            settled: whether nobody can be writing it.
+
+        Raises:
+            RequestError: something is not sound, and what follows it is.
+        """
+        size = os.fstat(file).st_size
+        if size < self._end and settled:
+            raise self._damage(self._lines)
+        found = lines_of(os.pread(file, max(0, size - self._end), self._end))
+        for number, raw in enumerate(found):
+            line = Line(raw)
+            if not line.sound or line.after != self._last:
+                if settled and any(Line(other).sound for other in found[number:]):
+                    raise self._damage(self._lines + 1)
+                return False
+            self._end, self._last = self._end + len(raw), line.sum
+            self._lines += 1
+            self._fresh.append(line.record())
         return True
 
-    def release(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+    def _damage(self, line: int) -> RequestError:
+        return RequestError(
+            f"{self._path} is damaged at line {line}: it is not what was written; `lrsearch "
+            f"repair {self._path.stem} --storage {self._path}` sets that aside and keeps the rest"
+        )
+
+
+def _write_all(file: int, text: bytes, place: int) -> None:
+    while text:
+        written = os.pwrite(file, text, place)
+        text, place = text[written:], place + written
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -49,21 +207,38 @@ def open_journal(path: Path) -> JournalStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            lock: Any = _KernelLock(path)
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+            return JournalStorage(Journal(path))
     except OSError as error:
         raise RequestError(
             f"cannot open {path}: {error.strerror}; choose another --storage"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except RequestError:
+        raise
+    except STRANGE as error:
         raise RequestError(
-            f"{path} is no journal of studies ({error}); choose another --storage"
+            f"{path} is no journal of studies ({type(error).__name__}: {error}); choose another "
+            "--storage"
         ) from error
 
 
+def real_path(path: Path) -> Path:
+    """A path at which there is no symbolic link, which could lead anywhere.
+
+    Raises:
+        RequestError: it is one.
+    """
+    if path.is_symlink():
+        raise RequestError(f"{path} is a symbolic link; name the file that it leads to")
+    return path
+
+
 def check_journal(path: Path) -> None:
-    """Refuses a file that is none of ours before anything is written to it."""
-    if not path.is_file():
+    """Refuses a file that is none of ours before anything is written to it.
+
+    Raises:
+        RequestError: it is something else, or cannot be read.
+    """
+    if not real_path(path).is_file():
         return
     try:
         with path.open("rb") as file:
@@ -75,30 +250,3 @@ def check_journal(path: Path) -> None:
     begin = b'{"op_code"'
     if not begin.startswith(first[: len(begin)]):
         raise RequestError(f"{path} is no journal of studies; choose another --storage")
-
-
-def cut_torn_line(path: Path) -> None:
-    """Removes a last line that a crash tore."""
-    if not path.is_file():
-        return
-    try:
-        with path.open("rb+") as file:
-            content = file.read()
-            end = content.rfind(b"\n") + 1
-            begin = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
-            if not _is_json(content[begin:end]):
-                end = begin
-            if end < len(content):
-                file.truncate(end)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write {path}: {error.strerror}; choose another --storage"
-        ) from error
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

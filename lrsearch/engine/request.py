@@ -56,6 +56,8 @@ _BOUNDS = {
     "seed": Bound(kind="int", low=0, high=2**31 - 1),
     "sampler": Bound(kind="name", names=SAMPLERS),
     "pruner": Bound(kind="name", names=PRUNERS),
+    "max_retries": Bound(kind="int", low=0, high=1_000_000),
+    "max_failures": COUNT,
 }
 
 
@@ -80,6 +82,9 @@ class Search:
     batch: int
     trials: int
     timeout: float | None
+    trial_timeout: float | None
+    max_retries: int
+    max_failures: int
     seeds: int
     seed: int
     sampler: str
@@ -96,7 +101,10 @@ class Request:
         steps: updates of a run (of the first batch size); None takes the objective's.
         batch: samples of the first update; None takes the objective's.
         trials: ended trials in total, those of earlier calls included.
-        timeout: seconds or a duration after which no further run begins, or None.
+        timeout: seconds or a duration after which no further trial begins, or None.
+        trial_timeout: seconds or a duration that a run may take, or None.
+        max_retries: how often a trial is begun again after its process has died.
+        max_failures: failed trials in a row that end the search.
         seeds: runs a trial, whose mean is its value.
         seed: of the study.
         sampler: one of `SAMPLERS`.
@@ -117,6 +125,9 @@ class Request:
     batch: int | None = None
     trials: int = 100
     timeout: float | str | None = None
+    trial_timeout: float | str | None = None
+    max_retries: int = 3
+    max_failures: int = 3
     seeds: int = 1
     seed: int = 0
     sampler: str = "auto"
@@ -131,8 +142,9 @@ class Request:
             value = getattr(self, name)
             if value is not None or name not in ("steps", "batch"):
                 object.__setattr__(self, name, bound.check(name, value))
-        if self.timeout is not None:
-            object.__setattr__(self, "timeout", parse_duration(str(self.timeout)))
+        for name in ("timeout", "trial_timeout"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, parse_duration(str(getattr(self, name))))
         if self.slots not in (None, AUTO):
             object.__setattr__(self, "slots", _parse_slots(self.slots))
         object.__setattr__(self, "enqueue", _check_queue(self.enqueue))
@@ -159,6 +171,10 @@ class Request:
             raise RequestError(
                 f"objective {setup.name} has no slots to set: it "
                 + ("answers exactly" if setup.exact else "trains one run at a time")
+            )
+        if setup.exact and self.trial_timeout is not None:
+            raise RequestError(
+                f"objective {setup.name} answers exactly and at once; leave trial_timeout out"
             )
         space = self.space.with_defaults(setup.entries)
         steps, batch = self.steps or setup.steps, self.batch or setup.batch
@@ -187,6 +203,9 @@ class Request:
             batch=batch,
             trials=self.trials,
             timeout=None if self.timeout is None else float(self.timeout),
+            trial_timeout=None if self.trial_timeout is None else float(self.trial_timeout),
+            max_retries=self.max_retries,
+            max_failures=self.max_failures,
             seeds=self.seeds,
             seed=self.seed,
             sampler=self.sampler,

@@ -100,9 +100,8 @@ class Advisor:
         """The finite value that stands for a diverged trial, or None where nothing is known."""
         if self._untrained is not None:
             return self._untrained
-        below = [
-            t.value for i, t in self._ended.items() if i < trial.index and t.value is not None
-        ]
+        end = trial.index - self._window  # so that it hangs on no order in which trials ended
+        below = [t.value for i, t in self._ended.items() if i < end and t.value is not None]
         return max(below, default=None)
 
     def ask(self, index: int, known: Mapping[str, Value] | None = None) -> dict[str, Value]:

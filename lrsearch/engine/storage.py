@@ -1,18 +1,16 @@
-"""Where a study lives: in an Optuna journal, one record a trial, written when the trial ends.
+"""Where a study lives: in an Optuna journal, with what it is, its trials and its confirmation.
 
-A trial that is lost leaves no trace and is asked for again, so no storage ever holds a trial that
-runs for ever. One search at a time holds a study.
+Every process that searches a study joins it: what they share they change under one guard, and what
+a dead one was at is given back (`lrsearch.engine.attempts`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import math
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,14 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages.journal import JournalStorage
-from optuna.trial import TrialState, create_trial
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 
 from lrsearch.confirmation import Confirmation
 from lrsearch.contract import Setup, StudyFacts
-from lrsearch.engine.journal import check_journal, cut_torn_line, open_journal
+from lrsearch.engine.guard import Guard
+from lrsearch.engine.journal import check_journal, open_journal, real_path
+from lrsearch.engine.ledger import Ledger, reading
 from lrsearch.engine.record import SCHEMA, StudyRecord, study_facts
 from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, closest
@@ -39,7 +39,7 @@ from lrsearch.space import Space
 
 __all__ = ["Store", "digest", "distributions"]
 
-#: The user attributes that lrsearch keeps: one a study, one a trial.
+#: The attributes of a study that lrsearch keeps.
 ATTRIBUTE = "lrsearch"
 OPTIMUM = "lrsearch.optimum"
 IDENTITY = "lrsearch.id"
@@ -49,12 +49,9 @@ QUEUE = "lrsearch.enqueued"
 MEASURED = "lrsearch.measured"
 CONFIRMED = "lrsearch.confirmed"
 FACTS = "lrsearch.facts"
-STATES = {
-    "finished": TrialState.COMPLETE,
-    "diverged": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
+
+#: Lower is better.
+MINIMIZE = [StudyDirection.MINIMIZE]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -93,64 +90,64 @@ class Store:
         tracking: MLflow's URI without its password, and the parent run's id, where there are.
     """
 
-    def __init__(self, name: str, path: Path, study: optuna.Study, record: StudyRecord) -> None:
+    def __init__(self, name: str, path: Path, storage: BaseStorage) -> None:
         self.name = name
         self.path = path
-        self.record = record
-        kept = study.user_attrs  # Optuna copies all of them at every look
-        self.optimum: float | None = kept.get(OPTIMUM)
-        self.slots: int | None
-        self.window: int
-        self.slots, self.window = kept.get(SLOTS, (None, 0))
-        self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE, ()))
-        self.identity: str = kept[IDENTITY]
-        uri, run_id = kept.get(TRACKING, (None, None))
-        self.tracking: tuple[str | None, str | None] = (uri, run_id)
-        self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
-        self._facts: dict[str, Any] = kept.get(FACTS, {})
-        self._study = study
+        self.storage = storage
+        self.key = storage.get_study_id_from_name(name)
+        self.guard = Guard(path.with_suffix(".lock"))
+        self.ledger = Ledger(storage, self.key, path)
+        self.look()
 
-    @classmethod
-    @contextlib.contextmanager
-    def hold(cls, name: str, path: Path, record: StudyRecord) -> Iterator[Store]:
-        """Opens a study for a search, creating it where there is none.
+    def look(self) -> None:
+        """Takes in what others wrote about the study.
 
         Raises:
-            RequestError: another search holds it, it belongs to another request, or the file
-                cannot be written or read.
+            RequestError: it was not written by this version of lrsearch.
+        """
+        kept = self.storage.get_study_user_attrs(self.key)
+        directions = self.storage.get_study_directions(self.key)
+        record = kept.get(ATTRIBUTE)
+        with reading(self.path):
+            if record is None or record["schema"] != SCHEMA or directions != MINIMIZE:
+                raise RequestError("not of this version; name another study")
+            self.record = StudyRecord.from_dict(record)
+            self.optimum: float | None = kept.get(OPTIMUM)
+            self.slots: int | None
+            self.window: int
+            self.slots, self.window = kept.get(SLOTS, (None, 0))
+            self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE, ()))
+            self.identity: str = kept[IDENTITY]
+            uri, run_id = kept.get(TRACKING, (None, None))
+            self.tracking: tuple[str | None, str | None] = (uri, run_id)
+            self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
+            self._facts: dict[str, Any] = kept.get(FACTS, {})
+
+    @classmethod
+    def join(cls, name: str, path: Path, record: StudyRecord) -> Store:
+        """Opens a study to search it, creating it where there is none.
+
+        Raises:
+            RequestError: it belongs to another request, or the file cannot be written or read.
         """
         check_journal(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            guard = path.with_suffix(".lock").open("a")
+            with Guard(path.with_suffix(".lock")):
+                storage = open_journal(path)
+                _found(storage, name, record)
         except OSError as error:
             raise RequestError(
                 f"cannot write {path.parent}: {error.strerror}; choose another --storage"
             ) from error
-        with guard:
-            try:
-                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RequestError(
-                    f"another process is searching study {name}; wait for it, or name another "
-                    "with --study"
-                ) from None
-            cut_torn_line(path)
-            storage = open_journal(path)
-            if name in _names(storage):
-                store = cls._load(name, path, storage)
-                differences = store.record.differences(record)
-                if differences:
-                    raise RequestError(
-                        f"study {name} is of another request ({'; '.join(differences)}); "
-                        "name another with --study"
-                    )
-            else:
-                study = optuna.create_study(study_name=name, storage=storage)
-                study.set_user_attr(IDENTITY, uuid.uuid4().hex)
-                study.set_user_attr(ATTRIBUTE, record.to_dict())
-                store = cls(name, path, study, record)
-            yield store
+        store = cls(name, path, storage)
+        differences = store.record.differences(record)
+        if differences:
+            raise RequestError(
+                f"study {name} is of another request ({'; '.join(differences)}); name another "
+                "with --study, or ask as before"
+            )
+        return store
 
     @classmethod
     def read(cls, name: str, path: Path) -> Store:
@@ -159,37 +156,20 @@ class Store:
         Raises:
             RequestError: there is no such study.
         """
-        if not path.is_file():
+        if not real_path(path).is_file():
             others = [p.stem for p in Path(FOLDER).glob("*.journal")]
             hint = closest(name, others) if others else "; `lrsearch tune` makes one"
             raise RequestError(f"there is no study {name!r} at {path}{hint}")
         check_journal(path)
-        return cls._load(name, path, open_journal(path))
-
-    @classmethod
-    def _load(cls, name: str, path: Path, storage: JournalStorage) -> Store:
+        storage = open_journal(path)
         if name not in _names(storage):
             raise RequestError(f"{path} holds no study {name!r}{closest(name, _names(storage))}")
-        study = optuna.load_study(study_name=name, storage=storage)
-        record = study.user_attrs.get(ATTRIBUTE)
-        if record is None or record["schema"] != SCHEMA:
-            raise RequestError(
-                f"{path} was not written by this version of lrsearch; name another study"
-            )
-        return cls(name, path, study, StudyRecord.from_dict(record))
+        return cls(name, path, storage)
 
     def trials(self) -> dict[int, Trial]:
         """The ended trials by lrsearch's index."""
-        found = {}
-        for frozen in self._study.get_trials(deepcopy=False):
-            kept = frozen.user_attrs.get(ATTRIBUTE)
-            if kept is not None:
-                outcomes = tuple(Outcome.from_dict(o) for o in kept["outcomes"])
-                schedule = Schedule.from_dict(kept["schedule"])
-                found[kept["index"]] = Trial(
-                    index=kept["index"], schedule=schedule, outcomes=outcomes
-                )
-        return dict(sorted(found.items()))
+        self.ledger.refresh()
+        return self.ledger.trials
 
     def result(
         self,
@@ -240,35 +220,11 @@ class Store:
         told |= {"sampler": sampler, "diagnostics": diagnostics}
         if told != self._facts:
             self._facts = told
-            self._study.set_user_attr(FACTS, told)
+            self.keep(FACTS, told)
 
-    def add(self, trial: Trial, point: Mapping[str, Any], penalty: float | None) -> None:
-        """Writes a trial that has ended.
-
-        Args:
-            trial: the trial.
-            point: its values of the free fields; empty for a schedule outside the space.
-            penalty: the finite value that stands for a diverged trial, or None.
-        """
-        state, value = STATES[trial.state], trial.value
-        searched = distributions(self.record.space)
-        if trial.state == "diverged":
-            state, value = (TrialState.FAIL if penalty is None else state), penalty
-        kept = {
-            "index": trial.index,
-            "state": trial.state,
-            "schedule": trial.schedule.to_dict(defaults=False),
-            "outcomes": [outcome.to_dict() for outcome in trial.outcomes],
-        }
-        self._study.add_trial(
-            create_trial(
-                state=state,
-                value=value,
-                params=dict(point),
-                distributions={n: d for n, d in searched.items() if n in point},
-                user_attrs={ATTRIBUTE: kept},
-            )
-        )
+    def keep(self, name: str, value: Any) -> None:
+        """Writes an attribute of the study."""
+        self.storage.set_study_user_attr(self.key, name, value)
 
     def enqueue(self, schedules: Sequence[Schedule]) -> None:
         """Keeps what is tried first; a study that has begun keeps its own.
@@ -279,7 +235,7 @@ class Store:
         given = tuple(schedules)
         if self.slots is None and given != self.enqueued:
             self.enqueued = given
-            self._study.set_user_attr(QUEUE, [s.to_dict(defaults=False) for s in given])
+            self.keep(QUEUE, [s.to_dict(defaults=False) for s in given])
         elif given and given != self.enqueued:
             raise RequestError(
                 f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
@@ -293,7 +249,7 @@ class Store:
             stage: `select` or `report`.
         """
         found = {}
-        for name, kept in self._study.user_attrs.items():
+        for name, kept in self.storage.get_study_user_attrs(self.key).items():
             if name.startswith(f"{MEASURED}.{stage}."):
                 outcomes = {o["replicate"]: Outcome.from_dict(o) for o in kept["outcomes"]}
                 found[Schedule.from_dict(kept["schedule"])] = outcomes
@@ -307,7 +263,7 @@ class Store:
             "schedule": schedule.to_dict(defaults=False),
             "outcomes": [outcomes[replicate].to_dict() for replicate in sorted(outcomes)],
         }
-        self._study.set_user_attr(f"{MEASURED}.{stage}.{digest(schedule)}", kept)
+        self.keep(f"{MEASURED}.{stage}.{digest(schedule)}", kept)
 
     def confirmed(self, trials: int) -> Confirmation | None:
         """The latest confirmation, unless the study has other than so many trials by now."""
@@ -318,24 +274,35 @@ class Store:
     def set_confirmed(self, confirmation: Confirmation, trials: int) -> None:
         """Keeps a confirmation of so many trials."""
         self._confirmed = {"trials": trials, "confirmation": confirmation.to_record()}
-        self._study.set_user_attr(CONFIRMED, self._confirmed)
+        self.keep(CONFIRMED, self._confirmed)
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back."""
         self.slots, self.window = slots, window
-        self._study.set_user_attr(SLOTS, [slots, window])
+        self.keep(SLOTS, [slots, window])
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
         """Keeps where people look."""
         if uri is not None and (uri, run_id) != self.tracking:
             self.tracking = (uri, run_id)
-            self._study.set_user_attr(TRACKING, [uri, run_id])
+            self.keep(TRACKING, [uri, run_id])
 
     def set_optimum(self, optimum: float) -> None:
         """Keeps the best possible value for readers."""
         self.optimum = optimum
-        self._study.set_user_attr(OPTIMUM, optimum)
+        self.keep(OPTIMUM, optimum)
 
 
-def _names(storage: JournalStorage) -> list[str]:
+def _found(storage: BaseStorage, name: str, record: StudyRecord) -> None:
+    """Makes a study that there is not yet, or finishes what a process began that died at it."""
+    if name not in _names(storage):
+        storage.create_new_study(MINIMIZE, name)
+    key = storage.get_study_id_from_name(name)
+    if ATTRIBUTE in storage.get_study_user_attrs(key) or storage.get_n_trials(key):
+        return
+    storage.set_study_user_attr(key, IDENTITY, uuid.uuid4().hex)
+    storage.set_study_user_attr(key, ATTRIBUTE, record.to_dict())
+
+
+def _names(storage: BaseStorage) -> list[str]:
     return [study.study_name for study in storage.get_all_studies()]

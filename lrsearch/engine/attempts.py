@@ -1,0 +1,134 @@
+"""The attempts of this process at trials of a study that it may share with others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState, create_trial
+
+from lrsearch.engine.ledger import ATTEMPT, ENDED, LOST, Attempt
+from lrsearch.engine.liveness import BROKEN, Attendance
+from lrsearch.engine.storage import Store, distributions
+from lrsearch.ranges import Value
+from lrsearch.result import Trial
+
+__all__ = ["Attempts"]
+
+log = logging.getLogger("lrsearch")
+
+STATES = {
+    "finished": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+class Attempts:
+    """Begins, ends and gives back trials, each of which one process at a time is at.
+
+    Args:
+        store: the study.
+        attendance: this process as a worker.
+    """
+
+    def __init__(self, store: Store, attendance: Attendance) -> None:
+        self._storage, self._study = store.storage, store.key
+        self._ledger, self._guard = store.ledger, store.guard
+        self._attendance = attendance
+        self._distributions = distributions(store.record.space)
+        self._mine: dict[int, int] = {}
+
+    def begin(self, index: int, point: Mapping[str, Value]) -> bool:
+        """Takes a trial, unless it has ended or another is at it by now.
+
+        Args:
+            index: of the trial.
+            point: its values of the free fields; empty for a schedule outside the space.
+        """
+        with self._guard:
+            self._ledger.refresh()
+            if index in self._ledger.trials or index in self._ledger.attempts:
+                return False
+            own = {"index": index, "worker": self._attendance.worker.id}
+            attempt = create_trial(
+                state=TrialState.RUNNING,
+                params=dict(point),
+                distributions={n: d for n, d in self._distributions.items() if n in point},
+                user_attrs={ATTEMPT: {**own, "retry": self._ledger.lost[index]}},
+            )
+            self._mine[index] = self._storage.create_new_trial(self._study, attempt)
+        return True
+
+    def end(self, trial: Trial, penalty: float | None) -> bool:
+        """Writes a trial that has ended; whether it counts.
+
+        It does not where this process was taken for dead meanwhile, and another was at it.
+
+        Args:
+            trial: the trial.
+            penalty: the finite value that stands for a diverged trial, or None.
+        """
+        key = self._mine.pop(trial.index)
+        kept = {
+            "index": trial.index,
+            "state": trial.state,
+            "schedule": trial.schedule.to_dict(defaults=False),
+            "outcomes": [outcome.to_dict() for outcome in trial.outcomes],
+            "told": penalty if trial.state == "diverged" else trial.value,
+        }
+        try:
+            self._storage.set_trial_user_attr(key, ENDED, kept)
+            self._close(key, kept)
+        except UpdateFinishedTrialError:
+            return False
+        self._ledger.refresh()
+        self._ledger.trials[trial.index] = trial  # whose curves are not thinned
+        return True
+
+    def release(self) -> None:
+        """Gives back what was begun here and has not ended; it is no fault of these trials."""
+        try:
+            for index in list(self._mine):
+                self._fail(self._mine.pop(index))
+        except BROKEN as error:
+            log.warning("cannot give trials back, which whoever comes next will: %s", error)
+
+    def reap(self) -> None:
+        """Gives back what was begun by processes that have died since."""
+        if not self._orphans():
+            return
+        with self._guard:
+            self._ledger.refresh()
+            for attempt in self._orphans():
+                if attempt.ended is not None:  # it died between its two last records
+                    self._close(attempt.key, attempt.ended)
+                else:
+                    self._storage.set_trial_user_attr(attempt.key, LOST, True)
+                    self._fail(attempt.key)
+            self._ledger.refresh()
+
+    def _orphans(self) -> list[Attempt]:
+        attempts = self._ledger.attempts.values()
+        others = [a for a in attempts if a.worker != self._attendance.worker.id]
+        if not others:
+            return []
+        living = self._attendance.alive()
+        return [attempt for attempt in others if attempt.worker not in living]
+
+    def _close(self, key: int, kept: Mapping[str, Any]) -> None:
+        """Writes the state that goes with what a trial has left."""
+        told, state = kept["told"], STATES[kept["state"]]
+        if kept["state"] == "diverged" and told is None:
+            state = TrialState.FAIL
+        values = [told] if state is TrialState.COMPLETE else None
+        self._storage.set_trial_state_values(key, state, values)
+
+    def _fail(self, key: int) -> None:
+        try:
+            self._storage.set_trial_state_values(key, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return  # somebody else was faster

@@ -1,0 +1,147 @@
+"""Which trials of a study have ended, and which are under way, by whom.
+
+An attempt at a trial is a trial of Optuna's that runs; lrsearch keeps its own index, so that an
+attempt that is lost with its process counts for nothing, and the next one has the same index and
+the same schedule. An attempt ends once: what comes second, because its worker was taken for dead,
+is refused by the storage and dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from lrsearch.engine.journal import STRANGE
+from lrsearch.errors import RequestError
+from lrsearch.ranges import Value
+from lrsearch.result import Outcome, Trial
+from lrsearch.schedule import Schedule
+
+__all__ = ["ATTEMPT", "ENDED", "LOST", "Attempt", "Ledger", "reading"]
+
+#: Attributes of Optuna's trials: how one ended, whose attempt it is, and that it was lost.
+ENDED, ATTEMPT, LOST = "lrsearch", "lrsearch.attempt", "lrsearch.lost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A trial under way.
+
+    Attributes:
+        index: lrsearch's own count.
+        worker: the id of whoever is at it.
+        point: its values of the free fields; empty for a schedule outside the space.
+        key: the trial's id in Optuna's storage.
+        ended: what it has left in case it ended and its state was not written any more.
+    """
+
+    index: int
+    worker: str
+    point: Mapping[str, Value]
+    key: int
+    ended: Mapping[str, Any] | None
+
+
+@contextmanager
+def reading(place: object) -> Iterator[None]:
+    """Turns what a record raises that lrsearch did not write into one clear error.
+
+    Raises:
+        RequestError: with the place in it.
+    """
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(
+            f"{place} holds a record that is none of lrsearch's: {error}"
+        ) from error
+    except STRANGE as error:
+        raise RequestError(
+            f"{place} holds a record that is none of lrsearch's ({type(error).__name__}: "
+            f"{error}); choose another --storage"
+        ) from error
+
+
+class Ledger:
+    """The trials of one study.
+
+    Args:
+        storage: Optuna's.
+        study: the study's id there.
+        place: what holds it, for messages.
+
+    Attributes:
+        trials: those that have ended, by index.
+        attempts: those under way, by index.
+        lost: how many attempts at a trial were lost with their process.
+        latest: when something last began or ended.
+        news: the trials that have ended and that nobody has taken from here yet.
+    """
+
+    def __init__(self, storage: BaseStorage, study: int, place: object) -> None:
+        self.trials: dict[int, Trial] = {}
+        self.attempts: dict[int, Attempt] = {}
+        self.lost: Counter[int] = Counter()
+        self.latest: datetime | None = None
+        self.news: list[Trial] = []
+        self._storage, self._study, self._place = storage, study, place
+        self._settled: set[int] = set()
+
+    def refresh(self) -> None:
+        """Takes in what was written since the last look.
+
+        Raises:
+            RequestError: a record is none of lrsearch's.
+        """
+        self.attempts, known = {}, len(self.trials)
+        with reading(self._place):
+            for frozen in self._storage.get_all_trials(self._study, deepcopy=False):
+                if frozen.number in self._settled:
+                    continue
+                trial = self._take(frozen)
+                if trial is not None:
+                    self.trials[trial.index] = trial
+                    self.news.append(trial)
+        if len(self.trials) > known:
+            self.trials = dict(sorted(self.trials.items()))
+
+    def _take(self, frozen: FrozenTrial) -> Trial | None:
+        """A trial that has ended and was not known."""
+        own = frozen.user_attrs.get(ATTEMPT)
+        times = [frozen.datetime_start, frozen.datetime_complete, self.latest]
+        self.latest = max((t for t in times if t is not None), default=None)
+        kept = frozen.user_attrs.get(ENDED)
+        if not frozen.state.is_finished():
+            if own is not None:
+                attempt = Attempt(
+                    index=int(own["index"]),
+                    worker=str(own["worker"]),
+                    point=frozen.params,
+                    key=frozen._trial_id,
+                    ended=kept,
+                )
+                self.attempts.setdefault(attempt.index, attempt)
+            return None
+        self._settled.add(frozen.number)
+        if kept is None:
+            if own is not None and frozen.user_attrs.get(LOST):
+                self.lost[int(own["index"])] += 1
+            return None
+        trial = _read_trial(kept)
+        return None if trial.index in self.trials else trial
+
+
+def _read_trial(kept: Mapping[str, Any]) -> Trial:
+    """A trial of the record that it left when it ended."""
+    return Trial(
+        index=int(kept["index"]),
+        schedule=Schedule.from_dict(kept["schedule"]),
+        outcomes=tuple(Outcome.from_dict(outcome) for outcome in kept["outcomes"]),
+    )
