@@ -15,6 +15,7 @@ from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.engine.request import Confirm, Request, Search, storage_path
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.catalog import BUILT_IN, check_device
+from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.objectives.workers import in_workers
 from lrsearch.result import Result
@@ -41,6 +42,9 @@ def tune(
     options: Mapping[str, Any] | None = None,
     trials: int = 100,
     timeout: float | str | None = None,
+    trial_timeout: float | str | None = None,
+    max_retries: int = 3,
+    max_failures: int = 3,
     steps: int | None = None,
     batch: int | None = None,
     seeds: int = 1,
@@ -71,7 +75,11 @@ def tune(
             `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
         options: options of a built-in objective, or fields of a class of tasks.
         trials: ended trials in total, those of earlier calls included.
-        timeout: seconds, or a duration such as `15m`, after which no further run begins.
+        timeout: seconds, or a duration such as `15m`, after which no further trial begins.
+        trial_timeout: seconds, or a duration, that a run may take: it is failed then. A function
+            is run in a process of its own for that, and ended even where it hangs.
+        max_retries: how often a trial whose process has died is begun again before it is failed.
+        max_failures: failed trials in a row that end the search.
         steps: updates of a run; None takes the objective's.
         batch: samples of an update; None takes the objective's.
         seeds: runs a trial, whose mean is its value.
@@ -118,6 +126,9 @@ def tune(
         options=options,
         trials=trials,
         timeout=timeout,
+        trial_timeout=trial_timeout,
+        max_retries=max_retries,
+        max_failures=max_failures,
         steps=steps,
         batch=batch,
         seeds=seeds,
@@ -285,8 +296,10 @@ def prepare(
     if tracking_uri is not None:
         check_uri(tracking_uri)
     answers = find_objective(objective, options, device)
-    if workers > 1:
-        answers = in_workers(objective, answers, workers)
+    # A function that hangs can only be ended with its process.
+    alone = request.trial_timeout is not None and isinstance(answers, FunctionObjective)
+    if workers > 1 or alone:
+        answers = in_workers(objective, answers, workers, request.max_retries)
     return request.resolve(answers.setup), answers
 
 

@@ -1,8 +1,7 @@
 """`Outcome`, `Trial`, `Result`: how runs, trials and studies ended, as frozen records.
 
 A run that diverges is an outcome like any other; failure is a value here, not an exception.
-Infinite and NaN numbers never enter a record, so what is written as JSON
-reads back as it was.
+Infinite and NaN numbers never enter a record, so what is written as JSON reads back as it was.
 """
 
 from __future__ import annotations
@@ -172,6 +171,11 @@ class Trial:
         return math.fsum(o.seconds for o in self.outcomes)
 
     @property
+    def retries(self) -> int:
+        """How often a process that was at it had died."""
+        return max(o.retries for o in self.outcomes)
+
+    @property
     def probing(self) -> float:
         """What of `seconds` was spent on diagnostics of the landscape."""
         return math.fsum(o.probing for o in self.outcomes)
@@ -292,8 +296,8 @@ class Result:
     def to_frame(self) -> Any:
         """The trials as a pandas DataFrame, one row a trial, by index.
 
-        Columns: `state`, `value`, `seconds`, `reason`, every field of the schedule, and every
-        diagnostic.
+        Columns: `state`, `value`, `seconds`, `retries`, `reason`, the schedule's fields, and
+        diagnostics.
         """
         import pandas as pd  # arrives with MLflow, and takes half a second
 
@@ -303,13 +307,15 @@ class Result:
                 "state": trial.state,
                 "value": trial.value,
                 "seconds": trial.seconds,
+                "retries": trial.retries,
                 "reason": trial.reason,
                 **trial.schedule.to_dict(),
                 **trial.diagnostics,
             }
             for trial in self.trials
         ]
-        names = ["trial", "state", "value", "seconds", "reason", *FIELDS] if not rows else None
+        own = ["trial", "state", "value", "seconds", "retries", "reason"]
+        names = [*own, *FIELDS] if not rows else None
         return pd.DataFrame(rows, columns=names).set_index("trial").astype({"value": "float64"})
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 
@@ -55,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         the exit code.
     """
     logging.basicConfig(format="lrsearch: %(message)s", level=logging.WARNING)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        words = sys.argv[1:] if arguments is None else arguments
         with cli.make_context("lrsearch", list(words)) as context:
             cli.invoke(context)
         sys.stdout.flush()
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code
     except Interrupted as stop:
-        return _refuse(str(stop), stop.exit_code)
+        return _refuse(f"{stop}: {shlex.join(['lrsearch', *words])}", stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _refuse("interrupted", 130)
     except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error

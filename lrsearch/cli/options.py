@@ -56,6 +56,26 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "timeout": _option(
         "--timeout", metavar="DURATION", help="Begin no further trial after 90s, 15m or 2h."
     ),
+    "trial_timeout": _option(
+        "--trial-timeout",
+        metavar="DURATION",
+        help="Fail a run that takes longer; a function runs in a process of its own for that, "
+        "which is ended even where it hangs.",
+    ),
+    "max_retries": _option(
+        "--max-retries",
+        type=int,
+        default=3,
+        metavar="N",
+        help="Begin a trial whose process has died again so often before it is failed.",
+    ),
+    "max_failures": _option(
+        "--max-failures",
+        type=int,
+        default=3,
+        metavar="N",
+        help="End the search after so many failed trials in a row.",
+    ),
     "steps": _option("--steps", type=int, metavar="T", help="Updates of a run."),
     "batch": _option("--batch", type=int, metavar="B", help="Samples of the first update."),
     "seeds": _option(

@@ -73,6 +73,12 @@ class Progress:
         """Keeps what a confirmation would cost, for the result."""
         self.bill = f"{bill.removeprefix('confirming: ')}, about {_show_seconds(seconds)}"
 
+    def stopping(self) -> None:
+        """Says that it is being ended."""
+        self._close()
+        if not self._quiet:
+            print("lrsearch: stopping, once all is written; again stops at once", file=sys.stderr)
+
     def _open(self, title: str, unit: str, total: int, done: int) -> None:
         import tqdm
 

@@ -22,6 +22,7 @@ __all__ = ["tune"]
 @click.command()
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
+@options("trial_timeout", "max_retries", "max_failures")
 @options("sampler", "pruner", "slots", "device", "workers", "enqueue", "from")
 @options("study", "storage", "tracking_uri", "diagnostics", "log_model")
 @options("no_confirm", "dry_run", "json", "quiet")

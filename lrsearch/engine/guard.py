@@ -1,17 +1,48 @@
-"""While one process holds a study's guard, no other changes who does what."""
+"""While one process holds a study's guard, no other changes who does what.
+
+Locks are the kernel's: free as soon as their holder is gone, however it went.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["Guard"]
+from lrsearch.errors import SearchFailed
+
+__all__ = ["Guard", "lock"]
+
+#: Seconds between two tries, and after which a holder that lives is taken to be stuck: what is
+#: done under a lock takes milliseconds.
+PAUSE, PATIENCE = 0.002, 30.0
+
+
+def lock(file: int, path: Path) -> None:
+    """Locks an open file; closing it frees it.
+
+    Raises:
+        SearchFailed: another process holds it and does not go on.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() - began > PATIENCE:
+                raise SearchFailed(
+                    f"another process has held {path} for {PATIENCE:g} s; find out with "
+                    f"`fuser {path}` which one is stopped, and end it"
+                ) from None
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 class Guard:
-    """The kernel's lock on a file beside a journal: free as soon as its holder is gone.
+    """A lock on a file beside a journal.
 
     Args:
         path: of the file, which is made where there is none, and never through a link.
@@ -24,7 +55,7 @@ class Guard:
     def __enter__(self) -> None:
         file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, self._path)
         except BaseException:
             os.close(file)
             raise

@@ -11,7 +11,6 @@ such a file as it stands.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import logging
@@ -27,6 +26,7 @@ from typing import Any
 import optuna
 from optuna.storages.journal import BaseJournalBackend, JournalStorage
 
+from lrsearch.engine.guard import lock
 from lrsearch.errors import RequestError, SearchFailed
 
 __all__ = ["STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]
@@ -105,7 +105,7 @@ class Journal(BaseJournalBackend):
         with self._open(os.O_RDONLY) as file:
             whole = self._read(file, settled=False)
         if not whole:  # somebody may be writing it just now: look again when nobody is
-            with self._open(os.O_RDONLY, lock=True) as file:
+            with self._open(os.O_RDONLY, alone=True) as file:
                 self._read(file)
         while self._fresh:
             yield self._fresh.popleft()
@@ -117,7 +117,7 @@ class Journal(BaseJournalBackend):
             SearchFailed: there is no room, or the file is gone.
             RequestError: the file is damaged.
         """
-        with self._open(os.O_RDWR, lock=True) as file:
+        with self._open(os.O_RDWR, alone=True) as file:
             if not self._read(file):
                 log.warning("%s: its last record was torn by a crash, and is left out", self._path)
             text, last = b"", self._last
@@ -139,7 +139,7 @@ class Journal(BaseJournalBackend):
             self._read(file)
 
     @contextlib.contextmanager
-    def _open(self, mode: int, *, lock: bool = False) -> Iterator[int]:
+    def _open(self, mode: int, *, alone: bool = False) -> Iterator[int]:
         """The file that was opened first, and no other in its place."""
         try:
             file = os.open(self._path, mode | os.O_NOFOLLOW)
@@ -149,8 +149,8 @@ class Journal(BaseJournalBackend):
                 "same command goes on"
             ) from error
         try:
-            if lock:
-                fcntl.flock(file, fcntl.LOCK_EX)  # free as soon as its holder is gone
+            if alone:
+                lock(file, self._path)
             if os.fstat(file).st_ino != self._inode:
                 raise SearchFailed(
                     f"{self._path} was replaced by another file while it was in use; the same "

@@ -93,6 +93,7 @@ class Ledger:
         self.news: list[Trial] = []
         self._storage, self._study, self._place = storage, study, place
         self._settled: set[int] = set()
+        self._first = 0  # before it all are settled
 
     def refresh(self) -> None:
         """Takes in what was written since the last look.
@@ -102,7 +103,10 @@ class Ledger:
         """
         self.attempts, known = {}, len(self.trials)
         with reading(self._place):
-            for frozen in self._storage.get_all_trials(self._study, deepcopy=False):
+            trials = self._storage.get_all_trials(self._study, deepcopy=False)
+            while self._first < len(trials) and trials[self._first].number in self._settled:
+                self._first += 1
+            for frozen in trials[self._first :]:
                 if frozen.number in self._settled:
                     continue
                 trial = self._take(frozen)

@@ -39,6 +39,10 @@ class Listener(Protocol):
         """A confirmation was left out because it would cost too much; arguments as above."""
         ...
 
+    def stopping(self) -> None:
+        """A signal came; what is under way is given back and everything written."""
+        ...
+
 
 class Silent:
     """Nobody watches."""
@@ -56,4 +60,7 @@ class Silent:
         """Does nothing."""
 
     def declined(self, bill: str, seconds: float) -> None:
+        """Does nothing."""
+
+    def stopping(self) -> None:
         """Does nothing."""

@@ -280,7 +280,7 @@ class Loop:
         trial = _Open(schedule, plan, self._ledger.lost[index])
         self._open[index] = trial
         if trial.retries > search.max_retries:
-            reason = f"the process died that was at it, {trial.retries} times"
+            reason = f"its process died {trial.retries} times"
             trial.outcomes[0] = self._run(index, trial).end("failed", reason=reason)
             self._end_trial(index, 1)
         return True

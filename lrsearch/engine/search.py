@@ -81,6 +81,7 @@ def run_search(
                 raise
             except Interrupted as interrupt:
                 state = "interrupted"
+                listener.stopping()
                 raise Interrupted(
                     interrupt.number,
                     f"interrupted with {loop.ended} of {search.trials} trials ended; all that was "

@@ -233,10 +233,12 @@ class Store:
             RequestError: the study began with others.
         """
         given = tuple(schedules)
-        if self.slots is None and given != self.enqueued:
-            self.enqueued = given
-            self.keep(QUEUE, [s.to_dict(defaults=False) for s in given])
-        elif given and given != self.enqueued:
+        with self.guard:
+            self.look()
+            if self.slots is None and given and given != self.enqueued:
+                self.enqueued = given
+                self.keep(QUEUE, [s.to_dict(defaults=False) for s in given])
+        if given and given != self.enqueued:
             raise RequestError(
                 f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
                 "and not with these; leave them out, or name another with --study"
@@ -277,9 +279,12 @@ class Store:
         self.keep(CONFIRMED, self._confirmed)
 
     def set_slots(self, slots: int, window: int) -> None:
-        """Keeps how many runs are in flight and how far trials look back."""
-        self.slots, self.window = slots, window
-        self.keep(SLOTS, [slots, window])
+        """Keeps how many runs are in flight and how far trials look back, the first time."""
+        with self.guard:
+            self.look()
+            if self.slots is None:
+                self.slots, self.window = slots, window
+                self.keep(SLOTS, [slots, window])
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
         """Keeps where people look."""

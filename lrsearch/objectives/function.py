@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import numbers
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +17,12 @@ from lrsearch.result import Outcome
 
 __all__ = ["FunctionObjective", "objective"]
 
+log = logging.getLogger("lrsearch")
+
 Training = Callable[[Run], float]
+
+#: Characters of a traceback that are kept: an error may carry a whole tensor in its message.
+DETAILS = 10_000
 
 _NUMBER = Bound(optional=True)
 _VERSION = Bound(kind="int", low=0, high=2**31 - 1)
@@ -41,9 +48,19 @@ class FunctionObjective:
         return self.function(run)
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Pulls runs one at a time."""
-        while taken := runs.take(1):
-            yield self.answer(taken[0])
+        """Pulls runs one at a time; with the last one ends what they have left running."""
+        before = multiprocessing.active_children()
+        try:
+            while taken := runs.take(1):
+                yield self.answer(taken[0])
+        finally:
+            left = [c for c in multiprocessing.active_children() if c not in before]
+            for child in left:  # Python would wait for them for ever
+                child.kill()
+            if left:
+                log.warning(
+                    "%s left %d processes running; they are ended", self.__name__, len(left)
+                )
 
     def answer(self, run: Run) -> Outcome:
         """How one run ends; whatever the function raises is an outcome of that run alone."""
@@ -183,4 +200,4 @@ def _own_lines(error: BaseException) -> str:
     """The traceback from the user's function on."""
     trace = error.__traceback__
     trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return "".join(traceback.format_exception(type(error), error, trace))[-DETAILS:]

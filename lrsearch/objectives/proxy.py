@@ -23,7 +23,7 @@ from lrsearch.result import Outcome, Trace
 __all__ = ["Proxy", "additive", "multiplicative"]
 
 #: Runs answered in one array operation.
-AT_ONCE = 4096
+AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
-from typing import Any
+from typing import IO, Any
 
 from lrsearch.contract import Run
 from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import find_objective
 
-__all__ = ["main"]
+__all__ = ["BEGUN", "main"]
+
+#: Said when a run begins: what comes before, such as the import of a framework, is none of its
+#: time.
+BEGUN = "begun"
 
 #: More points than any curve has: between processes nothing is thinned.
 ALL = sys.maxsize
@@ -32,15 +37,22 @@ def main() -> None:
     if not isinstance(objective, FunctionObjective):
         raise TypeError(f"{first['objective']} is no function")
     while True:
-        outcome = objective.answer(Run.from_dict(messages.get()))
-        answers.write(json.dumps(outcome.to_dict(ALL)) + "\n")
-        answers.flush()
+        run = Run.from_dict(messages.get())
+        _say(answers, BEGUN)
+        _say(answers, objective.answer(run).to_dict(ALL))
+
+
+def _say(answers: IO[str], message: Any) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
 
 
 def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Passes runs on; ends the process, whatever it is at, once the search is gone."""
+    """Passes runs on; once the search is gone, ends this process and whatever it has started."""
     for line in sys.stdin:
         messages.put(json.loads(line))
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(0)
 
 

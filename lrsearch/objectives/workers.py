@@ -2,7 +2,8 @@
 
 A worker imports the objective by name, reads runs from its standard input and writes outcomes to
 its standard output, a JSON object a line. Nothing is pickled. A worker that dies is replaced and
-its run begun again; a run that kills several is a failed one.
+its run begun again; a run that kills several is a failed one, as is one that takes too long. With
+a worker ends whatever it has started.
 """
 
 from __future__ import annotations
@@ -10,26 +11,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 from lrsearch.contract import Objective, Run, Runs
 from lrsearch.errors import RequestError
 from lrsearch.objectives.function import FunctionObjective
+from lrsearch.objectives.worker import BEGUN
 from lrsearch.result import Outcome
 
 __all__ = ["Workers", "in_workers"]
 
-#: How often a run may lose its worker before it counts as failed.
-ATTEMPTS = 3
 #: Seconds that a worker has to end after it was asked to.
 PATIENCE = 2.0
+#: Seconds after its time is up at which a run is no longer waited for: it has its own clock too.
+GRACE = 1.0
+#: Seconds between two looks at whether a run that is limited has begun.
+LOOK = 0.5
 
 
 class Workers:
@@ -39,21 +46,22 @@ class Workers:
         inner: the objective, for what it is.
         reference: where workers import it from.
         count: N.
+        retries: how often a run is begun again after its worker has died.
     """
 
-    def __init__(self, inner: Objective, reference: str, count: int) -> None:
+    def __init__(self, inner: Objective, reference: str, count: int, retries: int) -> None:
         self.setup = dataclasses.replace(inner.setup, slots=count)
         self._inner = inner
         self._reference = reference
         self._count = count
+        self._retries = retries
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
         """Keeps every worker busy and yields outcomes as they come."""
-        answers: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = queue.SimpleQueue()
+        answers: Answers = queue.SimpleQueue()
         numbers = reversed(range(self._count))  # the last of a list is taken first
         idle = [_Worker(self._reference, i, self._count, answers) for i in numbers]
         busy: dict[_Worker, Run] = {}
-        attempts: dict[tuple[int, int], int] = {}
         try:
             while True:
                 for run in runs.take(len(idle)):
@@ -62,23 +70,32 @@ class Workers:
                     worker.send(run)
                 if not busy:
                     return
-                worker, answer = answers.get()
-                run = busy.pop(worker)
-                if answer is not None:
+                worker, answer = _next_answer(answers, busy)
+                if worker is not None and worker not in busy:  # it died while it was idle
+                    if worker in idle:
+                        idle[idle.index(worker)] = self._replace(worker, answers)
+                    continue
+                if worker is not None and answer is not None:
+                    del busy[worker]
                     idle.append(worker)
                     yield Outcome.from_dict(answer)
                     continue
-                code = worker.close()
-                worker = _Worker(self._reference, worker.index, self._count, answers)
-                key = (run.trial, run.replicate)
-                attempts[key] = attempts.get(key, 0) + 1
-                if attempts[key] < ATTEMPTS:
-                    busy[worker] = run
-                    worker.send(run)
-                else:
-                    idle.append(worker)
-                    reason = f"its worker died {ATTEMPTS} times, the last with exit code {code}"
-                    yield run.end("failed", reason=reason)
+                late = worker is None
+                gone = worker or min(busy, key=lambda worker: _end(worker, busy[worker]))
+                run = busy.pop(gone)
+                code, fresh = gone.close(), self._replace(gone, answers)
+                if not late and run.retries < self._retries:
+                    run.retries += 1
+                    busy[fresh] = run
+                    fresh.send(run)
+                    continue
+                idle.append(fresh)
+                reason = (
+                    f"its process died {run.retries + 1} times, the last with exit code {code}"
+                )
+                if late:
+                    reason = f"it took longer than {run.limit:g} s, and was ended"
+                yield run.end("failed", reason=reason)
         finally:
             for worker in [*idle, *busy]:
                 worker.close()
@@ -87,18 +104,47 @@ class Workers:
         """As the objective itself says."""
         return self._inner.optimum(steps, batch)
 
+    def _replace(self, worker: _Worker, answers: Answers) -> _Worker:
+        return _Worker(self._reference, worker.index, self._count, answers)
+
+
+#: A worker's outcomes, and None once it is dead.
+Answers = queue.SimpleQueue[tuple["_Worker", dict[str, Any] | None]]
+
+
+def _end(worker: _Worker, run: Run) -> float:
+    """When a run's time is up, by the monotonic clock."""
+    if run.limit is None or not worker.began:
+        return math.inf
+    return worker.began + run.limit + GRACE
+
+
+def _next_answer(
+    answers: Answers, busy: Mapping[_Worker, Run]
+) -> tuple[_Worker | None, dict[str, Any] | None]:
+    """The next outcome or death; no worker where the time of a run is up first."""
+    limited = any(run.limit is not None for run in busy.values())
+    while True:
+        left = min(_end(worker, run) for worker, run in busy.items()) - time.monotonic()
+        if left <= 0:
+            return None, None
+        try:
+            return answers.get(timeout=min(left, LOOK) if limited else None)
+        except queue.Empty:
+            continue  # a run may have begun by now
+
 
 class _Worker:
-    """One process, and a thread that listens to it."""
+    """One process, and the threads that listen to it and wait for its end.
 
-    def __init__(
-        self,
-        reference: str,
-        index: int,
-        count: int,
-        answers: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]],
-    ) -> None:
+    Attributes:
+        index: which of the workers it is.
+        began: when it began its run, by the monotonic clock; 0 before it says so.
+    """
+
+    def __init__(self, reference: str, index: int, count: int, answers: Answers) -> None:
         self.index = index
+        self.began = 0.0
         self._process = subprocess.Popen(  # our own file, our own interpreter
             [sys.executable, "-P", "-m", "lrsearch.objectives.worker"],
             stdin=subprocess.PIPE,
@@ -109,22 +155,36 @@ class _Worker:
         )
         self._answers = answers
         self._write({"objective": reference, "path": sys.path})
-        threading.Thread(target=self._listen, daemon=True).start()
+        for task in (self._listen, self._bury):
+            threading.Thread(target=task, daemon=True).start()
 
     def send(self, run: Run) -> None:
         """Gives it a run."""
+        self.began = 0.0
         self._write(run.to_dict())
 
     def close(self) -> int:
-        """Ends it; its exit code."""
+        """Ends it and whatever it has started; its exit code."""
         with contextlib.suppress(BrokenPipeError):
             cast(IO[str], self._process.stdin).close()
         self._process.terminate()
         try:
-            return self._process.wait(PATIENCE)
+            code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+            code = self._end_all()
+        self._end_all()
+        return code
+
+    def _end_all(self) -> int:
+        """Kills it and whatever it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
+        return self._process.wait()
+
+    def _bury(self) -> None:
+        """Ends what a dead worker left behind, which may hold its end of the pipe open."""
+        self._process.wait()
+        self._end_all()
 
     def _write(self, message: dict[str, Any]) -> None:
         pipe = cast(IO[str], self._process.stdin)
@@ -137,7 +197,11 @@ class _Worker:
         pipe = cast(IO[str], self._process.stdout)
         with pipe:
             for line in pipe:
-                self._answers.put((self, json.loads(line)))
+                answer = json.loads(line)
+                if answer == BEGUN:
+                    self.began = time.monotonic()
+                else:
+                    self._answers.put((self, answer))
         self._answers.put((self, None))
 
 
@@ -148,7 +212,7 @@ def _environment(index: int, count: int) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // count)))
     devices = _devices()
-    if devices:
+    if devices and count > 1:
         environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     return environment
 
@@ -161,13 +225,14 @@ def _devices() -> list[str]:
     return [str(i) for i in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def in_workers(given: Any, objective: Objective, count: int) -> Workers:
+def in_workers(given: Any, objective: Objective, count: int, retries: int) -> Workers:
     """A function in worker processes.
 
     Args:
         given: what names or makes the objective.
         objective: what it has become.
         count: how many processes.
+        retries: how often a run is begun again after its worker has died.
 
     Raises:
         RequestError: it is no function, or can be imported from nowhere.
@@ -178,7 +243,7 @@ def in_workers(given: Any, objective: Objective, count: int) -> Workers:
             "leave workers out"
         )
     reference = given if isinstance(given, str) else _name_of(objective.function)
-    return Workers(objective, reference, count)
+    return Workers(objective, reference, count, retries)
 
 
 def _name_of(function: Any) -> str:

@@ -32,6 +32,8 @@ def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
     tags |= {"lrsearch.trial": str(trial.index), "lrsearch.state": trial.state}
     if trial.reason:
         tags["lrsearch.reason"] = trial.reason[:TEXT_LIMIT]
+    if trial.retries:
+        tags["lrsearch.retries"] = str(trial.retries)
     if trial.details:
         tags["mlflow.note.content"] = f"```\n{trial.details[-TEXT_LIMIT:]}\n```"
     return {

@@ -176,7 +176,7 @@ def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, 
     process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
     journal = here / "lrsearch-studies" / "quadratic-default.journal"
     deadline = time.monotonic() + 60
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
+    while not journal.exists() or journal.read_bytes().count(b'"op_code":6') < 20:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)

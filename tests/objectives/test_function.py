@@ -398,7 +398,7 @@ def test_a_worker_that_dies_is_replaced_and_its_run_begun_again(worked):
     result = tune("dies", 6, workers=2, sampler="random")
     assert [t.state for t in result.trials] == [*["finished"] * 2, "failed", *["finished"] * 3]
     assert result.trial(4).value == 5.0
-    assert result.trial(2).reason == "its worker died 3 times, the last with exit code -9"
+    assert result.trial(2).reason == "its process died 4 times, the last with exit code -9"
     runs = worked / "lrsearch-studies" / "dies-default.runs"
     attempts = [(runs / f"{i:04d}-0" / "attempts").read_text() for i in range(6)]
     assert attempts == ["x", "x", "xxx", "x", "xx", "x"]
