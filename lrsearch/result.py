@@ -301,21 +301,17 @@ class Result:
         """
         import pandas as pd  # arrives with MLflow, and takes half a second
 
+        own = ("state", "value", "seconds", "retries", "reason")
         rows = [
             {
                 "trial": trial.index,
-                "state": trial.state,
-                "value": trial.value,
-                "seconds": trial.seconds,
-                "retries": trial.retries,
-                "reason": trial.reason,
+                **{name: getattr(trial, name) for name in own},
                 **trial.schedule.to_dict(),
                 **trial.diagnostics,
             }
             for trial in self.trials
         ]
-        own = ["trial", "state", "value", "seconds", "retries", "reason"]
-        names = [*own, *FIELDS] if not rows else None
+        names = None if rows else ["trial", *own, *FIELDS]
         return pd.DataFrame(rows, columns=names).set_index("trial").astype({"value": "float64"})
 
     @property

@@ -119,10 +119,13 @@ class Run:
         """A folder of this run's own, for checkpoints; a run that is begun again finds it.
 
         Raises:
-            RequestError: the run belongs to no study.
+            RequestError: the run belongs to no study, or a link leads out of the study's folder.
         """
         if self._folder is None:
             raise RequestError("this run belongs to no study, so it has no folder; make your own")
+        for place in (self._folder.parent, self._folder):
+            if place.is_symlink():
+                raise RequestError(f"{place} is a symbolic link; remove it, and run again")
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder
 

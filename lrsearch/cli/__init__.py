@@ -17,10 +17,13 @@ import click
 from lrsearch import __version__
 from lrsearch.cli.claims import claims
 from lrsearch.cli.confirm import confirm
+from lrsearch.cli.doctor import doctor
 from lrsearch.cli.export import export
 from lrsearch.cli.objectives import objectives
+from lrsearch.cli.repair import repair
 from lrsearch.cli.show import show
 from lrsearch.cli.spaces import spaces
+from lrsearch.cli.status import status
 from lrsearch.cli.sync import sync
 from lrsearch.cli.tune import tune
 from lrsearch.cli.ui import ui
@@ -42,7 +45,10 @@ def cli() -> None:
     """
 
 
-for _command in (tune, confirm, show, export, spaces, objectives, claims, ui, sync):
+for _command in (
+    *(tune, confirm, show, status, export, spaces, objectives, claims, ui, sync),
+    *(repair, doctor),
+):
     cli.add_command(_command)
 
 

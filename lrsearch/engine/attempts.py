@@ -9,7 +9,7 @@ from typing import Any
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
-from lrsearch.engine.ledger import ATTEMPT, ENDED, LOST, Attempt
+from lrsearch.engine.ledger import ATTEMPT, ENDED, LOST, Attempt, final_state
 from lrsearch.engine.liveness import BROKEN, Attendance
 from lrsearch.engine.storage import Store, distributions
 from lrsearch.ranges import Value
@@ -18,13 +18,6 @@ from lrsearch.result import Trial
 __all__ = ["Attempts"]
 
 log = logging.getLogger("lrsearch")
-
-STATES = {
-    "finished": TrialState.COMPLETE,
-    "diverged": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 
 
 class Attempts:
@@ -38,7 +31,7 @@ class Attempts:
     def __init__(self, store: Store, attendance: Attendance) -> None:
         self._storage, self._study = store.storage, store.key
         self._ledger, self._guard = store.ledger, store.guard
-        self._attendance = attendance
+        self._attendance, self._identity = attendance, store.identity
         self._distributions = distributions(store.record.space)
         self._mine: dict[int, int] = {}
 
@@ -74,6 +67,7 @@ class Attempts:
         """
         key = self._mine.pop(trial.index)
         kept = {
+            "study": self._identity,
             "index": trial.index,
             "state": trial.state,
             "schedule": trial.schedule.to_dict(defaults=False),
@@ -121,11 +115,8 @@ class Attempts:
 
     def _close(self, key: int, kept: Mapping[str, Any]) -> None:
         """Writes the state that goes with what a trial has left."""
-        told, state = kept["told"], STATES[kept["state"]]
-        if kept["state"] == "diverged" and told is None:
-            state = TrialState.FAIL
-        values = [told] if state is TrialState.COMPLETE else None
-        self._storage.set_trial_state_values(key, state, values)
+        state, value = final_state(kept)
+        self._storage.set_trial_state_values(key, state, None if value is None else [value])
 
     def _fail(self, key: int) -> None:
         try:

@@ -9,7 +9,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from lrsearch.engine.storage import Store, distributions
+from lrsearch.engine.storage import Store, distributions, point_within
 
 __all__ = ["importances"]
 
@@ -31,12 +31,8 @@ def importances(store: Store) -> dict[str, float]:
     positive = all(t.value is not None and t.value > 0 for t in trials)
     study = optuna.create_study()
     for trial in trials:
-        fields = trial.schedule.to_dict()
-        point = {n: fields[n] for n in searched if fields[n] is not None}
-        inside = len(point) == len(searched) and all(
-            searched[n]._contains(searched[n].to_internal_repr(v)) for n, v in point.items()
-        )
-        if trial.value is not None and inside:
+        point = point_within(trial.schedule, searched)
+        if trial.value is not None and point is not None:
             value = math.log(trial.value) if positive else trial.value
             study.add_trial(create_trial(value=value, params=point, distributions=searched))
     values = [trial.value for trial in study.trials]

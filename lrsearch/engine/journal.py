@@ -50,6 +50,8 @@ STRANGE = (
 
 log = logging.getLogger("lrsearch")
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 
 class Line:
     """One line of a journal, as it stands in the file.

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.engine.journal import STRANGE
 from lrsearch.errors import RequestError
@@ -24,7 +24,16 @@ from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Trial
 from lrsearch.schedule import Schedule
 
-__all__ = ["ATTEMPT", "ENDED", "LOST", "Attempt", "Ledger", "reading"]
+__all__ = [
+    "ATTEMPT",
+    "ENDED",
+    "LOST",
+    "Attempt",
+    "Ledger",
+    "final_state",
+    "read_trial",
+    "reading",
+]
 
 #: Attributes of Optuna's trials: how one ended, whose attempt it is, and that it was lost.
 ENDED, ATTEMPT, LOST = "lrsearch", "lrsearch.attempt", "lrsearch.lost"
@@ -138,11 +147,23 @@ class Ledger:
             if own is not None and frozen.user_attrs.get(LOST):
                 self.lost[int(own["index"])] += 1
             return None
-        trial = _read_trial(kept)
+        trial = read_trial(kept)
         return None if trial.index in self.trials else trial
 
 
-def _read_trial(kept: Mapping[str, Any]) -> Trial:
+def final_state(kept: Mapping[str, Any]) -> tuple[TrialState, float | None]:
+    """What Optuna is told of a trial that has ended: its state, and its value if it has one.
+
+    A diverged trial is complete, with a finite value that teaches samplers to stay away, and has
+    failed where no such value is known.
+    """
+    told = kept["told"]
+    if kept["state"] in ("finished", "diverged") and told is not None:
+        return TrialState.COMPLETE, float(told)
+    return (TrialState.PRUNED if kept["state"] == "pruned" else TrialState.FAIL), None
+
+
+def read_trial(kept: Mapping[str, Any]) -> Trial:
     """A trial of the record that it left when it ended."""
     return Trial(
         index=int(kept["index"]),

@@ -170,7 +170,8 @@ class Loop:
         news, self._ledger.news = self._ledger.news, []
         for trial in news:
             self._tell(trial)
-        self._lead.follow(self._ledger.trials.values())
+        if not self.complete:
+            self._lead.follow(self._ledger.trials.values())
 
     def _tell(self, trial: Trial) -> None:
         self._left.discard(trial.index)

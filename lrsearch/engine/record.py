@@ -13,7 +13,12 @@ from lrsearch.space import Space
 __all__ = ["SCHEMA", "StudyRecord", "study_facts", "study_record"]
 
 #: Raised when records of older versions cannot be continued.
-SCHEMA = 3
+SCHEMA = 4
+#: What is compared as a whole; options and space are compared entry by entry.
+COMPARED = (
+    *("objective", "version", "direction", "steps", "batch", "seeds", "seed", "pruner"),
+    *("unit", "momentum"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,7 @@ class StudyRecord:
         steps, batch, seeds, seed: the budget and the seeds.
         pruner: what ends a run early, on which values hang.
         unit, momentum: of the objective, for readers.
+        direction: `minimize`; there is no other.
     """
 
     objective: str
@@ -39,6 +45,7 @@ class StudyRecord:
     pruner: str
     unit: str
     momentum: float
+    direction: str = "minimize"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object."""
@@ -50,7 +57,7 @@ class StudyRecord:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> StudyRecord:
         """The inverse of `to_dict`."""
-        fields = {k: v for k, v in record.items() if k != "schema"}
+        fields = {k: v for k, v in record.items() if k not in ("schema", "name", "id")}
         return cls(**{**fields, "space": Space(**record["space"])})
 
     def differences(self, other: StudyRecord) -> list[str]:
@@ -58,7 +65,7 @@ class StudyRecord:
         mine, theirs = self.to_dict(), other.to_dict()
         found = [
             f"{name} {mine[name]} there, {theirs[name]} here"
-            for name in ("objective", "version", "steps", "batch", "seeds", "seed", "pruner")
+            for name in COMPARED
             if mine[name] != theirs[name]
         ]
         for group, a, b in (

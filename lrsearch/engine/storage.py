@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -37,12 +36,11 @@ from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space
 
-__all__ = ["Store", "digest", "distributions"]
+__all__ = ["ATTRIBUTE", "MINIMIZE", "Store", "digest", "distributions", "point_within"]
 
 #: The attributes of a study that lrsearch keeps.
 ATTRIBUTE = "lrsearch"
 OPTIMUM = "lrsearch.optimum"
-IDENTITY = "lrsearch.id"
 TRACKING = "lrsearch.tracking"
 SLOTS = "lrsearch.slots"
 QUEUE = "lrsearch.enqueued"
@@ -52,8 +50,6 @@ FACTS = "lrsearch.facts"
 
 #: Lower is better.
 MINIMIZE = [StudyDirection.MINIMIZE]
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -68,6 +64,18 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
         else:
             made[name] = FloatDistribution(entry.low, entry.high, entry.log, entry.step)
     return made
+
+
+def point_within(
+    schedule: Schedule, searched: Mapping[str, BaseDistribution]
+) -> dict[str, Any] | None:
+    """A schedule's values of the free fields, or None where it lies outside of them."""
+    fields = schedule.to_dict()
+    point = {name: fields[name] for name in searched if fields[name] is not None}
+    inside = len(point) == len(searched) and all(
+        searched[n]._contains(searched[n].to_internal_repr(v)) for n, v in point.items()
+    )
+    return point if inside else None
 
 
 def digest(schedule: Schedule) -> str:
@@ -117,7 +125,7 @@ class Store:
             self.window: int
             self.slots, self.window = kept.get(SLOTS, (None, 0))
             self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE, ()))
-            self.identity: str = kept[IDENTITY]
+            self.identity = str(record["id"])
             uri, run_id = kept.get(TRACKING, (None, None))
             self.tracking: tuple[str | None, str | None] = (uri, run_id)
             self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
@@ -305,8 +313,8 @@ def _found(storage: BaseStorage, name: str, record: StudyRecord) -> None:
     key = storage.get_study_id_from_name(name)
     if ATTRIBUTE in storage.get_study_user_attrs(key) or storage.get_n_trials(key):
         return
-    storage.set_study_user_attr(key, IDENTITY, uuid.uuid4().hex)
-    storage.set_study_user_attr(key, ATTRIBUTE, record.to_dict())
+    identity = {"name": name, "id": uuid.uuid4().hex}
+    storage.set_study_user_attr(key, ATTRIBUTE, {**identity, **record.to_dict()})
 
 
 def _names(storage: BaseStorage) -> list[str]:

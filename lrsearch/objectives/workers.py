@@ -65,9 +65,9 @@ class Workers:
         try:
             while True:
                 for run in runs.take(len(idle)):
-                    worker = idle.pop()
-                    busy[worker] = run
-                    worker.send(run)
+                    free = idle.pop()
+                    busy[free] = run
+                    free.send(run)
                 if not busy:
                     return
                 worker, answer = _next_answer(answers, busy)

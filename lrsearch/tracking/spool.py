@@ -47,6 +47,9 @@ class Spool:
             if not lines:
                 self.path.unlink(missing_ok=True)
                 return
-            self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            fresh = self.path.with_suffix(".new")
+            fresh.unlink(missing_ok=True)  # and with it a link, which could lead anywhere
+            fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            fresh.replace(self.path)
         except OSError as error:
             log.warning("cannot keep what MLflow missed in %s: %s", self.path, error.strerror)

@@ -1,0 +1,87 @@
+"""`lrsearch status`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from lrsearch.cli.columns import table
+from lrsearch.cli.options import options
+
+if TYPE_CHECKING:
+    from lrsearch.engine.standing import Standing
+
+__all__ = ["status"]
+
+HEAD = (
+    "study",
+    "finished",
+    "diverged",
+    "pruned",
+    "failed",
+    "running",
+    "workers",
+    "best",
+    "changed",
+)
+
+
+@click.command()
+@click.argument("study", required=False)
+@options("storage", "json")
+def status(study: str | None, storage: str | None, as_json: bool) -> None:
+    """Show where studies stand: trials by state, workers alive, last change.
+
+    \b
+    Examples:
+      lrsearch status
+      lrsearch status digits-default --json
+    """
+    from lrsearch import upkeep
+
+    found = upkeep.status(study, storage=storage)
+    if as_json:
+        click.echo(json.dumps([standing.to_dict() for standing in found]))
+        return
+    if not found:
+        click.echo("no studies here; `lrsearch tune` makes one")
+        return
+    click.echo(table([HEAD, *map(_row, found)], right=range(1, 8)), nl=False)
+    for standing in found:
+        if standing.trouble:
+            click.echo(f"{standing.study}: {standing.trouble}")
+        if study is not None:
+            _detail(standing)
+
+
+def _row(standing: Standing) -> tuple[str, ...]:
+    if standing.trouble:
+        return (standing.study, *["-"] * 7, "cannot be read")
+    best = "" if standing.best is None else f"{standing.best:.6g}"
+    here = (str(len(standing.running)), str(len(standing.workers)), best, _ago(standing.changed))
+    return (standing.study, *map(str, standing.trials.values()), *here)
+
+
+def _detail(standing: Standing) -> None:
+    for worker in standing.workers:
+        click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
+    if standing.running:
+        click.echo(f"running: trials {', '.join(map(str, standing.running))}")
+    if standing.lost:
+        click.echo(f"lost with their process and begun again: {standing.lost}")
+    if standing.confirmed:
+        click.echo("confirmed on fresh seeds")
+
+
+def _ago(moment: datetime | None) -> str:
+    """How long ago, in the unit that suits it."""
+    if moment is None:
+        return ""
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

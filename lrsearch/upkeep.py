@@ -1,0 +1,185 @@
+"""What keeps studies and an installation in order: where they stand, repair, examination."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrsearch.engine.request import FOLDER, storage_path
+from lrsearch.errors import LrsearchError, RequestError, SearchFailed
+from lrsearch.tracking.uri import check_uri, default_uri
+
+if TYPE_CHECKING:
+    from lrsearch.engine.repair import Repair
+    from lrsearch.engine.standing import Standing
+
+__all__ = ["Check", "examine", "repair", "status"]
+
+#: Bytes of free disk below which a search may not come to its end: a trial takes some kilobytes.
+ROOM = 200 * 2**20
+
+PACKAGES = ("optuna", "torch", "numpy", "scipy", "scikit-learn", "mlflow", "click", "matplotlib")
+
+
+def status(study: str | None = None, *, storage: str | Path | None = None) -> list[Standing]:
+    """Where studies stand.
+
+    Args:
+        study: its name; None is every study of `lrsearch-studies`.
+        storage: the study's journal file; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: there is no such study, or a storage without a study's name.
+    """
+    from lrsearch.engine.standing import standing_of
+
+    if study is not None:
+        path = storage_path(study, storage)
+        if not path.is_file():
+            from lrsearch.engine.storage import Store
+
+            Store.read(study, path)  # which says what there is instead
+        return [standing_of(study, path)]
+    if storage is not None:
+        raise RequestError("a storage may hold several studies; name one: lrsearch status STUDY")
+    return [standing_of(path.stem, path) for path in sorted(Path(FOLDER).glob("*.journal"))]
+
+
+def repair(study: str, *, storage: str | Path | None = None) -> Repair:
+    """Keeps what is sound of a damaged journal, and sets the file itself aside.
+
+    Args:
+        study: its name.
+        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: there is no such study, a process is at it, or what it is was lost.
+    """
+    path = storage_path(study, storage)
+
+    from lrsearch.engine.repair import repair as repair_journal
+
+    return repair_journal(study, path)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        sound: whether it is as it must be.
+        found: what it is, or what is wrong and what to do.
+    """
+
+    name: str
+    sound: bool
+    found: str
+
+
+def examine(*, storage: str | Path | None = None, tracking_uri: str | None = None) -> list[Check]:
+    """Looks at an installation: versions, device, storage, tracking, room on the disk.
+
+    Args:
+        storage: a journal file, beside which is written; None is `lrsearch-studies`.
+        tracking_uri: of MLflow; None is MLflow's own default.
+
+    Raises:
+        RequestError: the storage is no journal's path, or the URI none of MLflow's.
+    """
+    folder = storage_path("study", storage).parent
+    uri = check_uri(tracking_uri or default_uri())
+    return [
+        _look("python", lambda: f"{platform.python_version()} on {platform.platform()}"),
+        *(_look(name, functools.partial(_version, name)) for name in ("lrsearch", *PACKAGES)),
+        _look("device", _device),
+        _look("storage", lambda: _storage(folder)),
+        _look("disk", lambda: _room(folder)),
+        _look("tracking", lambda: _tracking(uri)),
+        _look("studies", lambda: _studies(folder)),
+    ]
+
+
+def _look(name: str, ask: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, ask())
+    except (LrsearchError, ImportError, OSError, RuntimeError) as error:
+        return Check(name, False, " ".join(str(error).split()))
+
+
+def _version(name: str) -> str:
+    found = importlib.metadata.version(name)
+    for line in importlib.metadata.requires("lrsearch") or ():
+        needed = re.match(rf"{name}\s*>=\s*([\d.]+)$", line, re.IGNORECASE)
+        if needed and _numbers(found) < _numbers(needed[1]):
+            raise SearchFailed(f"{found} is older than {needed[1]}; pip install -U {name}")
+    return found
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return ", ".join(names)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"no GPU that torch {torch.__version__} can use; {cores} CPU cores"
+
+
+def _storage(folder: Path) -> str:
+    from lrsearch.engine.guard import Guard
+    from lrsearch.engine.journal import open_journal
+
+    there = _nearest(folder)
+    with tempfile.TemporaryDirectory(dir=there, prefix=".lrsearch-") as place:
+        path = Path(place) / "doctor.journal"
+        with Guard(path.with_suffix(".lock")):
+            storage = open_journal(path)
+            began = time.perf_counter()
+            storage.create_new_study([], "doctor")
+            seconds = time.perf_counter() - began
+    return f"{folder} can be written and locked; a record takes {1000 * seconds:.1f} ms"
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder that exists, in which the given one is or can be made."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
+def _room(folder: Path) -> str:
+    free = shutil.disk_usage(_nearest(folder)).free
+    if free < ROOM:
+        raise SearchFailed(f"only {free / 2**20:.0f} MB free at {folder}; make room")
+    return f"{free / 2**30:.1f} GB free"
+
+
+def _tracking(uri: str) -> str:
+    if uri == "none":
+        return "none"
+    from lrsearch.tracking.reach import reach
+
+    return reach(uri)
+
+
+def _studies(folder: Path) -> str:
+    from lrsearch.engine.standing import standing_of
+
+    found = [standing_of(path.stem, path) for path in sorted(folder.glob("*.journal"))]
+    troubles = [standing.trouble for standing in found if standing.trouble]
+    if troubles:
+        raise SearchFailed(f"{len(troubles)} of {len(found)} cannot be read: {troubles[0]}")
+    return f"{len(found)} in {folder}"

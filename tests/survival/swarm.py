@@ -1,0 +1,120 @@
+"""Processes that search one study, and are killed.
+
+Run as a module it is a nursery: a process with one thread that has everything imported, and forks
+searches that are at work within milliseconds, so that kills find them there.
+"""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+
+from lrsearch import api
+from lrsearch.cli import main
+from lrsearch.engine.journal import open_journal
+
+STUDY = Path(__file__).with_name("study.py")
+
+
+def swarm(folder, words, **how):
+    """Runs a nursery in a folder.
+
+    Args:
+        folder: where the searches run.
+        words: of their command line.
+        how: `kills`, `alive` processes at a time, seconds `between` kills (low, high), `seed`,
+            the `signal` that kills, and whether searches are `fresh` processes: torch does not
+            bear to be forked.
+
+    Returns:
+        how many kills found their process at work, and the exit code of the search that came last.
+    """
+    command = [sys.executable, "-m", "tests.survival.swarm", json.dumps([words, how])]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(STUDY.parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def result_of(folder, study):
+    """The study as lrsearch reads it."""
+    return api.load(study, storage=str(folder / "lrsearch-studies" / f"{study}.journal"))
+
+
+def optuna_trials(folder, study):
+    """The study's trials as Optuna reads them."""
+    storage = open_journal(folder / "lrsearch-studies" / f"{study}.journal")
+    return optuna.load_study(study_name=study, storage=storage).trials
+
+
+def essence(result):
+    """All of a result that does not hang on the clock."""
+    trials = []
+    for trial in result.trials:
+        record = [o.to_dict() for o in trial.outcomes]
+        for outcome in record:
+            del outcome["seconds"], outcome["probing"], outcome["retries"]
+        trials.append((trial.index, trial.schedule, json.dumps(record, sort_keys=True)))
+    return trials, result.confirmed
+
+
+def _start(words, fresh):
+    if fresh:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lrsearch", "tune", *words, "--quiet"], stdout=sys.stderr
+        ).pid
+    child = os.fork()
+    if child:
+        return child
+    sys.stdout = sys.stderr  # stdout is the nursery's answer
+    os._exit(main(["tune", *words, "--quiet"]))
+
+
+def _warm_up(words):
+    """Imports here what every child would import, by a search of its own elsewhere."""
+    here = os.getcwd()
+    with tempfile.TemporaryDirectory() as elsewhere, contextlib.redirect_stdout(sys.stderr):
+        os.chdir(elsewhere)
+        untracked = ["--trials", "12", "--tracking-uri", "none", "--no-confirm", "--quiet"]
+        assert main(["tune", *words, *untracked]) == 0
+        os.chdir(here)
+
+
+def _nursery(words, *, kills, alive, between, seed, signal=signal.SIGKILL, fresh=False):
+    if not fresh:
+        _warm_up(words)
+    drawn, children, found = random.Random(seed), [], 0
+    for _ in range(kills):
+        children = [c for c in children if os.waitpid(c, os.WNOHANG) == (0, 0)]
+        while len(children) < alive:
+            children.append(_start(words, fresh))
+        time.sleep(drawn.uniform(*between))
+        victim = children.pop(drawn.randrange(len(children)))
+        found += os.waitpid(victim, os.WNOHANG) == (0, 0) and not os.kill(victim, signal)
+        with contextlib.suppress(ChildProcessError):  # it had ended by itself
+            os.waitpid(victim, 0)
+    for child in children:
+        os.waitpid(child, 0)
+    last = os.waitstatus_to_exitcode(os.waitpid(_start(words, fresh), 0)[1])
+    print(json.dumps([found, last]))
+
+
+if __name__ == "__main__":
+    words, how = json.loads(sys.argv[1])
+    _nursery(words, **how)

@@ -1,0 +1,169 @@
+"""What a crash, a disk or a stranger makes of a journal: it opens, or one line says why not."""
+
+import json
+import random
+import re
+import shutil
+
+import pytest
+
+from lrsearch import api, upkeep
+from lrsearch.cli import main
+from lrsearch.engine.journal import Line, lines_of
+from lrsearch.errors import RequestError
+from lrsearch.result import Trial
+from tests.doubles import Bowl, asked, search
+from tests.survival.swarm import essence
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study with trials that finished and that diverged, and its journal."""
+    folder = tmp_path_factory.mktemp("whole")
+    result = search(Bowl(limit=0.1), folder, trials=6, sampler="random")
+    assert {t.state for t in result.trials} == {"finished", "diverged"}
+    return folder / "x.journal"
+
+
+def load(path):
+    return api.load("s", storage=str(path))
+
+
+def ended(path):
+    """The ended trials by index, as JSON."""
+    trials, _ = essence(load(path))
+    return {index: (schedule, text) for index, schedule, text in trials}
+
+
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_cut_at_any_byte_of_its_last_records_it_opens_without_the_last(tmp_path, whole, every):
+    content, truth = whole.read_bytes(), ended(whole)
+    lines = lines_of(content)
+    records = [i for i, line in enumerate(lines) if Line(line).record()["op_code"] == 8]
+    for number in records[-3:]:
+        begin = sum(map(len, lines[:number]))
+        before = None
+        for size in range(begin, begin + len(lines[number]) + 1, every):
+            path = tmp_path / "x.journal"
+            path.write_bytes(content[:size])
+            kept = ended(path)
+            before = kept if before is None else before
+            assert kept == before
+            assert kept.items() <= truth.items()
+            assert len(kept) >= records.index(number) - 1
+
+
+def test_a_search_goes_on_from_a_journal_that_was_cut_anywhere(tmp_path, whole):
+    truth = asked(load(whole))
+    content = whole.read_bytes()
+    for size in random.Random(0).sample(range(1, len(content)), 12):
+        path = tmp_path / str(size)
+        path.mkdir()
+        (path / "x.journal").write_bytes(content[:size])
+        assert asked(search(Bowl(limit=0.1), path, trials=6, sampler="random")) == truth
+
+
+@pytest.mark.parametrize("flips", [50, pytest.param(500, marks=pytest.mark.slow)])
+def test_a_flipped_bit_never_gives_another_value(tmp_path, whole, flips):
+    content, truth, drawn = whole.read_bytes(), ended(whole), random.Random(1)
+    path, opened, refusals = tmp_path / "x.journal", 0, set()
+    for _ in range(flips):
+        damaged = bytearray(content)
+        damaged[drawn.randrange(len(damaged))] ^= 1 << drawn.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            kept = ended(path)
+        except RequestError as error:
+            refusals.add(re.sub(r"\d+", "N", str(error).replace(str(path), "FILE")))
+            continue
+        opened += 1
+        assert kept.items() <= truth.items()
+        assert len(kept) >= len(truth) - 1
+    assert opened < flips / 10  # only those in the last record
+    assert refusals <= {
+        "FILE is damaged at line N: it is not what was written; `lrsearch repair x --storage FILE` "
+        "sets that aside and keeps the rest",
+        "FILE is no journal of studies; choose another --storage",
+    }
+
+
+def test_a_line_that_is_missing_or_moved_is_noticed(tmp_path, whole):
+    lines = lines_of(whole.read_bytes())
+    path = tmp_path / "x.journal"
+    for wrong in (lines[:7] + lines[8:], [*lines[:7], lines[8], lines[7], *lines[9:]]):
+        path.write_bytes(b"".join(wrong))
+        with pytest.raises(RequestError, match=r"damaged at line 8.*lrsearch repair x"):
+            load(path)
+
+
+def test_repair_keeps_what_is_sound_and_the_search_measures_the_rest_again(tmp_path, whole):
+    truth = asked(load(whole))
+    path = tmp_path / "s.journal"
+    lines = lines_of(whole.read_bytes())
+    records = [i for i, line in enumerate(lines) if Line(line).record()["op_code"] == 8]
+    lines[records[2]] = lines[records[2]].replace(b'"updates":', b'"updatez":')
+    path.write_bytes(b"".join(lines))
+    damaged = path.read_bytes()
+    with pytest.raises(RequestError, match="damaged"):
+        load(path)
+    done = upkeep.repair("s", storage=path)
+    assert (done.damaged, done.lines, done.trials, done.lost) == (1, len(lines), 5, (2,))
+    assert done.aside.read_bytes() == damaged
+    shutil.move(path, tmp_path / "x.journal")
+    bowl = Bowl(limit=0.1)
+    assert asked(search(bowl, tmp_path, trials=6, sampler="random")) == truth
+    assert bowl.yielded == 1
+
+
+def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
+    content, truth, drawn = whole.read_bytes(), ended(whole), random.Random(2)
+    repaired, refusals = 0, set()
+    for number in range(40):
+        damaged = bytearray(content)
+        for place in drawn.sample(range(len(damaged)), 4):
+            damaged[place] ^= 1 << drawn.randrange(8)
+        path = tmp_path / str(number) / "s.journal"
+        path.parent.mkdir()
+        path.write_bytes(damaged)
+        try:
+            upkeep.repair("s", storage=path)
+        except RequestError as error:
+            refusals.add(str(error).replace(str(path), "FILE"))
+            assert path.read_bytes() == damaged
+            continue
+        repaired += 1
+        assert ended(path).items() <= truth.items()
+    assert repaired > 20
+    assert refusals == {
+        "FILE no longer says what study s is, so that nothing can be made of its trials; it is "
+        "left as it stands"
+    }
+
+
+def test_a_sound_journal_is_left_alone_by_repair(tmp_path, whole, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lrsearch-studies").mkdir()
+    path = tmp_path / "lrsearch-studies" / "s.journal"
+    shutil.copy(whole, path)
+    assert main(["repair", "s"]) == 0
+    assert "s is sound" in capsys.readouterr().out
+    assert path.read_bytes() == whole.read_bytes()
+    assert main(["repair", "nowhere"]) == 2
+    assert "there is no" in capsys.readouterr().err
+
+
+def test_optuna_itself_reads_a_journal(whole):
+    import optuna
+
+    backend = optuna.storages.journal.JournalFileBackend(str(whole))
+    storage = optuna.storages.journal.JournalStorage(backend)
+    study = optuna.load_study(study_name="s", storage=storage)
+    by_index = {t.user_attrs["lrsearch"]["index"]: t for t in study.trials}
+    for trial in load(whole).trials:
+        assert isinstance(trial, Trial)
+        assert trial.value is None or by_index[trial.index].value == trial.value
+
+
+def test_every_line_of_a_journal_is_plain_json(whole):
+    for line in whole.read_text().splitlines():
+        assert json.loads(line)["op_code"] in (0, 2, 4, 6, 8)

@@ -1,0 +1,102 @@
+"""Whatever is killed whenever: every trial ends once, and nothing else than without the kill."""
+
+import collections
+import signal
+
+import pytest
+
+from tests.survival.swarm import STUDY, essence, optuna_trials, result_of, swarm
+
+TENTH = pytest.param(10, id="tenth")
+FULL = pytest.param(100, id="full", marks=pytest.mark.slow)
+UNTRACKED = ["--tracking-uri", "none"]
+WINK = [f"{STUDY}:wink", "--trials", "20", "--max-retries", "1000", *UNTRACKED]
+DIGITS = ["digits", "--steps", "20", "--trials", "16", "--slots", "4", "--sampler", "tpe"]
+
+
+def nap(trials, *words):
+    return [f"{STUDY}:nap", "--trials", str(trials), "--max-retries", "1000", *words]
+
+
+def check_every_trial_ended_once(folder, study, trials):
+    result = result_of(folder, study)
+    assert [t.index for t in result.trials] == list(range(trials))
+    attempts = optuna_trials(folder, study)
+    assert "RUNNING" not in {t.state.name for t in attempts}
+    ended = [t.user_attrs["lrsearch"]["index"] for t in attempts if "lrsearch" in t.user_attrs]
+    assert sorted(ended) == list(range(trials))
+    lost = sum("lrsearch.lost" in t.user_attrs for t in attempts)
+    assert sum(t.retries for t in result.trials) == lost
+    return lost
+
+
+@pytest.mark.parametrize("kills", [TENTH, FULL])
+def test_four_processes_are_killed_at_random_and_every_trial_ends_once(tmp_path, kills):
+    words = nap(10 * kills, "--no-confirm", "--sampler", "random", *UNTRACKED)
+    found, code = swarm(tmp_path, words, kills=kills, alive=4, between=(0.02, 0.2), seed=1)
+    assert code == 0
+    assert found > 0.9 * kills
+    lost = check_every_trial_ended_once(tmp_path, "nap-default", 10 * kills)
+    assert lost > 0.3 * kills  # else the kills would prove little
+
+
+@pytest.mark.slow
+def test_mlflow_too_holds_every_trial_once_after_a_hundred_kills(tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    words = nap(1000, "--no-confirm", "--sampler", "random")
+    found, code = swarm(tmp_path, words, kills=100, alive=4, between=(0.1, 0.9), seed=2)
+    assert code == 0
+    assert found > 90
+    check_every_trial_ended_once(tmp_path, "nap-default", 1000)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("lrsearch").experiment_id
+    page = client.search_runs([experiment], max_results=1000)
+    runs = [*page, *client.search_runs([experiment], max_results=1000, page_token=page.token)]
+    keys = collections.Counter(run.data.tags.get("lrsearch.key") for run in runs)
+    assert sorted(keys.items(), key=str) == sorted(
+        [(None, 1), *((f"trial-{i:04d}", 1) for i in range(1000))], key=str
+    )
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """A search and its confirmation that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("twin")
+    swarm(folder, WINK, kills=0, alive=0, between=(0, 0), seed=0)
+    return essence(result_of(folder, "wink-default"))
+
+
+@pytest.mark.parametrize(
+    ("how", "seed"),
+    [
+        (signal.SIGKILL, 0),
+        *(
+            pytest.param(how, seed, marks=pytest.mark.slow)
+            for how in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+            for seed in (1, 2, 3)
+        ),
+    ],
+)
+def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, how, seed):
+    """Here the search lasts two seconds and the confirmation three: both are hit."""
+    kills = {"kills": 10, "alive": 1, "between": (0.1, 0.9), "seed": seed}
+    found, code = swarm(tmp_path, WINK, signal=int(how), **kills)
+    assert code == 0
+    assert found >= 6
+    assert essence(result_of(tmp_path, "wink-default")) == twin
+
+
+@pytest.mark.slow
+def test_so_does_a_population_with_its_confirmation(tmp_path):
+    """One K holds for the whole study, and runs leave each other alone, to the last bit."""
+    words, found = [*DIGITS, "--max-retries", "1000", *UNTRACKED], {}
+    for kills in (0, 8):
+        (tmp_path / str(kills)).mkdir()
+        how = {"kills": kills, "alive": 1, "between": (4.0, 8.0), "seed": 1, "fresh": True}
+        hit, code = swarm(tmp_path / str(kills), words, **how)
+        assert code == 0
+        assert hit >= kills / 3
+        found[kills] = essence(result_of(tmp_path / str(kills), "digits-default"))
+    assert found[8] == found[0]

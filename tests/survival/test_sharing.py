@@ -1,0 +1,235 @@
+"""Many processes on one study; who lives, who leads, whose trials are given back."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from lrsearch.engine import liveness
+from lrsearch.engine.attempts import Attempts
+from lrsearch.engine.guard import Guard
+from lrsearch.engine.liveness import LEASE, Attendance, Watch, Worker
+from lrsearch.engine.record import study_record
+from lrsearch.engine.request import Request
+from lrsearch.engine.storage import Store
+from lrsearch.errors import SearchFailed
+from lrsearch.space import Space
+from tests.doubles import Bowl, Memory, asked, search
+from tests.survival.swarm import STUDY, result_of, swarm
+from tests.survival.test_kills import check_every_trial_ended_once
+
+NAP = [f"{STUDY}:nap", "--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+
+
+@pytest.mark.parametrize(("processes", "trials"), [(8, 24), (16, 96)])
+def test_processes_that_start_on_an_empty_folder_share_one_study(tmp_path, processes, trials):
+    words = [*NAP, "--trials", str(trials)]
+    how = {"kills": 1, "alive": processes, "between": (0.0, 0.0), "seed": 0, "signal": 0}
+    assert swarm(tmp_path, words, **how)[1] == 0
+    assert check_every_trial_ended_once(tmp_path, "nap-default", trials) == 0
+
+
+def join(folder, **words):
+    """A study that this process shares, as `run_search` does."""
+    request = Request(
+        space=Space.load("cosine"), storage=str(folder / "x.journal"), study="s", **words
+    )
+    bowl = Bowl()
+    resolved = request.resolve(bowl.setup)
+    return Store.join("s", resolved.path, study_record(resolved, bowl.setup))
+
+
+def attend(store):
+    return Attendance(store.storage, store.key, store.guard)
+
+
+def test_one_process_at_a_time_is_at_a_trial(tmp_path):
+    one, two = join(tmp_path), join(tmp_path)
+    with attend(one) as a, attend(two) as b:
+        first, second = Attempts(one, a), Attempts(two, b)
+        assert first.begin(0, {})
+        assert not second.begin(0, {})
+        assert second.begin(1, {})
+        first.release()
+        assert second.begin(0, {})
+
+
+def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monkeypatch):
+    """The worker was only slow: what it brings too late is dropped."""
+    done = search(Bowl(), tmp_path, trials=3).trials[1]
+    (tmp_path / "x.journal").unlink()
+    one, two = join(tmp_path), join(tmp_path)
+    with attend(one) as a, attend(two) as b:
+        slow, other = Attempts(one, a), Attempts(two, b)
+        assert slow.begin(1, {})
+        monkeypatch.setattr(Attendance, "alive", lambda self: {b.worker.id})
+        two.ledger.refresh()
+        other.reap()
+        assert other.begin(1, {})
+        assert other.end(done, None)
+        assert not slow.end(done, None)
+    third = join(tmp_path)
+    assert list(third.trials()) == [1]
+    assert third.ledger.lost == {1: 1}
+
+
+def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
+    tmp_path, monkeypatch
+):
+    done = search(Bowl(), tmp_path, trials=3).trials[1]
+    (tmp_path / "x.journal").unlink()
+    one, two = join(tmp_path), join(tmp_path)
+    with attend(one) as a, attend(two) as b:
+        dying, other = Attempts(one, a), Attempts(two, b)
+        assert dying.begin(1, {})
+        monkeypatch.setattr(dying, "_close", lambda key, kept: None)
+        assert dying.end(done, None)
+        two.ledger.refresh()
+        assert list(two.ledger.trials) == []
+        monkeypatch.setattr(Attendance, "alive", lambda self: {b.worker.id})
+        other.reap()
+        assert two.ledger.trials[1].value == done.value
+        assert not two.ledger.lost
+
+
+def test_on_this_machine_a_worker_lives_exactly_as_long_as_its_process():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    worker = dataclasses.replace(
+        Worker.here(), pid=process.pid, started=liveness._started(process.pid)
+    )
+    assert Watch().alive(worker)
+    assert not Watch().alive(dataclasses.replace(worker, started="0"))  # its pid given away again
+    process.kill()
+    assert not _soon(lambda: Watch().alive(worker), until=False)  # even before it is buried
+    process.wait()
+    assert not Watch().alive(worker)
+    assert not Watch().alive(Worker.here())  # one of this process that never joined, or has left
+
+
+def _soon(ask, *, until):
+    deadline = time.monotonic() + 5
+    while ask() != until and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return ask()
+
+
+def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: pytest.fail("a clock that can be set was read"))
+    far, watch = dataclasses.replace(Worker.here(), host="elsewhere"), Watch()
+    assert watch.alive(far)
+    clock[0] += LEASE - 1
+    assert watch.alive(far)
+    far = dataclasses.replace(far, beat=1)
+    assert watch.alive(far)
+    clock[0] += LEASE - 1
+    assert watch.alive(far)
+    clock[0] += 2
+    assert not watch.alive(far)
+
+
+def test_a_worker_beats_and_is_struck_off_when_it_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(liveness, "BEAT", 0.01)
+    store = join(tmp_path)
+    with attend(store) as attendance:
+        assert _soon(lambda: attendance.worker.beat > 3, until=True)
+        kept = store.storage.get_study_user_attrs(store.key)
+        assert [w.id for w in liveness.workers_of(kept)] == [attendance.worker.id]
+    assert liveness.workers_of(store.storage.get_study_user_attrs(store.key)) == []
+
+
+def test_one_leads_and_another_follows_it(tmp_path):
+    one, two = join(tmp_path), join(tmp_path)
+    with attend(two) as b:
+        with attend(one) as a:
+            assert a.lead()
+            assert not b.lead()
+            assert not b.abandoned
+        assert not b.abandoned
+        assert b.lead()
+
+
+def test_only_the_leader_tells_its_tracker_and_of_everybodys_trials(tmp_path):
+    class Slow(Bowl):
+        def value(self, run):
+            time.sleep(0.02)
+            return super().value(run)
+
+    memories, threads = [Memory(), Memory()], []
+    for memory in memories:
+        words = {"trials": 20, "sampler": "random", "tracker": memory}
+        threads.append(threading.Thread(target=search, args=(Slow(), tmp_path), kwargs=words))
+        threads[-1].start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    leader, other = memories
+    assert len({t.index for t in [*leader.earlier, *leader.trials]}) == 20
+    assert len(leader.trials) + len(leader.earlier) == 20
+    assert [state for _, state in leader.ends] == ["finished"]
+    assert other.facts is None
+
+
+def test_a_second_process_waits_for_its_turn_where_trials_hang_on_each_other(tmp_path):
+    """W is 0 for a function: two processes ask exactly what one asks."""
+    whole = search(Bowl(), tmp_path / "a", trials=16, sampler="tpe")
+    found, threads = [], []
+    for _ in range(2):
+        words = {"trials": 16, "sampler": "tpe"}
+        run = lambda words=words: found.append(search(Bowl(), tmp_path / "b", **words))  # noqa: E731
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert [asked(result) for result in found] == [asked(whole)] * 2
+
+
+@pytest.mark.slow
+def test_trials_of_the_dead_are_begun_again_and_fail_in_the_end(tmp_path):
+    """A trial that kills its process is begun again `--max-retries` times and no more."""
+    words = [f"{STUDY}:killer", "--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+    command = [sys.executable, "-m", "lrsearch", "tune", *words, "--trials", "6", "--quiet"]
+    codes = []
+    while not codes or codes[-1] != 0:
+        done = subprocess.run(
+            [*command, "--max-retries", "2"], cwd=tmp_path, capture_output=True, check=False
+        )
+        codes.append(done.returncode)
+        assert len(codes) < 12
+    result = result_of(tmp_path, "killer-default")
+    dead = [t for t in result.trials if t.state == "failed"]
+    assert len(result.trials) == 6
+    assert {t.retries for t in dead} == {3}
+    assert {t.reason for t in dead} == {"its process died 3 times"}
+    assert codes == [-signal.SIGKILL] * (3 * len(dead)) + [0]
+    assert dead
+
+
+def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from lrsearch.engine.guard import Guard\n"
+        "with Guard(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
+    )
+    path = tmp_path / "x.lock"
+    command = [sys.executable, "-c", script, str(path)]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    began = time.monotonic()
+    with Guard(path):
+        assert time.monotonic() - began < 2
+    holder.communicate()
+
+
+def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("lrsearch.engine.guard.PATIENCE", 0.05)
+    path = tmp_path / "x.lock"
+    with Guard(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find out"):
+        Guard(path).__enter__()
+    assert os.path.exists(path)
