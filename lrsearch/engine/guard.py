@@ -53,7 +53,7 @@ class Guard:
         self._file = -1
 
     def __enter__(self) -> None:
-        file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             lock(file, self._path)
         except BaseException:

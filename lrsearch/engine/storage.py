@@ -141,7 +141,7 @@ class Store:
         check_journal(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with Guard(path.with_suffix(".lock")):
+            with Guard(real_path(path.with_suffix(".lock"))):
                 storage = open_journal(path)
                 _found(storage, name, record)
         except OSError as error:

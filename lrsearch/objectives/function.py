@@ -57,6 +57,7 @@ class FunctionObjective:
             left = [c for c in multiprocessing.active_children() if c not in before]
             for child in left:  # Python would wait for them for ever
                 child.kill()
+                child.join()
             if left:
                 log.warning(
                     "%s left %d processes running; they are ended", self.__name__, len(left)

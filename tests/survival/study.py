@@ -1,8 +1,10 @@
 """Objectives for processes that are killed: quick, each schedule with a value of its own."""
 
 import math
+import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import lrsearch
@@ -35,3 +37,59 @@ def killer(run):
     if run.plan.lr.max() > 0.2:
         os.kill(os.getpid(), signal.SIGKILL)
     return follow(run)
+
+
+@lrsearch.objective(peak=(1e-3, 1.0), steps=5, unit="points")
+def odd(run):
+    """Does what `ODD` says from trial 1 on."""
+    if run.trial == 0:
+        return 1.0
+    return ODD[os.environ["ODD"]](run)
+
+
+def leave_a_child(run):
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+    return 1.0
+
+
+def signal_twice(number):
+    try:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+
+def report(*losses):
+    def train(run):
+        for t, loss in enumerate(losses):
+            run.report(t, loss)
+        return 1.0
+
+    return train
+
+
+def throw(error):
+    raise error
+
+
+ODD = {
+    "nan": lambda run: math.nan,
+    "inf": lambda run: math.inf,
+    "nan loss": report(1.0, math.nan),
+    "inf loss": report(1.0, -math.inf),
+    "nothing": lambda run: None,
+    "text": lambda run: "0.5",
+    "raises": lambda run: throw(ValueError("x" * 10_000_000)),
+    "exits": lambda run: sys.exit(0),
+    "memory": lambda run: throw(MemoryError()),
+    "killed": lambda run: os.kill(os.getpid(), signal.SIGKILL),
+    "hangs": lambda run: time.sleep(600),
+    "shouts": lambda run: print("x" * 10_000_000) or 1.0,
+    "leaves a child": leave_a_child,
+    "SIGINT": lambda run: os.kill(os.getpid(), signal.SIGINT) or time.sleep(60),
+    "SIGTERM": lambda run: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(60),
+    "SIGINT twice": lambda run: signal_twice(signal.SIGINT),
+    "SIGTERM twice": lambda run: signal_twice(signal.SIGTERM),
+}

@@ -81,8 +81,8 @@ def test_a_flipped_bit_never_gives_another_value(tmp_path, whole, flips):
         assert len(kept) >= len(truth) - 1
     assert opened < flips / 10  # only those in the last record
     assert refusals <= {
-        "FILE is damaged at line N: it is not what was written; `lrsearch repair x --storage FILE` "
-        "sets that aside and keeps the rest",
+        "FILE is damaged at line N: it is not what was written; `lrsearch repair x "
+        "--storage FILE` sets that aside and keeps the rest",
         "FILE is no journal of studies; choose another --storage",
     }
 

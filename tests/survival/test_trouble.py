@@ -1,0 +1,275 @@
+"""Trials that misbehave, full disks, files that vanish: a true outcome or one clear line."""
+
+import errno
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lrsearch import api
+from lrsearch.cli import main
+from lrsearch.errors import RequestError, RunStopped, SearchFailed
+from tests.doubles import Bowl, asked, search
+from tests.survival.swarm import STUDY
+
+WORDS = ["--tracking-uri", "none", "--no-confirm", "--sampler", "random", "--quiet"]
+ODD = ["tune", f"{STUDY}:odd", *WORDS]
+
+OUTCOMES = {
+    "nan": ("diverged", "the value at the end is nan"),
+    "inf": ("diverged", "the value at the end is inf"),
+    "nan loss": ("diverged", "diverged at update 1 with loss nan"),
+    "inf loss": ("diverged", "diverged at update 1 with loss -inf"),
+    "nothing": ("failed", "odd returned None, which is no number; return the value"),
+    "text": ("failed", "odd returned '0.5', which is no number; return the value"),
+    "raises": ("failed", r"ValueError: x{250,300}"),
+    "exits": ("failed", r"the objective called sys.exit\(0\)"),
+    "memory": ("failed", "MemoryError"),
+    "shouts": ("finished", ""),
+    "leaves a child": ("finished", ""),
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("odd", OUTCOMES)
+def test_a_trial_that_misbehaves_has_a_true_outcome(here, monkeypatch, capsys, odd):
+    monkeypatch.setenv("ODD", odd)
+    assert main([*ODD, "--trials", "3", "--max-failures", "9"]) == 0
+    state, reason = OUTCOMES[odd]
+    for trial in api.load("odd-default").trials[1:]:
+        assert trial.state == state
+        assert re.fullmatch(reason, trial.reason)
+        assert len(trial.details) <= 10_000
+    assert (here / "lrsearch-studies" / "odd-default.journal").stat().st_size < 100_000
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "words", "reason"),
+    [
+        ("hangs", ["--trial-timeout", "0.2s"], "it took longer than 0.2 s, and was ended"),
+        (
+            "killed",
+            ["--workers", "2", "--max-retries", "1"],
+            "its process died 2 times, the last with exit code -9",
+        ),
+        ("leaves a child", ["--trial-timeout", "9s"], ""),
+    ],
+)
+def test_so_has_one_that_its_process_does_not_survive(here, monkeypatch, odd, words, reason):
+    monkeypatch.setenv("ODD", odd)
+    assert main([*ODD, *words, "--trials", "2"]) == 0
+    found = api.load("odd-default").trials[1]
+    assert (found.state, found.reason) == ("failed" if reason else "finished", reason)
+    deadline = time.monotonic() + 5
+    while _processes_here(here) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _processes_here(here) == []
+
+
+def _processes_here(folder):
+    """Processes that were started in a folder, this one left out."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if int(pid) != os.getpid() and os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_run_that_reports_is_ended_at_the_update_at_which_its_time_is_up(tmp_path):
+    class Slow(Bowl):
+        def outcome(self, run):
+            try:
+                for t in range(len(run.plan)):
+                    time.sleep(0.02)
+                    run.report(t, 1.0)
+            except RunStopped as stop:
+                return run.end(stop.state, reason=str(stop))
+            return run.end("finished", 1.0)
+
+    trial = search(Slow(), tmp_path, trials=1, trial_timeout="0.1s").trials[0]
+    assert trial.state == "failed"
+    assert re.fullmatch(r"it took longer than 0.1 s, up to update [345]", trial.reason)
+
+
+def test_max_failures_ends_a_hopeless_search_with_the_last_traceback(here, monkeypatch, capsys):
+    monkeypatch.setenv("ODD", "text")
+    assert main([*ODD, "--trials", "50", "--max-failures", "5"]) == 1
+    assert len(api.load("odd-default").trials) == 6
+    assert "5 trials in a row failed, the last with: odd returned" in capsys.readouterr().err
+    monkeypatch.setenv("ODD", "memory")
+    assert main([*ODD, "--trials", "50", "--max-failures", "1"]) == 1
+    err = capsys.readouterr().err
+    assert "in throw\n    raise error\nMemoryError\nlrsearch: 1 trials in a row failed" in err
+
+
+CODES = {
+    0: ("shouts", "3", ""),
+    1: ("text", "9", "3 trials in a row failed"),
+    2: ("shouts", "0", "trials is 0; give an integer"),
+    3: ("nan", "3", "no trial of study nap-default finished"),
+    130: ("SIGINT", "9", "interrupted with 1 of 9 trials ended; all that was measured is kept"),
+    143: ("SIGTERM", "9", "and the same command goes on: lrsearch tune "),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_exit_code_has_its_case(here, monkeypatch, capsys, code):
+    odd, trials, message = CODES[code]
+    monkeypatch.setenv("ODD", odd)
+    name, words = ("nap", ["--set", "peak=1"]) if code == 3 else ("odd", [])
+    assert main(["tune", f"{STUDY}:{name}", *WORDS, "--trials", trials, *words]) == code
+    err = capsys.readouterr().err.replace("x" * 1000, "")
+    assert message in err
+    assert code == 0 or "Traceback" not in err
+
+
+@pytest.mark.parametrize(("odd", "code"), [("SIGINT twice", 130), ("SIGTERM twice", -15)])
+def test_a_second_signal_stops_at_once_and_harms_nothing(here, monkeypatch, odd, code):
+    command = [sys.executable, "-m", "lrsearch", *ODD, "--trials", "9"]
+    began = time.monotonic()
+    done = subprocess.run(
+        command, env={**os.environ, "ODD": odd}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, time.monotonic() - began < 40) == (code, True)
+    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("ODD", "shouts")
+    assert main([*ODD, "--trials", "9"]) == 0
+    assert [t.index for t in api.load("odd-default").trials] == list(range(9))
+
+
+def full(monkeypatch, after):
+    """The disk is full after so many records: half of the next one is still written."""
+    records, pwrite = [], os.pwrite
+
+    def write(file, text, place):
+        records.append(text)
+        if len(records) <= after:
+            return pwrite(file, text, place)
+        pwrite(file, text[: len(text) // 2], place)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lrsearch.engine.journal.os.pwrite", write)
+
+
+@pytest.mark.parametrize("after", [*range(8), 11, 20])
+def test_a_full_disk_is_one_clear_error_and_costs_nothing_that_had_ended(
+    tmp_path, monkeypatch, after
+):
+    whole = search(Bowl(), tmp_path / "a", trials=9, sampler="random")
+    with monkeypatch.context() as patched:
+        full(patched, after)
+        with pytest.raises(SearchFailed, match="No space left on device; what had ended is kept"):
+            search(Bowl(), tmp_path / "b", trials=9, sampler="random")
+    assert asked(search(Bowl(), tmp_path / "b", trials=9, sampler="random")) == asked(whole)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A disk of one megabyte."""
+    path = tmp_path / "small"
+    path.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+    if os.geteuid() or subprocess.run(words, check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_disk_that_is_really_full_too(small, monkeypatch, capsys):
+    monkeypatch.chdir(small)
+    monkeypatch.setenv("ODD", "nan loss")
+    filler = small / "filler"
+    filler.write_bytes(bytes(2**20 - 60_000))
+    assert main([*ODD, "--trials", "60"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    ended = len(api.load("odd-default").trials)
+    assert 0 < ended < 60
+    filler.unlink()
+    assert main([*ODD, "--trials", "60"]) == 0
+    assert [t.index for t in api.load("odd-default").trials] == list(range(60))
+
+
+def test_a_disk_that_may_only_be_read_shows_studies_and_refuses_searches(
+    small, monkeypatch, capsys
+):
+    monkeypatch.chdir(small)
+    monkeypatch.setenv("ODD", "shouts")
+    words = [*ODD, "--trials", "2"]
+    assert main(words) == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    capsys.readouterr()
+    assert main([*ODD, "--trials", "4"]) == 2
+    assert "cannot write lrsearch-studies: Read-only file system" in capsys.readouterr().err
+    assert main([*words, "--study", "other"]) == 2
+    assert main(["show", "odd-default"]) == 0
+    assert main(["status"]) == 0
+    assert main(["repair", "odd-default"]) == 2
+    assert main(["doctor", "--tracking-uri", "none"]) == 1
+    assert "storage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_storage_that_vanishes_is_one_clear_error(tmp_path, replaced):
+    path = tmp_path / "x.journal"
+
+    class Vanishing(Bowl):
+        def outcome(self, run):
+            if run.trial == 3:
+                path.rename(tmp_path / "kept")
+                if replaced:
+                    path.write_text("something else\n")
+            return super().outcome(run)
+
+    message = "replaced by another file" if replaced else "cannot open .* any more"
+    with pytest.raises(SearchFailed, match=message):
+        search(Vanishing(), tmp_path, trials=6)
+    (tmp_path / "kept").replace(path)
+    assert len(search(Bowl(), tmp_path, trials=6).trials) == 6
+
+
+def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
+    whole = search(Bowl(), tmp_path / "a", trials=8)
+    now = [2e9]
+
+    def back():
+        now[0] -= 3600.0
+        return now[0]
+
+    monkeypatch.setattr(time, "time", back)
+    assert asked(search(Bowl(), tmp_path / "b", trials=8)) == asked(whole)
+
+
+@pytest.mark.parametrize("name", ["x.journal", "x.lock"])
+def test_a_link_in_the_place_of_a_file_is_refused(tmp_path, name):
+    target = tmp_path / "elsewhere"
+    (tmp_path / name).symlink_to(target)
+    with pytest.raises(RequestError, match=r"symbolic link"):
+        search(Bowl(), tmp_path, trials=2)
+    assert not target.exists()
+
+
+def test_a_link_in_the_place_of_a_runs_folder_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "s.runs").symlink_to(tmp_path / "elsewhere")
+
+    class Keeps(Bowl):
+        def outcome(self, run):
+            (run.folder / "checkpoint").touch()
+            return super().outcome(run)
+
+    with pytest.raises(RequestError, match=r"s.runs is a symbolic link"):
+        search(Keeps(), tmp_path, trials=2)
+    assert not list((tmp_path / "elsewhere").iterdir())
