@@ -19,6 +19,10 @@ __all__ = [
 ]
 
 
+#: Characters of a message.
+LONGEST = 640
+
+
 class LrsearchError(Exception):
     """The root of every error that lrsearch raises on purpose.
 
@@ -34,8 +38,15 @@ class LrsearchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "", details: str = "") -> None:
-        super().__init__(message)
+        super().__init__(_shorten(message))
         self.details = details
+
+
+def _shorten(message: str) -> str:
+    """A message without the middle of what was given, where that is long."""
+    if len(message) <= LONGEST:
+        return message
+    return f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
 
 
 class RequestError(LrsearchError, ValueError):

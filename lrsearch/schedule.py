@@ -213,7 +213,7 @@ class Schedule:
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique)
-        except (json.JSONDecodeError, RecursionError, TypeError) as error:
+        except (ValueError, RecursionError, TypeError) as error:
             raise RequestError(
                 f"not a JSON schedule: {error}; `lrsearch export` writes one"
             ) from error

@@ -10,6 +10,7 @@ error names its line. `1e-3` is a number here, which YAML 1.1 denies.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -200,7 +201,9 @@ class Space:
 
     def to_yaml(self) -> str:
         """What `from_yaml` reads back to an equal space."""
-        lines = [f"about: {yaml.safe_dump(self.about, width=10_000).splitlines()[0]}"]
+        about = yaml.safe_dump(self.about, width=MAX_BYTES).removesuffix("...\n").rstrip("\n")
+        # Text of several lines is quoted as JSON quotes it, which YAML reads.
+        lines = ["about: " + (json.dumps(self.about) if "\n" in about else about)]
         for name, entry in self.to_dict().items():
             flow = yaml.safe_dump(entry, default_flow_style=True, width=10_000, sort_keys=False)
             lines.append(f"{name}: {flow.splitlines()[0]}")
@@ -230,6 +233,8 @@ class Space:
         except yaml.YAMLError as error:
             detail = " ".join(str(error).split())
             raise RequestError(f"{name}: {detail}; see `lrsearch spaces`") from error
+        except ValueError as error:  # a number of thousands of digits
+            raise RequestError(f"{name}: {error}") from error
         about, entries = "", {}
         for line, word, content in lines:
             try:

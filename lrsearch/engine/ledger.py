@@ -19,9 +19,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.engine.journal import STRANGE
+from lrsearch.engine.shape import TRIAL, conform
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Value
-from lrsearch.result import Outcome, Trial
+from lrsearch.result import STATES, Outcome, Trial
 from lrsearch.schedule import Schedule
 
 __all__ = [
@@ -128,14 +129,16 @@ class Ledger:
     def _take(self, frozen: FrozenTrial) -> Trial | None:
         """A trial that has ended and was not known."""
         own = frozen.user_attrs.get(ATTEMPT)
+        if own is not None:
+            conform(own, {"index": int, "worker": str, "retry": int})
         times = [frozen.datetime_start, frozen.datetime_complete, self.latest]
         self.latest = max((t for t in times if t is not None), default=None)
         kept = frozen.user_attrs.get(ENDED)
         if not frozen.state.is_finished():
             if own is not None:
                 attempt = Attempt(
-                    index=int(own["index"]),
-                    worker=str(own["worker"]),
+                    index=own["index"],
+                    worker=own["worker"],
                     point=frozen.params,
                     key=frozen._trial_id,
                     ended=kept,
@@ -145,7 +148,7 @@ class Ledger:
         self._settled.add(frozen.number)
         if kept is None:
             if own is not None and frozen.user_attrs.get(LOST):
-                self.lost[int(own["index"])] += 1
+                self.lost[own["index"]] += 1
             return None
         trial = read_trial(kept)
         return None if trial.index in self.trials else trial
@@ -164,9 +167,23 @@ def final_state(kept: Mapping[str, Any]) -> tuple[TrialState, float | None]:
 
 
 def read_trial(kept: Mapping[str, Any]) -> Trial:
-    """A trial of the record that it left when it ended."""
-    return Trial(
-        index=int(kept["index"]),
+    """A trial of the record that it left when it ended.
+
+    Raises:
+        ValueError: it is none, or contradicts itself.
+    """
+    conform(kept, TRIAL)
+    trial = Trial(
+        index=kept["index"],
         schedule=Schedule.from_dict(kept["schedule"]),
         outcomes=tuple(Outcome.from_dict(outcome) for outcome in kept["outcomes"]),
     )
+    expected = [(trial.index, replicate) for replicate in range(len(trial.outcomes))]
+    states = {outcome.state for outcome in trial.outcomes}
+    if [(o.trial, o.replicate) for o in trial.outcomes] != expected or not expected:
+        raise ValueError("the runs of a trial are not its own")
+    if not states <= set(STATES) or trial.state != kept["state"]:
+        raise ValueError(f"a {kept['state']} trial of runs that are {', '.join(states)}")
+    if any(len(t.updates) != len(t.values) for o in trial.outcomes for t in o.traces.values()):
+        raise ValueError("a curve without a value for every update")
+    return trial

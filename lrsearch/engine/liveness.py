@@ -28,6 +28,7 @@ import optuna
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from lrsearch.engine.shape import conform
 from lrsearch.errors import LrsearchError
 
 __all__ = ["BEAT", "BROKEN", "LEASE", "Attendance", "Watch", "Worker", "workers_of"]
@@ -37,6 +38,8 @@ WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
 #: Seconds between beats, and without one after which a worker on another machine counts as dead.
 #: A convention: the lease outlasts a minute without a connection.
 BEAT, LEASE = 20.0, 150.0
+
+SHAPE = {"id": str, "host": str, "pid": int, "started": str, "since": str, "beat": int}
 
 #: What a storage raises that cannot be reached or written.
 BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)
@@ -195,11 +198,12 @@ def workers_of(attributes: dict[str, Any]) -> list[Worker]:
 
 def _attending(attributes: dict[str, Any]) -> dict[str, Worker]:
     """The workers of a study by the key of their attribute."""
-    return {
-        key: Worker(**value)
-        for key, value in sorted(attributes.items())
-        if key.startswith(WORKER) and value
-    }
+    found = {}
+    for key, value in sorted(attributes.items()):
+        if key.startswith(WORKER) and value:
+            conform(value, SHAPE, key)
+            found[key] = Worker(**value)
+    return found
 
 
 def _host() -> str:

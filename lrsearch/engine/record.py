@@ -8,6 +8,7 @@ from typing import Any
 
 from lrsearch.contract import Setup, StudyFacts
 from lrsearch.engine.request import Search
+from lrsearch.engine.shape import STUDY, conform
 from lrsearch.space import Space
 
 __all__ = ["SCHEMA", "StudyRecord", "study_facts", "study_record"]
@@ -56,7 +57,12 @@ class StudyRecord:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> StudyRecord:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: it is none.
+        """
+        conform(record, STUDY, "study")
         fields = {k: v for k, v in record.items() if k not in ("schema", "name", "id")}
         return cls(**{**fields, "space": Space(**record["space"])})
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lrsearch.engine.ledger import reading
 from lrsearch.engine.liveness import Worker, workers_of
 from lrsearch.engine.storage import Store
 from lrsearch.errors import LrsearchError
@@ -71,7 +72,8 @@ def standing_of(study: str, path: Path) -> Standing:
     try:
         store = Store.read(study, path)
         result = store.result()
-        workers = workers_of(store.storage.get_study_user_attrs(store.key))
+        with reading(path):
+            workers = workers_of(store.storage.get_study_user_attrs(store.key))
         living = {worker.id for worker in workers}
         attempts = store.ledger.attempts.values()
         return Standing(

@@ -30,6 +30,7 @@ from lrsearch.engine.journal import check_journal, open_journal, real_path
 from lrsearch.engine.ledger import Ledger, reading
 from lrsearch.engine.record import SCHEMA, StudyRecord, study_facts
 from lrsearch.engine.request import FOLDER
+from lrsearch.engine.shape import CONFIRMATION, OUTCOME, conform
 from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Choices
 from lrsearch.result import Outcome, Result, Trial
@@ -47,6 +48,15 @@ QUEUE = "lrsearch.enqueued"
 MEASURED = "lrsearch.measured"
 CONFIRMED = "lrsearch.confirmed"
 FACTS = "lrsearch.facts"
+
+SHAPES = {
+    OPTIMUM: float,
+    TRACKING: [(None, str)],
+    SLOTS: [int],
+    QUEUE: [{str: object}],
+    CONFIRMED: {"trials": int, "confirmation": CONFIRMATION},
+    FACTS: {"device": str, "data": {str: object}, "sampler": str, "diagnostics": str},
+}
 
 #: Lower is better.
 MINIMIZE = [StudyDirection.MINIMIZE]
@@ -117,19 +127,25 @@ class Store:
         directions = self.storage.get_study_directions(self.key)
         record = kept.get(ATTRIBUTE)
         with reading(self.path):
-            if record is None or record["schema"] != SCHEMA or directions != MINIMIZE:
-                raise RequestError("not of this version; name another study")
+            if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+                raise RequestError("it is not of this version; name another study")
+            if directions != MINIMIZE:
+                raise RequestError("its direction is not minimize")
             self.record = StudyRecord.from_dict(record)
+            for name, shape in SHAPES.items():
+                conform(kept.get(name), (None, shape), name)
             self.optimum: float | None = kept.get(OPTIMUM)
             self.slots: int | None
             self.window: int
-            self.slots, self.window = kept.get(SLOTS, (None, 0))
-            self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE, ()))
+            self.slots, self.window = kept.get(SLOTS) or (None, 0)
+            self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE) or ())
             self.identity = str(record["id"])
-            uri, run_id = kept.get(TRACKING, (None, None))
+            uri, run_id = kept.get(TRACKING) or (None, None)
             self.tracking: tuple[str | None, str | None] = (uri, run_id)
             self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
-            self._facts: dict[str, Any] = kept.get(FACTS, {})
+            if self._confirmed is not None:
+                Confirmation.from_record(self._confirmed["confirmation"])
+            self._facts: dict[str, Any] = kept.get(FACTS) or {}
 
     @classmethod
     def join(cls, name: str, path: Path, record: StudyRecord) -> Store:
@@ -259,10 +275,12 @@ class Store:
             stage: `select` or `report`.
         """
         found = {}
-        for name, kept in self.storage.get_study_user_attrs(self.key).items():
-            if name.startswith(f"{MEASURED}.{stage}."):
-                outcomes = {o["replicate"]: Outcome.from_dict(o) for o in kept["outcomes"]}
-                found[Schedule.from_dict(kept["schedule"])] = outcomes
+        with reading(self.path):
+            for name, kept in self.storage.get_study_user_attrs(self.key).items():
+                if name.startswith(f"{MEASURED}.{stage}."):
+                    conform(kept, {"schedule": {str: object}, "outcomes": [OUTCOME]}, name)
+                    outcomes = {o["replicate"]: Outcome.from_dict(o) for o in kept["outcomes"]}
+                    found[Schedule.from_dict(kept["schedule"])] = outcomes
         return found
 
     def keep_measured(
@@ -318,4 +336,5 @@ def _found(storage: BaseStorage, name: str, record: StudyRecord) -> None:
 
 
 def _names(storage: BaseStorage) -> list[str]:
-    return [study.study_name for study in storage.get_all_studies()]
+    names = [study.study_name for study in storage.get_all_studies()]
+    return [name for name in names if isinstance(name, str)]
