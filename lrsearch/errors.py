@@ -16,6 +16,7 @@ __all__ = [
     "RunStopped",
     "SearchFailed",
     "closest",
+    "one_line",
 ]
 
 
@@ -82,6 +83,11 @@ class RunStopped(LrsearchError):
     def __init__(self, state: str, reason: str) -> None:
         super().__init__(reason)
         self.state = state
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and without what a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def closest(name: str, known: Iterable[str]) -> str:

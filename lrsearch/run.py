@@ -16,7 +16,7 @@ from lrsearch.divergence import (
     divergence_limit,
     divergence_window,
 )
-from lrsearch.errors import RequestError, RunStopped
+from lrsearch.errors import RequestError, RunStopped, one_line
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Plan
 
@@ -213,7 +213,7 @@ class Run:
             state=state,
             value=value if state == "finished" else None,
             updates=updates,
-            reason=reason,
+            reason=one_line(reason),
             details=details,
             traces={**curves, **(traces or {})},
             figures=self._figures,

@@ -28,7 +28,7 @@ from lrsearch.cli.sync import sync
 from lrsearch.cli.tune import tune
 from lrsearch.cli.ui import ui
 from lrsearch.engine.interrupts import Interrupted
-from lrsearch.errors import LrsearchError
+from lrsearch.errors import LrsearchError, one_line
 
 __all__ = ["cli", "main"]
 
@@ -89,5 +89,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _refuse(message: str, code: int) -> int:
     """One line on stderr, whatever the message held."""
-    print(f"lrsearch: {' '.join(message.split())}", file=sys.stderr)
+    print(f"lrsearch: {one_line(message)}", file=sys.stderr)
     return code

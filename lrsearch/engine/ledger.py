@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.engine.journal import STRANGE
 from lrsearch.engine.shape import TRIAL, conform
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, one_line
 from lrsearch.ranges import Value
 from lrsearch.result import STATES, Outcome, Trial
 from lrsearch.schedule import Schedule
@@ -176,7 +176,10 @@ def read_trial(kept: Mapping[str, Any]) -> Trial:
     trial = Trial(
         index=kept["index"],
         schedule=Schedule.from_dict(kept["schedule"]),
-        outcomes=tuple(Outcome.from_dict(outcome) for outcome in kept["outcomes"]),
+        outcomes=tuple(
+            Outcome.from_dict({**outcome, "reason": one_line(outcome["reason"])})
+            for outcome in kept["outcomes"]
+        ),
     )
     expected = [(trial.index, replicate) for replicate in range(len(trial.outcomes))]
     states = {outcome.state for outcome in trial.outcomes}

@@ -28,7 +28,7 @@ import optuna
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from lrsearch.engine.shape import conform
+from lrsearch.engine.shape import LINE, conform
 from lrsearch.errors import LrsearchError
 
 __all__ = ["BEAT", "BROKEN", "LEASE", "Attendance", "Watch", "Worker", "workers_of"]
@@ -39,7 +39,7 @@ WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
 #: A convention: the lease outlasts a minute without a connection.
 BEAT, LEASE = 20.0, 150.0
 
-SHAPE = {"id": str, "host": str, "pid": int, "started": str, "since": str, "beat": int}
+SHAPE = {"id": LINE, "host": LINE, "pid": int, "started": LINE, "since": LINE, "beat": int}
 
 #: What a storage raises that cannot be reached or written.
 BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lrsearch.bounds import Bound
 from lrsearch.contract import Setup, StudyFacts
 from lrsearch.engine.request import Search
 from lrsearch.engine.shape import STUDY, conform
@@ -86,7 +87,13 @@ class StudyRecord:
 
 
 def study_record(search: Search, setup: Setup) -> StudyRecord:
-    """What makes a search the study that it is."""
+    """What makes a search the study that it is.
+
+    Raises:
+        RequestError: a name holds what no terminal should be given.
+    """
+    for name in ("name", "unit"):
+        Bound(kind="text").check(f"the objective's {name}", getattr(setup, name))
     return StudyRecord(
         objective=setup.name,
         options=setup.options,

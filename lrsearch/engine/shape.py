@@ -8,23 +8,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["CONFIRMATION", "OUTCOME", "STUDY", "TRIAL", "conform"]
+__all__ = ["CONFIRMATION", "LINE", "OUTCOME", "STUDY", "TRIAL", "conform"]
+
+LINE = "line"
 
 STUDY = {
     "schema": int,
-    "name": str,
-    "id": str,
-    "objective": str,
+    "name": LINE,
+    "id": LINE,
+    "objective": LINE,
     "options": {str: object},
     "version": int,
-    "direction": str,
-    "space": {"name": str, "entries": {str: object}},
+    "direction": LINE,
+    "space": {"name": LINE, "entries": {str: object}},
     "steps": int,
     "batch": int,
     "seeds": int,
     "seed": int,
-    "pruner": str,
-    "unit": str,
+    "pruner": LINE,
+    "unit": LINE,
     "momentum": float,
 }
 OUTCOME = {
@@ -50,7 +52,7 @@ TRIAL = {
     "told": (None, float),
 }
 CONTENDER = {
-    "name": str,
+    "name": LINE,
     "schedule": {str: object},
     "values": [(None, float)],
     "peaks": [float],
@@ -58,11 +60,11 @@ CONTENDER = {
     "losses": [[[float]]],
 }
 CONFIRMATION = {
-    "unit": str,
+    "unit": LINE,
     "exact": bool,
     "best": CONTENDER,
     "baselines": [CONTENDER],
-    "best_baseline": str,
+    "best_baseline": LINE,
     "candidates": int,
     "seeds": int,
     "runs": int,
@@ -75,7 +77,8 @@ def conform(value: Any, shape: Any, where: str = "record") -> None:
 
     Args:
         value: as `json.loads` made it.
-        shape: `str`, `bool`, `int`, `float` (any finite number), None, or `object` for anything;
+        shape: `str`, `LINE` (printable text: a terminal obeys what is not), `bool`, `int`,
+            `float` (any finite number), None, or `object` for anything;
             a tuple of shapes, one of which it must have; `[shape]`, a list of such;
             `{str: shape}`, names with such; or `{"name": shape, …}`, exactly these names.
         where: what is checked, for the message.
@@ -100,6 +103,8 @@ def conform(value: Any, shape: Any, where: str = "record") -> None:
     elif shape is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         _expect(number and math.isfinite(value), value, where)
+    elif shape == LINE:
+        _expect(isinstance(value, str) and value.isprintable(), value, where)
     elif shape is None:
         _expect(value is None, value, where)
     else:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.contract import Run, Runs, Setup
-from lrsearch.errors import RequestError, RunStopped
+from lrsearch.errors import RequestError, RunStopped, one_line
 from lrsearch.ranges import Range, check_entry
 from lrsearch.result import Outcome
 
@@ -193,7 +193,7 @@ def _line(error: BaseException) -> str:
     """An error's type and message in one line."""
     if isinstance(error, SystemExit):
         return f"the objective called sys.exit({error.code!r})"
-    text = " ".join(str(error).split())
+    text = one_line(str(error)[:1000])
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
