@@ -252,7 +252,7 @@ def confirm(
 
     found = run_search(search, answers, make_tracker(where), listener or Silent(), asked).confirmed
     if found is None:
-        raise SearchFailed(f"study {name} was not confirmed")
+        raise SearchFailed(f"study {name} was not confirmed; `lrsearch confirm {name}` goes on")
     return found
 
 

@@ -78,7 +78,9 @@ class Quadratic:
         for name in ("curvature", "start", "start_mean", "target"):
             object.__setattr__(self, name, _vector(getattr(self, name), modes, name))
         if not modes or not (self.curvature > 0).all():
-            raise RequestError("curvature of a quadratic must hold numbers above 0, one a mode")
+            raise RequestError(
+                "curvature of a quadratic holds other than numbers above 0; give one a mode"
+            )
         variance = self.curvature if self.variance is None else self.variance
         object.__setattr__(self, "variance", _vector(variance, modes, "variance"))
 

@@ -47,7 +47,10 @@ def sync(
     tracker.start(store.facts(len(result.trials)), result.trials)
     tracker.finish(result, "finished")
     if tracker.uri is None or tracker.run_id is None or tracker.missed:
-        raise SearchFailed(f"MLflow at {redact(uri)} was not told everything of study {study}")
+        raise SearchFailed(
+            f"MLflow at {redact(uri)} was not told everything of study {study}; try again when it "
+            "answers"
+        )
     store.set_tracking(tracker.uri, tracker.run_id)
     return tracker.uri, tracker.run_id
 

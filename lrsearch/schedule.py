@@ -194,7 +194,7 @@ class Schedule:
             RequestError: a key is unknown, `peak` is missing, or a value is out of range.
         """
         if not isinstance(values, Mapping):
-            raise RequestError(f"a schedule is an object of fields and values, not {values!r}")
+            raise RequestError(f"a schedule is {values!r}; give an object of fields and values")
         for name in values:
             if name not in FIELDS:
                 raise RequestError(f"a Schedule has no field {name!r}{closest(str(name), FIELDS)}")

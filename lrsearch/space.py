@@ -223,7 +223,9 @@ class Space:
         if not isinstance(text, str):
             raise RequestError(f"{name} is {text!r}; give the text of a YAML file")
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-            raise RequestError(f"{name}: over {MAX_BYTES} bytes, which is no search space")
+            raise RequestError(
+                f"{name}: over {MAX_BYTES} bytes, which is no search space; see `lrsearch spaces`"
+            )
         try:
             lines = _Loader.entries(text)
         except yaml.MarkedYAMLError as error:

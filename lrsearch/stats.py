@@ -131,7 +131,9 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
 
     x, y = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not len(x):
-        raise RequestError(f"paired values need the same seeds, not shapes {x.shape}, {y.shape}")
+        raise RequestError(
+            f"paired values have shapes {x.shape} and {y.shape}; give both of the same seeds"
+        )
     lost_x, lost_y = ~np.isfinite(x), ~np.isfinite(y)
     safe_x, safe_y = np.where(lost_x, 0.0, x), np.where(lost_y, 0.0, y)
     both = ~lost_x & ~lost_y

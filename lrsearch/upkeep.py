@@ -181,5 +181,7 @@ def _studies(folder: Path) -> str:
     found = [standing_of(path.stem, path) for path in sorted(folder.glob("*.journal"))]
     troubles = [standing.trouble for standing in found if standing.trouble]
     if troubles:
-        raise SearchFailed(f"{len(troubles)} of {len(found)} cannot be read: {troubles[0]}")
+        raise SearchFailed(
+            f"{len(troubles)} of {len(found)} cannot be read; the first: {troubles[0]}"
+        )
     return f"{len(found)} in {folder}"

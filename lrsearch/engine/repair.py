@@ -66,6 +66,8 @@ def repair(name: str, path: Path) -> Repair:
     """
     if not real_path(path).is_file():
         raise RequestError(f"there is no {path}; name the journal with --storage")
+    if not any(Line(raw).sound for raw in lines_of(path.read_bytes())):
+        raise RequestError(f"{path} holds no record of lrsearch's; name a study's journal")
     try:
         with Guard(path.with_suffix(".lock")):
             return _repair(name, path)

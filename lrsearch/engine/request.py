@@ -171,6 +171,7 @@ class Request:
             raise RequestError(
                 f"objective {setup.name} has no slots to set: it "
                 + ("answers exactly" if setup.exact else "trains one run at a time")
+                + "; leave slots out"
             )
         if setup.exact and self.trial_timeout is not None:
             raise RequestError(

@@ -130,7 +130,7 @@ class Store:
             if not isinstance(record, dict) or record.get("schema") != SCHEMA:
                 raise RequestError("it is not of this version; name another study")
             if directions != MINIMIZE:
-                raise RequestError("its direction is not minimize")
+                raise RequestError("its direction is not minimize; name another study")
             self.record = StudyRecord.from_dict(record)
             for name, shape in SHAPES.items():
                 conform(kept.get(name), (None, shape), name)

@@ -39,7 +39,7 @@ def find_device(text: str) -> torch.device:
         raise RequestError(f"device is {text}, but torch sees no GPU; give --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RequestError(
-            f"device is {text}, but torch sees {torch.cuda.device_count()} GPUs, from cuda:0 on"
+            f"device is {text}, but torch sees {torch.cuda.device_count()} GPUs; begin at cuda:0"
         )
     return device
 

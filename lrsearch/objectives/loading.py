@@ -46,7 +46,9 @@ def check_reference(text: str, options: Mapping[str, Any] | None) -> None:
     if source.endswith(".py") and not Path(source).is_file():
         raise RequestError(f"there is no file {source}; give FILE.py:NAME")
     if not source or (":" in text and not name.isidentifier()):
-        raise RequestError(f"objective {text!r} is no FILE.py:NAME and no package.module:NAME")
+        raise RequestError(
+            f"objective {text!r} is unreadable; give FILE.py:NAME or package.module:NAME"
+        )
 
 
 def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -> Objective:

@@ -161,10 +161,13 @@ class TorchTask:
             object.__setattr__(self, "train", tuple(self.train))
             if len({len(t) for t in self.train}) != 1:
                 raise RequestError(
-                    f"task {self.name}: its training tensors differ in their number of samples"
+                    f"task {self.name}: its training tensors differ in their number of samples; give "
+                    "one row a sample"
                 )
         if not self.samples:
-            raise RequestError(f"task {self.name} has no training samples")
+            raise RequestError(
+                f"task {self.name} has no training samples; give train at least one"
+            )
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
     @property

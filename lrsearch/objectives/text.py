@@ -179,7 +179,10 @@ def _windows(text: bytes, context: int, name: str) -> Tensor:
     length = context + 1
     whole = len(text) // length
     if not whole:
-        raise RequestError(f"{name}: {len(text)} bytes of text do not fill a window of {length}")
+        raise RequestError(
+            f"{name}: {len(text)} bytes of text do not fill a window of {length}; give more, or "
+            "a shorter context"
+        )
     content = np.frombuffer(text, dtype=np.uint8)[: whole * length]
     return torch.from_numpy(content.reshape(whole, length).copy())
 

@@ -251,7 +251,7 @@ def _name_of(function: Any) -> str:
     module, name = function.__module__, function.__qualname__
     if not name.isidentifier():
         raise RequestError(
-            f"a worker cannot import {name}: define the function at the top of a file"
+            f"a worker cannot import {name}; define the function at the top of a file"
         )
     if module != "__main__":
         return f"{module}:{name}"

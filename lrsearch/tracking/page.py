@@ -101,13 +101,15 @@ class Server:
         """
         if self._process is not None:
             self._process.wait()
-            raise SearchFailed("MLflow's server has ended")
+            raise SearchFailed("MLflow's server has ended; start it again with `lrsearch ui`")
 
     def _wait_for_answer(self) -> None:
         end = time.monotonic() + PATIENCE
         while self._process is not None and time.monotonic() < end:
             if not self.runs:
-                raise SearchFailed(f"MLflow's server ended with code {self._process.returncode}")
+                raise SearchFailed(
+                    f"MLflow's server ended with code {self._process.returncode}; try `mlflow ui`"
+                )
             try:
                 with urllib.request.urlopen(f"{self.address}/health", timeout=2) as answer:  # noqa: S310
                     if answer.status == 200:
@@ -115,7 +117,9 @@ class Server:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
         if self._process is not None:
-            raise SearchFailed(f"MLflow's server did not answer within {PATIENCE:.0f} seconds")
+            raise SearchFailed(
+                f"MLflow's server did not answer within {PATIENCE:.0f} seconds; try another --port"
+            )
 
     def _stop(self) -> None:
         if self._process is None:

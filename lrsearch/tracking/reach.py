@@ -23,7 +23,10 @@ def reach(uri: str) -> str:
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.is_file():
         if not os.access(path.parent, os.W_OK):
-            raise SearchFailed(f"cannot make {path}: the folder cannot be written")
+            raise SearchFailed(
+                f"cannot make {path}: its folder cannot be written; name another with "
+                "--tracking-uri"
+            )
         return f"{uri}, which the first search makes"
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
@@ -36,5 +39,7 @@ def reach(uri: str) -> str:
         found = MlflowClient(tracking_uri=uri).search_experiments(max_results=1000)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
         text = " ".join(redact_text(str(error), uri).split())[:200]
-        raise SearchFailed(f"{redact(uri)} does not answer: {text}") from error
+        raise SearchFailed(
+            f"{redact(uri)} does not answer: {text}; see to it, or search with --tracking-uri none"
+        ) from error
     return f"{redact(uri)}, {len(found)} experiments"

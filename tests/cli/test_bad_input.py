@@ -1,11 +1,14 @@
 """Bad input gets one clear line and exit code 2, and nothing is written."""
 
+import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import lrsearch
 from lrsearch.cli import main
 
 BOMB = "a: &a [x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b, *b]\n"
@@ -95,6 +98,15 @@ BAD = [
     ("tune quadratic --pruner hyperband", "is not one of"),
     ("tune quadratic --timeout soon", "no duration"),
     ("tune quadratic --timeout 0s", "no duration"),
+    ("tune digits --trial-timeout soon", "no duration"),
+    ("tune quadratic --trial-timeout 9s", "answers exactly and at once"),
+    ("tune digits --max-retries -1", "max_retries is -1"),
+    ("tune digits --max-failures 0", "max_failures is 0"),
+    ("status nothing", "there is no study 'nothing'"),
+    ("status --storage x.journal", "name one: lrsearch status STUDY"),
+    ("repair nothing", "there is no lrsearch-studies/nothing.journal"),
+    ("repair text --storage text.journal", "holds no record of lrsearch's"),
+    ("doctor --tracking-uri mlruns", "no database or server"),
     ("tune quadratic --study ../x", "no safe name"),
     ("tune quadratic --study ''", "no safe name"),
     ("tune quadratic --storage sqlite:///x.db", "no journal file"),
@@ -219,6 +231,22 @@ def test_help_and_errors_load_nothing_heavy(tmp_path, command):
         check=True,
     )
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_every_error_says_what_to_do():
+    """After what was given comes a semicolon and the cure, or what is known (`closest`)."""
+    bare = []
+    for path in Path(lrsearch.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ERRORS and call.args:
+                text = ast.unparse(call.args[0])
+                inner = re.search(r"\{(error|hint)\}['\"]$|^self\._why", text)  # which has one
+                if ";" not in text and "closest(" not in text and not inner:
+                    bare.append(f"{path.name}:{call.lineno} {text}")
+    assert bare == []
+
+
+ERRORS = {"RequestError", "SearchFailed", "NothingFinished"}
 
 
 def test_there_are_at_least_forty_kinds():

@@ -271,9 +271,9 @@ def test_a_file_that_cannot_be_used_says_where_it_broke(here, name):
     [
         ("nowhere.py:f", "there is no file nowhere.py"),
         ("code/train.py:bwl", "has no 'bwl'; did you mean 'bowl'"),
-        ("code/train.py:a b", "is no FILE.py:NAME"),
-        ("code/train.py:", "is no FILE.py:NAME"),
-        (":f", "is no FILE.py:NAME"),
+        ("code/train.py:a b", "give FILE.py:NAME or"),
+        ("code/train.py:", "give FILE.py:NAME or"),
+        (":f", "give FILE.py:NAME or"),
         ("no_such_module:f", "cannot import no_such_module: ModuleNotFoundError"),
         ("code/train.py:sys", "give a built-in one's name"),
         ("code:x", "has no 'x'"),
