@@ -161,7 +161,7 @@ class TorchTask:
             object.__setattr__(self, "train", tuple(self.train))
             if len({len(t) for t in self.train}) != 1:
                 raise RequestError(
-                    f"task {self.name}: its training tensors differ in their number of samples; give "
+                    f"task {self.name}: its training tensors differ in their number of rows; give "
                     "one row a sample"
                 )
         if not self.samples:

@@ -141,6 +141,7 @@ class Slow(Noisy):
         return dataclasses.replace(super().outcome(run), seconds=3.0)
 
 
+@pytest.mark.slow
 def test_a_dear_confirmation_shrinks_to_the_trials_or_is_left_to_the_user(tmp_path):
     watch = Watch()
     assert confirm(Slow(), tmp_path / "a", trials=90, watch=watch, frugal=True).confirmed is None

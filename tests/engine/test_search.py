@@ -18,7 +18,9 @@ def test_trial_0_is_what_habit_would_pick(tmp_path):
     assert result.trials[0].schedule == Schedule(peak=PEAK.middle, warmup=0.05)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [pytest.param(s, marks=pytest.mark.slow) if s == "auto" else s for s in SAMPLERS]
+)
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_search_resumed_asks_what_an_uninterrupted_one_asks(tmp_path, sampler, slots):
     whole = search(Bowl(slots=slots), tmp_path / "a", trials=30, sampler=sampler)

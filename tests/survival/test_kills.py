@@ -10,7 +10,7 @@ from tests.survival.swarm import STUDY, essence, optuna_trials, result_of, swarm
 TENTH = pytest.param(10, id="tenth")
 FULL = pytest.param(100, id="full", marks=pytest.mark.slow)
 UNTRACKED = ["--tracking-uri", "none"]
-WINK = [f"{STUDY}:wink", "--trials", "20", "--max-retries", "1000", *UNTRACKED]
+WINK = [f"{STUDY}:wink", "--sampler", "tpe", "--trials", "20", "--max-retries", "1000", *UNTRACKED]
 DIGITS = ["digits", "--steps", "20", "--trials", "16", "--slots", "4", "--sampler", "tpe"]
 
 
@@ -81,7 +81,7 @@ def twin(tmp_path_factory):
 )
 def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, how, seed):
     """Here the search lasts two seconds and the confirmation three: both are hit."""
-    kills = {"kills": 10, "alive": 1, "between": (0.1, 0.9), "seed": seed}
+    kills = {"kills": 10, "alive": 1, "between": (0.05, 0.5), "seed": seed}
     found, code = swarm(tmp_path, WINK, signal=int(how), **kills)
     assert code == 0
     assert found >= 6

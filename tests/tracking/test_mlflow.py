@@ -256,6 +256,7 @@ def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
     assert MlflowTracker().uri == "http://host:5000"
 
 
+@pytest.mark.slow
 def test_a_confirmed_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 6, "steps": 60, "sampler": "random", "tracking_uri": uri}

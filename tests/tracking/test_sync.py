@@ -42,6 +42,7 @@ def trials(runs):
     return sorted(key for key in runs if key.startswith("trial"))
 
 
+@pytest.mark.slow
 def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again(uri, capsys):
     result = api.tune("quadratic", tracking_uri="none", confirm=True, **WORDS)
     assert main(["sync", "quadratic-default", "--tracking-uri", uri]) == 0
