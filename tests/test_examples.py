@@ -42,6 +42,7 @@ LONG = (
     *("transformers_trainer.py", "torch_loop.py", "torch_task.py", "peak_and_shape.py"),
     *("tune_digits.py", "tune_quadratic.py", "read_study.py"),
     *("edge_of_stability.py", "smoothness.py", "margin_direction.py", "convex_bound.py"),
+    "numpy_loop.py",
 )
 #: What an example draws.
 PICTURES = {

@@ -104,7 +104,7 @@ def test_its_python_runs(tmp_path, monkeypatch):
     (code,) = fences("python")
     names = {"__name__": "readme"}
     exec(STRANGERS_CODE, names)
-    code = code.replace("steps=2_000, trials=100", "steps=50, trials=4")
+    code = code.replace("steps=2_000, trials=100", "steps=20, trials=4")
     exec(code.replace("top=5, seeds=10", "top=1, seeds=5"), names)
     assert isinstance(names["result"], Result)
     schedule = names["best"].schedule

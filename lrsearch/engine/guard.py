@@ -50,7 +50,7 @@ class Guard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = -1
+        self._held: list[int] = []  # at most one, whichever thread's it is
 
     def __enter__(self) -> None:
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -59,7 +59,7 @@ class Guard:
         except BaseException:
             os.close(file)
             raise
-        self._file = file
+        self._held.append(file)
 
     def __exit__(
         self,
@@ -67,4 +67,4 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._file)
+        os.close(self._held.pop())

@@ -34,6 +34,8 @@ __all__ = ["STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real
 #: Ends every line: the sum of the line before it, and that of all that stands before it here.
 SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
 ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"01234567"}\n')
+#: Lines that a torn end may look like: a flipped bit may have made two of one.
+TORN = 2
 #: What the first line comes after.
 NOTHING = b"00000000"
 #: What reading a record may raise that lrsearch did not write.
@@ -179,7 +181,8 @@ class Journal(BaseJournalBackend):
         for number, raw in enumerate(found):
             line = Line(raw)
             if not line.sound or line.after != self._last:
-                if settled and any(Line(other).sound for other in found[number:]):
+                rest = found[number:]
+                if settled and (len(rest) > TORN or any(Line(other).sound for other in rest)):
                     raise self._damage(self._lines + 1)
                 return False
             self._end, self._last = self._end + len(raw), line.sum
@@ -244,7 +247,7 @@ def check_journal(path: Path) -> None:
         return
     try:
         with path.open("rb") as file:
-            first = file.readline()
+            first, *others = (file.readline() for _ in range(TORN + 1))
     except OSError as error:
         raise RequestError(
             f"cannot read {path}: {error.strerror}; choose another --storage"
@@ -252,3 +255,7 @@ def check_journal(path: Path) -> None:
     begin = b'{"op_code"'
     if not begin.startswith(first[: len(begin)]):
         raise RequestError(f"{path} is no journal of studies; choose another --storage")
+    if all(line and not Line(line).sound for line in (first, *others)):
+        raise RequestError(
+            f"{path} was not written by this version of lrsearch; name another study"
+        )

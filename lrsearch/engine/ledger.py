@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -91,7 +90,6 @@ class Ledger:
         trials: those that have ended, by index.
         attempts: those under way, by index.
         lost: how many attempts at a trial were lost with their process.
-        latest: when something last began or ended.
         news: the trials that have ended and that nobody has taken from here yet.
     """
 
@@ -99,7 +97,6 @@ class Ledger:
         self.trials: dict[int, Trial] = {}
         self.attempts: dict[int, Attempt] = {}
         self.lost: Counter[int] = Counter()
-        self.latest: datetime | None = None
         self.news: list[Trial] = []
         self._storage, self._study, self._place = storage, study, place
         self._settled: set[int] = set()
@@ -131,8 +128,6 @@ class Ledger:
         own = frozen.user_attrs.get(ATTEMPT)
         if own is not None:
             conform(own, {"index": int, "worker": str, "retry": int})
-        times = [frozen.datetime_start, frozen.datetime_complete, self.latest]
-        self.latest = max((t for t in times if t is not None), default=None)
         kept = frozen.user_attrs.get(ENDED)
         if not frozen.state.is_finished():
             if own is not None:

@@ -124,13 +124,18 @@ class Attendance:
 
     def __enter__(self) -> Attendance:
         _active.add(self.worker.id)
-        with self._guard:
-            kept = self._storage.get_study_user_attrs(self._study)
-            numbers = range(len(kept) + 1)
-            self._key = next(f"{WORKER}{i}" for i in numbers if not kept.get(f"{WORKER}{i}"))
-            self._write(asdict(self.worker))
+        self._enlist()
         self._thread.start()
         return self
+
+    def _enlist(self) -> None:
+        """Takes a place in the list that nobody has who lives."""
+        with self._guard:
+            kept, living = self._storage.get_study_user_attrs(self._study), self.alive()
+            taken = {key for key, worker in _attending(kept).items() if worker.id in living}
+            keys = (f"{WORKER}{i}" for i in range(len(taken) + 1))
+            self._key = next(key for key in keys if key not in taken)
+            self._write(asdict(self.worker))
 
     def __exit__(
         self,
@@ -141,20 +146,16 @@ class Attendance:
         _active.discard(self.worker.id)
         self._over.set()
         self._thread.join()
-        with contextlib.suppress(*BROKEN):  # who cannot say that it has left is found to be dead
+        with contextlib.suppress(*BROKEN), self._guard:  # else it will be found to be dead
             if self._leader() == self.worker.id:
                 self._storage.set_study_user_attr(self._study, LEADER, None)
-            self._write(None)
+            if self._is_listed:
+                self._write(None)
 
     def alive(self) -> set[str]:
-        """The ids of the workers that live; those found dead are struck off."""
-        living = set()
-        for key, worker in _attending(self._storage.get_study_user_attrs(self._study)).items():
-            if worker.id == self.worker.id or self._watch.alive(worker):
-                living.add(worker.id)
-            else:
-                self._storage.set_study_user_attr(self._study, key, None)
-        return living
+        """The ids of the workers that live."""
+        listed = _attending(self._storage.get_study_user_attrs(self._study)).values()
+        return {w.id for w in listed if w.id == self.worker.id or self._watch.alive(w)}
 
     def lead(self) -> bool:
         """Whether this worker is the one that tells the tracker, and confirms.
@@ -178,6 +179,12 @@ class Attendance:
     def _leader(self) -> str:
         return self._storage.get_study_user_attrs(self._study).get(LEADER) or ""
 
+    @property
+    def _is_listed(self) -> bool:
+        """Whether nobody has taken this worker for dead and its place in the list."""
+        kept = self._storage.get_study_user_attrs(self._study).get(self._key)
+        return kept is not None and bool(kept["id"] == self.worker.id)
+
     def _write(self, value: dict[str, Any] | None) -> None:
         self._storage.set_study_user_attr(self._study, self._key, value)
 
@@ -185,7 +192,10 @@ class Attendance:
         while not self._over.wait(BEAT):
             self.worker = replace(self.worker, beat=self.worker.beat + 1)
             try:
-                self._write(asdict(self.worker))
+                if self._is_listed:
+                    self._write(asdict(self.worker))
+                else:
+                    self._enlist()
             except BROKEN as error:
                 log.warning("cannot tell the study that this process lives: %s", error)
 

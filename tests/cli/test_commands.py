@@ -169,8 +169,9 @@ def test_no_finished_trial_is_exit_code_3(here, say):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
+@pytest.mark.slow
 def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, number, code):
     command = [sys.executable, "-m", "lrsearch", *TUNE, "--quiet", "--trials"]
     process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)

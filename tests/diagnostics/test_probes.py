@@ -328,6 +328,7 @@ def test_an_unknown_level_is_refused_before_anything_starts():
     assert CliRunner().invoke(cli, ["tune", "--diagnostics", "all"]).exit_code == 2
 
 
+@pytest.mark.slow
 def test_diagnostics_are_metrics_of_mlflow_under_their_names(tmp_path):
     from mlflow.tracking import MlflowClient
 

@@ -26,7 +26,8 @@ def test_the_schedule_in_use_today_is_trial_0_and_habit_comes_next(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "sampler", [pytest.param(s, marks=pytest.mark.slow) if s == "auto" else s for s in SAMPLERS]
+    "sampler",
+    [pytest.param(s, marks=pytest.mark.slow) if s in ("auto", "gp") else s for s in SAMPLERS],
 )
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_resumed_search_keeps_what_was_enqueued(tmp_path, sampler, slots):

@@ -423,7 +423,13 @@ def small(run):
 """
 
 
-@pytest.mark.parametrize(("guard", "code"), [('if __name__ == "__main__":', 0), ("if True:", 1)])
+@pytest.mark.parametrize(
+    ("guard", "code"),
+    [
+        ('if __name__ == "__main__":', 0),
+        pytest.param("if True:", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_script_may_use_workers_below_a_guard(worked, guard, code):
     (worked / "script.py").write_text(SCRIPT.format(guard=guard))
     done = subprocess.run(

@@ -48,7 +48,9 @@ def odd(run):
 
 
 def leave_a_child(run):
-    multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+    # A fork holds the worker's pipe open; JAX, in the process of the tests, minds to be forked.
+    how = "fork" if "LRSEARCH_WORKER" in os.environ else "spawn"
+    multiprocessing.get_context(how).Process(target=time.sleep, args=(600,)).start()
     return 1.0
 
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+import warnings
 
 import pytest
 
@@ -167,3 +168,25 @@ def test_optuna_itself_reads_a_journal(whole):
 def test_every_line_of_a_journal_is_plain_json(whole):
     for line in whole.read_text().splitlines():
         assert json.loads(line)["op_code"] in (0, 2, 4, 6, 8)
+
+
+def test_a_journal_of_another_program_is_refused_and_left_alone(tmp_path, whole):
+    """Such as one of Optuna's own, whose lines carry no sums."""
+    import optuna
+
+    path = tmp_path / "x.journal"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        storage = optuna.storages.journal.JournalStorage(backend)
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.set_user_attr("a", 1)
+    study.set_user_attr("b", 2)
+    before = path.read_bytes()
+    for attempt in (load, lambda path: search(Bowl(), tmp_path, trials=2)):
+        with pytest.raises(RequestError, match="was not written by this version of lrsearch"):
+            attempt(path)
+    sound = lines_of(whole.read_bytes())
+    path.write_bytes(b"".join(sound) + before)
+    with pytest.raises(RequestError, match=f"damaged at line {len(sound) + 1}"):
+        load(path)

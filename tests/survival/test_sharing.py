@@ -26,7 +26,9 @@ from tests.survival.test_kills import check_every_trial_ended_once
 NAP = [f"{STUDY}:nap", "--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
 
 
-@pytest.mark.parametrize(("processes", "trials"), [(8, 24), (16, 96)])
+@pytest.mark.parametrize(
+    ("processes", "trials"), [pytest.param(8, 24, marks=pytest.mark.slow), (16, 96)]
+)
 def test_processes_that_start_on_an_empty_folder_share_one_study(tmp_path, processes, trials):
     words = [*NAP, "--trials", str(trials)]
     how = {"kills": 1, "alive": processes, "between": (0.0, 0.0), "seed": 0, "signal": 0}
@@ -233,3 +235,19 @@ def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
     with Guard(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find out"):
         Guard(path).__enter__()
     assert os.path.exists(path)
+
+
+def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(liveness, "BEAT", 0.02)
+    one, two = join(tmp_path), join(tmp_path)
+    alive = Watch.alive
+    with attend(one) as a:
+        slow = a.worker.id
+        monkeypatch.setattr(
+            Watch, "alive", lambda self, worker: worker.id != slow and alive(self, worker)
+        )
+        with attend(two) as b:  # takes the other's place in the list
+            monkeypatch.setattr(Watch, "alive", alive)
+            both = {a.worker.id, b.worker.id}
+            assert _soon(lambda: b.alive() == both, until=True)
+        assert a.alive() == {slow}

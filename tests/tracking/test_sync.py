@@ -175,6 +175,7 @@ def test_a_slow_server_that_fails_is_asked_seldom_and_never_holds_up_the_search(
     assert tracker.missed >= 20
 
 
+@pytest.mark.slow
 def test_mlflows_own_experiment_name_is_respected(tmp_path, uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
@@ -182,6 +183,7 @@ def test_mlflows_own_experiment_name_is_respected(tmp_path, uri, monkeypatch):
     assert MlflowClient(tracking_uri=uri).get_experiment_by_name("lrsearch") is None
 
 
+@pytest.mark.slow
 def test_the_experiment_says_what_it_is_and_what_its_primary_metric_is(tmp_path, uri):
     search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
     tags = MlflowClient(tracking_uri=uri).get_experiment_by_name("lrsearch").tags
