@@ -229,6 +229,8 @@ def confirm(
                 "name it with objective (--objective FILE.py:NAME)"
             )
         objective, words = record.objective, {"options": record.options}
+    if result.trials[0].index != 0:
+        raise RequestError(f"trial 0 of study {name} has not ended; `lrsearch tune` ends it")
     where = tracked_uri(result, tracking_uri)
     search, answers = prepare(
         objective,

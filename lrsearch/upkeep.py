@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.engine.request import FOLDER, storage_path
+from lrsearch.engine.request import FOLDER, SAFE_NAME, storage_path
 from lrsearch.errors import LrsearchError, RequestError, SearchFailed
 from lrsearch.tracking.uri import check_uri, default_uri
 
@@ -52,7 +52,15 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
         return [standing_of(study, path)]
     if storage is not None:
         raise RequestError("a storage may hold several studies; name one: lrsearch status STUDY")
-    return [standing_of(path.stem, path) for path in sorted(Path(FOLDER).glob("*.journal"))]
+    return _all_standings(Path(FOLDER))
+
+
+def _all_standings(folder: Path) -> list[Standing]:
+    """Of every study in every journal of a folder."""
+    from lrsearch.engine.standing import names_in, standing_of
+
+    journals = [p for p in sorted(folder.glob("*.journal")) if SAFE_NAME.fullmatch(p.stem)]
+    return [standing_of(name, path) for path in journals for name in names_in(path)]
 
 
 def repair(study: str, *, storage: str | Path | None = None) -> Repair:
@@ -176,9 +184,7 @@ def _tracking(uri: str) -> str:
 
 
 def _studies(folder: Path) -> str:
-    from lrsearch.engine.standing import standing_of
-
-    found = [standing_of(path.stem, path) for path in sorted(folder.glob("*.journal"))]
+    found = _all_standings(folder)
     troubles = [standing.trouble for standing in found if standing.trouble]
     if troubles:
         raise SearchFailed(

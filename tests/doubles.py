@@ -85,12 +85,12 @@ class Memory(NoTracker):
         self.ends.append((result, state))
 
 
-def search(objective, folder, *, space=None, tracker=None, listener=None, **asked):
+def search(objective, folder, *, space=None, tracker=None, listener=None, confirm=None, **asked):
     """Runs a search in a folder."""
     space = space or Space.load("cosine")
     request = Request(space=space, storage=str(folder / "x.journal"), study="s", **asked)
     resolved = request.resolve(objective.setup)
-    return run_search(resolved, objective, tracker or NoTracker(), listener or Silent())
+    return run_search(resolved, objective, tracker or NoTracker(), listener or Silent(), confirm)
 
 
 def asked(result):

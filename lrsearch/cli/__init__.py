@@ -77,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted as stop:
         return _refuse(f"{stop}: {shlex.join(['lrsearch', *words])}", stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _refuse("interrupted", 130)
+        command = shlex.join(["lrsearch", *words])
+        return _refuse(f"stopped at once; the same command goes on: {command}", 130)
     except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

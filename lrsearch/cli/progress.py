@@ -73,11 +73,23 @@ class Progress:
         """Keeps what a confirmation would cost, for the result."""
         self.bill = f"{bill.removeprefix('confirming: ')}, about {_show_seconds(seconds)}"
 
+    def waiting(self, what: str) -> None:
+        """Says for what."""
+        if not self._quiet:
+            self._write(f"lrsearch: waiting for {what}")
+
     def stopping(self) -> None:
         """Says that it is being ended."""
         self._close()
         if not self._quiet:
             print("lrsearch: stopping, once all is written; again stops at once", file=sys.stderr)
+
+    def _write(self, line: str) -> None:
+        """A line above the bar."""
+        if self._bar is None:
+            print(line, file=sys.stderr)
+        else:
+            self._bar.write(line, file=sys.stderr)
 
     def _open(self, title: str, unit: str, total: int, done: int) -> None:
         import tqdm

@@ -11,7 +11,8 @@ from optuna.trial import TrialState, create_trial
 
 from lrsearch.engine.ledger import ATTEMPT, ENDED, LOST, Attempt, final_state
 from lrsearch.engine.liveness import BROKEN, Attendance
-from lrsearch.engine.storage import Store, distributions
+from lrsearch.engine.points import distributions
+from lrsearch.engine.storage import Store
 from lrsearch.ranges import Value
 from lrsearch.result import Trial
 

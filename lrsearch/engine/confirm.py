@@ -19,6 +19,7 @@ from lrsearch.contract import Elastic, NoProbes, Objective, Probes, Run
 from lrsearch.engine.importance import importances
 from lrsearch.engine.interrupts import Shield
 from lrsearch.engine.listener import Listener
+from lrsearch.engine.points import digest
 from lrsearch.engine.protocol import (
     FEWEST_SEEDS,
     FEWEST_SELECTION,
@@ -28,7 +29,7 @@ from lrsearch.engine.protocol import (
     shrink,
 )
 from lrsearch.engine.request import Confirm, Search
-from lrsearch.engine.storage import Store, digest
+from lrsearch.engine.storage import Store
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Outcome, Result
@@ -97,7 +98,8 @@ class Confirmer:
         left = protocol.runs - done
         self._listener.confirming(protocol.describe(), left * each, protocol.runs, done)
         found = dataclasses.replace(self.run(protocol), importance=importances(self.store))
-        self.store.set_confirmed(found, len(result.trials))
+        with self.shield:
+            self.store.set_confirmed(found, len(result.trials))
 
     def plan(self, result: Result, asked: Confirm) -> Protocol | None:
         """What would be measured; None where it would cost more than a search may cost.
@@ -238,8 +240,7 @@ class Confirmer:
         )
 
     def _folder(self, schedule: Schedule, replicate: int) -> Path:
-        runs = self._search.path.with_name(f"{self._search.study}.runs")
-        return runs / f"{self._stage}-{digest(schedule)}-{replicate}"
+        return self._search.runs / f"{self._stage}-{digest(schedule)}-{replicate}"
 
     def _trim(self, outcome: Outcome) -> Outcome:
         """Of the selection only values are kept; curves are drawn of what is reported."""

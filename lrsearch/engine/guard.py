@@ -13,7 +13,7 @@ from types import TracebackType
 
 from lrsearch.errors import SearchFailed
 
-__all__ = ["Guard", "lock"]
+__all__ = ["Guard", "lock", "unlock"]
 
 #: Seconds between two tries, and after which a holder that lives is taken to be stuck: what is
 #: done under a lock takes milliseconds.
@@ -41,6 +41,12 @@ def lock(file: int, path: Path) -> None:
             return
 
 
+def unlock(file: int) -> None:
+    """Frees a locked file and closes it: a child that was forked meanwhile has it open, too."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
+
+
 class Guard:
     """A lock on a file beside a journal.
 
@@ -49,7 +55,7 @@ class Guard:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()  # user code may change the folder that a process is in
         self._held: list[int] = []  # at most one, whichever thread's it is
 
     def __enter__(self) -> None:
@@ -67,4 +73,4 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._held.pop())
+        unlock(self._held.pop())

@@ -9,7 +9,8 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from lrsearch.engine.storage import Store, distributions, point_within
+from lrsearch.engine.points import distributions, point_within
+from lrsearch.engine.storage import Store
 
 __all__ = ["importances"]
 

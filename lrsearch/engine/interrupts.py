@@ -25,7 +25,9 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, message: str = "") -> None:
-        super().__init__(message or signal.Signals(number).name)
+        super().__init__(
+            message or "interrupted; what had ended is kept, and the same command goes on"
+        )
         self.number = number
         self.exit_code = 128 + number
 
@@ -36,6 +38,16 @@ class Shield:
     def __init__(self) -> None:
         self._depth = 0
         self._pending: int | None = None
+        self._received: int | None = None
+
+    def check(self) -> None:
+        """Raises again what user code has caught that was none of its business.
+
+        Raises:
+            Interrupted: a signal came, and the search goes on nevertheless.
+        """
+        if self._received is not None:
+            raise Interrupted(self._received)
 
     def __enter__(self) -> None:
         self._depth += 1
@@ -50,6 +62,7 @@ class Shield:
         # A second signal means at once: the default handlers are back by then.
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.default_int_handler if name == 2 else signal.SIG_DFL)
+        self._received = number
         if self._depth:
             self._pending = number
         else:

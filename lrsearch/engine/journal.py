@@ -26,7 +26,8 @@ from typing import Any
 import optuna
 from optuna.storages.journal import BaseJournalBackend, JournalStorage
 
-from lrsearch.engine.guard import lock
+from lrsearch.engine.guard import lock, unlock
+from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, SearchFailed
 
 __all__ = ["STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]
@@ -98,6 +99,7 @@ class Journal(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = path.absolute()  # user code may change the folder that a process is in
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         self._inode = path.stat().st_ino
@@ -146,7 +148,7 @@ class Journal(BaseJournalBackend):
     def _open(self, mode: int, *, alone: bool = False) -> Iterator[int]:
         """The file that was opened first, and no other in its place."""
         try:
-            file = os.open(self._path, mode | os.O_NOFOLLOW)
+            file = os.open(self._file, mode | os.O_NOFOLLOW)
         except OSError as error:
             raise SearchFailed(
                 f"cannot open {self._path} any more: {error.strerror}; bring it back, and the "
@@ -162,7 +164,7 @@ class Journal(BaseJournalBackend):
                 )
             yield file
         finally:
-            os.close(file)
+            unlock(file)
 
     def _read(self, file: int, *, settled: bool = True) -> bool:
         """Takes in what was written since; whether all of it is sound.
@@ -192,9 +194,16 @@ class Journal(BaseJournalBackend):
 
     def _damage(self, line: int) -> RequestError:
         return RequestError(
-            f"{self._path} is damaged at line {line}: it is not what was written; `lrsearch "
-            f"repair {self._path.stem} --storage {self._path}` sets that aside and keeps the rest"
+            f"{self._path} is damaged at line {line}: it is not what was written; "
+            f"`{_repair_command(self._path)}` sets that aside and keeps the rest"
         )
+
+
+def _repair_command(path: Path) -> str:
+    """What to type; only a journal in the usual place is called as its study."""
+    if path == Path(FOLDER) / path.name:
+        return f"lrsearch repair {path.stem}"
+    return f"lrsearch repair STUDY --storage {path}"
 
 
 def _write_all(file: int, text: bytes, place: int) -> None:
@@ -243,7 +252,9 @@ def check_journal(path: Path) -> None:
     Raises:
         RequestError: it is something else, or cannot be read.
     """
-    if not real_path(path).is_file():
+    if real_path(path).exists() and not path.is_file():
+        raise RequestError(f"cannot open {path}: it is no regular file; choose another --storage")
+    if not path.is_file():
         return
     try:
         with path.open("rb") as file:

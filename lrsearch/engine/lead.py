@@ -55,3 +55,5 @@ class Lead:
         if self.mine:
             self._tracker.finish(result, state)
             self._store.set_tracking(self._tracker.uri, self._tracker.run_id)
+            if state == "finished":  # what the tracker missed it has said, and `sync` writes
+                self._store.set_told(result)

@@ -38,6 +38,9 @@ __all__ = [
 #: Attributes of Optuna's trials: how one ended, whose attempt it is, and that it was lost.
 ENDED, ATTEMPT, LOST = "lrsearch", "lrsearch.attempt", "lrsearch.lost"
 
+#: Trials that a study may have.
+MOST = 10_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -176,6 +179,8 @@ def read_trial(kept: Mapping[str, Any]) -> Trial:
             for outcome in kept["outcomes"]
         ),
     )
+    if not 0 <= trial.index < MOST:
+        raise ValueError(f"trial {trial.index}")
     expected = [(trial.index, replicate) for replicate in range(len(trial.outcomes))]
     states = {outcome.state for outcome in trial.outcomes}
     if [(o.trial, o.replicate) for o in trial.outcomes] != expected or not expected:

@@ -39,6 +39,10 @@ class Listener(Protocol):
         """A confirmation was left out because it would cost too much; arguments as above."""
         ...
 
+    def waiting(self, what: str) -> None:
+        """There is nothing to do here until something has ended elsewhere."""
+        ...
+
     def stopping(self) -> None:
         """A signal came; what is under way is given back and everything written."""
         ...
@@ -63,4 +67,7 @@ class Silent:
         """Does nothing."""
 
     def stopping(self) -> None:
+        """Does nothing."""
+
+    def waiting(self, what: str) -> None:
         """Does nothing."""

@@ -1,9 +1,9 @@
 """Who searches a study now, and whether they still live.
 
 A worker is a process that searches. On its own machine it is known by pid and start time, so that
-a dead one is found out at once and a pid that was given away again deceives nobody. From another
-machine it is known by its beat, a number that it raises in the storage: when that has stood still
-for a lease, by the clock of whoever looks, the worker is taken for dead. No two clocks are ever
+a dead one is found out at once and a pid that was given away again deceives nobody. Everywhere it
+is known by its beat, a number that it raises in the storage: when that has stood still for a
+lease, by the clock of whoever looks, the worker is taken for dead. No two clocks are ever
 compared, and none that can be set back is read.
 """
 
@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lrsearch.engine.shape import LINE, conform
 from lrsearch.errors import LrsearchError
 
-__all__ = ["BEAT", "BROKEN", "LEASE", "Attendance", "Watch", "Worker", "workers_of"]
+__all__ = ["BEAT", "BROKEN", "LEASE", "Attendance", "Watch", "Worker", "is_here", "workers_of"]
 
 #: A study's attributes: one a worker, empty again when it has left, and the id of the leader.
 WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
@@ -88,11 +88,12 @@ class Watch:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def alive(self, worker: Worker) -> bool:
-        """Whether a worker lives: for certain on this machine, up to a lease on another."""
-        if worker.host == _host():
-            if worker.pid == os.getpid():
-                return worker.id in _active
-            return bool(worker.started) and _started(worker.pid) == worker.started
+        """Whether a worker lives: not if its process is gone, nor after a lease without a beat."""
+        if is_here(worker):
+            if worker.pid == os.getpid() and worker.id not in _active:
+                return False
+            if not worker.started or _started(worker.pid) != worker.started:
+                return False
         beat, since = self._seen.get(worker.id, (-1, 0.0))
         if worker.beat != beat:
             self._seen[worker.id] = (worker.beat, time.monotonic())
@@ -124,7 +125,11 @@ class Attendance:
 
     def __enter__(self) -> Attendance:
         _active.add(self.worker.id)
-        self._enlist()
+        try:
+            self._enlist()
+        except BaseException:
+            _active.discard(self.worker.id)
+            raise
         self._thread.start()
         return self
 
@@ -177,7 +182,9 @@ class Attendance:
         return self._leader() not in {"", *self.alive()}
 
     def _leader(self) -> str:
-        return self._storage.get_study_user_attrs(self._study).get(LEADER) or ""
+        leader = self._storage.get_study_user_attrs(self._study).get(LEADER)
+        conform(leader, (None, LINE), LEADER)
+        return leader or ""
 
     @property
     def _is_listed(self) -> bool:
@@ -201,9 +208,17 @@ class Attendance:
 
 
 def workers_of(attributes: dict[str, Any]) -> list[Worker]:
-    """The workers that a study's attributes name and that live, as far as one look can tell."""
+    """The workers that a study's attributes name and that live, as far as one look can tell.
+
+    Of those on other machines it cannot: they are taken to live.
+    """
     watch = Watch()
     return [worker for worker in _attending(attributes).values() if watch.alive(worker)]
+
+
+def is_here(worker: Worker) -> bool:
+    """Whether a worker is, or was, a process of this machine since its last start."""
+    return worker.host == _host()
 
 
 def _attending(attributes: dict[str, Any]) -> dict[str, Worker]:

@@ -9,14 +9,14 @@ what the others end arrives here as if it had been ended here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lrsearch.contract import Objective, Probes, Run
 from lrsearch.engine.attempts import Attempts
 from lrsearch.engine.interrupts import Shield
 from lrsearch.engine.lead import Lead
+from lrsearch.engine.ledger import Attempt, reading
 from lrsearch.engine.listener import Listener
 from lrsearch.engine.racing import Race
 from lrsearch.engine.request import Search
@@ -83,6 +83,8 @@ class Loop:
         self._points: list[Mapping[str, Value]] = []  # of the trials that were asked for, by index
         self._left: set[int] = set()  # those of them that another process is at
         self._failed = 0
+        self._waits_for = ""
+        self._free = tuple(search.space.free)
         self._races = search.seeds > 1 and search.pruner != "none"
         self._advisor = Advisor(
             search.space,
@@ -116,6 +118,7 @@ class Loop:
         to do here when they have ended.
         """
         pause = POLL
+        self._shield.check()
         while True:
             taken: list[Run] = []
             with self._shield:
@@ -124,8 +127,20 @@ class Loop:
                     taken.append(run)
             if taken or self._open or room < 1 or self._over:
                 return taken
+            self._say_who_is_waited_for()
             time.sleep(pause)
             pause = min(2 * pause, 5 * POLL)
+
+    def say_what_it_waits_for(self, what: str) -> None:
+        """Tells the listener once that it is waiting."""
+        if what != self._waits_for:
+            self._waits_for = what
+            self._listener.waiting(what)
+
+    def _say_who_is_waited_for(self) -> None:
+        held = sorted(self._ledger.attempts.values(), key=lambda attempt: attempt.index)
+        if held:
+            self.say_what_it_waits_for(f"trial {held[0].index}, which another process is at")
 
     def result(self) -> Result:
         """What the study holds now."""
@@ -153,6 +168,7 @@ class Loop:
 
     def _receive_all(self, outcomes: Iterator[Outcome]) -> None:
         for outcome in outcomes:
+            self._shield.check()  # before an outcome that a signal cut short counts
             trial = self._open.get(outcome.trial)
             if trial is None:
                 continue  # it was given up before this seed of it had ended
@@ -240,7 +256,7 @@ class Loop:
             plan=trial.plan,
             stops=self._search.pruner != "none",
             untrained=self._setup.untrained,
-            folder=self._folder(index, replicate),
+            folder=self._search.runs / f"{index:04d}-{replicate}",
             limit=self._search.trial_timeout,
             retries=trial.retries,
         )
@@ -253,13 +269,11 @@ class Loop:
         while len(self._points) < self._search.trials and self._advisor.ready(len(self._points)):
             index = len(self._points)
             known, other = self._ledger.trials.get(index), self._ledger.attempts.get(index)
-            if known is not None:
-                fields = known.schedule.to_dict()
-                point = {name: fields[name] for name in self._search.space.free}
-                self._points.append(self._advisor.ask(index, point))
-            elif other is not None:
-                self._points.append(self._advisor.ask(index, other.point))
-                self._left.add(index)
+            if known is not None or other is not None:
+                with reading(self._store.path):  # a point may be none of the space's
+                    self._points.append(self._advisor.ask(index, _point(known, other, self._free)))
+                if known is None:
+                    self._left.add(index)
             elif self._late:
                 return None
             else:
@@ -310,10 +324,13 @@ class Loop:
         for schedule in enqueued:
             yield search.space.point(schedule, search.steps, search.batch, momentum)
 
-    def _folder(self, index: int, replicate: int) -> Path:
-        """Beside the journal: `STUDY.runs/0042-0`."""
-        path = self._search.path
-        return path.with_name(f"{self._search.study}.runs") / f"{index:04d}-{replicate}"
+
+def _point(known: Trial | None, other: Attempt | None, free: Iterable[str]) -> Mapping[str, Value]:
+    """What a trial that others began was asked for with."""
+    if known is None:
+        return {} if other is None else other.point
+    fields = known.schedule.to_dict()
+    return {name: fields[name] for name in free}
 
 
 def _given_up(index: int, replicate: int, estimate: float) -> Outcome:

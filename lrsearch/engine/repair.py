@@ -7,6 +7,7 @@ trials ended, are records that stand for themselves, and a new journal is writte
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -19,10 +20,11 @@ from optuna.trial import create_trial
 
 from lrsearch.engine.guard import Guard
 from lrsearch.engine.journal import STRANGE, Line, lines_of, open_journal, real_path
-from lrsearch.engine.ledger import ENDED, final_state, read_trial
-from lrsearch.engine.liveness import LEADER, WORKER, workers_of
+from lrsearch.engine.ledger import ENDED, final_state, read_trial, reading
+from lrsearch.engine.liveness import LEADER, WORKER, is_here, workers_of
+from lrsearch.engine.points import distributions, point_within
 from lrsearch.engine.record import SCHEMA, StudyRecord
-from lrsearch.engine.storage import ATTRIBUTE, MINIMIZE, Store, distributions, point_within
+from lrsearch.engine.storage import ATTRIBUTE, MINIMIZE, Store
 from lrsearch.errors import RequestError
 from lrsearch.result import Trial
 
@@ -84,21 +86,27 @@ def _repair(name: str, path: Path) -> Repair:
     damaged = sum(
         not line.sound or line.after != last for line, last in zip(lines, before, strict=False)
     )
-    studies = _salvage(line.record() for line in sound)
-    if any(workers_of(study.attributes) for study in studies.values()):
-        raise RequestError(f"{path} is in use by a process that lives; end it first")
-    found = [s for s in studies.values() if s.attributes.get(ATTRIBUTE, {}).get("name") == name]
-    if len(found) != 1:
+    with reading(path):
+        studies = _salvage(line.record() for line in sound)
+        for study in studies.values():
+            workers_of(study.attributes)
+    # One on another machine, which cannot be seen from here, will find its file replaced.
+    here = [w for s in studies.values() for w in workers_of(s.attributes) if is_here(w)]
+    if here:
+        raise RequestError(f"{path} is in use by process {here[0].pid}; end it first")
+    names = [study.attributes[ATTRIBUTE]["name"] for study in studies.values()]
+    if names.count(name) != 1:
         raise RequestError(
-            f"{path} no longer says what study {name} is, so that nothing can be made of its "
-            "trials; it is left as it stands"
+            f"{path} does not say what study {name} is, without which nothing can be made of its "
+            f"trials, and is left as it stands; it knows {', '.join(names) or 'no study'}"
         )
     aside = None
     if damaged:
         fresh = path.with_suffix(".repaired")
         fresh.unlink(missing_ok=True)
-        for study in studies.values():
-            _write(open_journal(fresh), study)
+        with reading(path):
+            for study in studies.values():
+                _write(open_journal(fresh), study)
         aside = _free_name(path)
         shutil.copy2(path, aside)
         os.replace(fresh, path)
@@ -112,23 +120,21 @@ def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
     attributes: dict[int, dict[str, Any]] = {}
     ended: list[Mapping[str, Any]] = []
     for record in records:
-        if record.get("op_code") == SET_STUDY_ATTRIBUTE:
-            attributes.setdefault(record["study_id"], {}).update(record["user_attr"])
-        elif record.get("op_code") == SET_TRIAL_ATTRIBUTE and ENDED in record["user_attr"]:
-            ended.append(record["user_attr"][ENDED])
-    studies = {
-        kept[ATTRIBUTE]["id"]: _Salvage(attributes=kept)
-        for kept in attributes.values()
-        if kept.get(ATTRIBUTE, {}).get("schema") == SCHEMA
-    }
-    for kept in ended:
-        study = studies.get(kept.get("study", ""))
-        try:
-            trial = read_trial(kept)
-        except (RequestError, *STRANGE):
-            continue
-        if study is not None:
-            study.trials.setdefault(trial.index, (trial, kept))
+        code, given = record.get("op_code"), record.get("user_attr")
+        if code == SET_STUDY_ATTRIBUTE and isinstance(given, dict):
+            attributes.setdefault(record["study_id"], {}).update(given)
+        elif code == SET_TRIAL_ATTRIBUTE and isinstance(given, dict) and ENDED in given:
+            ended.append(given[ENDED])
+    studies = {}
+    for kept in attributes.values():
+        with contextlib.suppress(*STRANGE):
+            StudyRecord.from_dict(kept[ATTRIBUTE])
+            if kept[ATTRIBUTE]["schema"] == SCHEMA:
+                studies[kept[ATTRIBUTE]["id"]] = _Salvage(attributes=kept)
+    for told in ended:
+        with contextlib.suppress(*STRANGE):
+            trial = read_trial(told)
+            studies[told["study"]].trials.setdefault(trial.index, (trial, told))
     return studies
 
 

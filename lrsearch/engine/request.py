@@ -49,7 +49,7 @@ _CONFIRM = {
     "grid": Bound(kind="int", low=1, high=101),
 }
 _BOUNDS = {
-    "trials": COUNT,
+    "trials": Bound(kind="int", low=1, high=10_000_000),
     "seeds": SEEDS,
     "steps": STEPS,
     "batch": COUNT,
@@ -68,6 +68,7 @@ class Search:
     Attributes:
         study: its name.
         path: its journal file.
+        runs: where its runs have their folders, as `STUDY.runs/0042-0`.
         space: with every entry resolved.
         first: the point of habit: what one would have picked without a search.
         enqueued: schedules that come before it, trial 0 and so on.
@@ -75,6 +76,7 @@ class Search:
 
     study: str
     path: Path
+    runs: Path
     space: Space
     first: Mapping[str, Value]
     enqueued: tuple[Schedule, ...] = ()
@@ -197,6 +199,7 @@ class Request:
         return Search(
             study=study,
             path=storage_path(study, self.storage),
+            runs=storage_path(study, self.storage).absolute().with_name(f"{study}.runs"),
             space=space,
             first=space.habit(usual),
             enqueued=self.queue,

@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 from scipy.stats import qmc
 
-from lrsearch.engine.storage import distributions
+from lrsearch.engine.points import distributions
 from lrsearch.ranges import Value
 from lrsearch.result import Trial
 from lrsearch.seeding import stream, stream_seed

@@ -54,7 +54,9 @@ def run_search(
         store.enqueue(search.enqueued)
         result = store.result(seconds=0.0)
         complete = _is_complete(result, search)
-        if complete and (confirm is None or (confirm.frugal and result.confirmed is not None)):
+        known = confirm is None or (confirm.frugal and result.confirmed is not None)
+        known = complete and known
+        if known and store.is_told(result):
             _find_optimum(search, objective, store)
             return store.result(seconds=time.perf_counter() - began)
         with Attendance(store.storage, store.key, store.guard) as attendance:
@@ -72,7 +74,7 @@ def run_search(
                 if not loop.complete:
                     loop.drive()
                 _find_optimum(search, objective, store)
-                if confirm is not None and loop.complete and loop.result().ranked:
+                if confirm is not None and not known and loop.complete and loop.result().ranked:
                     confirmer = Confirmer(search, objective, store, shield, listener)
                     _confirm(loop, lead, confirmer, confirm)
                 state = "finished"
@@ -82,16 +84,21 @@ def run_search(
             except Interrupted as interrupt:
                 state = "interrupted"
                 listener.stopping()
-                raise Interrupted(
-                    interrupt.number,
-                    f"interrupted with {loop.ended} of {search.trials} trials ended; all that was "
-                    "measured is kept, and the same command goes on",
-                ) from None
+                raise Interrupted(interrupt.number, _where_it_stands(loop, search)) from None
             finally:
                 with shield:
                     attempts.release()
                     lead.finish(loop.result(), state)
             return loop.result()
+
+
+def _where_it_stands(loop: Loop, search: Search) -> str:
+    trials = f"{loop.ended} of {max(search.trials, loop.ended)} trials ended"
+    if loop.complete:
+        trials = f"all {loop.ended} trials ended, and what follows them under way"
+    return (
+        f"interrupted with {trials}; all that was measured is kept, and the same command goes on"
+    )
 
 
 def _is_complete(result: Result, search: Search) -> bool:
@@ -115,14 +122,20 @@ def _confirm(loop: Loop, lead: Lead, confirmer: Confirmer, asked: Confirm) -> No
     Whoever leads does it; the others wait for its answer, or for the lead.
     """
     while not _leads(loop, lead, confirmer.shield):
+        loop.say_what_it_waits_for("the confirmation, which the process that leads is at")
         time.sleep(5 * POLL)
-        confirmer.store.look()
-        if asked.frugal and loop.result().confirmed is not None:
+        if asked.frugal and _look(loop, confirmer).confirmed is not None:
             return
-    confirmer.store.look()
-    result = loop.result()
+    result = _look(loop, confirmer)
     if not (asked.frugal and result.confirmed is not None):
         confirmer.answer(result, asked)
+
+
+def _look(loop: Loop, confirmer: Confirmer) -> Result:
+    """What the study holds now; others may have gone on with it."""
+    confirmer.store.look()
+    confirmer.store.trials()
+    return loop.result()
 
 
 def _leads(loop: Loop, lead: Lead, shield: Shield) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.engine.ledger import reading
-from lrsearch.engine.liveness import Worker, workers_of
+from lrsearch.engine.liveness import LEASE, Worker, is_here, workers_of
 from lrsearch.engine.storage import Store
 from lrsearch.errors import LrsearchError
 from lrsearch.result import STATES
 
-__all__ = ["Standing", "standing_of"]
+__all__ = ["Standing", "names_in", "standing_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +68,24 @@ class Standing:
         }
 
 
+def names_in(path: Path) -> list[str]:
+    """The studies in a journal; one that cannot be read is called as its file."""
+    try:
+        return Store.names(path) or [path.stem]
+    except (LrsearchError, OSError):
+        return [path.stem]
+
+
 def standing_of(study: str, path: Path) -> Standing:
     """Where a study stands; one that is damaged says so."""
     try:
         store = Store.read(study, path)
         result = store.result()
+        written = path.stat().st_mtime
         with reading(path):
-            workers = workers_of(store.storage.get_study_user_attrs(store.key))
+            listed = workers_of(store.storage.get_study_user_attrs(store.key))
+        # One on another machine would have written its beat here.
+        workers = [w for w in listed if is_here(w) or time.time() - written < LEASE]
         living = {worker.id for worker in workers}
         attempts = store.ledger.attempts.values()
         return Standing(
@@ -87,7 +99,7 @@ def standing_of(study: str, path: Path) -> Standing:
             workers=tuple(workers),
             best=result.ranked[0].value if result.ranked else None,
             confirmed=result.confirmed is not None,
-            changed=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            changed=datetime.fromtimestamp(written, UTC),
         )
     except (LrsearchError, OSError) as error:
         return Standing(study=study, storage=str(path), trouble=str(error))

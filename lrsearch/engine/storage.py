@@ -7,19 +7,12 @@ a dead one was at is given back (`lrsearch.engine.attempts`).
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
@@ -28,16 +21,15 @@ from lrsearch.contract import Setup, StudyFacts
 from lrsearch.engine.guard import Guard
 from lrsearch.engine.journal import check_journal, open_journal, real_path
 from lrsearch.engine.ledger import Ledger, reading
+from lrsearch.engine.points import digest
 from lrsearch.engine.record import SCHEMA, StudyRecord, study_facts
-from lrsearch.engine.request import FOLDER
+from lrsearch.engine.request import FOLDER, SAFE_NAME
 from lrsearch.engine.shape import CONFIRMATION, OUTCOME, conform
 from lrsearch.errors import RequestError, closest
-from lrsearch.ranges import Choices
 from lrsearch.result import Outcome, Result, Trial
-from lrsearch.schedule import FIELDS, Schedule
-from lrsearch.space import Space
+from lrsearch.schedule import Schedule
 
-__all__ = ["ATTRIBUTE", "MINIMIZE", "Store", "digest", "distributions", "point_within"]
+__all__ = ["ATTRIBUTE", "MINIMIZE", "Store"]
 
 #: The attributes of a study that lrsearch keeps.
 ATTRIBUTE = "lrsearch"
@@ -48,49 +40,20 @@ QUEUE = "lrsearch.enqueued"
 MEASURED = "lrsearch.measured"
 CONFIRMED = "lrsearch.confirmed"
 FACTS = "lrsearch.facts"
+TOLD = "lrsearch.told"
 
 SHAPES = {
     OPTIMUM: float,
     TRACKING: [(None, str)],
     SLOTS: [int],
     QUEUE: [{str: object}],
+    TOLD: [int],
     CONFIRMED: {"trials": int, "confirmation": CONFIRMATION},
     FACTS: {"device": str, "data": {str: object}, "sampler": str, "diagnostics": str},
 }
 
 #: Lower is better.
 MINIMIZE = [StudyDirection.MINIMIZE]
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """A space in Optuna's words."""
-    made: dict[str, BaseDistribution] = {}
-    for name, entry in space.free.items():
-        if isinstance(entry, Choices):
-            made[name] = CategoricalDistribution(entry.values)
-        elif FIELDS[name].kind == "int":
-            step = 1 if entry.step is None else int(entry.step)
-            made[name] = IntDistribution(int(entry.low), int(entry.high), entry.log, step)
-        else:
-            made[name] = FloatDistribution(entry.low, entry.high, entry.log, entry.step)
-    return made
-
-
-def point_within(
-    schedule: Schedule, searched: Mapping[str, BaseDistribution]
-) -> dict[str, Any] | None:
-    """A schedule's values of the free fields, or None where it lies outside of them."""
-    fields = schedule.to_dict()
-    point = {name: fields[name] for name in searched if fields[name] is not None}
-    inside = len(point) == len(searched) and all(
-        searched[n]._contains(searched[n].to_internal_repr(v)) for n, v in point.items()
-    )
-    return point if inside else None
-
-
-def digest(schedule: Schedule) -> str:
-    """A short name of a schedule, for files and keys."""
-    return hashlib.sha256(repr(schedule).encode()).hexdigest()[:16]
 
 
 class Store:
@@ -146,6 +109,7 @@ class Store:
             if self._confirmed is not None:
                 Confirmation.from_record(self._confirmed["confirmation"])
             self._facts: dict[str, Any] = kept.get(FACTS) or {}
+            self._told: list[int] = kept.get(TOLD) or []
 
     @classmethod
     def join(cls, name: str, path: Path, record: StudyRecord) -> Store:
@@ -189,6 +153,16 @@ class Store:
         if name not in _names(storage):
             raise RequestError(f"{path} holds no study {name!r}{closest(name, _names(storage))}")
         return cls(name, path, storage)
+
+    @staticmethod
+    def names(path: Path) -> list[str]:
+        """The studies in a journal, by name.
+
+        Raises:
+            RequestError: it is none, or damaged.
+        """
+        check_journal(path)
+        return [name for name in _names(open_journal(path)) if SAFE_NAME.fullmatch(name)]
 
     def trials(self) -> dict[int, Trial]:
         """The ended trials by lrsearch's index."""
@@ -300,7 +274,10 @@ class Store:
         return Confirmation.from_record(self._confirmed["confirmation"])
 
     def set_confirmed(self, confirmation: Confirmation, trials: int) -> None:
-        """Keeps a confirmation of so many trials."""
+        """Keeps a confirmation of so many trials, unless there is one of more."""
+        self.look()
+        if self._confirmed is not None and self._confirmed["trials"] > trials:
+            return
         self._confirmed = {"trials": trials, "confirmation": confirmation.to_record()}
         self.keep(CONFIRMED, self._confirmed)
 
@@ -318,6 +295,16 @@ class Store:
             self.tracking = (uri, run_id)
             self.keep(TRACKING, [uri, run_id])
 
+    def is_told(self, result: Result) -> bool:
+        """Whether the study's tracker, if it has one, was told all of a result."""
+        return self.tracking[0] is None or self._told == _told(result)
+
+    def set_told(self, result: Result) -> None:
+        """Keeps that the tracker was told all of a result."""
+        if self._told != _told(result):
+            self._told = _told(result)
+            self.keep(TOLD, self._told)
+
     def set_optimum(self, optimum: float) -> None:
         """Keeps the best possible value for readers."""
         self.optimum = optimum
@@ -333,6 +320,11 @@ def _found(storage: BaseStorage, name: str, record: StudyRecord) -> None:
         return
     identity = {"name": name, "id": uuid.uuid4().hex}
     storage.set_study_user_attr(key, ATTRIBUTE, {**identity, **record.to_dict()})
+
+
+def _told(result: Result) -> list[int]:
+    """How many trials a tracker knows, and of how many runs a confirmation."""
+    return [len(result.trials), 0 if result.confirmed is None else result.confirmed.runs]
 
 
 def _names(storage: BaseStorage) -> list[str]:

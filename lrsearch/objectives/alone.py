@@ -17,6 +17,7 @@ from lrsearch.contract import Probes, Run, Runs
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.devices import deliberate, is_out_of_memory, own_randomness
 from lrsearch.objectives.dropout import key_dropout, mix
+from lrsearch.objectives.failure import reason_of, trace_of
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
@@ -51,9 +52,11 @@ class _Loop:
         if self._probes.looks:
             member.ask(self._probes, task.samples)
 
-        def end(state: str, value: float | None = None, reason: str = "") -> Outcome:
+        def end(
+            state: str, value: float | None = None, reason: str = "", details: str = ""
+        ) -> Outcome:
             member.seconds = time.perf_counter() - began
-            return member.end(state, value, reason=reason)
+            return member.end(state, value, reason=reason, details=details)
 
         # Layers that draw from torch's own generator get a state of the run's own.
         with own_randomness(device):
@@ -67,10 +70,10 @@ class _Loop:
                     value, figures = plain.validate()
             except RunStopped as stop:
                 return end(stop.state, reason=str(stop))
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                return end("failed", reason="out of memory with one run in flight")
+            except Exception as error:  # noqa: BLE001  # a user's task may raise anything
+                if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                    return end("failed", reason="out of memory with one run in flight")
+                return end("failed", reason=reason_of(error), details=trace_of(error))
         for name, figure in figures.items():
             run.note(name, figure)
         member.keep("val_loss", len(run.plan) - 1, value)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import numbers
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.contract import Run, Runs, Setup
-from lrsearch.errors import RequestError, RunStopped, one_line
+from lrsearch.errors import RequestError, RunStopped
+from lrsearch.objectives.failure import reason_of, trace_of
 from lrsearch.ranges import Range, check_entry
 from lrsearch.result import Outcome
 
@@ -20,9 +20,6 @@ __all__ = ["FunctionObjective", "objective"]
 log = logging.getLogger("lrsearch")
 
 Training = Callable[[Run], float]
-
-#: Characters of a traceback that are kept: an error may carry a whole tensor in its message.
-DETAILS = 10_000
 
 _NUMBER = Bound(optional=True)
 _VERSION = Bound(kind="int", low=0, high=2**31 - 1)
@@ -69,8 +66,10 @@ class FunctionObjective:
             value: Any = self.function(run)
         except RunStopped as stop:
             return run.end(stop.state, reason=str(stop))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a user's code may raise anything
-            return run.end("failed", reason=_line(error), details=_own_lines(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a user's code may raise anything
+            return run.end("failed", reason=reason_of(error), details=trace_of(error))
         if run.stopped is not None:  # the function caught what `report` raised, and went on
             return run.end(run.stopped.state, reason=str(run.stopped))
         number = _number(value)
@@ -187,18 +186,3 @@ def _number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several elements
         return None
-
-
-def _line(error: BaseException) -> str:
-    """An error's type and message in one line."""
-    if isinstance(error, SystemExit):
-        return f"the objective called sys.exit({error.code!r})"
-    text = one_line(str(error)[:1000])
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
-
-
-def _own_lines(error: BaseException) -> str:
-    """The traceback from the user's function on."""
-    trace = error.__traceback__
-    trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    return "".join(traceback.format_exception(type(error), error, trace))[-DETAILS:]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from lrsearch.contract import Objective
 from lrsearch.errors import LrsearchError, RequestError, closest
 from lrsearch.objectives.catalog import check, make, make_trainer
+from lrsearch.objectives.failure import reason_of, trace_of
 from lrsearch.objectives.function import FunctionObjective, objective
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -
     if isinstance(given, str):
         given = load_reference(given)
     if _is_task_class(given):
-        return make_trainer(_make_task(given, options or {}), device)
+        return _trainer(_make_task(given, options or {}), device)
     if options:
         raise RequestError(
             "options are for built-in objectives and classes of tasks; give yours to its "
             "constructor"
         )
     if _is_task(given):
-        return make_trainer(given, device)
+        return _trainer(given, device)
     if device != "auto":
         raise RequestError(f"an Objective chooses its own device; leave device {device} out")
     if isinstance(given, type) or (not callable(given) and not _is_objective(given)):
@@ -85,6 +86,23 @@ def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -
         )
     found: Objective = given if _is_objective(given) else objective(given)
     return found
+
+
+def _trainer(task: TorchTask, device: str) -> Objective:
+    """A task's objective; it is tried out on a few samples.
+
+    Raises:
+        RequestError: it raises something.
+    """
+    try:
+        return make_trainer(task, device)
+    except LrsearchError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"task {task.name} fails when it is tried: {reason_of(error)}; run it by itself first",
+            trace_of(error),
+        ) from error
 
 
 def load_reference(text: str) -> Any:

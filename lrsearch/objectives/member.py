@@ -77,7 +77,9 @@ class Member:
         for name, value in figures.items():
             self.keep(name, self.done - 1, value)
 
-    def end(self, state: str, value: float | None = None, *, reason: str = "") -> Outcome:
+    def end(
+        self, state: str, value: float | None = None, *, reason: str = "", details: str = ""
+    ) -> Outcome:
         """How it ended, with its curves."""
         traces = {}
         for name, points in self._kept.items():
@@ -88,6 +90,7 @@ class Member:
             state,
             value,
             reason=reason,
+            details=details,
             seconds=self.seconds,
             probing=self.probing,
             traces=traces,

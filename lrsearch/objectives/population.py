@@ -24,6 +24,7 @@ from torch import Tensor
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.dropout import mix
+from lrsearch.objectives.failure import reason_of, trace_of
 from lrsearch.objectives.graphs import Replay, capture
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.program import Program
@@ -70,6 +71,7 @@ class Population:
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         self._replay = Replay(capture if graphs else None)
+        self._most = slots
         self._allocate(slots)
 
     def _allocate(self, slots: int) -> None:
@@ -104,10 +106,8 @@ class Population:
                     return
                 try:
                     outcomes = self._advance()
-                except RuntimeError as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    outcomes = self._shrink()
+                except Exception as error:  # noqa: BLE001  # a user's task may raise anything
+                    outcomes = self._shrink(error)
             yield from outcomes
 
     def step(self) -> Tensor:
@@ -119,26 +119,32 @@ class Population:
         """Adds runs for `step`, which tries out what a step costs."""
         self._waiting += runs
 
-    def _shrink(self) -> list[Outcome]:
-        """After running out of memory: half as many in flight, each from its update 0 again."""
-        members, self._members = self._members, []
-        if self._slots == 1:
-            runs = [*(m.run for m in members), *self._waiting]
-            first, self._waiting = runs[0], runs[1:]
-            return [first.end("failed", reason="out of memory with one run in flight")]
+    def _shrink(self, error: Exception) -> list[Outcome]:
+        """After running out of memory: half as many in flight, each from its update 0 again.
+
+        After any other error of the task too, until the run that raises it is alone and fails.
+        """
+        full = isinstance(error, RuntimeError) and is_out_of_memory(error)
         runs = sorted(
-            [*(m.run for m in members), *self._waiting], key=lambda r: (r.trial, r.replicate)
+            [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
         )
+        self._members, self._norms, ended = [], [], []
+        slots, left = self._slots, max(1, self._slots // 2)
+        if slots == 1:
+            reason = "out of memory with one run in flight" if full else reason_of(error)
+            details = "" if full else trace_of(error)
+            ended = [runs.pop(0).end("failed", reason=reason, details=details)]
+            left = 1 if full else self._most
         for run in runs:
             run.restart()
-        self._waiting = runs
-        slots, half = self._slots, max(1, self._slots // 2)
-        self._parameters, self._tables = {}, {}
+        self._waiting, self._parameters, self._tables = runs, {}, {}
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        self._allocate(half)
-        log.warning("out of memory with %d runs in flight; going on with %d", slots, half)
-        return []
+        self._allocate(left)
+        if full and not ended:
+            self._most = left
+            log.warning("out of memory with %d runs in flight; going on with %d", slots, left)
+        return ended
 
     def _admit_waiting(self) -> None:
         while self._waiting and len(self._members) < self._slots:

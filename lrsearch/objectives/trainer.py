@@ -13,6 +13,7 @@ from lrsearch.objectives.alone import train_alone
 from lrsearch.objectives.batchable import probe
 from lrsearch.objectives.dataset import describe_data
 from lrsearch.objectives.devices import describe_device, find_device
+from lrsearch.objectives.failure import reason_of
 from lrsearch.objectives.fit import find_slots, is_faster_together
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.task import TorchTask
@@ -70,6 +71,13 @@ class Trainer:
         On a GPU the number is always looked for. On a CPU the usual one is taken unless a plain
         loop is faster, so that what a search asks does not hang on the noise of a measurement.
         """
+        try:
+            return self._fit(most, steps=steps, batch=batch, thorough=thorough)
+        except Exception as error:  # noqa: BLE001  # a user's task may raise anything
+            log.warning("task %s fails when it is tried: %s", self.task.name, reason_of(error))
+            return 1
+
+    def _fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
         if thorough or self.device.type == "cuda":
             return find_slots(
                 self.task, self.batchable, self.device, most, steps=steps, batch=batch

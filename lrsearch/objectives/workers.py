@@ -70,7 +70,10 @@ class Workers:
                     free.send(run)
                 if not busy:
                     return
-                worker, answer = _next_answer(answers, busy)
+                try:
+                    worker, answer = _next_answer(answers, busy, idle=bool(idle))
+                except queue.Empty:
+                    continue  # another process may have ended what a new run was waiting for
                 if worker is not None and worker not in busy:  # it died while it was idle
                     if worker in idle:
                         idle[idle.index(worker)] = self._replace(worker, answers)
@@ -80,22 +83,16 @@ class Workers:
                     idle.append(worker)
                     yield Outcome.from_dict(answer)
                     continue
-                late = worker is None
                 gone = worker or min(busy, key=lambda worker: _end(worker, busy[worker]))
                 run = busy.pop(gone)
-                code, fresh = gone.close(), self._replace(gone, answers)
-                if not late and run.retries < self._retries:
-                    run.retries += 1
+                code, fresh = gone.close(dying=worker is not None), self._replace(gone, answers)
+                ended = self._lose(run, code, late=worker is None)
+                if ended is None:
                     busy[fresh] = run
                     fresh.send(run)
-                    continue
-                idle.append(fresh)
-                reason = (
-                    f"its process died {run.retries + 1} times, the last with exit code {code}"
-                )
-                if late:
-                    reason = f"it took longer than {run.limit:g} s, and was ended"
-                yield run.end("failed", reason=reason)
+                else:
+                    idle.append(fresh)
+                    yield ended
         finally:
             for worker in [*idle, *busy]:
                 worker.close()
@@ -103,6 +100,17 @@ class Workers:
     def optimum(self, steps: int, batch: int) -> float | None:
         """As the objective itself says."""
         return self._inner.optimum(steps, batch)
+
+    def _lose(self, run: Run, code: int, *, late: bool) -> Outcome | None:
+        """How a run that has lost its worker ends; None if it is begun again."""
+        if late:
+            reason = f"it took longer than {run.limit:g} s, and was ended"
+            return run.end("failed", reason=reason)
+        if run.retries < self._retries:
+            run.retries += 1
+            return None
+        times = f"{run.retries + 1} times, the last" if run.retries else "once,"
+        return run.end("failed", reason=f"its process died {times} with exit code {code}")
 
     def _replace(self, worker: _Worker, answers: Answers) -> _Worker:
         return _Worker(self._reference, worker.index, self._count, answers)
@@ -120,18 +128,23 @@ def _end(worker: _Worker, run: Run) -> float:
 
 
 def _next_answer(
-    answers: Answers, busy: Mapping[_Worker, Run]
+    answers: Answers, busy: Mapping[_Worker, Run], *, idle: bool
 ) -> tuple[_Worker | None, dict[str, Any] | None]:
-    """The next outcome or death; no worker where the time of a run is up first."""
+    """The next outcome or death; no worker where the time of a run is up first.
+
+    Raises:
+        queue.Empty: there was none for a while, and a worker is idle.
+    """
     limited = any(run.limit is not None for run in busy.values())
     while True:
         left = min(_end(worker, run) for worker, run in busy.items()) - time.monotonic()
         if left <= 0:
             return None, None
         try:
-            return answers.get(timeout=min(left, LOOK) if limited else None)
+            return answers.get(timeout=min(left, LOOK) if limited or idle else None)
         except queue.Empty:
-            continue  # a run may have begun by now
+            if idle:
+                raise  # else a run may have begun by now
 
 
 class _Worker:
@@ -155,18 +168,27 @@ class _Worker:
         )
         self._answers = answers
         self._write({"objective": reference, "path": sys.path})
-        for task in (self._listen, self._bury):
-            threading.Thread(target=task, daemon=True).start()
+        self._once, self._said = threading.Lock(), False
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        threading.Thread(target=self._bury, daemon=True).start()
 
     def send(self, run: Run) -> None:
         """Gives it a run."""
         self.began = 0.0
         self._write(run.to_dict())
 
-    def close(self) -> int:
-        """Ends it and whatever it has started; its exit code."""
+    def close(self, *, dying: bool = False) -> int:
+        """Ends it and whatever it has started; its exit code.
+
+        Args:
+            dying: it is about to end by itself, and its own exit code is wanted.
+        """
         with contextlib.suppress(BrokenPipeError):
             cast(IO[str], self._process.stdin).close()
+        if dying:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(PATIENCE)
         self._process.terminate()
         try:
             code = self._process.wait(PATIENCE)
@@ -182,9 +204,20 @@ class _Worker:
         return self._process.wait()
 
     def _bury(self) -> None:
-        """Ends what a dead worker left behind, which may hold its end of the pipe open."""
+        """Ends what a dead worker left behind, which may hold its end of the pipe open.
+
+        What has escaped that by a session of its own holds it open still.
+        """
         self._process.wait()
         self._end_all()
+        self._listener.join(PATIENCE)
+        self._say_dead()
+
+    def _say_dead(self) -> None:
+        with self._once:
+            if not self._said:
+                self._said = True
+                self._answers.put((self, None))
 
     def _write(self, message: dict[str, Any]) -> None:
         pipe = cast(IO[str], self._process.stdin)
@@ -202,7 +235,7 @@ class _Worker:
                     self.began = time.monotonic()
                 else:
                     self._answers.put((self, answer))
-        self._answers.put((self, None))
+        self._say_dead()
 
 
 def _environment(index: int, count: int) -> dict[str, str]:
@@ -251,13 +284,15 @@ def _name_of(function: Any) -> str:
     module, name = function.__module__, function.__qualname__
     if not name.isidentifier():
         raise RequestError(
-            f"a worker cannot import {name}; define the function at the top of a file"
+            f"a worker cannot import {name}; define the function at the top of a "
+            "file, or leave workers and trial_timeout out"
         )
     if module != "__main__":
         return f"{module}:{name}"
     file = getattr(sys.modules["__main__"], "__file__", None)
     if file is None:
         raise RequestError(
-            f"a worker cannot import {name} from an interactive session; put it into a file"
+            f"a worker cannot import {name} from an interactive session; put it into a file, or "
+            "leave workers and trial_timeout out"
         )
     return f"{Path(file).absolute()}:{name}"

@@ -28,13 +28,12 @@ def reach(uri: str) -> str:
                 "--tracking-uri"
             )
         return f"{uri}, which the first search makes"
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
-
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    own = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    os.environ.update(own)
     try:
         found = MlflowClient(tracking_uri=uri).search_experiments(max_results=1000)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
@@ -42,4 +41,7 @@ def reach(uri: str) -> str:
         raise SearchFailed(
             f"{redact(uri)} does not answer: {text}; see to it, or search with --tracking-uri none"
         ) from error
+    finally:
+        for name in own:
+            del os.environ[name]
     return f"{redact(uri)}, {len(found)} experiments"

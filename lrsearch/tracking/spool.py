@@ -23,7 +23,7 @@ class Spool:
     """
 
     def __init__(self, storage: str) -> None:
-        self.path = Path(storage).with_suffix(".spool.jsonl")
+        self.path = Path(storage).absolute().with_suffix(".spool.jsonl")
 
     def read(self) -> dict[str, dict[str, Any]]:
         """The records by their key; a line that a crash has torn is left out."""

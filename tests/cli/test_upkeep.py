@@ -90,7 +90,7 @@ def test_a_study_in_use_is_not_repaired(study, capsys):
     store = Store.read("quadratic-default", study)
     with Attendance(store.storage, store.key, store.guard):
         assert main(["repair", "quadratic-default"]) == 2
-    assert "is in use by a process that lives" in capsys.readouterr().err
+    assert "is in use by process" in capsys.readouterr().err
     assert main(["repair", "quadratic-default"]) == 0
 
 

@@ -1,5 +1,6 @@
 """Objectives for processes that are killed: quick, each schedule with a value of its own."""
 
+import asyncio
 import math
 import multiprocessing
 import os
@@ -76,7 +77,35 @@ def throw(error):
     raise error
 
 
+def change_folder(run):
+    os.makedirs("elsewhere", exist_ok=True)
+    os.chdir("elsewhere")
+    return 1.0
+
+
+def swallow(run):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        return 1.0
+
+
+def escape(run):
+    """Leaves a process that no group holds, and dies."""
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(20)
+        os._exit(0)
+    os._exit(7)
+
+
 ODD = {
+    "changes the folder": change_folder,
+    "swallows": swallow,
+    "cancelled": lambda run: throw(asyncio.CancelledError()),
+    "generator exit": lambda run: throw(GeneratorExit()),
+    "escapes": escape,
     "nan": lambda run: math.nan,
     "inf": lambda run: math.inf,
     "nan loss": report(1.0, math.nan),

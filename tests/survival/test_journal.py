@@ -82,8 +82,8 @@ def test_a_flipped_bit_never_gives_another_value(tmp_path, whole, flips):
         assert len(kept) >= len(truth) - 1
     assert opened < flips / 10  # only those in the last record
     assert refusals <= {
-        "FILE is damaged at line N: it is not what was written; `lrsearch repair x "
-        "--storage FILE` sets that aside and keeps the rest",
+        "FILE is damaged at line N: it is not what was written; `lrsearch repair "
+        "STUDY --storage FILE` sets that aside and keeps the rest",
         "FILE is no journal of studies; choose another --storage",
     }
 
@@ -93,7 +93,7 @@ def test_a_line_that_is_missing_or_moved_is_noticed(tmp_path, whole):
     path = tmp_path / "x.journal"
     for wrong in (lines[:7] + lines[8:], [*lines[:7], lines[8], lines[7], *lines[9:]]):
         path.write_bytes(b"".join(wrong))
-        with pytest.raises(RequestError, match=r"damaged at line 8.*lrsearch repair x"):
+        with pytest.raises(RequestError, match=r"damaged at line 8.*lrsearch repair STUDY"):
             load(path)
 
 
@@ -136,8 +136,8 @@ def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
         assert ended(path).items() <= truth.items()
     assert repaired > 20
     assert refusals == {
-        "FILE no longer says what study s is, so that nothing can be made of its trials; it is "
-        "left as it stands"
+        "FILE does not say what study s is, without which nothing can be made of its trials, and "
+        "is left as it stands; it knows no study"
     }
 
 

@@ -10,12 +10,14 @@ import time
 
 import pytest
 
+from lrsearch import upkeep
 from lrsearch.engine import liveness
 from lrsearch.engine.attempts import Attempts
 from lrsearch.engine.guard import Guard
+from lrsearch.engine.listener import Silent
 from lrsearch.engine.liveness import LEASE, Attendance, Watch, Worker
 from lrsearch.engine.record import study_record
-from lrsearch.engine.request import Request
+from lrsearch.engine.request import Confirm, Request
 from lrsearch.engine.storage import Store
 from lrsearch.errors import SearchFailed
 from lrsearch.space import Space
@@ -251,3 +253,100 @@ def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_pat
             both = {a.worker.id, b.worker.id}
             assert _soon(lambda: b.alive() == both, until=True)
         assert a.alive() == {slow}
+
+
+def test_a_process_of_this_machine_that_no_longer_beats_is_taken_for_dead(monkeypatch):
+    """It may live on, as a notebook does, and have failed to say that it has left."""
+    clock, worker, watch = [1000.0], Worker.here(), Watch()
+    monkeypatch.setattr(liveness, "_active", {worker.id})
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    assert watch.alive(worker)
+    clock[0] += LEASE + 1
+    assert not watch.alive(worker)
+    assert watch.alive(dataclasses.replace(worker, beat=1))
+
+
+def test_a_worker_that_could_not_enlist_does_not_count(tmp_path, monkeypatch):
+    store = join(tmp_path)
+    attendance = attend(store)
+    monkeypatch.setattr(attendance, "_enlist", lambda: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        attendance.__enter__()
+    assert attendance.worker.id not in liveness._active
+
+
+def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_ghost(
+    tmp_path, monkeypatch
+):
+    store = join(tmp_path)
+    ghost = attend(store)
+    ghost._enlist()
+    path = tmp_path / "x.journal"
+    monkeypatch.setattr(liveness, "_host", lambda: "another start")
+    damaged = path.read_bytes().replace(b'"lrsearch.enqueued', b'"lrsearch.enqueveD')
+    path.write_bytes(damaged)
+    os.utime(path, (0, 0))
+    assert upkeep.status("s", storage=path)[0].workers == ()
+    upkeep.repair("s", storage=path)
+
+
+def test_a_child_that_was_forked_while_a_lock_was_held_does_not_keep_it(tmp_path):
+    path = tmp_path / "x.lock"
+    with Guard(path):
+        child = subprocess.Popen(["sleep", "20"], close_fds=False, preexec_fn=lambda: None)
+        pid = os.fork()
+        if not pid:
+            time.sleep(20)
+            os._exit(0)
+    began = time.monotonic()
+    with Guard(path):
+        assert time.monotonic() - began < 2
+    child.kill()
+    child.wait()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_a_confirmation_of_more_trials_is_not_replaced(tmp_path):
+    search(Bowl(), tmp_path, trials=12, confirm=Confirm(seeds=5, top=1, grid=3))
+    store = Store.read("s", tmp_path / "x.journal")
+    found = store.result().confirmed
+    assert found is not None
+    store.set_confirmed(dataclasses.replace(found, runs=1), 8)
+    assert Store.read("s", tmp_path / "x.journal").result().confirmed == found
+    store.set_confirmed(dataclasses.replace(found, runs=1), 12)
+    assert Store.read("s", tmp_path / "x.journal").result().confirmed.runs == 1
+
+
+def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again(tmp_path):
+    class Tracked(Memory):
+        uri = "sqlite:///m.db"
+
+    first = Tracked()
+    search(Bowl(), tmp_path, trials=6, tracker=first)
+    again = Tracked()
+    search(Bowl(), tmp_path, trials=6, tracker=again)
+    assert again.facts is None
+    store = Store.read("s", tmp_path / "x.journal")
+    store.keep("lrsearch.told", [4, 0])
+    search(Bowl(), tmp_path, trials=6, tracker=again)
+    assert [t.index for t in again.earlier] == list(range(6))
+    assert [state for _, state in again.ends] == ["finished"]
+
+
+def test_who_waits_says_for_what(tmp_path):
+    class Waits(Silent):
+        said = ()
+
+        def waiting(self, what):
+            self.said += (what,)
+
+    one = join(tmp_path)
+    one.set_slots(1, 0)
+    listener = Waits()
+    with attend(one) as a:
+        first = Attempts(one, a)
+        assert first.begin(0, {"peak": 0.03, "warmup": 0.05, "floor": 0.0})
+        threading.Timer(0.7, first.release).start()
+        assert len(search(Bowl(), tmp_path, trials=3, listener=listener).trials) == 3
+    assert listener.said == ("trial 0, which another process is at",)

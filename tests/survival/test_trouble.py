@@ -29,6 +29,9 @@ OUTCOMES = {
     "raises": ("failed", r"ValueError: x{250,300}"),
     "exits": ("failed", r"the objective called sys.exit\(0\)"),
     "memory": ("failed", "MemoryError"),
+    "cancelled": ("failed", "CancelledError"),
+    "generator exit": ("failed", "GeneratorExit"),
+    "changes the folder": ("finished", ""),
     "shouts": ("finished", ""),
     "leaves a child": ("finished", ""),
 }
@@ -44,6 +47,7 @@ def here(tmp_path, monkeypatch):
 def test_a_trial_that_misbehaves_has_a_true_outcome(here, monkeypatch, capsys, odd):
     monkeypatch.setenv("ODD", odd)
     assert main([*ODD, "--trials", "3", "--max-failures", "9"]) == 0
+    monkeypatch.chdir(here)
     state, reason = OUTCOMES[odd]
     for trial in api.load("odd-default").trials[1:]:
         assert trial.state == state
@@ -63,6 +67,11 @@ def test_a_trial_that_misbehaves_has_a_true_outcome(here, monkeypatch, capsys, o
             "its process died 2 times, the last with exit code -9",
         ),
         ("leaves a child", ["--trial-timeout", "9s"], ""),
+        (
+            "escapes",
+            ["--workers", "2", "--max-retries", "0"],
+            "its process died once, with exit code 7",
+        ),
     ],
 )
 def test_so_has_one_that_its_process_does_not_survive(here, monkeypatch, odd, words, reason):
@@ -70,6 +79,8 @@ def test_so_has_one_that_its_process_does_not_survive(here, monkeypatch, odd, wo
     assert main([*ODD, *words, "--trials", "2"]) == 0
     found = api.load("odd-default").trials[1]
     assert (found.state, found.reason) == ("failed" if reason else "finished", reason)
+    if odd == "escapes":
+        return  # what has a session of its own is nobody's to end
     deadline = time.monotonic() + 5
     while _processes_here(here) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -148,6 +159,91 @@ def test_a_second_signal_stops_at_once_and_harms_nothing(here, monkeypatch, odd,
     monkeypatch.setenv("ODD", "shouts")
     assert main([*ODD, "--trials", "9"]) == 0
     assert [t.index for t in api.load("odd-default").trials] == list(range(9))
+
+
+def test_a_signal_that_training_code_swallows_is_obeyed_nevertheless(here, monkeypatch, capsys):
+    monkeypatch.setenv("ODD", "swallows")
+    assert main([*ODD, "--trials", "9"]) == 130
+    assert "interrupted with 1 of 9 trials ended" in capsys.readouterr().err
+    assert len(api.load("odd-default").trials) == 1  # and not the one that was cut short
+
+
+TASK = """
+import os
+import torch
+import lrsearch
+
+calls = 0
+
+def loss(model, batch):
+    global calls
+    calls += 1
+    first, last = map(int, os.environ.get("FAILS", "0-0").split("-"))
+    if first <= calls < last:
+        raise KeyError("a broken task")
+    return (model(batch[0]) - batch[1]).square().mean(-1)
+
+def careful(model, batch):
+    if model.weight.abs().max() > 50:  # which no population can ask
+        raise ArithmeticError("too fast")
+    return loss(model, batch)
+
+x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+y = x.sum(1, keepdim=True)
+words = {
+    "model": lambda generator: torch.nn.Linear(3, 1), "train": (x, y), "validation": (x, y),
+    "steps": 30, "batch": 8,
+}
+line = lrsearch.TorchTask(name="line", loss=loss, peak=(1e-3, 0.03), **words)
+single = lrsearch.TorchTask(name="single", loss=careful, peak=(1e-2, 10.0), **words)
+"""
+
+
+@pytest.fixture
+def task(here, monkeypatch):
+    (here / "task.py").write_text(TASK)
+    monkeypatch.setattr(sys, "path", [str(here), *sys.path])
+    monkeypatch.delitem(sys.modules, "task", raising=False)
+    yield
+    sys.modules.pop("task", None)
+
+
+def test_a_task_that_raises_is_a_failed_trial_with_its_traceback(task, capsys):
+    words = ["tune", "task.py:single", *WORDS, "--trials", "8", "--max-failures", "9"]
+    assert main([*words, "--pruner", "none"]) == 0
+    found = api.load("single-default")
+    failed = [t for t in found.trials if t.state == "failed"]
+    assert 0 < len(failed) < 8
+    assert {t.reason for t in failed} == {"ArithmeticError: too fast"}
+    assert all("in careful" in t.details for t in failed)
+
+
+def test_a_population_of_which_a_step_raises_goes_on_with_all_its_runs(task, monkeypatch):
+    words = ["tune", "task.py:line", *WORDS, "--trials", "8", "--slots", "4"]
+    assert main([*words, "--study", "whole"]) == 0
+    calls = sys.modules["task"].calls
+    monkeypatch.setenv("FAILS", f"{calls + 40}-{calls + 41}")
+    assert main([*words, "--study", "again"]) == 0
+    assert sys.modules["task"].calls > calls + 41
+    again, whole = api.load("again").trials, api.load("whole").trials
+    assert [t.schedule for t in again] == [t.schedule for t in whole]
+    # In float32: fewer in flight sum in another order.
+    assert [t.value for t in again] == pytest.approx([t.value for t in whole], rel=1e-4)
+
+
+def test_a_population_that_always_raises_ends_with_the_traceback(task, monkeypatch, capsys):
+    words = ["tune", "task.py:line", *WORDS, "--trials", "8", "--slots", "4"]
+    monkeypatch.setenv("FAILS", "60-1000000")
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert "3 trials in a row failed, the last with: KeyError: 'a broken task'" in err
+    assert "in loss" in err
+
+
+def test_a_task_that_raises_when_it_is_tried_is_one_clear_line(task, monkeypatch, capsys):
+    monkeypatch.setenv("FAILS", "0-1000000")
+    assert main(["tune", "task.py:line", *WORDS, "--trials", "8"]) == 2
+    assert "task line fails when it is tried: KeyError: 'a broken task'" in capsys.readouterr().err
 
 
 def full(monkeypatch, after):
@@ -250,6 +346,12 @@ def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(time, "time", back)
     assert asked(search(Bowl(), tmp_path / "b", trials=8)) == asked(whole)
+
+
+def test_a_pipe_in_the_place_of_a_journal_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "x.journal")
+    with pytest.raises(RequestError, match="it is no regular file"):
+        search(Bowl(), tmp_path, trials=2)
 
 
 @pytest.mark.parametrize("name", ["x.journal", "x.lock"])
