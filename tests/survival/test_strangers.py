@@ -141,3 +141,77 @@ def test_no_line_of_the_package_reads_or_writes_pickle_or_evaluates_text():
                 called = ast.unparse(node.func)
                 found += [called] if called in ("eval", "exec", "torch.load", "yaml.load") else []
     assert found == []
+
+
+def broken(record, code, change):
+    """A record with a change, where its operation has that code."""
+    return change(record) if record.get("op_code") == code else record
+
+
+WRONG = {
+    "no study_id": (2, lambda r: {k: v for k, v in r.items() if k != "study_id"}),
+    "a study_id that is a list": (2, lambda r: {**r, "study_id": [0]}),
+    "an attribute that is a list": (2, lambda r: {**r, "user_attr": {"lrsearch": [1]}}),
+    "a number for attributes": (8, lambda r: {**r, "user_attr": 7}),
+    "a list for a trial": (8, lambda r: {**r, "user_attr": {"lrsearch": [1]}}),
+    "a worker that is a number": (2, lambda r: {**r, "user_attr": {"lrsearch.worker.0": 7}}),
+    "a leader that is a list": (2, lambda r: {**r, "user_attr": {"lrsearch.leader": [1]}}),
+    "a huge index": (8, lambda r: everywhere(r, "index", 10**12)),
+    "an index below 0": (8, lambda r: everywhere(r, "index", -1)),
+    "a peak outside the space": (8, lambda r: everywhere(r, "schedule", {"peak": 123.0})),
+    "a trial that somebody else is at": (
+        4,
+        lambda r: {**r, "user_attrs": {"lrsearch.attempt": ALIEN}, "params": {}},
+    ),
+}
+ALIEN = {"index": 5, "worker": "nobody", "retry": 0}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_journal_with_right_sums_and_wrong_records_is_one_clear_line(here, capsys, wrong):
+    code, change = WRONG[wrong]
+    path = here / "lrsearch-studies" / "s.journal"
+    path.parent.mkdir()
+    search(Bowl(), path.parent, trials=6, sampler="random")
+    (path.parent / "x.journal").rename(path)
+    rewrite(path, lambda record: broken(record, code, change))
+    content = path.read_bytes()
+    for command in (["show", "s"], ["status"], ["export", "s", "--to", "csv", "-o", "x.csv"]):
+        assert main(command) in (0, 2)
+    path.write_bytes(content[:-20] + b"#" * 20 + content[-20:])  # so that repair has work to do
+    assert main(["repair", "s"]) in (0, 2)
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    path.write_bytes(content)
+    path.rename(path.parent / "x.journal")
+    try:
+        search(Bowl(), path.parent, trials=8, sampler="random")
+    except RequestError as error:
+        said = str(error)
+    else:
+        said = ""
+    assert "\n" not in said
+
+
+def test_a_file_in_the_folder_of_studies_whose_name_a_terminal_would_obey_is_not_shown(
+    here, capsys
+):
+    (here / "lrsearch-studies").mkdir()
+    (here / "lrsearch-studies" / "\x1b[31mred.journal").touch()
+    assert main(["status"]) == 0
+    assert main(["doctor", "--tracking-uri", "none"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_several_studies_in_one_journal_are_each_shown(here, capsys):
+    words = ["tune", "quadratic", "--tracking-uri", "none", "--trials", "2", "--no-confirm"]
+    for study in ("one", "two"):
+        where = ["--storage", "lrsearch-studies/all.journal", "--study", study, "--quiet"]
+        assert main([*words, *where]) == 0
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        *("study", "one", "two")
+    ]
+    assert main(["repair", "all", "--storage", "lrsearch-studies/all.journal"]) == 2
+    assert "it knows one, two" in capsys.readouterr().err
