@@ -195,6 +195,7 @@ class Confirmer:
         stream = self._objective.evaluate(self) if self._queue else iter(())
         try:
             for outcome in stream:
+                self.shield.check()  # before an outcome that a signal cut short counts
                 schedule = schedules[outcome.trial]
                 self._check(schedule, outcome)
                 held[schedule][outcome.replicate] = self._trim(outcome)
