@@ -234,8 +234,10 @@ def main() -> None:
     sys.stdout = sys.stderr  # whatever MLflow prints is no answer
     writer: Writer | None = None
     ended, failed, study = False, "", None
-    tried = -PAUSE
+    tried, parent = -PAUSE, os.getppid()
     for line in sys.stdin:
+        if os.getppid() != parent:
+            break  # the search was killed: whoever leads next writes the rest, and once is enough
         record, trouble = json.loads(line), ""
         if record["kind"] == "study":
             study = record
