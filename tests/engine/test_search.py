@@ -67,7 +67,7 @@ def test_models_look_where_values_are_low(tmp_path, sampler):
 
 
 @pytest.mark.parametrize("untrained", [pytest.param(None, marks=pytest.mark.slow), 2.0])
-@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+@pytest.mark.parametrize("sampler", [pytest.param("gp", marks=pytest.mark.slow), "tpe"])
 def test_a_diverged_trial_teaches_the_sampler(tmp_path, sampler, untrained):
     """The best peak lies half a decade below the limit, above which a third of the range lies."""
     bowl = Bowl(limit=0.1, untrained=untrained)

@@ -35,7 +35,8 @@ def swarm(folder, words, **how):
             bear to be forked.
 
     Returns:
-        how many kills found their process at work, and the exit code of the search that came last.
+        how many kills found their process at work, and the worst exit code of the searches that
+        were let be, the one that came last among them.
     """
     command = [sys.executable, "-m", "tests.survival.swarm", json.dumps([words, how])]
     done = subprocess.run(
@@ -99,20 +100,26 @@ def _warm_up(words):
 def _nursery(words, *, kills, alive, between, seed, signal=signal.SIGKILL, fresh=False):
     if not fresh:
         _warm_up(words)
-    drawn, children, found = random.Random(seed), [], 0
+    drawn, children, codes, found = random.Random(seed), [], [], 0
     for _ in range(kills):
-        children = [c for c in children if os.waitpid(c, os.WNOHANG) == (0, 0)]
+        ended = {c: os.waitpid(c, os.WNOHANG) for c in children}
+        codes += [status for child, (done, status) in ended.items() if done == child]
+        children = [c for c in children if ended[c] == (0, 0)]
         while len(children) < alive:
             children.append(_start(words, fresh))
         time.sleep(drawn.uniform(*between))
         victim = children.pop(drawn.randrange(len(children)))
-        found += os.waitpid(victim, os.WNOHANG) == (0, 0) and not os.kill(victim, signal)
-        with contextlib.suppress(ChildProcessError):  # it had ended by itself
-            os.waitpid(victim, 0)
-    for child in children:
-        os.waitpid(child, 0)
-    last = os.waitstatus_to_exitcode(os.waitpid(_start(words, fresh), 0)[1])
-    print(json.dumps([found, last]))
+        done, status = os.waitpid(victim, os.WNOHANG)
+        if done:
+            codes.append(status)
+            continue
+        found += 1
+        os.kill(victim, signal)
+        status = os.waitpid(victim, 0)[1]
+        codes += [] if signal else [status]
+    codes += [os.waitpid(child, 0)[1] for child in children]
+    codes.append(os.waitpid(_start(words, fresh), 0)[1])
+    print(json.dumps([found, max(map(abs, map(os.waitstatus_to_exitcode, codes)))]))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,7 @@ def test_a_search_that_goes_on_keeps_its_parent_run(tracked):
     assert len(found) == len(runs) + 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_is_killed_there_too(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         search(Bowl(stop_after=2), tmp_path, tracker=MlflowTracker(uri), trials=9)

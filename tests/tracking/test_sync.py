@@ -94,6 +94,7 @@ def test_a_spool_with_a_torn_line_is_read_as_far_as_it_goes(tmp_path):
     assert not spool.path.exists()
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend(tmp_path, uri):
 
     class Killing(Bowl):
