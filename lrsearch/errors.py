@@ -101,6 +101,8 @@ def closest(name: str, known: Iterable[str]) -> str:
         `; did you mean 'warmup'? Known: …` or `; known: …`.
     """
     names = sorted(known)
+    if not names:
+        return "; there is none yet"
     near = difflib.get_close_matches(name, names, n=1)
     listed = ", ".join(names)
     return f"; did you mean '{near[0]}'? Known: {listed}" if near else f"; known: {listed}"

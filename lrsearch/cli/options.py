@@ -74,7 +74,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=int,
         default=3,
         metavar="N",
-        help="End the search after so many failed trials in a row.",
+        help="End the search after so many failed trials in a row since its start.",
     ),
     "steps": _option("--steps", type=int, metavar="T", help="Updates of a run."),
     "batch": _option("--batch", type=int, metavar="B", help="Samples of the first update."),

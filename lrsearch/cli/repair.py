@@ -28,7 +28,7 @@ def repair(study: str, storage: str | None) -> None:
     if done.aside is None:
         click.echo(f"{study} is sound: {done.lines} records, {done.trials} trials")
         return
-    click.echo(f"{done.damaged} of {done.lines} records were damaged; the file is {done.aside}")
+    click.echo(f"damaged: {done.damaged} of {done.lines} records; the old file is {done.aside}")
     shown = ", ".join(map(str, done.lost[:10])) + (", …" if len(done.lost) > 10 else "")
     again = f"; the next search measures trial {shown} again" if done.lost else ""
     click.echo(f"{study} has {done.trials} trials{again}")

@@ -10,6 +10,7 @@ import click
 
 from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
+from lrsearch.errors import RequestError
 
 if TYPE_CHECKING:
     from lrsearch.engine.standing import Standing
@@ -43,6 +44,8 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
     from lrsearch import upkeep
 
     found = upkeep.status(study, storage=storage)
+    if study is not None and found[0].trouble:
+        raise RequestError(found[0].trouble)
     if as_json:
         click.echo(json.dumps([standing.to_dict() for standing in found]))
         return
@@ -69,11 +72,20 @@ def _detail(standing: Standing) -> None:
     for worker in standing.workers:
         click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
     if standing.running:
-        click.echo(f"running: trials {', '.join(map(str, standing.running))}")
+        click.echo(f"running: {_trials(standing.running)}")
+    if standing.orphans:
+        click.echo(
+            f"lost with their process: {_trials(standing.orphans)}, which the next search begins "
+            "again"
+        )
     if standing.lost:
-        click.echo(f"lost with their process and begun again: {standing.lost}")
+        click.echo(f"begun again so far: {standing.lost}")
     if standing.confirmed:
         click.echo("confirmed on fresh seeds")
+
+
+def _trials(indices: tuple[int, ...]) -> str:
+    return f"trial{'s' * (len(indices) > 1)} {', '.join(map(str, indices))}"
 
 
 def _ago(moment: datetime | None) -> str:

@@ -265,7 +265,7 @@ def check_journal(path: Path) -> None:
         ) from error
     begin = b'{"op_code"'
     if not begin.startswith(first[: len(begin)]):
-        raise RequestError(f"{path} is no journal of studies; choose another --storage")
+        raise RequestError(f"{path} is no journal of studies; choose another --study or --storage")
     if all(line and not Line(line).sound for line in (first, *others)):
         raise RequestError(
             f"{path} was not written by this version of lrsearch; name another study"

@@ -69,7 +69,9 @@ def repair(name: str, path: Path) -> Repair:
     if not real_path(path).is_file():
         raise RequestError(f"there is no {path}; name the journal with --storage")
     if not any(Line(raw).sound for raw in lines_of(path.read_bytes())):
-        raise RequestError(f"{path} holds no record of lrsearch's; name a study's journal")
+        raise RequestError(
+            f"{path} holds no record of lrsearch's; remove it, or name another study"
+        )
     try:
         with Guard(path.with_suffix(".lock")):
             return _repair(name, path)
@@ -98,7 +100,8 @@ def _repair(name: str, path: Path) -> Repair:
     if names.count(name) != 1:
         raise RequestError(
             f"{path} does not say what study {name} is, without which nothing can be made of its "
-            f"trials, and is left as it stands; it knows {', '.join(names) or 'no study'}"
+            f"trials, and is left as it stands; it knows {', '.join(names) or 'no study'}; search "
+            "under another --study name"
         )
     aside = None
     if damaged:

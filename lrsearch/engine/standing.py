@@ -26,6 +26,7 @@ class Standing:
         study, objective, unit, storage: names, and where it lives.
         trials: how many ended how, by `lrsearch.result.STATES`.
         running: the indices of the trials that a worker which lives is at.
+        orphans: the indices of those whose worker has died; the next search begins them again.
         lost: how many attempts at trials were lost with their process.
         workers: those that live.
         best: the lowest value, or None.
@@ -40,6 +41,7 @@ class Standing:
     storage: str
     trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
     running: tuple[int, ...] = ()
+    orphans: tuple[int, ...] = ()
     lost: int = 0
     workers: tuple[Worker, ...] = ()
     best: float | None = None
@@ -57,6 +59,7 @@ class Standing:
             "storage": self.storage,
             "trials": self.trials,
             "running": list(self.running),
+            "orphans": list(self.orphans),
             "lost": self.lost,
             "workers": shown,
             "best": self.best,
@@ -95,6 +98,7 @@ def standing_of(study: str, path: Path) -> Standing:
             storage=str(path),
             trials=result.counts,
             running=tuple(sorted(a.index for a in attempts if a.worker in living)),
+            orphans=tuple(sorted(a.index for a in attempts if a.worker not in living)),
             lost=Counter(store.ledger.lost).total(),
             workers=tuple(workers),
             best=result.ranked[0].value if result.ranked else None,

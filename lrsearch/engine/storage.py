@@ -288,6 +288,9 @@ class Store:
             if self.slots is None:
                 self.slots, self.window = slots, window
                 self.keep(SLOTS, [slots, window])
+                # Once more: without it a damaged journal could not be repaired.
+                kept = self.storage.get_study_user_attrs(self.key)
+                self.keep(ATTRIBUTE, kept[ATTRIBUTE])
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
         """Keeps where people look."""

@@ -47,13 +47,28 @@ def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys)
         assert main(["status", "quadratic-default"]) == 0
         out = capsys.readouterr().out
         assert f"worker {os.getpid()} on " in out
-        assert "running: trials 8" in out
+        assert "running: trial 8\n" in out
         attempts.release()
     assert main(["status", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["running"], found["workers"], found["trouble"]) == ([], [], "")
     assert sum(found["trials"].values()) == 8
     assert found["best"] > 0
+
+
+def test_status_names_trials_that_were_lost_with_their_process(study, monkeypatch, capsys):
+    store = Store.read("quadratic-default", study)
+    attendance = Attendance(store.storage, store.key, store.guard)
+    attendance._enlist()
+    assert Attempts(store, attendance).begin(8, {})  # and then it dies
+    capsys.readouterr()
+    assert main(["status", "quadratic-default"]) == 0
+    out = capsys.readouterr().out
+    assert "lost with their process: trial 8, which the next search begins again" in out
+    assert main([*TUNE, "--trials", "9", "--no-confirm"]) == 0
+    capsys.readouterr()
+    assert main(["status", "quadratic-default"]) == 0
+    assert "begun again so far: 1" in capsys.readouterr().out
 
 
 def test_status_of_nothing_and_of_an_unknown_study(here, capsys):
@@ -76,11 +91,12 @@ def test_a_damaged_study_is_named_repaired_and_goes_on(study, capsys):
     command = re.search(r"`lrsearch (repair [^`]*)`", said)[1]
     assert main(["status"]) == 0
     assert "cannot be read" in capsys.readouterr().out
+    assert main(["status", "quadratic-default"]) == 2
     assert main(["doctor", "--tracking-uri", "none"]) == 1
     assert "1 of 1 cannot be read" in capsys.readouterr().out
     assert main(command.split()) == 0
     out = capsys.readouterr().out
-    assert re.search(r"1 of \d+ records were damaged; the file is .*\.journal\.damaged-1\n", out)
+    assert re.search(r"damaged: 1 of \d+ records; the old file is .*\.journal\.damaged-1\n", out)
     assert "has 7 trials; the next search measures trial 0 again" in out
     assert main([*TUNE, "--trials", "8", "--no-confirm"]) == 0
     assert "8 trials" in capsys.readouterr().out

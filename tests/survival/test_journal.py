@@ -84,7 +84,7 @@ def test_a_flipped_bit_never_gives_another_value(tmp_path, whole, flips):
     assert refusals <= {
         "FILE is damaged at line N: it is not what was written; `lrsearch repair "
         "STUDY --storage FILE` sets that aside and keeps the rest",
-        "FILE is no journal of studies; choose another --storage",
+        "FILE is no journal of studies; choose another --study or --storage",
     }
 
 
@@ -116,6 +116,14 @@ def test_repair_keeps_what_is_sound_and_the_search_measures_the_rest_again(tmp_p
     assert bowl.yielded == 1
 
 
+def test_what_a_study_is_stands_twice_in_its_journal(tmp_path, whole):
+    lines = lines_of(whole.read_bytes())
+    path = tmp_path / "s.journal"
+    path.write_bytes(b"".join([lines[0], lines[1].replace(b"bowl", b"bawl"), *lines[2:]]))
+    assert upkeep.repair("s", storage=path).trials == 6
+    assert ended(path) == ended(whole)
+
+
 def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
     content, truth, drawn = whole.read_bytes(), ended(whole), random.Random(2)
     repaired, refusals = 0, set()
@@ -135,9 +143,9 @@ def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
         repaired += 1
         assert ended(path).items() <= truth.items()
     assert repaired > 20
-    assert refusals == {
+    assert refusals <= {
         "FILE does not say what study s is, without which nothing can be made of its trials, and "
-        "is left as it stands; it knows no study"
+        "is left as it stands; it knows no study; search under another --study name"
     }
 
 
