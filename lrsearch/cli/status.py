@@ -44,8 +44,9 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
     from lrsearch import upkeep
 
     found = upkeep.status(study, storage=storage)
-    if study is not None and found[0].trouble:
-        raise RequestError(found[0].trouble)
+    error = found[0].trouble if study is not None else ""
+    if error:
+        raise RequestError(f"{error}")
     if as_json:
         click.echo(json.dumps([standing.to_dict() for standing in found]))
         return

@@ -237,8 +237,9 @@ def test_any_other_error_is_not_taken_for_one_of_memory():
         def _step(self):
             raise RuntimeError("shapes differ")
 
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        list(Broken(exact_task(), 2, CPU).train(Given(run_of(0, Schedule(peak=0.1)))))
+    (ended,) = Broken(exact_task(), 2, CPU).train(Given(run_of(0, Schedule(peak=0.1))))
+    assert (ended.state, ended.reason) == ("failed", "RuntimeError: shapes differ")
+    assert "in _step" in ended.details
 
 
 @pytest.mark.parametrize("updates", [1, 2, 3, 4, 7, 120])
