@@ -21,7 +21,7 @@ PAUSE, PATIENCE = 0.002, 30.0
 
 
 def lock(file: int, path: Path) -> None:
-    """Locks an open file; closing it frees it.
+    """Locks an open file, which `unlock` frees.
 
     Raises:
         SearchFailed: another process holds it and does not go on.

@@ -30,7 +30,7 @@ from lrsearch.engine.guard import lock, unlock
 from lrsearch.engine.request import FOLDER
 from lrsearch.errors import RequestError, SearchFailed
 
-__all__ = ["STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]
+__all__ = ["NOTHING", "STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]
 
 #: Ends every line: the sum of the line before it, and that of all that stands before it here.
 SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
@@ -252,10 +252,10 @@ def check_journal(path: Path) -> None:
     Raises:
         RequestError: it is something else, or cannot be read.
     """
-    if real_path(path).exists() and not path.is_file():
-        raise RequestError(f"cannot open {path}: it is no regular file; choose another --storage")
-    if not path.is_file():
+    if not real_path(path).exists():
         return
+    if not path.is_file():
+        raise RequestError(f"cannot open {path}: it is no regular file; choose another --storage")
     try:
         with path.open("rb") as file:
             first, *others = (file.readline() for _ in range(TORN + 1))

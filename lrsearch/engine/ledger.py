@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.engine.journal import STRANGE
+from lrsearch.engine.request import MOST
 from lrsearch.engine.shape import TRIAL, conform
 from lrsearch.errors import RequestError, one_line
 from lrsearch.ranges import Value
@@ -37,9 +38,6 @@ __all__ = [
 
 #: Attributes of Optuna's trials: how one ended, whose attempt it is, and that it was lost.
 ENDED, ATTEMPT, LOST = "lrsearch", "lrsearch.attempt", "lrsearch.lost"
-
-#: Trials that a study may have.
-MOST = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +102,10 @@ class Ledger:
         self._storage, self._study, self._place = storage, study, place
         self._settled: set[int] = set()
         self._first = 0  # before it all are settled
+
+    def complete(self, trials: int) -> bool:
+        """Whether so many trials have ended, the first of all."""
+        return all(index in self.trials for index in range(trials))
 
     def refresh(self) -> None:
         """Takes in what was written since the last look.

@@ -10,6 +10,7 @@ compared, and none that can be set back is read.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import platform
@@ -35,7 +36,7 @@ __all__ = ["BEAT", "BROKEN", "LEASE", "Attendance", "Watch", "Worker", "is_here"
 
 #: A study's attributes: one a worker, empty again when it has left, and the id of the leader.
 WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
-#: Seconds between beats, and without one after which a worker on another machine counts as dead.
+#: Seconds between beats, and without one after which a worker counts as dead wherever it is.
 #: A convention: the lease outlasts a minute without a connection.
 BEAT, LEASE = 20.0, 150.0
 
@@ -231,6 +232,7 @@ def _attending(attributes: dict[str, Any]) -> dict[str, Worker]:
     return found
 
 
+@functools.cache
 def _host() -> str:
     """This machine, since its last start, and this container's processes."""
     parts = [platform.node()]

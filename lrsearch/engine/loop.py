@@ -149,7 +149,7 @@ class Loop:
     @property
     def complete(self) -> bool:
         """Whether as many trials have ended as were asked for."""
-        return all(index in self._ledger.trials for index in range(self._search.trials))
+        return self._ledger.complete(self._search.trials)
 
     @property
     def ended(self) -> int:
@@ -186,7 +186,7 @@ class Loop:
         news, self._ledger.news = self._ledger.news, []
         for trial in news:
             self._tell(trial)
-        if not self.complete:
+        if not self._lead.mine and not self.complete:
             self._lead.follow(self._ledger.trials.values())
 
     def _tell(self, trial: Trial) -> None:

@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import create_trial
 
 from lrsearch.engine.guard import Guard
-from lrsearch.engine.journal import STRANGE, Line, lines_of, open_journal, real_path
+from lrsearch.engine.journal import NOTHING, STRANGE, Line, lines_of, open_journal, real_path
 from lrsearch.engine.ledger import ENDED, final_state, read_trial, reading
 from lrsearch.engine.liveness import LEADER, WORKER, is_here, workers_of
 from lrsearch.engine.points import distributions, point_within
@@ -56,7 +56,7 @@ class Repair:
 class _Salvage:
     """What the sound lines say of one study."""
 
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any]
     trials: dict[int, tuple[Trial, Mapping[str, Any]]] = field(default_factory=dict)
 
 
@@ -84,16 +84,14 @@ def repair(name: str, path: Path) -> Repair:
 def _repair(name: str, path: Path) -> Repair:
     lines = [Line(raw) for raw in lines_of(path.read_bytes())]
     sound = [line for line in lines if line.sound]
-    before = [b"00000000", *(line.sum for line in lines)]
+    before = [NOTHING, *(line.sum for line in lines)]
     damaged = sum(
         not line.sound or line.after != last for line, last in zip(lines, before, strict=False)
     )
     with reading(path):
         studies = _salvage(line.record() for line in sound)
-        for study in studies.values():
-            workers_of(study.attributes)
-    # One on another machine, which cannot be seen from here, will find its file replaced.
-    here = [w for s in studies.values() for w in workers_of(s.attributes) if is_here(w)]
+        # One on another machine, which cannot be seen from here, will find its file replaced.
+        here = [w for s in studies.values() for w in workers_of(s.attributes) if is_here(w)]
     if here:
         raise RequestError(f"{path} is in use by process {here[0].pid}; end it first")
     names = [study.attributes[ATTRIBUTE]["name"] for study in studies.values()]

@@ -19,6 +19,7 @@ from lrsearch.space import Space
 __all__ = [
     "AUTO",
     "FOLDER",
+    "MOST",
     "PRUNERS",
     "SAMPLERS",
     "Confirm",
@@ -41,6 +42,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
+#: Trials that a study may have.
+MOST = 10_000_000
 SLOTS = Bound(kind="int", low=1, high=65_536)
 
 _CONFIRM = {
@@ -49,7 +52,7 @@ _CONFIRM = {
     "grid": Bound(kind="int", low=1, high=101),
 }
 _BOUNDS = {
-    "trials": Bound(kind="int", low=1, high=10_000_000),
+    "trials": Bound(kind="int", low=1, high=MOST),
     "seeds": SEEDS,
     "steps": STEPS,
     "batch": COUNT,

@@ -53,7 +53,7 @@ def run_search(
         store = Store.join(search.study, search.path, study_record(search, setup))
         store.enqueue(search.enqueued)
         result = store.result(seconds=0.0)
-        complete = _is_complete(result, search)
+        complete = store.ledger.complete(search.trials)
         known = confirm is None or (confirm.frugal and result.confirmed is not None)
         known = complete and known
         if known and store.is_told(result):
@@ -99,11 +99,6 @@ def _where_it_stands(loop: Loop, search: Search) -> str:
     return (
         f"interrupted with {trials}; all that was measured is kept, and the same command goes on"
     )
-
-
-def _is_complete(result: Result, search: Search) -> bool:
-    ended = {trial.index for trial in result.trials}
-    return all(index in ended for index in range(search.trials))
 
 
 def _find_optimum(search: Search, objective: Objective, store: Store) -> None:

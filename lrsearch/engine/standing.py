@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,7 +98,7 @@ def standing_of(study: str, path: Path) -> Standing:
             trials=result.counts,
             running=tuple(sorted(a.index for a in attempts if a.worker in living)),
             orphans=tuple(sorted(a.index for a in attempts if a.worker not in living)),
-            lost=Counter(store.ledger.lost).total(),
+            lost=store.ledger.lost.total(),
             workers=tuple(workers),
             best=result.ranked[0].value if result.ranked else None,
             confirmed=result.confirmed is not None,

@@ -105,9 +105,10 @@ class Store:
             self.identity = str(record["id"])
             uri, run_id = kept.get(TRACKING) or (None, None)
             self.tracking: tuple[str | None, str | None] = (uri, run_id)
-            self._confirmed: dict[str, Any] | None = kept.get(CONFIRMED)
-            if self._confirmed is not None:
-                Confirmation.from_record(self._confirmed["confirmation"])
+            self._confirmed: tuple[int, Confirmation] | None = None
+            if (known := kept.get(CONFIRMED)) is not None:
+                confirmation = Confirmation.from_record(known["confirmation"])
+                self._confirmed = (known["trials"], confirmation)
             self._facts: dict[str, Any] = kept.get(FACTS) or {}
             self._told: list[int] = kept.get(TOLD) or []
 
@@ -269,17 +270,17 @@ class Store:
 
     def confirmed(self, trials: int) -> Confirmation | None:
         """The latest confirmation, unless the study has other than so many trials by now."""
-        if self._confirmed is None or self._confirmed["trials"] != trials:
+        if self._confirmed is None or self._confirmed[0] != trials:
             return None
-        return Confirmation.from_record(self._confirmed["confirmation"])
+        return self._confirmed[1]
 
     def set_confirmed(self, confirmation: Confirmation, trials: int) -> None:
         """Keeps a confirmation of so many trials, unless there is one of more."""
         self.look()
-        if self._confirmed is not None and self._confirmed["trials"] > trials:
+        if self._confirmed is not None and self._confirmed[0] > trials:
             return
-        self._confirmed = {"trials": trials, "confirmation": confirmation.to_record()}
-        self.keep(CONFIRMED, self._confirmed)
+        self._confirmed = (trials, confirmation)
+        self.keep(CONFIRMED, {"trials": trials, "confirmation": confirmation.to_record()})
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back, the first time."""

@@ -71,7 +71,7 @@ class _Loop:
             except RunStopped as stop:
                 return end(stop.state, reason=str(stop))
             except Exception as error:  # noqa: BLE001  # a user's task may raise anything
-                if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                if is_out_of_memory(error):
                     return end("failed", reason="out of memory with one run in flight")
                 return end("failed", reason=reason_of(error), details=trace_of(error))
         for name, figure in figures.items():

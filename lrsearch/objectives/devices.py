@@ -82,11 +82,12 @@ def deliberate(device: torch.device, parameters: int = 0) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether torch could not allocate what it needed."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return "can't allocate memory" in str(error)  # what the CPU's allocator says
+    # What the CPU's allocator says.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def free_bytes(device: torch.device) -> int:

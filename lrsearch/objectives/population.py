@@ -124,7 +124,7 @@ class Population:
 
         After any other error of the task too, until the run that raises it is alone and fails.
         """
-        full = isinstance(error, RuntimeError) and is_out_of_memory(error)
+        full = is_out_of_memory(error)
         runs = sorted(
             [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
         )

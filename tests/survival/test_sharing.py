@@ -48,6 +48,13 @@ def join(folder, **words):
     return Store.join("s", resolved.path, study_record(resolved, bowl.setup))
 
 
+def one_that_ended(folder):
+    """How trial 1 of such a study ends; the study itself is gone."""
+    done = search(Bowl(), folder, trials=3).trials[1]
+    (folder / "x.journal").unlink()
+    return done
+
+
 def attend(store):
     return Attendance(store.storage, store.key, store.guard)
 
@@ -65,9 +72,7 @@ def test_one_process_at_a_time_is_at_a_trial(tmp_path):
 
 def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monkeypatch):
     """The worker was only slow: what it brings too late is dropped."""
-    done = search(Bowl(), tmp_path, trials=3).trials[1]
-    (tmp_path / "x.journal").unlink()
-    one, two = join(tmp_path), join(tmp_path)
+    done, one, two = one_that_ended(tmp_path), join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
         slow, other = Attempts(one, a), Attempts(two, b)
         assert slow.begin(1, {})
@@ -85,9 +90,7 @@ def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monke
 def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
     tmp_path, monkeypatch
 ):
-    done = search(Bowl(), tmp_path, trials=3).trials[1]
-    (tmp_path / "x.journal").unlink()
-    one, two = join(tmp_path), join(tmp_path)
+    done, one, two = one_that_ended(tmp_path), join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
         dying, other = Attempts(one, a), Attempts(two, b)
         assert dying.begin(1, {})
@@ -279,15 +282,16 @@ def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_gho
     tmp_path, monkeypatch
 ):
     store = join(tmp_path)
+    store.set_slots(1, 0)
     ghost = attend(store)
     ghost._enlist()
     path = tmp_path / "x.journal"
     monkeypatch.setattr(liveness, "_host", lambda: "another start")
-    damaged = path.read_bytes().replace(b'"lrsearch.enqueued', b'"lrsearch.enqueveD')
-    path.write_bytes(damaged)
     os.utime(path, (0, 0))
-    assert upkeep.status("s", storage=path)[0].workers == ()
-    upkeep.repair("s", storage=path)
+    (standing,) = upkeep.status("s", storage=path)
+    assert (standing.trouble, standing.workers) == ("", ())
+    path.write_bytes(path.read_bytes().replace(b'"lrsearch.slots"', b'"lrsearch.slotz"'))
+    assert upkeep.repair("s", storage=path).damaged == 1
 
 
 FORKS = """
