@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -162,15 +163,12 @@ class MlflowTracker:
 
     def _feed(self) -> None:
         """Hands records to the writer; a pipe that is full blocks this thread and no other."""
-        pipe = cast(IO[str], self._process.stdin)
-        try:
+        # A writer that has died is reported by `finish`.
+        with suppress(BrokenPipeError), cast(IO[str], self._process.stdin) as pipe:
             while (record := self._records.get()) is not None:
                 self._pending.append(record)
                 pipe.write(json.dumps(record, allow_nan=False) + "\n")
                 pipe.flush()
-            pipe.close()
-        except BrokenPipeError:
-            return  # the writer has died, which `finish` reports
 
     def _hear(self) -> None:
         """Takes note of what the writer says it has written."""

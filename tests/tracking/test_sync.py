@@ -103,11 +103,13 @@ def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend
                 while tracker._answered < 3:
                     time.sleep(0.05)
                 os.kill(tracker._process.pid, signal.SIGKILL)
+                tracker._process.wait()
             return super().outcome(run)
 
     tracker = MlflowTracker(uri)
     search(Killing(), tmp_path, tracker=tracker, trials=6)
     assert tracker.missed > 0
+    assert tracker._process.stdin.closed
     before = runs_at(uri)
     assert before["parent"].info.status == "RUNNING"
     assert len(trials(before)) < 6
