@@ -12,7 +12,8 @@ from lrsearch.bounds import Bound
 from lrsearch.confirmation import Confirmation
 from lrsearch.contract import LEVELS, Objective, Run
 from lrsearch.diagnostics.probes import Diagnosis
-from lrsearch.engine.request import Confirm, Request, Search, storage_path
+from lrsearch.engine.place import Place
+from lrsearch.engine.request import Confirm, Request, Search
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.catalog import BUILT_IN, check_device
 from lrsearch.objectives.function import FunctionObjective
@@ -95,7 +96,7 @@ def tune(
         enqueue: Schedules, or .json files of them, to try before all others, the one in use today
             first; they may lie outside the space.
         study: its name; None is OBJECTIVE-SPACE.
-        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
         diagnostics: what is measured of every trial beside its value, listed in
             `lrsearch.diagnostics.names`: `none`, `schedule` (its arrays alone), `cheap` (curves
@@ -193,7 +194,7 @@ def confirm(
             baselines, and what was enqueued.
         device: where tasks train.
         workers: processes in which a function runs.
-        storage: the study's journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is where the study is tracked.
         listener: sees it go on.
 
@@ -216,8 +217,8 @@ def confirm(
     asked = Confirm(top=top, seeds=seeds, grid=grid, against=against)
     name = study.study if isinstance(study, Result) else study
     place = study.storage if isinstance(study, Result) and storage is None else storage
-    store = Store.read(name, storage_path(name, place))
-    record, result = store.record, store.result()
+    with Store.read(Place.of(name, place)) as store:
+        record, result = store.record, store.result()
     _ = result.best  # a study without one has nothing to confirm
     if objective is None and isinstance(study, Result):
         objective = study.source
@@ -310,7 +311,7 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
 
     Args:
         study: its name.
-        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
 
     Raises:
         RequestError: there is no such study.
@@ -320,8 +321,9 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
         >>> lrsearch.load("quadratic-default").best.value == result.best.value
         True
     """
-    path = storage_path(study, storage)
+    place = Place.of(study, storage)
 
     from lrsearch.engine.storage import Store
 
-    return Store.read(study, path).result()
+    with Store.read(place) as store:
+        return store.result()

@@ -246,7 +246,8 @@ class StudyFacts:
         slots: runs in flight.
         sampler: how trials are chosen; empty where that is not known.
         pruner: what ends a run early.
-        storage: where the study lives.
+        storage: where the study lives, without a password.
+        spool: the file on this machine of what could not be told.
         diagnostics: one of `LEVELS`; empty where that is not known.
     """
 
@@ -269,6 +270,7 @@ class StudyFacts:
     sampler: str = ""
     pruner: str
     storage: str
+    spool: Path
     diagnostics: str = ""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.engine.request import storage_path
+from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.trackers import make_tracker, tracked_uri
 from lrsearch.tracking.uri import check_uri, default_uri, redact
@@ -31,7 +31,7 @@ def sync(
 
     Args:
         study: its name.
-        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is where the study was tracked.
 
     Returns:
@@ -41,17 +41,17 @@ def sync(
         RequestError: there is no such study, or no MLflow to write to is known.
         SearchFailed: MLflow could not be told everything.
     """
-    store = _read(study, storage)
-    result, uri = store.result(), _uri_of(store, tracking_uri)
-    tracker = make_tracker(uri)
-    tracker.start(store.facts(len(result.trials)), result.trials)
-    tracker.finish(result, "finished")
-    if tracker.uri is None or tracker.run_id is None or tracker.missed:
-        raise SearchFailed(
-            f"MLflow at {redact(uri)} was not told everything of study {study}; try again when it "
-            "answers"
-        )
-    store.set_tracking(tracker.uri, tracker.run_id)
+    with _read(study, storage) as store:
+        result, uri = store.result(), _uri_of(store, tracking_uri)
+        tracker = make_tracker(uri)
+        tracker.start(store.facts(len(result.trials)), result.trials)
+        tracker.finish(result, "finished")
+        if tracker.uri is None or tracker.run_id is None or tracker.missed:
+            raise SearchFailed(
+                f"MLflow at {redact(uri)} was not told everything of study {study}; try again "
+                "when it answers"
+            )
+        store.set_tracking(tracker.uri, tracker.run_id)
     return tracker.uri, tracker.run_id
 
 
@@ -85,7 +85,7 @@ def serve(
     Args:
         study: its name; None is all studies of the store.
         port: where it listens on 127.0.0.1.
-        storage: the study's journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is where the study was tracked, or MLflow's own default.
 
     Raises:
@@ -95,8 +95,8 @@ def serve(
     if study is None:
         uri, identity = check_uri(tracking_uri or default_uri()), None
     else:
-        store = _read(study, storage)
-        uri, identity = _uri_of(store, tracking_uri), store.identity
+        with _read(study, storage) as store:
+            uri, identity = _uri_of(store, tracking_uri), store.identity
     if uri == "none":
         raise RequestError("tracking URI none has no pages; give a database or a server")
     path = Path(uri.removeprefix("sqlite:///"))
@@ -115,7 +115,7 @@ def serve(
 def _read(study: str, storage: str | Path | None) -> Store:
     from lrsearch.engine.storage import Store
 
-    return Store.read(study, storage_path(study, storage))
+    return Store.read(Place.of(study, storage))
 
 
 def _uri_of(store: Store, asked: str | None) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.engine.request import FOLDER, SAFE_NAME, storage_path
+from lrsearch.engine.place import FOLDER, SAFE_NAME, Place
 from lrsearch.errors import LrsearchError, RequestError, SearchFailed
 from lrsearch.tracking.uri import check_uri, default_uri
 
@@ -36,7 +36,7 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
 
     Args:
         study: its name; None is every study of `lrsearch-studies`.
-        storage: the study's journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
 
     Raises:
         RequestError: there is no such study, or a storage without a study's name.
@@ -44,15 +44,20 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
     from lrsearch.engine.standing import standing_of
 
     if study is not None:
-        path = storage_path(study, storage)
-        if not path.is_file():
+        place = Place.of(study, storage)
+        if place.path is None or not place.path.is_file():
             from lrsearch.engine.storage import Store
 
-            Store.read(study, path)  # which says what there is instead
-        return [standing_of(study, path)]
-    if storage is not None:
-        raise RequestError("a storage may hold several studies; name one: lrsearch status STUDY")
-    return _all_standings(Path(FOLDER))
+            Store.read(place).close()  # or says what there is instead
+        return [standing_of(place)]
+    if storage is None:
+        return _all_standings(Path(FOLDER))
+    place = Place.of("any", storage)
+    if place.path is not None:
+        raise RequestError("a journal may hold several studies; name one: lrsearch status STUDY")
+    from lrsearch.engine.storage import Store
+
+    return [standing_of(Place.of(name, storage)) for name in Store.names(place)]
 
 
 def _all_standings(folder: Path) -> list[Standing]:
@@ -60,7 +65,8 @@ def _all_standings(folder: Path) -> list[Standing]:
     from lrsearch.engine.standing import names_in, standing_of
 
     journals = [p for p in sorted(folder.glob("*.journal")) if SAFE_NAME.fullmatch(p.stem)]
-    return [standing_of(name, path) for path in journals for name in names_in(path)]
+    places = [Place(path.stem, path) for path in journals]
+    return [standing_of(Place(name, place.path)) for place in places for name in names_in(place)]
 
 
 def repair(study: str, *, storage: str | Path | None = None) -> Repair:
@@ -73,11 +79,16 @@ def repair(study: str, *, storage: str | Path | None = None) -> Repair:
     Raises:
         RequestError: there is no such study, a process is at it, or what it is was lost.
     """
-    path = storage_path(study, storage)
+    place = Place.of(study, storage)
+    if place.path is None:
+        raise RequestError(
+            f"{place} keeps its own records in order; repair is for journals, whose path ends in "
+            ".journal"
+        )
 
     from lrsearch.engine.repair import repair as repair_journal
 
-    return repair_journal(study, path)
+    return repair_journal(study, place.path)
 
 
 @dataclass(frozen=True)
@@ -99,19 +110,21 @@ def examine(*, storage: str | Path | None = None, tracking_uri: str | None = Non
     """Looks at an installation: versions, device, storage, tracking, room on the disk.
 
     Args:
-        storage: a journal file, beside which is written; None is `lrsearch-studies`.
+        storage: a journal file, beside which is written, or a database's URL; None is
+            `lrsearch-studies`.
         tracking_uri: of MLflow; None is MLflow's own default.
 
     Raises:
-        RequestError: the storage is no journal's path, or the URI none of MLflow's.
+        RequestError: the storage is neither, or the URI none of MLflow's.
     """
-    folder = storage_path("study", storage).parent
+    place = Place.of("doctor", storage)
+    folder = place.beside("").parent if place.path is None else place.path.parent
     uri = check_uri(tracking_uri or default_uri())
     return [
         _look("python", lambda: f"{platform.python_version()} on {platform.platform()}"),
         *(_look(name, functools.partial(_version, name)) for name in ("lrsearch", *PACKAGES)),
         _look("device", _device),
-        _look("storage", lambda: _storage(folder)),
+        _look("storage", lambda: _storage(place, folder)),
         _look("disk", lambda: _room(folder)),
         _look("tracking", lambda: _tracking(uri)),
         _look("studies", lambda: _studies(folder)),
@@ -148,19 +161,34 @@ def _device() -> str:
     return f"no GPU that torch {torch.__version__} can use; {cores} CPU cores"
 
 
-def _storage(folder: Path) -> str:
+def _storage(place: Place, folder: Path) -> str:
+    if place.path is None:
+        return _database(place)
     from lrsearch.engine.guard import Guard
     from lrsearch.engine.journal import open_journal
 
     there = _nearest(folder)
-    with tempfile.TemporaryDirectory(dir=there, prefix=".lrsearch-") as place:
-        path = Path(place) / "doctor.journal"
+    with tempfile.TemporaryDirectory(dir=there, prefix=".lrsearch-") as name:
+        path = Path(name) / "doctor.journal"
         with Guard(path.with_suffix(".lock")):
             storage = open_journal(path)
             began = time.perf_counter()
             storage.create_new_study([], "doctor")
             seconds = time.perf_counter() - began
     return f"{folder} can be written and locked; a record takes {1000 * seconds:.1f} ms"
+
+
+def _database(place: Place) -> str:
+    """Tries a database out, leaving nothing but Optuna's tables."""
+    from lrsearch.engine.records import begin
+
+    kept = begin(place)
+    began = time.perf_counter()
+    with kept.guard:
+        studies = len(kept.records.get_all_studies())
+    kept.close()
+    seconds = time.perf_counter() - began
+    return f"{place} can be locked and read in {1000 * seconds:.1f} ms; it holds {studies} studies"
 
 
 def _nearest(folder: Path) -> Path:

@@ -86,9 +86,10 @@ class Memory(NoTracker):
 
 
 def search(objective, folder, *, space=None, tracker=None, listener=None, confirm=None, **asked):
-    """Runs a search in a folder."""
+    """Runs a search in a folder, or in the `storage` that is named."""
     space = space or Space.load("cosine")
-    request = Request(space=space, storage=str(folder / "x.journal"), study="s", **asked)
+    asked.setdefault("storage", folder and str(folder / "x.journal"))
+    request = Request(space=space, study="s", **asked)
     resolved = request.resolve(objective.setup)
     return run_search(resolved, objective, tracker or NoTracker(), listener or Silent(), confirm)
 

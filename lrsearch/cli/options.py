@@ -154,8 +154,9 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
     "storage": _option(
         "--storage",
-        metavar="FILE",
-        help="Journal file of the study. Default: lrsearch-studies/STUDY.journal.",
+        metavar="FILE|URL",
+        help="The study's journal file, or a database that several machines share, such as "
+        "postgresql://USER@HOST/NAME. Default: lrsearch-studies/STUDY.journal.",
     ),
     "tracking_uri": _option(
         "--tracking-uri",

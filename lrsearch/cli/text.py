@@ -50,7 +50,7 @@ def spark(plan: Plan, width: int = 60) -> str:
 def describe_search(search: Search, setup: Setup) -> str:
     """What a search would do."""
     rows = [
-        ("study", f"{search.study} in {search.path}"),
+        ("study", f"{search.study} in {search.place}"),
         ("objective", f"{setup.name}, lower is better, in {setup.unit}"),
         ("space", f"{search.space.name}, {len(search.space.free)} free fields"),
         *((f"  {name}", describe_entry(e)) for name, e in search.space.entries.items()),

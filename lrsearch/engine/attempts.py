@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
+from lrsearch.engine.guard import guarded
 from lrsearch.engine.ledger import ATTEMPT, ENDED, LOST, Attempt, final_state
 from lrsearch.engine.liveness import BROKEN, Attendance
 from lrsearch.engine.points import distributions
@@ -43,11 +45,16 @@ class Attempts:
             index: of the trial.
             point: its values of the free fields; empty for a schedule outside the space.
         """
-        with self._guard:
+        own = {"index": index, "worker": self._attendance.worker.id}
+
+        def take() -> bool:
             self._ledger.refresh()
-            if index in self._ledger.trials or index in self._ledger.attempts:
+            known = self._ledger.attempts.get(index)
+            if known is not None and known.worker == own["worker"]:
+                self._mine[index] = known.key  # begun here, under a guard that was lost
+                return True
+            if known is not None or index in self._ledger.trials:
                 return False
-            own = {"index": index, "worker": self._attendance.worker.id}
             attempt = create_trial(
                 state=TrialState.RUNNING,
                 params=dict(point),
@@ -55,7 +62,9 @@ class Attempts:
                 user_attrs={ATTEMPT: {**own, "retry": self._ledger.lost[index]}},
             )
             self._mine[index] = self._storage.create_new_trial(self._study, attempt)
-        return True
+            return True
+
+        return guarded(self._guard, take)
 
     def end(self, trial: Trial, penalty: float | None) -> bool:
         """Writes a trial that has ended; whether it counts.
@@ -80,7 +89,6 @@ class Attempts:
             self._close(key, kept)
         except UpdateFinishedTrialError:
             return False
-        self._ledger.refresh()
         self._ledger.trials[trial.index] = trial  # whose curves are not thinned
         return True
 
@@ -94,17 +102,19 @@ class Attempts:
 
     def reap(self) -> None:
         """Gives back what was begun by processes that have died since."""
-        if not self._orphans():
-            return
-        with self._guard:
-            self._ledger.refresh()
-            for attempt in self._orphans():
+        if self._orphans():
+            guarded(self._guard, self._reap)
+
+    def _reap(self) -> None:
+        self._ledger.refresh()
+        for attempt in self._orphans():
+            with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
                 if attempt.ended is not None:  # it died between its two last records
                     self._close(attempt.key, attempt.ended)
                 else:
                     self._storage.set_trial_user_attr(attempt.key, LOST, True)
                     self._fail(attempt.key)
-            self._ledger.refresh()
+        self._ledger.refresh()
 
     def _orphans(self) -> list[Attempt]:
         attempts = self._ledger.attempts.values()

@@ -241,7 +241,7 @@ class Confirmer:
         )
 
     def _folder(self, schedule: Schedule, replicate: int) -> Path:
-        return self._search.runs / f"{self._stage}-{digest(schedule)}-{replicate}"
+        return self._search.place.runs / f"{self._stage}-{digest(schedule)}-{replicate}"
 
     def _trim(self, outcome: Outcome) -> Outcome:
         """Of the selection only values are kept; curves are drawn of what is reported."""

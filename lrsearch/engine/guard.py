@@ -1,6 +1,7 @@
 """While one process holds a study's guard, no other changes who does what.
 
-Locks are the kernel's: free as soon as their holder is gone, however it went.
+Beside a journal, locks are the kernel's: free as soon as their holder is gone, however it went.
+Those of a database are its own (`lrsearch.engine.database`).
 """
 
 from __future__ import annotations
@@ -8,16 +9,40 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
-from lrsearch.errors import SearchFailed
+from lrsearch.errors import LrsearchError, SearchFailed
 
-__all__ = ["Guard", "lock", "unlock"]
+__all__ = ["Guard", "GuardLost", "guarded", "lock", "unlock"]
+
+T = TypeVar("T")
 
 #: Seconds between two tries, and after which a holder that lives is taken to be stuck: what is
 #: done under a lock takes milliseconds.
 PAUSE, PATIENCE = 0.002, 30.0
+
+
+class GuardLost(LrsearchError):
+    """A guard was lost while it was held, and nothing has been written since."""
+
+
+def guarded(guard: AbstractContextManager[None], work: Callable[[], T]) -> T:
+    """Does what only one process at a time may do; anew, where the guard was lost meanwhile.
+
+    Args:
+        guard: of the study.
+        work: what is to be done; what it has done already it must find, and not do twice.
+    """
+    while True:
+        try:
+            with guard:
+                return work()
+        except GuardLost:
+            continue
 
 
 def lock(file: int, path: Path) -> None:

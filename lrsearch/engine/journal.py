@@ -27,7 +27,7 @@ import optuna
 from optuna.storages.journal import BaseJournalBackend, JournalStorage
 
 from lrsearch.engine.guard import lock, unlock
-from lrsearch.engine.request import FOLDER
+from lrsearch.engine.place import FOLDER
 from lrsearch.errors import RequestError, SearchFailed
 
 __all__ = ["NOTHING", "STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.engine.journal import STRANGE
+from lrsearch.engine.records import Records
 from lrsearch.engine.request import MOST
 from lrsearch.engine.shape import TRIAL, conform
 from lrsearch.errors import RequestError, one_line
@@ -94,7 +94,7 @@ class Ledger:
         news: the trials that have ended and that nobody has taken from here yet.
     """
 
-    def __init__(self, storage: BaseStorage, study: int, place: object) -> None:
+    def __init__(self, storage: Records, study: int, place: object) -> None:
         self.trials: dict[int, Trial] = {}
         self.attempts: dict[int, Attempt] = {}
         self.lost: Counter[int] = Counter()

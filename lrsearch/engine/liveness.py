@@ -26,9 +26,10 @@ from types import TracebackType
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from lrsearch.engine.guard import guarded
+from lrsearch.engine.records import Clock, NoClock, Records
 from lrsearch.engine.shape import LINE, conform
 from lrsearch.errors import LrsearchError
 
@@ -40,7 +41,15 @@ WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
 #: A convention: the lease outlasts a minute without a connection.
 BEAT, LEASE = 20.0, 150.0
 
-SHAPE = {"id": LINE, "host": LINE, "pid": int, "started": LINE, "since": LINE, "beat": int}
+SHAPE = {
+    "id": LINE,
+    "host": LINE,
+    "pid": int,
+    "started": LINE,
+    "since": LINE,
+    "beat": int,
+    "clock": (None, float),
+}
 
 #: What a storage raises that cannot be reached or written.
 BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)
@@ -61,6 +70,7 @@ class Worker:
         pid, started: of the process; the start in a form that only its machine compares.
         since: when it joined, for people.
         beat: raised while it lives.
+        clock: of its last beat, by the storage's own clock where it has one.
     """
 
     id: str
@@ -69,6 +79,7 @@ class Worker:
     started: str
     since: str
     beat: int = 0
+    clock: float | None = None
 
     @classmethod
     def here(cls) -> Worker:
@@ -83,9 +94,14 @@ class Worker:
 
 
 class Watch:
-    """Which workers live, as far as can be seen from here."""
+    """Which workers live, as far as can be seen from here.
 
-    def __init__(self) -> None:
+    Args:
+        clock: of the storage, if it has one; nobody's lease runs while it does not answer.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = NoClock() if clock is None else clock
         self._seen: dict[str, tuple[int, float]] = {}
 
     def alive(self, worker: Worker) -> bool:
@@ -96,30 +112,32 @@ class Watch:
             if not worker.started or _started(worker.pid) != worker.started:
                 return False
         beat, since = self._seen.get(worker.id, (-1, 0.0))
+        now = time.monotonic() - self._clock.silent
         if worker.beat != beat:
-            self._seen[worker.id] = (worker.beat, time.monotonic())
+            self._seen[worker.id] = (worker.beat, now)
             return True
-        return time.monotonic() - since < LEASE
+        return now - since < LEASE
 
 
 class Attendance:
     """This process as a worker of a study, from its entry to its exit.
 
     Args:
-        storage: Optuna's.
-        study: the study's id there.
+        storage: of the study.
+        study: its id there.
         guard: while it is held no other process changes who does what.
+        clock: the storage's own.
 
     Attributes:
         worker: this process.
     """
 
     def __init__(
-        self, storage: BaseStorage, study: int, guard: AbstractContextManager[None]
+        self, storage: Records, study: int, guard: AbstractContextManager[None], clock: Clock
     ) -> None:
         self.worker = Worker.here()
         self._storage, self._study, self._guard = storage, study, guard
-        self._watch = Watch()
+        self._clock, self._watch = clock, Watch(clock)
         self._key = ""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -127,7 +145,7 @@ class Attendance:
     def __enter__(self) -> Attendance:
         _active.add(self.worker.id)
         try:
-            self._enlist()
+            guarded(self._guard, self._enlist)
         except BaseException:
             _active.discard(self.worker.id)
             raise
@@ -135,13 +153,13 @@ class Attendance:
         return self
 
     def _enlist(self) -> None:
-        """Takes a place in the list that nobody has who lives."""
-        with self._guard:
-            kept, living = self._storage.get_study_user_attrs(self._study), self.alive()
-            taken = {key for key, worker in _attending(kept).items() if worker.id in living}
-            keys = (f"{WORKER}{i}" for i in range(len(taken) + 1))
-            self._key = next(key for key in keys if key not in taken)
-            self._write(asdict(self.worker))
+        """Takes a place in the list that nobody has who lives; under the guard."""
+        attending = _attending(self._storage.get_study_user_attrs(self._study))
+        others = self.alive() - {self.worker.id}
+        taken = {key for key, worker in attending.items() if worker.id in others}
+        keys = (f"{WORKER}{i}" for i in range(len(taken) + 1))
+        self._key = next(key for key in keys if key not in taken)
+        self._attend()
 
     def __exit__(
         self,
@@ -172,10 +190,13 @@ class Attendance:
             return True
         if self._leader() in self.alive():
             return False
-        with self._guard:
+
+        def take() -> bool:
             if self._leader() not in self.alive():
                 self._storage.set_study_user_attr(self._study, LEADER, self.worker.id)
-        return self._leader() == self.worker.id
+            return self._leader() == self.worker.id
+
+        return guarded(self._guard, take)
 
     @property
     def abandoned(self) -> bool:
@@ -193,6 +214,11 @@ class Attendance:
         kept = self._storage.get_study_user_attrs(self._study).get(self._key)
         return kept is not None and bool(kept["id"] == self.worker.id)
 
+    def _attend(self) -> None:
+        """Says that it lives."""
+        self.worker = replace(self.worker, clock=self._clock.clock())
+        self._write(asdict(self.worker))
+
     def _write(self, value: dict[str, Any] | None) -> None:
         self._storage.set_study_user_attr(self._study, self._key, value)
 
@@ -201,20 +227,27 @@ class Attendance:
             self.worker = replace(self.worker, beat=self.worker.beat + 1)
             try:
                 if self._is_listed:
-                    self._write(asdict(self.worker))
+                    self._attend()
                 else:
-                    self._enlist()
+                    guarded(self._guard, self._enlist)
             except BROKEN as error:
                 log.warning("cannot tell the study that this process lives: %s", error)
 
 
-def workers_of(attributes: dict[str, Any]) -> list[Worker]:
+def workers_of(attributes: dict[str, Any], now: float | None = None) -> list[Worker]:
     """The workers that a study's attributes name and that live, as far as one look can tell.
 
-    Of those on other machines it cannot: they are taken to live.
+    Args:
+        attributes: of the study.
+        now: by the storage's own clock. Without it those on other machines are taken to live.
     """
     watch = Watch()
-    return [worker for worker in _attending(attributes).values() if watch.alive(worker)]
+    return [
+        worker
+        for worker in _attending(attributes).values()
+        if watch.alive(worker)
+        and (now is None or worker.clock is None or now - worker.clock < LEASE)
+    ]
 
 
 def is_here(worker: Worker) -> bool:

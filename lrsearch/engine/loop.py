@@ -8,6 +8,7 @@ what the others end arrives here as if it had been ended here.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ __all__ = ["Loop"]
 
 #: Seconds between two looks at what other processes have done, while there is nothing to do here.
 POLL = 0.2
+#: Seconds for which a look is good enough to begin a trial: what is begun is looked at once more.
+FRESH = 0.05
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Loop:
         self._points: list[Mapping[str, Value]] = []  # of the trials that were asked for, by index
         self._left: set[int] = set()  # those of them that another process is at
         self._failed = 0
+        self._heard = -math.inf
         self._waits_for = ""
         self._free = tuple(search.space.free)
         self._races = search.seeds > 1 and search.pruner != "none"
@@ -122,7 +126,8 @@ class Loop:
         while True:
             taken: list[Run] = []
             with self._shield:
-                self._hear()
+                if time.monotonic() - self._heard > FRESH:
+                    self._hear()
                 while len(taken) < room and (run := self._next_run()) is not None:
                     taken.append(run)
             if taken or self._open or room < 1 or self._over:
@@ -182,6 +187,7 @@ class Loop:
     def _hear(self) -> None:
         """Takes in what other processes have ended, and gives back what dead ones were at."""
         self._ledger.refresh()
+        self._heard = time.monotonic()
         self._attempts.reap()
         news, self._ledger.news = self._ledger.news, []
         for trial in news:
@@ -256,7 +262,7 @@ class Loop:
             plan=trial.plan,
             stops=self._search.pruner != "none",
             untrained=self._setup.untrained,
-            folder=self._search.runs / f"{index:04d}-{replicate}",
+            folder=self._search.place.runs / f"{index:04d}-{replicate}",
             limit=self._search.trial_timeout,
             retries=trial.retries,
         )
@@ -270,7 +276,7 @@ class Loop:
             index = len(self._points)
             known, other = self._ledger.trials.get(index), self._ledger.attempts.get(index)
             if known is not None or other is not None:
-                with reading(self._store.path):  # a point may be none of the space's
+                with reading(self._store.place):  # a point may be none of the space's
                     self._points.append(self._advisor.ask(index, _point(known, other, self._free)))
                 if known is None:
                     self._left.add(index)

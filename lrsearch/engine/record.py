@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lrsearch.bounds import Bound
@@ -110,7 +111,14 @@ def study_record(search: Search, setup: Setup) -> StudyRecord:
 
 
 def study_facts(
-    record: StudyRecord, *, study: str, identity: str, storage: str, trials: int, slots: int
+    record: StudyRecord,
+    *,
+    study: str,
+    identity: str,
+    storage: str,
+    spool: Path,
+    trials: int,
+    slots: int,
 ) -> StudyFacts:
     """What a tracker is told of a study, as far as its records say it.
 
@@ -118,7 +126,8 @@ def study_facts(
         record: of the study.
         study: its name.
         identity: tells it from an earlier study of the same name.
-        storage: its journal file.
+        storage: where it lives, without a password.
+        spool: the file of what the tracker was not told.
         trials: how many are asked for in total.
         slots: runs in flight.
     """
@@ -139,4 +148,5 @@ def study_facts(
         slots=slots,
         pruner=record.pruner,
         storage=storage,
+        spool=spool,
     )

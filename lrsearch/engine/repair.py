@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
 from optuna.trial import create_trial
 
 from lrsearch.engine.guard import Guard
 from lrsearch.engine.journal import NOTHING, STRANGE, Line, lines_of, open_journal, real_path
 from lrsearch.engine.ledger import ENDED, final_state, read_trial, reading
 from lrsearch.engine.liveness import LEADER, WORKER, is_here, workers_of
+from lrsearch.engine.place import Place
 from lrsearch.engine.points import distributions, point_within
 from lrsearch.engine.record import SCHEMA, StudyRecord
+from lrsearch.engine.records import Records
 from lrsearch.engine.storage import ATTRIBUTE, MINIMIZE, Store
 from lrsearch.errors import RequestError
 from lrsearch.result import Trial
@@ -111,7 +112,7 @@ def _repair(name: str, path: Path) -> Repair:
         aside = _free_name(path)
         shutil.copy2(path, aside)
         os.replace(fresh, path)
-    kept = Store.read(name, path).trials()
+    kept = Store.read(Place(name, path)).trials()
     lost = tuple(i for i in range(max(kept, default=-1) + 1) if i not in kept)
     return Repair(lines=len(lines), damaged=damaged, trials=len(kept), lost=lost, aside=aside)
 
@@ -139,7 +140,7 @@ def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
     return studies
 
 
-def _write(storage: BaseStorage, study: _Salvage) -> None:
+def _write(storage: Records, study: _Salvage) -> None:
     """Writes a study anew."""
     record = StudyRecord.from_dict(study.attributes[ATTRIBUTE])
     searched = distributions(record.space)

@@ -11,6 +11,7 @@ from typing import Any
 from lrsearch.baselines import BASELINES
 from lrsearch.bounds import COUNT, SEEDS, STEPS, Bound
 from lrsearch.contract import Setup
+from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Value
 from lrsearch.schedule import Schedule
@@ -18,7 +19,6 @@ from lrsearch.space import Space
 
 __all__ = [
     "AUTO",
-    "FOLDER",
     "MOST",
     "PRUNERS",
     "SAMPLERS",
@@ -26,7 +26,6 @@ __all__ = [
     "Request",
     "Search",
     "parse_duration",
-    "storage_path",
 ]
 
 #: `auto` is a Gaussian process first and TPE later; the rest are what they are called.
@@ -35,10 +34,7 @@ SAMPLERS = ("auto", "gp", "tpe", "qmc", "random")
 PRUNERS = ("divergence", "none")
 #: The number of slots that is found by measuring memory and throughput.
 AUTO = "auto"
-#: Where journal files live when no storage is named.
-FOLDER = "lrsearch-studies"
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -70,16 +66,14 @@ class Search:
 
     Attributes:
         study: its name.
-        path: its journal file.
-        runs: where its runs have their folders, as `STUDY.runs/0042-0`.
+        place: where it lives.
         space: with every entry resolved.
         first: the point of habit: what one would have picked without a search.
         enqueued: schedules that come before it, trial 0 and so on.
     """
 
     study: str
-    path: Path
-    runs: Path
+    place: Place
     space: Space
     first: Mapping[str, Value]
     enqueued: tuple[Schedule, ...] = ()
@@ -119,7 +113,7 @@ class Request:
         enqueue: schedules to try before all others, such as the one in use today; they may lie
             outside the space, and then teach the sampler nothing.
         study: its name; None is OBJECTIVE-SPACE.
-        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
 
     Raises:
         RequestError: a value is out of range, or a name is unsafe.
@@ -153,7 +147,7 @@ class Request:
         if self.slots not in (None, AUTO):
             object.__setattr__(self, "slots", _parse_slots(self.slots))
         object.__setattr__(self, "enqueue", _check_queue(self.enqueue))
-        storage_path("study" if self.study is None else self.study, self.storage)
+        Place.of("study" if self.study is None else self.study, self.storage)
 
     @property
     def queue(self) -> tuple[Schedule, ...]:
@@ -201,8 +195,7 @@ class Request:
         usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
         return Search(
             study=study,
-            path=storage_path(study, self.storage),
-            runs=storage_path(study, self.storage).absolute().with_name(f"{study}.runs"),
+            place=Place.of(study, self.storage),
             space=space,
             first=space.habit(usual),
             enqueued=self.queue,
@@ -282,36 +275,6 @@ def _parse_slots(given: object) -> int:
     if isinstance(number, str):
         raise RequestError(f"slots is {given!r}; give {AUTO} or {SLOTS}")
     return int(SLOTS.check("slots", number))
-
-
-def storage_path(study: str, storage: str | Path | None = None) -> Path:
-    """The journal file of a study.
-
-    Args:
-        study: its name.
-        storage: a file that ends in `.journal`; None is `lrsearch-studies/STUDY.journal`.
-
-    Raises:
-        RequestError: the name is unsafe as a file's, or the storage is not such a file.
-    """
-    if not isinstance(study, str) or not SAFE_NAME.fullmatch(study):
-        raise RequestError(
-            f"study {study!r} is no safe name; use at most 100 letters, digits, '.', '_' and '-', "
-            "a letter or digit first"
-        )
-    if storage is None:
-        return Path(FOLDER) / f"{study}.journal"
-    if not isinstance(storage, str | Path):
-        raise RequestError(f"storage is {storage!r}; give a path that ends in .journal")
-    storage = str(storage)
-    if "://" in storage:
-        scheme = storage.partition("://")[0]  # the rest may hold a password
-        raise RequestError(
-            f"storage {scheme}://… is no journal file; give a path that ends in .journal"
-        )
-    if not storage.endswith(".journal"):
-        raise RequestError(f"storage {storage!r} is no journal file; end its name in .journal")
-    return Path(storage)
 
 
 def parse_duration(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 from lrsearch.contract import NoProbes, Objective, Probes, Tracker
 from lrsearch.engine.attempts import Attempts
@@ -49,8 +50,8 @@ def run_search(
     """
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
     probes = NoProbes() if probes is None else probes
-    with interruptible(shield):
-        store = Store.join(search.study, search.path, study_record(search, setup))
+    with ExitStack() as exits, interruptible(shield):
+        store = exits.enter_context(Store.join(search.place, study_record(search, setup)))
         store.enqueue(search.enqueued)
         result = store.result(seconds=0.0)
         complete = store.ledger.complete(search.trials)
@@ -59,7 +60,7 @@ def run_search(
         if known and store.is_told(result):
             _find_optimum(search, objective, store)
             return store.result(seconds=time.perf_counter() - began)
-        with Attendance(store.storage, store.key, store.guard) as attendance:
+        with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
             attempts = Attempts(store, attendance)
             lead = Lead(store, attendance, tracker, search.trials)
             with shield:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from lrsearch.engine.ledger import reading
 from lrsearch.engine.liveness import LEASE, Worker, is_here, workers_of
+from lrsearch.engine.place import Place
 from lrsearch.engine.storage import Store
 from lrsearch.errors import LrsearchError
 from lrsearch.result import STATES
@@ -70,39 +70,43 @@ class Standing:
         }
 
 
-def names_in(path: Path) -> list[str]:
+def names_in(place: Place) -> list[str]:
     """The studies in a journal; one that cannot be read is called as its file."""
     try:
-        return Store.names(path) or [path.stem]
+        return Store.names(place) or [place.study]
     except (LrsearchError, OSError):
-        return [path.stem]
+        return [place.study]
 
 
-def standing_of(study: str, path: Path) -> Standing:
+def standing_of(place: Place) -> Standing:
     """Where a study stands; one that is damaged says so."""
     try:
-        store = Store.read(study, path)
-        result = store.result()
-        written = path.stat().st_mtime
-        with reading(path):
-            listed = workers_of(store.storage.get_study_user_attrs(store.key))
-        # One on another machine would have written its beat here.
-        workers = [w for w in listed if is_here(w) or time.time() - written < LEASE]
-        living = {worker.id for worker in workers}
-        attempts = store.ledger.attempts.values()
-        return Standing(
-            study=study,
-            objective=result.objective,
-            unit=result.unit,
-            storage=str(path),
-            trials=result.counts,
-            running=tuple(sorted(a.index for a in attempts if a.worker in living)),
-            orphans=tuple(sorted(a.index for a in attempts if a.worker not in living)),
-            lost=store.ledger.lost.total(),
-            workers=tuple(workers),
-            best=result.ranked[0].value if result.ranked else None,
-            confirmed=result.confirmed is not None,
-            changed=datetime.fromtimestamp(written, UTC),
-        )
+        with Store.read(place) as store:
+            return _standing(store)
     except (LrsearchError, OSError) as error:
-        return Standing(study=study, storage=str(path), trouble=str(error))
+        return Standing(study=place.study, storage=str(place), trouble=str(error))
+
+
+def _standing(store: Store) -> Standing:
+    place, result, written = store.place, store.result(), store.written()
+    with reading(place):
+        attributes = store.storage.get_study_user_attrs(store.key)
+        workers = workers_of(attributes, store.clock.clock())
+    if place.path is not None:  # one on another machine would have written its beat here
+        workers = [w for w in workers if is_here(w) or time.time() - written < LEASE]
+    living = {worker.id for worker in workers}
+    attempts = store.ledger.attempts.values()
+    return Standing(
+        study=place.study,
+        objective=result.objective,
+        unit=result.unit,
+        storage=str(place),
+        trials=result.counts,
+        running=tuple(sorted(a.index for a in attempts if a.worker in living)),
+        orphans=tuple(sorted(a.index for a in attempts if a.worker not in living)),
+        lost=store.ledger.lost.total(),
+        workers=tuple(workers),
+        best=result.ranked[0].value if result.ranked else None,
+        confirmed=result.confirmed is not None,
+        changed=datetime.fromtimestamp(written, UTC),
+    )

@@ -1,4 +1,4 @@
-"""Where a study lives: in an Optuna journal, with what it is, its trials and its confirmation.
+"""A study in its storage: what it is, its trials and its confirmation.
 
 Every process that searches a study joins it: what they share they change under one guard, and what
 a dead one was at is given back (`lrsearch.engine.attempts`).
@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from lrsearch.confirmation import Confirmation
 from lrsearch.contract import Setup, StudyFacts
-from lrsearch.engine.guard import Guard
-from lrsearch.engine.journal import check_journal, open_journal, real_path
+from lrsearch.engine.guard import guarded
 from lrsearch.engine.ledger import Ledger, reading
+from lrsearch.engine.place import SAFE_NAME, Place
 from lrsearch.engine.points import digest
 from lrsearch.engine.record import SCHEMA, StudyRecord, study_facts
-from lrsearch.engine.request import FOLDER, SAFE_NAME
+from lrsearch.engine.records import Kept, Records, begin, look_up
 from lrsearch.engine.shape import CONFIRMATION, OUTCOME, conform
 from lrsearch.errors import RequestError, closest
 from lrsearch.result import Outcome, Result, Trial
@@ -57,11 +56,11 @@ MINIMIZE = [StudyDirection.MINIMIZE]
 
 
 class Store:
-    """The trials of one study in its journal file.
+    """The trials of one study in its storage.
 
     Attributes:
         name: of the study.
-        path: of the journal file.
+        place: where it lives.
         record: what the study is.
         identity: tells it from another study of the same name, for trackers.
         optimum: the best possible value of the problem, where it is known.
@@ -71,14 +70,20 @@ class Store:
         tracking: MLflow's URI without its password, and the parent run's id, where there are.
     """
 
-    def __init__(self, name: str, path: Path, storage: BaseStorage) -> None:
-        self.name = name
-        self.path = path
-        self.storage = storage
-        self.key = storage.get_study_id_from_name(name)
-        self.guard = Guard(path.with_suffix(".lock"))
-        self.ledger = Ledger(storage, self.key, path)
+    def __init__(self, place: Place, kept: Kept) -> None:
+        self.name = place.study
+        self.place = place
+        self.storage, self.guard, self.clock = kept.records, kept.guard, kept.clock
+        self.close = kept.close
+        self.key = self.storage.get_study_id_from_name(self.name)
+        self.ledger = Ledger(self.storage, self.key, place)
         self.look()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def look(self) -> None:
         """Takes in what others wrote about the study.
@@ -89,7 +94,7 @@ class Store:
         kept = self.storage.get_study_user_attrs(self.key)
         directions = self.storage.get_study_directions(self.key)
         record = kept.get(ATTRIBUTE)
-        with reading(self.path):
+        with reading(self.place):
             if not isinstance(record, dict) or record.get("schema") != SCHEMA:
                 raise RequestError("it is not of this version; name another study")
             if directions != MINIMIZE:
@@ -113,57 +118,69 @@ class Store:
             self._told: list[int] = kept.get(TOLD) or []
 
     @classmethod
-    def join(cls, name: str, path: Path, record: StudyRecord) -> Store:
+    def join(cls, place: Place, record: StudyRecord) -> Store:
         """Opens a study to search it, creating it where there is none.
 
         Raises:
-            RequestError: it belongs to another request, or the file cannot be written or read.
+            RequestError: it belongs to another request, or cannot be written or read.
         """
-        check_journal(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with Guard(real_path(path.with_suffix(".lock"))):
-                storage = open_journal(path)
-                _found(storage, name, record)
+            kept = begin(place)
+            guarded(kept.guard, lambda: _found(kept.records, place.study, record))
+            store = cls(place, kept)
         except OSError as error:
             raise RequestError(
-                f"cannot write {path.parent}: {error.strerror}; choose another --storage"
+                f"cannot write {(place.path or place.runs).parent}: {error.strerror}; choose "
+                "another --storage"
             ) from error
-        store = cls(name, path, storage)
         differences = store.record.differences(record)
         if differences:
+            store.close()
             raise RequestError(
-                f"study {name} is of another request ({'; '.join(differences)}); name another "
-                "with --study, or ask as before"
+                f"study {place.study} is of another request ({'; '.join(differences)}); name "
+                "another with --study, or ask as before"
             )
         return store
 
     @classmethod
-    def read(cls, name: str, path: Path) -> Store:
+    def read(cls, place: Place) -> Store:
         """Opens a study to look at it.
 
         Raises:
             RequestError: there is no such study.
         """
-        if not real_path(path).is_file():
-            others = [p.stem for p in Path(FOLDER).glob("*.journal")]
-            hint = closest(name, others) if others else "; `lrsearch tune` makes one"
-            raise RequestError(f"there is no study {name!r} at {path}{hint}")
-        check_journal(path)
-        storage = open_journal(path)
-        if name not in _names(storage):
-            raise RequestError(f"{path} holds no study {name!r}{closest(name, _names(storage))}")
-        return cls(name, path, storage)
+        kept = look_up(place)
+        known = _names(kept.records)
+        if place.study not in known:
+            kept.close()
+            raise RequestError(
+                f"{place} holds no study {place.study!r}{closest(place.study, known)}"
+            )
+        return cls(place, kept)
 
     @staticmethod
-    def names(path: Path) -> list[str]:
-        """The studies in a journal, by name.
+    def names(place: Place) -> list[str]:
+        """The studies in a storage, by name.
 
         Raises:
             RequestError: it is none, or damaged.
         """
-        check_journal(path)
-        return [name for name in _names(open_journal(path)) if SAFE_NAME.fullmatch(name)]
+        kept = look_up(place)
+        try:
+            return [name for name in _names(kept.records) if SAFE_NAME.fullmatch(name)]
+        finally:
+            kept.close()
+
+    def written(self) -> float:
+        """When it was last written, in seconds since 1970.
+
+        Of a database that is what its trials say, each by the clock of the machine that was at it.
+        """
+        if self.place.path is not None:
+            return self.place.path.stat().st_mtime
+        trials = self.storage.get_all_trials(self.key, deepcopy=False)
+        dates = [t.datetime_complete or t.datetime_start for t in trials]
+        return max((d.timestamp() for d in dates if d is not None), default=time.time())
 
     def trials(self) -> dict[int, Trial]:
         """The ended trials by lrsearch's index."""
@@ -192,7 +209,7 @@ class Store:
             batch=record.batch,
             momentum=record.momentum,
             seconds=math.fsum(t.seconds for t in known.values()) if seconds is None else seconds,
-            storage=str(self.path),
+            storage=str(self.place),
             tracking_uri=self.tracking[0],
             run_id=self.tracking[1],
             trials=tuple(known[i] for i in sorted(known)),
@@ -207,7 +224,8 @@ class Store:
             self.record,
             study=self.name,
             identity=self.identity,
-            storage=str(self.path),
+            storage=str(self.place),
+            spool=self.place.beside(".spool.jsonl"),
             trials=trials,
             slots=self.slots or 1,
         )
@@ -232,11 +250,14 @@ class Store:
             RequestError: the study began with others.
         """
         given = tuple(schedules)
-        with self.guard:
+
+        def keep() -> None:
             self.look()
             if self.slots is None and given and given != self.enqueued:
                 self.enqueued = given
                 self.keep(QUEUE, [s.to_dict(defaults=False) for s in given])
+
+        guarded(self.guard, keep)
         if given and given != self.enqueued:
             raise RequestError(
                 f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
@@ -250,7 +271,7 @@ class Store:
             stage: `select` or `report`.
         """
         found = {}
-        with reading(self.path):
+        with reading(self.place):
             for name, kept in self.storage.get_study_user_attrs(self.key).items():
                 if name.startswith(f"{MEASURED}.{stage}."):
                     conform(kept, {"schedule": {str: object}, "outcomes": [OUTCOME]}, name)
@@ -284,7 +305,8 @@ class Store:
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back, the first time."""
-        with self.guard:
+
+        def keep() -> None:
             self.look()
             if self.slots is None:
                 self.slots, self.window = slots, window
@@ -292,6 +314,8 @@ class Store:
                 # Once more: without it a damaged journal could not be repaired.
                 kept = self.storage.get_study_user_attrs(self.key)
                 self.keep(ATTRIBUTE, kept[ATTRIBUTE])
+
+        guarded(self.guard, keep)
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
         """Keeps where people look."""
@@ -315,7 +339,7 @@ class Store:
         self.keep(OPTIMUM, optimum)
 
 
-def _found(storage: BaseStorage, name: str, record: StudyRecord) -> None:
+def _found(storage: Records, name: str, record: StudyRecord) -> None:
     """Makes a study that there is not yet, or finishes what a process began that died at it."""
     if name not in _names(storage):
         storage.create_new_study(MINIMIZE, name)
@@ -331,6 +355,6 @@ def _told(result: Result) -> list[int]:
     return [len(result.trials), 0 if result.confirmed is None else result.confirmed.runs]
 
 
-def _names(storage: BaseStorage) -> list[str]:
+def _names(storage: Records) -> list[str]:
     names = [study.study_name for study in storage.get_all_studies()]
     return [name for name in names if isinstance(name, str)]

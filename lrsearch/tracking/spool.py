@@ -19,11 +19,11 @@ class Spool:
     The study's storage alone suffices to write them; these have the curves in full.
 
     Args:
-        storage: the study's journal file.
+        path: of the file.
     """
 
-    def __init__(self, storage: str) -> None:
-        self.path = Path(storage).absolute().with_suffix(".spool.jsonl")
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
         """The records by their key; a line that a crash has torn is left out."""
@@ -47,6 +47,7 @@ class Spool:
             if not lines:
                 self.path.unlink(missing_ok=True)
                 return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = self.path.with_suffix(".new")
             fresh.unlink(missing_ok=True)  # and with it a link, which could lead anywhere
             fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")

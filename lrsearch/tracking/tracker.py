@@ -86,7 +86,7 @@ class MlflowTracker:
         for trial in trials:
             progress, self._best = best_so_far(trial, self._best)
             self._known.append((trial, progress))
-        self._spool = Spool(facts.storage)
+        self._spool = Spool(facts.spool)
         environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **HTTP, **os.environ}
         environment["LRSEARCH_WRITER_URI"] = self._uri  # which may hold a password
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter

@@ -10,6 +10,7 @@ from lrsearch import upkeep
 from lrsearch.cli import main
 from lrsearch.engine.attempts import Attempts
 from lrsearch.engine.liveness import Attendance
+from lrsearch.engine.place import Place
 from lrsearch.engine.storage import Store
 
 TUNE = ["tune", "quadratic", "--tracking-uri", "none", "--sampler", "random", "--quiet"]
@@ -30,8 +31,8 @@ def study(here):
 
 def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys):
     capsys.readouterr()
-    store = Store.read("quadratic-default", study)
-    with Attendance(store.storage, store.key, store.guard) as attendance:
+    store = Store.read(Place("quadratic-default", study))
+    with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
         attempts = Attempts(store, attendance)
         assert attempts.begin(8, {})
         assert main(["status"]) == 0
@@ -57,8 +58,8 @@ def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys)
 
 
 def test_status_names_trials_that_were_lost_with_their_process(study, monkeypatch, capsys):
-    store = Store.read("quadratic-default", study)
-    attendance = Attendance(store.storage, store.key, store.guard)
+    store = Store.read(Place("quadratic-default", study))
+    attendance = Attendance(store.storage, store.key, store.guard, store.clock)
     attendance._enlist()
     assert Attempts(store, attendance).begin(8, {})  # and then it dies
     capsys.readouterr()
@@ -103,8 +104,8 @@ def test_a_damaged_study_is_named_repaired_and_goes_on(study, capsys):
 
 
 def test_a_study_in_use_is_not_repaired(study, capsys):
-    store = Store.read("quadratic-default", study)
-    with Attendance(store.storage, store.key, store.guard):
+    store = Store.read(Place("quadratic-default", study))
+    with Attendance(store.storage, store.key, store.guard, store.clock):
         assert main(["repair", "quadratic-default"]) == 2
     assert "is in use by process" in capsys.readouterr().err
     assert main(["repair", "quadratic-default"]) == 0

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from lrsearch import api
-from lrsearch.engine.request import parse_duration, storage_path
+from lrsearch.engine.place import Place
+from lrsearch.engine.request import parse_duration
 from lrsearch.errors import RequestError
 from tests.doubles import Bowl, asked, search
 
@@ -58,12 +59,13 @@ def test_a_killed_lock_holder_blocks_nobody(tmp_path):
 )
 def test_unsafe_names_are_refused(name):
     with pytest.raises(RequestError, match="no safe name"):
-        storage_path(name)
+        Place.of(name)
 
 
-def test_a_storage_url_is_refused_without_its_password():
-    with pytest.raises(RequestError, match="no journal file") as caught:
-        storage_path("x", "postgresql://user:secret@host/db")
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "redis://me:secret@host", "://secret@x"])
+def test_other_databases_are_refused_without_their_password(url):
+    with pytest.raises(RequestError, match="neither a PostgreSQL nor a MySQL") as caught:
+        Place.of("x", url)
     assert "secret" not in str(caught.value)
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import optuna
+import sqlalchemy
 
 from lrsearch import api
 from lrsearch.cli import main
@@ -53,14 +54,18 @@ def swarm(folder, words, **how):
     return json.loads(done.stdout)
 
 
-def result_of(folder, study):
-    """The study as lrsearch reads it."""
-    return api.load(study, storage=str(folder / "lrsearch-studies" / f"{study}.journal"))
+def result_of(folder, study, storage=None):
+    """The study as lrsearch reads it; `storage` is a database, if it is in one."""
+    storage = storage or str(folder / "lrsearch-studies" / f"{study}.journal")
+    return api.load(study, storage=storage)
 
 
-def optuna_trials(folder, study):
+def optuna_trials(folder, study, storage=None):
     """The study's trials as Optuna reads them."""
-    storage = open_journal(folder / "lrsearch-studies" / f"{study}.journal")
+    if storage is None:
+        storage = open_journal(folder / "lrsearch-studies" / f"{study}.journal")
+    else:
+        storage = optuna.storages.RDBStorage(storage, {"poolclass": sqlalchemy.NullPool})
     return optuna.load_study(study_name=study, storage=storage).trials
 
 

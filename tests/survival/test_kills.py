@@ -18,10 +18,10 @@ def nap(trials, *words):
     return [f"{STUDY}:nap", "--trials", str(trials), "--max-retries", "1000", *words]
 
 
-def check_every_trial_ended_once(folder, study, trials):
-    result = result_of(folder, study)
+def check_every_trial_ended_once(folder, study, trials, storage=None):
+    result = result_of(folder, study, storage)
     assert [t.index for t in result.trials] == list(range(trials))
-    attempts = optuna_trials(folder, study)
+    attempts = optuna_trials(folder, study, storage)
     assert "RUNNING" not in {t.state.name for t in attempts}
     ended = [t.user_attrs["lrsearch"]["index"] for t in attempts if "lrsearch" in t.user_attrs]
     assert sorted(ended) == list(range(trials))

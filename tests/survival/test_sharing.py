@@ -16,6 +16,7 @@ from lrsearch.engine.attempts import Attempts
 from lrsearch.engine.guard import Guard
 from lrsearch.engine.listener import Silent
 from lrsearch.engine.liveness import LEASE, Attendance, Watch, Worker
+from lrsearch.engine.place import Place
 from lrsearch.engine.record import study_record
 from lrsearch.engine.request import Confirm, Request
 from lrsearch.engine.storage import Store
@@ -45,7 +46,7 @@ def join(folder, **words):
     )
     bowl = Bowl()
     resolved = request.resolve(bowl.setup)
-    return Store.join("s", resolved.path, study_record(resolved, bowl.setup))
+    return Store.join(resolved.place, study_record(resolved, bowl.setup))
 
 
 def one_that_ended(folder):
@@ -56,7 +57,7 @@ def one_that_ended(folder):
 
 
 def attend(store):
-    return Attendance(store.storage, store.key, store.guard)
+    return Attendance(store.storage, store.key, store.guard, store.clock)
 
 
 def test_one_process_at_a_time_is_at_a_trial(tmp_path):
@@ -317,13 +318,13 @@ def test_a_child_that_was_forked_while_a_lock_was_held_does_not_keep_it(tmp_path
 
 def test_a_confirmation_of_more_trials_is_not_replaced(tmp_path):
     search(Bowl(), tmp_path, trials=12, confirm=Confirm(seeds=5, top=1, grid=3))
-    store = Store.read("s", tmp_path / "x.journal")
+    store = Store.read(Place("s", tmp_path / "x.journal"))
     found = store.result().confirmed
     assert found is not None
     store.set_confirmed(dataclasses.replace(found, runs=1), 8)
-    assert Store.read("s", tmp_path / "x.journal").result().confirmed == found
+    assert Store.read(Place("s", tmp_path / "x.journal")).result().confirmed == found
     store.set_confirmed(dataclasses.replace(found, runs=1), 12)
-    assert Store.read("s", tmp_path / "x.journal").result().confirmed.runs == 1
+    assert Store.read(Place("s", tmp_path / "x.journal")).result().confirmed.runs == 1
 
 
 def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again(tmp_path):
@@ -335,7 +336,7 @@ def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again
     again = Tracked()
     search(Bowl(), tmp_path, trials=6, tracker=again)
     assert again.facts is None
-    store = Store.read("s", tmp_path / "x.journal")
+    store = Store.read(Place("s", tmp_path / "x.journal"))
     store.keep("lrsearch.told", [4, 0])
     search(Bowl(), tmp_path, trials=6, tracker=again)
     assert [t.index for t in again.earlier] == list(range(6))

@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from lrsearch import api, review
 from lrsearch.cli import main
+from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.catalog import make
 from lrsearch.objectives.dataset import describe_data
@@ -72,7 +74,7 @@ def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answer
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     api.tune("quadratic", tracking_uri="http://127.0.0.1:9", **{**WORDS, "steps": 200})
-    spool = Spool("lrsearch-studies/quadratic-default.journal")
+    spool = Spool(Path("lrsearch-studies/quadratic-default.spool.jsonl"))
     kept = spool.read()
     assert sorted(kept) == [f"trial-{i:04d}" for i in range(4)]
     uri = f"sqlite:///{tmp_path}/later.db"
@@ -86,7 +88,7 @@ def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answer
 
 
 def test_a_spool_with_a_torn_line_is_read_as_far_as_it_goes(tmp_path):
-    spool = Spool(str(tmp_path / "s.journal"))
+    spool = Spool(tmp_path / "s.spool.jsonl")
     spool.write([{"kind": "child", "tags": {"lrsearch.key": "a"}}, {"kind": "end"}])
     spool.path.write_text(spool.path.read_text() + '{"kind": "chi')
     assert list(spool.read()) == ["a"]
@@ -250,13 +252,11 @@ def test_a_password_reaches_no_message():
     assert redact_text("plain", "sqlite:///x.db") == "plain"
 
 
-def test_a_password_is_not_kept_so_it_must_be_given_again(tmp_path):
+def test_a_password_is_not_kept_so_it_must_be_given_again():
     api.tune("quadratic", tracking_uri="none", **WORDS)
     from lrsearch.engine.storage import Store
 
-    store = Store.read(
-        "quadratic-default", tmp_path / "lrsearch-studies/quadratic-default.journal"
-    )
+    store = Store.read(Place.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")
     with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not kept"):
         review.sync("quadratic-default")

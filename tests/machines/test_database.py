@@ -1,0 +1,363 @@
+"""Studies in a real PostgreSQL: the promises of a journal, over connections that are lost."""
+
+import dataclasses
+import json
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from lrsearch import api, upkeep
+from lrsearch.cli import main
+from lrsearch.engine import database as module
+from lrsearch.engine import liveness
+from lrsearch.engine.attempts import Attempts
+from lrsearch.engine.database import Database
+from lrsearch.engine.guard import guarded
+from lrsearch.engine.liveness import Attendance, Worker
+from lrsearch.engine.place import Place
+from lrsearch.engine.record import study_record
+from lrsearch.engine.request import Request
+from lrsearch.engine.storage import Store
+from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.space import Space
+from tests.doubles import Bowl, search
+from tests.machines.postgres import PASSWORD
+from tests.survival.swarm import essence, swarm
+from tests.survival.test_kills import check_every_trial_ended_once, nap
+
+RANDOM = ["--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+QUADRATIC = {"trials": 6, "steps": 50, "sampler": "random", "tracking_uri": "none"}
+
+
+def test_a_study_in_a_database_is_the_study_in_a_journal(database):
+    words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "confirm": True}
+    kept = api.tune("quadratic", storage=database, **words)
+    twin = api.tune("quadratic", **words)
+    assert essence(kept) == essence(twin)
+    again = api.load("quadratic-default", storage=database)
+    assert essence(again) == essence(twin)
+    assert again.storage == kept.storage == database
+
+
+def test_processes_that_start_at_once_on_an_empty_database_share_one_study(database, tmp_path):
+    how = {"kills": 1, "alive": 6, "between": (0.0, 0.0), "seed": 0, "signal": 0}
+    assert swarm(tmp_path, nap(18, *RANDOM, "--storage", database), **how)[1] == 0
+    assert check_every_trial_ended_once(tmp_path, "nap-default", 18, database) == 0
+
+
+@pytest.mark.parametrize(
+    ("processes", "trials", "kills"),
+    [(3, 60, 4), pytest.param(8, 400, 20, marks=pytest.mark.slow)],
+)
+def test_kills_and_a_restart_of_the_server_lose_and_double_nothing(
+    postgres, database, tmp_path, processes, trials, kills
+):
+    def restart():
+        postgres.stop()
+        time.sleep(1)
+        postgres.start()
+
+    words = nap(trials, *RANDOM, "--storage", database)
+    how = {"kills": kills, "alive": processes, "between": (0.3, 0.9), "seed": 5}
+    # The nursery takes some seconds to its first search.
+    restarting = threading.Timer(6.0, restart)
+    restarting.start()
+    found, code = swarm(tmp_path, words, **how)
+    restarting.join()
+    assert code == 0
+    assert found > 0.7 * kills
+    check_every_trial_ended_once(tmp_path, "nap-default", trials, database)
+
+
+class Stopping(Bowl):
+    """Stops the server in the middle of trial 3, and starts it again after some seconds."""
+
+    def __init__(self, postgres, seconds):
+        super().__init__()
+        self.postgres, self.seconds = postgres, seconds
+
+    def outcome(self, run):
+        if run.trial == 3:
+            self.postgres.stop()
+            threading.Timer(self.seconds, self.postgres.start).start()
+        return super().outcome(run)
+
+
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_server_that_is_away_is_waited_for(postgres, database, seconds, caplog):
+    kept = in_database(Stopping(postgres, seconds), database, trials=8)
+    twin = in_database(Bowl(), postgres.fresh(f"twin{seconds}"), trials=8)
+    assert essence(kept) == essence(twin)
+    assert sum("does not answer" in r.message for r in caplog.records) == 1
+    assert sum("answers again" in r.message for r in caplog.records) == 1
+
+
+def test_a_server_that_stays_away_ends_the_search_and_loses_nothing(
+    postgres, database, monkeypatch
+):
+    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    with pytest.raises(SearchFailed, match=r"has not answered for . s .*; the same command"):
+        in_database(Stopping(postgres, 4), database, trials=8)
+    time.sleep(4)
+    postgres.wait()
+    result = in_database(Bowl(), database, trials=8)
+    assert [t.index for t in result.trials] == list(range(8))
+
+
+def in_database(objective, url, **words):
+    return search(objective, None, storage=url, sampler="random", **words)
+
+
+@pytest.fixture
+def store(database):
+    bowl = Bowl()
+    request = Request(space=Space.load("cosine"), storage=database, study="s")
+    resolved = request.resolve(bowl.setup)
+    with Store.join(resolved.place, study_record(resolved, bowl.setup)) as store:
+        yield store
+
+
+def cut(postgres):
+    """Ends every session, as a restart of the server or of what lies between would."""
+    postgres.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after", "between"])
+def test_a_trial_is_begun_once_wherever_the_connection_is_cut(postgres, store, when, monkeypatch):
+    create, cuts = store.storage._storage.create_new_trial, []
+
+    def cutting(*words):
+        if cuts:
+            return create(*words)
+        cuts.append(1)
+        if when == "before":
+            cut(postgres)
+        made = create(*words)
+        if when == "after":
+            cut(postgres)
+            raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("connection lost"))
+        return made
+
+    monkeypatch.setattr(store.storage._storage, "create_new_trial", cutting)
+    with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
+        attempts = Attempts(store, attendance)
+        if when == "between":
+            cut(postgres)
+        assert attempts.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
+        running = store.storage.get_all_trials(store.key)
+        assert [t.state.name for t in running] == ["RUNNING"]
+        assert attempts._mine == {0: running[0]._trial_id}
+    assert cuts
+
+
+def test_under_a_guard_no_other_session_writes(postgres, store):
+    """Else two processes could write at once, each believing that it holds the lock."""
+    tries = []
+
+    def work():
+        tries.append(1)
+        if len(tries) == 1:
+            cut(postgres)
+        store.keep("lrsearch.test", len(tries))
+        return "done"
+
+    assert guarded(store.guard, work) == "done"
+    assert len(tries) == 2
+    assert store.storage.get_study_user_attrs(store.key)["lrsearch.test"] == 2
+
+
+def test_a_guard_keeps_others_out_until_its_holder_is_gone(postgres, store):
+    other, order = Store.read(store.place), []
+
+    def wait():
+        with other, other.guard:
+            order.append("other")
+
+    waiting = threading.Thread(target=wait)
+    with store.guard:
+        waiting.start()
+        time.sleep(0.3)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "other"]
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "FAIL"])
+def test_an_answer_that_is_lost_after_a_trial_was_written_is_no_other_writer(
+    store, state, monkeypatch
+):
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState, create_trial
+
+    key = store.storage.create_new_trial(store.key, create_trial(state=TrialState.RUNNING))
+    write, lost = store.storage._storage.set_trial_state_values, []
+
+    def losing(*words):
+        answer = write(*words)
+        if not lost:
+            lost.append(1)
+            raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("connection lost"))
+        return answer
+
+    monkeypatch.setattr(store.storage._storage, "set_trial_state_values", losing)
+    values = [1.5] if state == "COMPLETE" else None
+    assert store.storage.set_trial_state_values(key, TrialState[state], values)
+    with pytest.raises(UpdateFinishedTrialError):  # but a second writer is one
+        store.storage.set_trial_state_values(key, TrialState.COMPLETE, [2.5])
+
+
+class Counting(Bowl):
+    """Counts the sessions of its database."""
+
+    def __init__(self, postgres, name):
+        super().__init__()
+        self.postgres, self.name, self.sessions = postgres, name, []
+
+    def outcome(self, run):
+        asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.name}'"
+        self.sessions.append(int(self.postgres.psql(asked)))
+        return super().outcome(run)
+
+
+def test_a_process_has_one_connection(postgres, database):
+    """So 64 of them share a server of PostgreSQL's default, which allows a hundred."""
+    counting = Counting(postgres, database.rpartition("/")[2])
+    in_database(counting, database, trials=4)
+    assert counting.sessions == [1] * 4
+
+
+def test_a_worker_elsewhere_that_is_dead_is_found_by_the_servers_clock(store, monkeypatch):
+    here, far = liveness._host(), "elsewhere"
+    monkeypatch.setattr(liveness, "_host", lambda: far)
+    with Attendance(store.storage, store.key, store.guard, store.clock):
+        monkeypatch.setattr(liveness, "_host", lambda: here)
+        assert [w.host for w in upkeep.status("s", storage=store.place.url)[0].workers] == [far]
+        monkeypatch.setattr(liveness, "LEASE", -1.0)
+        assert upkeep.status("s", storage=store.place.url)[0].workers == ()
+
+
+def test_nobodys_lease_runs_while_the_server_is_away(monkeypatch):
+    clock = dataclasses.make_dataclass("Clock", ["silent"])(0.0)
+    now = [1000.0]
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: now[0])
+    far = dataclasses.replace(Worker.here(), host="elsewhere")
+    watch = liveness.Watch(clock)
+    assert watch.alive(far)
+    now[0] += 600.0
+    clock.silent = 590.0
+    assert watch.alive(far)
+    now[0] += liveness.LEASE
+    assert not watch.alive(far)
+
+
+def with_password(url):
+    return url.replace("me@", f"me:{PASSWORD.replace('/', '%2F')}@")
+
+
+def test_every_command_reads_a_database_and_none_shows_its_password(database, tmp_path, capsys):
+    url = with_password(database)
+    shown = database.replace("me@", "me:***@")
+    words = ["--storage", url]
+    tune = ["tune", "quadratic", "--trials", "6", "--steps", "50", "--sampler", "random"]
+    assert main([*tune, "--json", *words]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["storage"] == shown
+    assert PASSWORD not in captured.err
+    for command in (
+        ["show", "quadratic-default"],
+        ["confirm", "quadratic-default", "--seeds", "5"],
+        ["status"],
+        ["status", "quadratic-default"],
+        ["export", "quadratic-default", "--to", "json"],
+        ["sync", "quadratic-default"],
+        ["doctor", "--tracking-uri", "none"],
+        ["tune", "quadratic", "--dry-run"],
+    ):
+        assert main([*command, *words]) == 0, command
+        captured = capsys.readouterr()
+        for secret in (PASSWORD, PASSWORD.replace("/", "%2F")):
+            assert secret not in captured.out + captured.err, command
+    assert PASSWORD.encode() not in (tmp_path / "mlflow.db").read_bytes()
+    assert main(["repair", "quadratic-default", *words]) == 2
+    assert "keeps its own records in order" in capsys.readouterr().err
+
+
+def test_a_result_can_be_confirmed_though_its_storage_has_no_password(database):
+    result = api.tune("quadratic", storage=with_password(database), **QUADRATIC)
+    assert PASSWORD not in repr(result)
+    assert api.confirm(result, top=2, against=["linear"]).versus
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("me@", "me:wrong@"), "cannot use postgresql://me:...@.*password authentication failed"),
+        (("me@", "nobody@"), "cannot use postgresql://nobody@.*check that the server runs"),
+        (("/t", "/none"), "cannot use .*does not exist"),
+        (("postgresql:", "postgresql+none:"), r"cannot be used \(Can't load plugin"),
+        (("postgresql:", "mysql+psycopg:"), "cannot be used"),
+        (("127.0.0.1", "127.0.0.1:1,"), "cannot (be used|use)"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_clear_line(database, capsys, change, message):
+    started = time.monotonic()
+    assert main(["tune", "quadratic", "--storage", database.replace(*change)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert re.search(message, captured.err), captured.err
+    assert "wrong" not in captured.err
+    assert time.monotonic() - started < 30
+    assert not Path("lrsearch-studies").exists()
+
+
+def test_an_empty_database_has_no_study_and_stays_empty(postgres, database, capsys):
+    assert main(["show", "x", "--storage", database]) == 2
+    assert "there is no study 'x' in postgresql://" in capsys.readouterr().err
+    tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
+    assert postgres.psql(tables, database.rpartition("/")[2]) == "0"
+
+
+def test_a_study_of_another_space_or_version_is_not_joined(database):
+    in_database(Bowl(), database, trials=2)
+    with pytest.raises(RequestError, match=r"version 1.*2"):
+        in_database(Bowl(version=2), database, trials=2)
+    with pytest.raises(RequestError, match="of another request"):
+        in_database(Bowl(), database, trials=2, space=Space.load("spline"))
+
+
+def test_a_record_that_is_too_long_is_refused_and_not_tried_for_ever(store):
+    with pytest.raises(SearchFailed, match="refuses a record"):
+        store.keep("x" * 600, 1)
+
+
+def test_what_mlflow_missed_is_kept_here(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    words = {**QUADRATIC, "tracking_uri": "http://127.0.0.1:9"}
+    api.tune("quadratic", storage=database, **words)
+    assert (tmp_path / "lrsearch-studies" / "quadratic-default.spool.jsonl").is_file()
+
+
+def test_a_url_loses_its_password_wherever_it_is():
+    for url, shown in (
+        ("postgresql://me:a%3Ab@h/d", "postgresql://me:***@h/d"),
+        ("postgresql://h/d?user=me&password=x&a=b", "postgresql://h/d?user=me&password=***&a=b"),
+        ("postgresql://me@h/d", "postgresql://me@h/d"),
+    ):
+        place = Place.of("s", url)
+        assert str(place) == shown
+        assert Place.of("s", shown) == place  # this process was told it
+    with pytest.raises(RequestError, match="has lost its password"):
+        Place.of("s", "postgresql://you:***@h/d")
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"pip install 'lrsearch\[postgresql\]'"):
+        Database(Place.of("s", "postgresql://me@h/d"), create=False)
