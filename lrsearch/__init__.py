@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lrsearch.run import Run
     from lrsearch.schedule import Plan, Schedule
     from lrsearch.space import Space
+    from lrsearch.workforce import Workforce
 
 __all__ = [
     "Choices",
@@ -34,6 +35,7 @@ __all__ = [
     "Space",
     "TorchTask",
     "Trial",
+    "Workforce",
     "__version__",
     "confirm",
     "export",
@@ -57,6 +59,7 @@ _HOMES = {
     "Space": "lrsearch.space",
     "TorchTask": "lrsearch.objectives.task",
     "Trial": "lrsearch.result",
+    "Workforce": "lrsearch.workforce",
     "confirm": "lrsearch.api",
     "load": "lrsearch.api",
     "objective": "lrsearch.objectives.function",

@@ -16,14 +16,13 @@ from lrsearch.engine.place import Place
 from lrsearch.engine.request import Confirm, Request, Search
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.catalog import BUILT_IN, check_device
-from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import check_reference, find_objective
-from lrsearch.objectives.workers import in_workers
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.trackers import make_tracker, model_keeper, tracked_uri
 from lrsearch.tracking.uri import check_uri
+from lrsearch.workforce import Workforce
 
 if TYPE_CHECKING:
     from lrsearch.engine.listener import Listener
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["confirm", "load", "prepare", "tune"]
 
-WORKERS = Bound(kind="int", low=1, high=1024)
 LEVEL = Bound(kind="name", names=LEVELS)
 
 
@@ -54,7 +52,8 @@ def tune(
     pruner: str = "divergence",
     slots: int | str | None = None,
     device: str = "auto",
-    workers: int = 1,
+    workers: int | Workforce | None = None,
+    parallel: int | None = None,
     enqueue: Sequence[Schedule | str | Path] = (),
     study: str | None = None,
     storage: str | Path | None = None,
@@ -91,8 +90,11 @@ def tune(
             is fastest. None is `auto` on a GPU and 16 on a CPU, fewer for short searches. A study
             keeps the number that it began with.
         device: where tasks train: `auto`, `cpu`, `cuda` or `cuda:N`.
-        workers: processes in which a function runs, each with a GPU of its own where there are
-            several.
+        workers: processes that train, each with a GPU of its own where there are several: a
+            function in one run at a time, a task a population. One that dies is replaced. None is
+            this process alone; a `Workforce` may be on a Ray cluster.
+        parallel: runs in flight on all machines together that a study is founded for, so that
+            trials look back no further than that; None is those of this call.
         enqueue: Schedules, or .json files of them, to try before all others, the one in use today
             first; they may lie outside the space.
         study: its name; None is OBJECTIVE-SPACE.
@@ -139,6 +141,7 @@ def tune(
         slots=slots,
         device=device,
         workers=workers,
+        parallel=parallel,
         enqueue=enqueue,
         study=study,
         storage=storage,
@@ -170,7 +173,7 @@ def confirm(
     grid: int = 9,
     against: Sequence[str | Schedule] = (),
     device: str = "auto",
-    workers: int = 1,
+    workers: int | Workforce | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
     listener: Listener | None = None,
@@ -193,7 +196,7 @@ def confirm(
         against: names of baselines, Schedules, or .json files of Schedules; empty is all
             baselines, and what was enqueued.
         device: where tasks train.
-        workers: processes in which a function runs.
+        workers: processes that train, or a `Workforce`.
         storage: the study's; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is where the study is tracked.
         listener: sees it go on.
@@ -266,7 +269,7 @@ def prepare(
     settings: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
-    workers: int = 1,
+    workers: int | Workforce | None = None,
     tracking_uri: str | None = None,
     **asked: Any,
 ) -> tuple[Search, Objective]:
@@ -278,7 +281,7 @@ def prepare(
         settings: fields of the space to fix or to range anew.
         options: options of a built-in objective, or fields of a class of tasks.
         device: where tasks train.
-        workers: processes in which a function runs.
+        workers: processes that train, or a `Workforce`.
         tracking_uri: of MLflow.
         asked: further fields of `lrsearch.engine.request.Request`.
 
@@ -292,17 +295,21 @@ def prepare(
         )
     if isinstance(objective, str):
         check_reference(objective, options)
-    workers = WORKERS.check("workers", workers)
+    workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)
     check_device(device)
     chosen = space if isinstance(space, Space) else Space.load(space)
     request = Request(space=chosen.with_entries(settings or {}), **asked)
     if tracking_uri is not None:
         check_uri(tracking_uri)
     answers = find_objective(objective, options, device)
-    # A function that hangs can only be ended with its process.
-    alone = request.trial_timeout is not None and isinstance(answers, FunctionObjective)
-    if workers > 1 or alone:
-        answers = in_workers(objective, answers, workers, request.max_retries)
+    answers = workforce.join(
+        objective,
+        answers,
+        options=options,
+        device=device,
+        alone=request.trial_timeout is not None,  # what hangs can only be ended with its process
+        retries=request.max_retries,
+    )
     return request.resolve(answers.setup), answers
 
 

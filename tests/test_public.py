@@ -22,7 +22,17 @@ NAMES = [
         "Space",
         "TorchTask",
     ),
-    *("Trial", "__version__", "confirm", "export", "load", "objective", "plot", "tune"),
+    *(
+        "Trial",
+        "Workforce",
+        "__version__",
+        "confirm",
+        "export",
+        "load",
+        "objective",
+        "plot",
+        "tune",
+    ),
 ]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from typing import Any
 
 import click
 
-from lrsearch.cli.options import options
+from lrsearch.cli.options import WORKFORCE, options, read_workforce
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.verdict import describe_confirmation
 
@@ -35,7 +36,8 @@ __all__ = ["confirm"]
     help="Fresh seeds of the selection, and as many of the report.",
 )
 @options("grid", "against")
-@options("device", "workers", "storage", "tracking_uri", "json", "quiet")
+@options("device", *WORKFORCE)
+@options("storage", "tracking_uri", "json", "quiet")
 def confirm(
     study: str,
     objective: str | None,
@@ -44,11 +46,11 @@ def confirm(
     grid: int,
     against: tuple[str, ...],
     device: str,
-    workers: int,
     storage: str | None,
     tracking_uri: str | None,
     as_json: bool,
     quiet: bool,
+    **placing: Any,
 ) -> None:
     """Hold the best schedules of STUDY against baselines, on fresh seeds.
 
@@ -73,7 +75,7 @@ def confirm(
             grid=grid,
             against=against,
             device=device,
-            workers=workers,
+            workers=read_workforce(placing),
             storage=storage,
             tracking_uri=tracking_uri,
             listener=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,21 @@ from lrsearch.errors import RequestError
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
+from lrsearch.workforce import ENGINES, Workforce
 
-__all__ = ["OPTIONS", "options", "read_options", "read_queue", "read_settings"]
+__all__ = [
+    "OPTIONS",
+    "WORKFORCE",
+    "options",
+    "read_options",
+    "read_queue",
+    "read_settings",
+    "read_workforce",
+]
+
+
+#: Who trains, in options.
+WORKFORCE = tuple(field.name for field in fields(Workforce))
 
 
 def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
@@ -109,10 +123,36 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "workers": _option(
         "--workers",
         type=int,
-        default=1,
         metavar="N",
-        help="Processes in which a function of yours runs, each with a GPU of its own where there "
-        "are several.",
+        help="Processes that train, each with a GPU of its own where there are several; one that "
+        "dies is replaced. Default: this process, or what a cluster has room for.",
+    ),
+    "engine": _option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="local",
+        help="What starts workers: this machine, or a Ray cluster.",
+    ),
+    "address": _option(
+        "--address",
+        metavar="auto|local|ray://HOST:PORT",
+        help="The Ray cluster; auto is the one that this machine is part of.",
+    ),
+    "worker_gpus": _option(
+        "--worker-gpus",
+        type=float,
+        metavar="X",
+        help="GPUs of a worker on a cluster, a fraction where several share one.",
+    ),
+    "worker_cpus": _option(
+        "--worker-cpus", type=float, metavar="X", help="CPU cores of a worker on a cluster."
+    ),
+    "parallel": _option(
+        "--parallel",
+        type=int,
+        metavar="K",
+        help="Runs in flight on all machines together that a new study is founded for. Default: "
+        "those of this command.",
     ),
     "enqueue": _option(
         "--enqueue",
@@ -241,7 +281,7 @@ def read_settings(space: Space, settings: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def read_queue(files: tuple[str, ...], study: str | None) -> list[Schedule]:
+def read_queue(files: tuple[str, ...], study: str | None, storage: str | None) -> list[Schedule]:
     """The schedules that `--enqueue` and `--from` name.
 
     Raises:
@@ -251,8 +291,19 @@ def read_queue(files: tuple[str, ...], study: str | None) -> list[Schedule]:
     if study is not None:
         from lrsearch import api
 
-        queue.append(api.load(study).best.schedule)
+        # A journal holds one study, a database many.
+        shared = storage if storage is not None and "://" in storage else None
+        queue.append(api.load(study, storage=shared).best.schedule)
     return queue
+
+
+def read_workforce(asked: dict[str, Any]) -> Workforce:
+    """Takes out of what is asked who trains.
+
+    Raises:
+        RequestError: a value is out of range, or of no use with the engine.
+    """
+    return Workforce(**{name: asked.pop(name) for name in WORKFORCE})
 
 
 def read_options(values: tuple[str, ...]) -> dict[str, Any]:

@@ -16,15 +16,16 @@ class Progress:
 
     Args:
         quiet: show nothing.
+        first: a line that is shown before all others, or nothing.
 
     Attributes:
         ended: trials that ended while it listened.
         bill: what a confirmation would cost that was left out, or nothing.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, first: str = "") -> None:
         self.ended = 0
-        self._quiet = quiet
+        self._quiet, self._first = quiet, first
         self._bar: Any = None
         self.bill = ""
 
@@ -43,6 +44,8 @@ class Progress:
         """Starts the bar from what the study already holds."""
         if self._quiet or len(result.trials) >= total:
             return
+        if self._first:
+            print(self._first, file=sys.stderr)
         self._open(result.study, "trial", total, len(result.trials))
 
     def trial_ended(self, trial: Trial, result: Result) -> None:

@@ -9,9 +9,18 @@ from typing import Any
 
 import click
 
-from lrsearch.cli.options import options, read_options, read_queue, read_settings
+from lrsearch.cli.join import join_command
+from lrsearch.cli.options import (
+    WORKFORCE,
+    options,
+    read_options,
+    read_queue,
+    read_settings,
+    read_workforce,
+)
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_result, describe_search
+from lrsearch.engine.place import Place
 from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
 from lrsearch.space import Space
@@ -23,7 +32,8 @@ __all__ = ["tune"]
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
 @options("trial_timeout", "max_retries", "max_failures")
-@options("sampler", "pruner", "slots", "device", "workers", "enqueue", "from")
+@options("sampler", "pruner", "slots", "device", "enqueue", "from")
+@options(*WORKFORCE, "parallel")
 @options("study", "storage", "tracking_uri", "diagnostics", "log_model")
 @options("no_confirm", "dry_run", "json", "quiet")
 def tune(
@@ -60,13 +70,19 @@ def tune(
     asked["space"] = space = Space.load(asked["space"])
     asked["settings"] = read_settings(space, settings)
     asked["options"] = read_options(values)
-    asked["enqueue"] = read_queue(enqueue, start)
+    asked["enqueue"] = read_queue(enqueue, start, asked["storage"])
+    asked["workers"] = read_workforce(asked)
     if dry_run:
         search, answers = api.prepare(objective, **asked)
         click.echo(describe_search(search, answers.setup), nl=False)
         return
+    place = Place.of(asked["study"] or "any", asked["storage"])
+    first = ""
+    if place.path is None:
+        command = join_command(click.get_current_context(), place)
+        first = f"to join from another machine: {command}"
     # What the user's code prints must not mix with the result.
-    progress = Progress(quiet=quiet)
+    progress = Progress(quiet=quiet, first=first)
     try:
         with progress, contextlib.redirect_stdout(sys.stderr):
             result = api.tune(

@@ -22,6 +22,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PASSWORD = re.compile(r"^([^:/]+://[^:/@]*:)([^@]+)(?=@)")
 SECRET = re.compile(r"(?i)([?&]password=)([^&]+)")
 
+HERE = re.compile(r"^([^:/]+://(?:[^@/]*@)?)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/?]|$)")
+
 #: URLs with their passwords, by how they are shown: of databases that this process was given.
 _known: dict[str, str] = {}
 
@@ -76,6 +78,10 @@ class Place:
     def __str__(self) -> str:
         """For people, and for records: without a password."""
         return redact_url(self.url) if self.path is None else str(self.path)
+
+    def seen_from_elsewhere(self, host: str) -> str:
+        """As it is shown, a database of this machine by the machine's name."""
+        return HERE.sub(rf"\1{host}", str(self))
 
     def redact(self, text: str) -> str:
         """A message without the database's password, however it quotes it."""

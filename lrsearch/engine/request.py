@@ -41,6 +41,7 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 #: Trials that a study may have.
 MOST = 10_000_000
 SLOTS = Bound(kind="int", low=1, high=65_536)
+PARALLEL = Bound(kind="int", low=1, high=65_536, optional=True)
 
 _CONFIRM = {
     "top": Bound(kind="int", low=1, high=1000),
@@ -57,6 +58,7 @@ _BOUNDS = {
     "pruner": Bound(kind="name", names=PRUNERS),
     "max_retries": Bound(kind="int", low=0, high=1_000_000),
     "max_failures": COUNT,
+    "parallel": PARALLEL,
 }
 
 
@@ -89,6 +91,7 @@ class Search:
     sampler: str
     pruner: str
     slots: int | str | None
+    parallel: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,8 @@ class Request:
         pruner: one of `PRUNERS`.
         slots: runs in flight, for objectives that advance several at once; `auto` measures
             which number is fastest, None takes the objective's usual one.
+        parallel: runs in flight on all machines together that a new study is founded for; None is
+            those of this call.
         enqueue: schedules to try before all others, such as the one in use today; they may lie
             outside the space, and then teach the sampler nothing.
         study: its name; None is OBJECTIVE-SPACE.
@@ -132,6 +137,7 @@ class Request:
     sampler: str = "auto"
     pruner: str = "divergence"
     slots: int | str | None = None
+    parallel: int | None = None
     enqueue: Sequence[Schedule | str | Path] = ()
     study: str | None = None
     storage: str | Path | None = None
@@ -211,6 +217,7 @@ class Request:
             sampler=self.sampler,
             pruner=self.pruner,
             slots=self.slots,
+            parallel=self.parallel,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lrsearch.contract import Elastic, Objective
 from lrsearch.engine.request import AUTO, Search
 from lrsearch.engine.storage import Store
+from lrsearch.errors import RequestError
 
 __all__ = ["fix_slots", "useful_slots", "window"]
 
@@ -36,5 +37,10 @@ def fix_slots(search: Search, objective: Objective, store: Store) -> int:
                 batch=search.batch,
                 thorough=asked == AUTO,
             )
-        store.set_slots(slots or 1, window(slots or 1, search.seeds))
+        store.set_slots(slots or 1, window(search.parallel or slots or 1, search.seeds))
+    if search.parallel and store.window != window(search.parallel, search.seeds):
+        raise RequestError(
+            f"study {store.name} was founded for {(store.window + 1) * search.seeds} runs in "
+            "flight; leave parallel out, or name another with --study"
+        )
     return asked if isinstance(asked, int) else store.slots or 1

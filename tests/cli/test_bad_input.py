@@ -110,7 +110,7 @@ BAD = [
     ("tune quadratic --study ../x", "no safe name"),
     ("tune quadratic --study ''", "no safe name"),
     ("tune quadratic --storage sqlite:///x.db", "neither a PostgreSQL"),
-    ("tune quadratic --storage x.txt", "neither a PostgreSQL"),
+    ("tune quadratic --storage x.txt", "no journal file"),
     ("tune quadratic --storage text.journal", "no journal of studies"),
     ("tune quadratic --tracking-uri mlruns", "no database or server"),
     ("tune quadratic --tracking-uri file:///x", "no database or server"),

@@ -313,8 +313,6 @@ def test_a_class_of_tasks_takes_its_fields_as_options(here):
         lrsearch.tune("task.py:Line", options={"optimiser": "adam"}, **words)
     with pytest.raises(RequestError, match="optimizer is 'lion'"):
         lrsearch.tune("task.py:Line", options={"optimizer": "lion"}, **words)
-    with pytest.raises(RequestError, match="they are for functions"):
-        lrsearch.tune("task.py:Line", workers=2, **{**words, "slots": None})
 
 
 WORKED = '''
@@ -448,9 +446,9 @@ def test_what_no_worker_can_import_is_refused(tmp_path):
         return 1.0
 
     words = {"workers": 2, "tracking_uri": "none", "storage": tmp_path / "x.journal"}
-    with pytest.raises(RequestError, match="define the function at the top of a file"):
+    with pytest.raises(RequestError, match=r"cannot import .*at the top of a file"):
         lrsearch.tune(local, **words)
-    with pytest.raises(RequestError, match="they are for functions"):
+    with pytest.raises(RequestError, match="answers exactly and at once"):
         lrsearch.tune("quadratic", **words)
     with pytest.raises(RequestError, match="workers is 0"):
         lrsearch.tune(local, **{**words, "workers": 0})

@@ -1,0 +1,205 @@
+"""Workers on a Ray cluster, which finds them a place, ships the user's code and says who has died.
+
+An actor is a worker: it runs the same stream as a process of this machine does, and its messages
+are fetched one call at a time. Ray starts those for which there is no room yet when nodes join.
+Ray serialises what is in flight; nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lrsearch.errors import RequestError, one_line
+from lrsearch.objectives.crew import Inbox
+from lrsearch.objectives.loading import is_reference
+
+__all__ = ["Cluster"]
+
+Ask = Callable[[int], list[dict[str, Any]]]
+Answer = Callable[[Mapping[str, Any], Ask], Iterator[dict[str, Any]]]
+
+#: What a folder of code often holds beside code, and no worker needs.
+EXCLUDED = (".git", "lrsearch-studies", "mlruns", "mlartifacts", "*.db", "*.db-*", "__pycache__")
+#: Seconds between two looks at whether a worker is still wanted.
+LOOK = 0.5
+
+
+class Cluster:
+    """A Ray cluster, joined as long as there are workers.
+
+    Args:
+        given: what names or makes the objective.
+        answer: what a worker does.
+        address: `auto`, `local` or `ray://HOST:PORT`; None is `auto`.
+        gpus, cpus: of each worker; None is 1, of GPUs only where the cluster has any.
+
+    Attributes:
+        given: as workers find it.
+
+    Raises:
+        RequestError: Ray is not installed, or there is no such cluster.
+    """
+
+    def __init__(
+        self,
+        given: Any,
+        answer: Answer,
+        *,
+        address: str | None,
+        gpus: float | None,
+        cpus: float | None,
+    ) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise RequestError(
+                "engine ray needs Ray; pip install 'lrsearch[ray]', or leave engine out"
+            ) from error
+        self._ray: Any = ray
+        self._answer = answer
+        self.given, self._environment = _ship(given)
+        self._address, self._mine = address or "auto", False
+        self._join()
+        total = self._total()
+        if gpus is None:
+            gpus = 1.0 if total.get("GPU") else 0.0
+        self._share = {"CPU": 1.0 if cpus is None else cpus, "GPU": gpus}
+
+    def _join(self) -> None:
+        """Joins it, unless this process has done so already, for us or for itself."""
+        if self._ray.is_initialized():
+            return
+        try:
+            self._ray.init(
+                address=self._address,
+                namespace="lrsearch",
+                runtime_env=self._environment,
+                logging_level="WARNING",
+            )
+            self._mine = True
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise RequestError(
+                f"cannot join a Ray cluster at {self._address} ({one_line(str(error))[:300]}); "
+                "start one with `ray start --head`, or give its --address"
+            ) from error
+
+    def leave(self) -> None:
+        """Leaves it, so that nothing of it is heard when the search says what it found."""
+        if self._mine:
+            self._ray.shutdown()
+            self._mine = False
+
+    def room(self) -> int:
+        """For how many workers there is room now; at least 1."""
+        total = self._total()
+        fits = [total.get(name, 0.0) / share for name, share in self._share.items() if share]
+        return max(1, int(min(fits, default=1.0)))
+
+    def _total(self) -> dict[str, float]:
+        total: dict[str, float] = self._ray.cluster_resources()
+        return total
+
+    def hire(self, order: dict[str, Any], index: int, inbox: Inbox) -> _Actor:
+        """Asks for a worker."""
+        self._join()
+        words = {
+            "num_cpus": self._share["CPU"],
+            "num_gpus": self._share["GPU"],
+            "max_concurrency": 2,
+            "scheduling_strategy": "SPREAD",
+        }
+        worker = self._ray.remote(**words)(_Worker).remote(order, index, self._answer)
+        return _Actor(self._ray, worker, inbox)
+
+
+class _Worker:
+    """What runs on the cluster: the stream in a thread, and its messages."""
+
+    def __init__(self, order: dict[str, Any], index: int, answer: Answer) -> None:
+        os.environ["LRSEARCH_WORKER"] = str(index)
+        os.dup2(2, 1)  # what the user's code prints must not mix with the search's result
+        self._out: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._in: queue.SimpleQueue[list[dict[str, Any]]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, args=(order, answer), daemon=True).start()
+
+    def next(self) -> list[Any]:
+        """What it has said since the last call, once there is something."""
+        said = [self._out.get()]
+        while not self._out.empty():
+            said.append(self._out.get())
+        for message in said:
+            if isinstance(message, BaseException):
+                raise message
+        return said
+
+    def give(self, runs: list[dict[str, Any]]) -> None:
+        """Answers its question for runs."""
+        self._in.put(runs)
+
+    def _run(self, order: dict[str, Any], answer: Answer) -> None:
+        def ask(room: int) -> list[dict[str, Any]]:
+            self._out.put({"room": room})
+            return self._in.get()
+
+        try:
+            for outcome in answer(order, ask):
+                self._out.put(outcome)
+        except BaseException as error:  # noqa: BLE001  # the search hears of it as a death
+            self._out.put(error)
+
+
+class _Actor:
+    """A worker on the cluster, as `lrsearch.objectives.crew.Hand`."""
+
+    def __init__(self, ray: Any, worker: Any, inbox: Inbox) -> None:
+        self._ray, self._worker, self._inbox = ray, worker, inbox
+        self._over = False
+        self._how = "no word"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def give(self, runs: list[dict[str, Any]]) -> None:
+        """As `lrsearch.objectives.crew.Hand`."""
+        self._worker.give.remote(runs)  # one that is dead is heard of by the thread that listens
+
+    def close(self, *, dying: bool = False) -> str:
+        """As `lrsearch.objectives.crew.Hand`."""
+        self._over = True
+        with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
+            self._ray.kill(self._worker)
+        return self._how
+
+    def _listen(self) -> None:
+        said = self._worker.next.remote()
+        while not self._over:
+            ready, _ = self._ray.wait([said], timeout=LOOK)
+            if not ready:
+                continue
+            try:
+                messages = self._ray.get(said)
+            except Exception as error:  # noqa: BLE001  # Ray raises what the worker raised, too
+                self._how = one_line(str(error).strip().rpartition("\n")[2])[:200]
+                self._inbox.put((self, None))
+                return
+            for message in messages:
+                self._inbox.put((self, message))
+            said = self._worker.next.remote()
+
+
+def _ship(given: Any) -> tuple[Any, dict[str, Any]]:
+    """What workers are told, and the environment in which they find it."""
+    if not isinstance(given, str) or not is_reference(given):
+        return given, {}
+    source, colon, name = given.rpartition(":") if ":" in given else (given, "", "")
+    folder, excludes = os.getcwd(), list(EXCLUDED)
+    if source.endswith(".py"):
+        path = Path(source).absolute()
+        folder, given = str(path.parent), f"{path.name}{colon}{name}"
+    return given, {"working_dir": folder, "excludes": excludes}

@@ -1,0 +1,227 @@
+"""Several workers as one objective: each asks for as many runs as it has room for.
+
+A worker is a process here or on a cluster, in which a function trains one run at a time or a task
+a whole population. One that dies is replaced and what it was at begun again; a run that kills
+several is a failed one, as is one that takes too long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from lrsearch.contract import Elastic, KeepsModel, Objective, Run, Runs
+from lrsearch.errors import SearchFailed
+from lrsearch.result import Outcome
+from lrsearch.schedule import Plan
+
+__all__ = ["Crew", "Hand", "Inbox", "TaskCrew"]
+
+#: Seconds after its time is up at which a run is no longer waited for: it has its own clock too.
+GRACE = 1.0
+#: Seconds between two looks at what has become possible, while a worker has room.
+LOOK = 0.5
+
+
+class Hand(Protocol):
+    """A worker, as its crew sees it."""
+
+    def give(self, runs: list[dict[str, Any]]) -> None:
+        """Answers its question for runs."""
+        ...
+
+    def close(self, *, dying: bool = False) -> str:
+        """Ends it and whatever it has started; how it ended, for people.
+
+        Args:
+            dying: it is about to end by itself, and its own end is wanted.
+        """
+        ...
+
+
+#: What workers say: `{"room": N}` asks for runs, other objects are outcomes, None comes last.
+Inbox = queue.SimpleQueue[tuple[Hand, dict[str, Any] | None]]
+#: Starts a worker, given its order, its number and where it is to be heard.
+Hire = Callable[[dict[str, Any], int, Inbox], Hand]
+
+
+class Crew:
+    """An objective whose runs are answered by workers.
+
+    Args:
+        inner: the objective, for what it is.
+        order: what every worker is told of it.
+        hire: starts one.
+        dismiss: called when all of them have ended.
+        count: how many.
+        retries: how often a run is begun again after its worker has died.
+    """
+
+    def __init__(
+        self,
+        inner: Objective,
+        order: dict[str, Any],
+        hire: Hire,
+        dismiss: Callable[[], None],
+        *,
+        count: int,
+        retries: int,
+    ) -> None:
+        each = inner.setup.slots
+        slots = None if each is None else each * count
+        self.setup = dataclasses.replace(inner.setup, slots=slots)
+        self._inner, self._order = inner, order
+        self._hire, self._dismiss = hire, dismiss
+        self._count, self._retries = count, retries
+
+    def evaluate(self, runs: Runs) -> Iterator[Outcome]:
+        """Keeps every worker busy and yields outcomes as they come."""
+        room = self._inner.setup.slots or max(1, runs.slots // self._count)
+        order = {**self._order, "slots": room, "level": runs.probes.level}
+        shift = _Shift(lambda i, inbox: self._hire(order, i, inbox), self._count, self._retries)
+        try:
+            yield from shift.work(runs, alone=room == 1)
+        finally:
+            shift.close()
+            self._dismiss()
+
+    def optimum(self, steps: int, batch: int) -> float | None:
+        """As the objective itself says."""
+        return self._inner.optimum(steps, batch)
+
+
+class TaskCrew(Crew):
+    """A crew that trains a task: a population each."""
+
+    def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+        """As `lrsearch.contract.Elastic`, of all workers together."""
+        inner = cast(Elastic, self._inner)
+        each = inner.fit(max(1, most // self._count), steps=steps, batch=batch, thorough=thorough)
+        return self._count * each
+
+    def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
+        """As `lrsearch.contract.KeepsModel`."""
+        return cast(KeepsModel, self._inner).save_model(plan, seed, folder)
+
+
+@dataclasses.dataclass(eq=False)
+class _Post:
+    """A worker and what it is at.
+
+    Attributes:
+        asked: for how many runs it waits; 0 if it does not.
+        since: when it was last given some, by the monotonic clock.
+        heard: whether it has ever said anything.
+    """
+
+    number: int
+    hand: Hand
+    runs: dict[tuple[int, int], Run] = dataclasses.field(default_factory=dict)
+    asked: int = 0
+    since: float = 0.0
+    heard: bool = False
+
+
+class _Shift:
+    """Workers from their start to their end."""
+
+    def __init__(self, hire: Callable[[int, Inbox], Hand], count: int, retries: int) -> None:
+        self._hire, self._retries = hire, retries
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._posts = {i: _Post(i, hire(i, self._inbox)) for i in range(count)}
+        self._again: list[Run] = []
+        self._mute = 0  # workers that died before they said anything, since one did
+
+    def work(self, runs: Runs, *, alone: bool) -> Iterator[Outcome]:
+        """Answers runs until there are no more.
+
+        Args:
+            runs: where they come from.
+            alone: whether a worker is at one run at a time, and is ended when its time is up.
+        """
+        while True:
+            if self._feed(runs):
+                return
+            post, message = self._listen(alone=alone)
+            if post is None:
+                continue
+            if message is None:
+                yield from self._replace(post, late=alone and self._is_late(post))
+                continue
+            post.heard, self._mute = True, 0
+            if "room" in message:
+                post.asked = message["room"]
+                continue
+            outcome = Outcome.from_dict(message)
+            del post.runs[outcome.trial, outcome.replicate]
+            yield outcome
+
+    def close(self) -> None:
+        """Ends them all."""
+        for post in self._posts.values():
+            post.hand.close()
+
+    def _feed(self, runs: Runs) -> bool:
+        """Gives runs to whoever asks; whether there are no more and nobody is at any."""
+        for post in self._posts.values():
+            if not post.asked:
+                continue
+            given, self._again = self._again[: post.asked], self._again[post.asked :]
+            given += runs.take(post.asked - len(given))
+            if not given and not any(p.runs for p in self._posts.values()):
+                return True
+            if given or post.runs:  # who has nothing to do waits for an answer
+                post.asked, post.since = 0, time.monotonic()
+                post.runs |= {(run.trial, run.replicate): run for run in given}
+                post.hand.give([run.to_dict() for run in given])
+        return False
+
+    def _listen(self, *, alone: bool) -> tuple[_Post | None, dict[str, Any] | None]:
+        """The next message and whose it is; None for both after a while without."""
+        left = min(map(self._end, self._posts.values())) if alone else math.inf
+        wait = max(0.0, left - time.monotonic())
+        if any(post.asked for post in self._posts.values()):
+            wait = min(wait, LOOK)  # another process may end what a new run is waiting for
+        try:
+            hand, message = self._inbox.get(timeout=None if math.isinf(wait) else wait)
+        except queue.Empty:
+            late = [post for post in self._posts.values() if alone and self._is_late(post)]
+            return (late[0] if late else None), None
+        # What a worker said that has been replaced meanwhile is of no use any more.
+        return next((p for p in self._posts.values() if p.hand is hand), None), message
+
+    def _end(self, post: _Post) -> float:
+        """When the time of the run that a worker is at is up, by the monotonic clock."""
+        limits = [run.limit for run in post.runs.values() if run.limit is not None]
+        return post.since + min(limits) + GRACE if limits else math.inf
+
+    def _is_late(self, post: _Post) -> bool:
+        return time.monotonic() >= self._end(post)
+
+    def _replace(self, post: _Post, *, late: bool) -> Iterator[Outcome]:
+        """Starts another worker for one that is dead, or whose run takes too long."""
+        how = post.hand.close(dying=not late)
+        if not post.heard:
+            self._mute += 1
+            if self._mute > self._retries + len(self._posts):
+                raise SearchFailed(
+                    f"workers die before they ask for a run, the last with {how}; what they said "
+                    "is above, and `--workers 1` tries the objective here"
+                )
+        fresh = self._hire(post.number, self._inbox)
+        self._posts[post.number] = _Post(post.number, fresh)
+        for run in post.runs.values():
+            if late:
+                reason = f"it took longer than {run.limit:g} s, and was ended"
+                yield run.end("failed", reason=reason)
+            elif run.retries < self._retries:
+                run.retries += 1
+                self._again.append(run)
+            else:
+                times = f"{run.retries + 1} times, the last" if run.retries else "once,"
+                yield run.end("failed", reason=f"its process died {times} with {how}")
