@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from lrsearch.engine.guard import guarded
-from lrsearch.engine.ledger import ATTEMPT, ENDED, LOST, Attempt, final_state
+from lrsearch.engine.ledger import (
+    ATTEMPT,
+    ENDED,
+    LOST,
+    Attempt,
+    final_state,
+    read_trial,
+    reading,
+)
 from lrsearch.engine.liveness import BROKEN, Attendance
 from lrsearch.engine.points import distributions
 from lrsearch.engine.storage import Store
@@ -19,6 +29,10 @@ from lrsearch.ranges import Value
 from lrsearch.result import Trial
 
 __all__ = ["Attempts"]
+
+#: Seconds between two looks at who lives, and for each who does: a thousand that looked at each
+#: other every second would keep a database busy with nothing else.
+LOOK, EACH = 0.5, 0.05
 
 log = logging.getLogger("lrsearch")
 
@@ -33,10 +47,11 @@ class Attempts:
 
     def __init__(self, store: Store, attendance: Attendance) -> None:
         self._storage, self._study = store.storage, store.key
-        self._ledger, self._guard = store.ledger, store.guard
+        self._ledger, self._guard, self._place = store.ledger, store.guard, store.place
         self._attendance, self._identity = attendance, store.identity
         self._distributions = distributions(store.record.space)
         self._mine: dict[int, int] = {}
+        self._due = -math.inf  # when to look again who lives, by the monotonic clock
 
     def begin(self, index: int, point: Mapping[str, Value]) -> bool:
         """Takes a trial, unless it has ended or another is at it by now.
@@ -102,15 +117,18 @@ class Attempts:
 
     def reap(self) -> None:
         """Gives back what was begun by processes that have died since."""
-        if self._orphans():
+        if time.monotonic() >= self._due and self._orphans():
             guarded(self._guard, self._reap)
 
     def _reap(self) -> None:
         self._ledger.refresh()
         for attempt in self._orphans():
             with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
-                if attempt.ended is not None:  # it died between its two last records
-                    self._close(attempt.key, attempt.ended)
+                left = self._storage.get_trial(attempt.key).user_attrs.get(ENDED)
+                if left is not None:  # it died between its two last records
+                    with reading(self._place):
+                        read_trial(left)
+                    self._close(attempt.key, left)
                 else:
                     self._storage.set_trial_user_attr(attempt.key, LOST, True)
                     self._fail(attempt.key)
@@ -122,6 +140,7 @@ class Attempts:
         if not others:
             return []
         living = self._attendance.alive()
+        self._due = time.monotonic() + max(LOOK, len(living) * EACH)
         return [attempt for attempt in others if attempt.worker not in living]
 
     def _close(self, key: int, kept: Mapping[str, Any]) -> None:

@@ -21,12 +21,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from lrsearch.engine.cache import Cache
 from lrsearch.engine.guard import GuardLost
 from lrsearch.engine.place import Place
 from lrsearch.engine.server import server_of
@@ -98,7 +99,8 @@ class Database:
         self._engine.dispose()  # what has looked at the tables was not set up
         sqlalchemy.event.listen(self._engine, "do_connect", self._refuse)
         sqlalchemy.event.listen(self._engine, "connect", self._set_up)
-        self._storage = get_storage(storage)
+        self._storage = storage
+        self._caches: dict[int, Cache] = {}
 
     def _until_it_is_up(self, prepare: Callable[[], None]) -> None:
         """Lets a server that is being started answer."""
@@ -183,8 +185,19 @@ class Database:
         return self._steady(lambda: self._storage.get_n_trials(study))
 
     def get_all_trials(self, study: int, deepcopy: bool = True) -> list[FrozenTrial]:
+        """As Optuna's; not copied, and running ones as they were when they began."""
+        cache = self._caches.setdefault(study, Cache(self._storage, study))
+
+        def look() -> list[FrozenTrial]:
+            with self.session() as connection:
+                states = cache.states(connection)
+            return cache.read(states)
+
+        return self._steady(look)
+
+    def get_trial(self, trial: int) -> FrozenTrial:
         """As Optuna's."""
-        return self._steady(lambda: self._storage.get_all_trials(study, deepcopy=deepcopy))
+        return self._steady(lambda: self._storage.get_trial(trial))
 
     def set_trial_user_attr(self, trial: int, key: str, value: Any) -> None:
         """As Optuna's."""

@@ -49,14 +49,12 @@ class Attempt:
         worker: the id of whoever is at it.
         point: its values of the free fields; empty for a schedule outside the space.
         key: the trial's id in Optuna's storage.
-        ended: what it has left in case it ended and its state was not written any more.
     """
 
     index: int
     worker: str
     point: Mapping[str, Value]
     key: int
-    ended: Mapping[str, Any] | None
 
 
 @contextmanager
@@ -133,7 +131,6 @@ class Ledger:
         own = frozen.user_attrs.get(ATTEMPT)
         if own is not None:
             conform(own, {"index": int, "worker": str, "retry": int})
-        kept = frozen.user_attrs.get(ENDED)
         if not frozen.state.is_finished():
             if own is not None:
                 attempt = Attempt(
@@ -141,14 +138,16 @@ class Ledger:
                     worker=own["worker"],
                     point=frozen.params,
                     key=frozen._trial_id,
-                    ended=kept,
                 )
                 self.attempts.setdefault(attempt.index, attempt)
             return None
         self._settled.add(frozen.number)
+        # What it wrote after it was taken for dead counts for nothing: another was at it by then.
+        if own is not None and frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL:
+            self.lost[own["index"]] += 1
+            return None
+        kept = frozen.user_attrs.get(ENDED)
         if kept is None:
-            if own is not None and frozen.user_attrs.get(LOST):
-                self.lost[own["index"]] += 1
             return None
         trial = read_trial(kept)
         return None if trial.index in self.trials else trial

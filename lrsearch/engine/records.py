@@ -59,6 +59,10 @@ class Records(Protocol):
         """As Optuna's."""
         ...
 
+    def get_trial(self, trial: int, /) -> FrozenTrial:
+        """As Optuna's."""
+        ...
+
     def set_trial_user_attr(self, trial: int, key: str, value: Any, /) -> None:
         """As Optuna's."""
         ...
