@@ -74,7 +74,9 @@ class Attempts:
                 state=TrialState.RUNNING,
                 params=dict(point),
                 distributions={n: d for n, d in self._distributions.items() if n in point},
-                user_attrs={ATTEMPT: {**own, "retry": self._ledger.lost[index]}},
+                user_attrs={
+                    ATTEMPT: {**own, "retry": self._ledger.lost[index], "point": dict(point)}
+                },
             )
             self._mine[index] = self._storage.create_new_trial(self._study, attempt)
             return True

@@ -185,13 +185,12 @@ class Database:
         return self._steady(lambda: self._storage.get_n_trials(study))
 
     def get_all_trials(self, study: int, deepcopy: bool = True) -> list[FrozenTrial]:
-        """As Optuna's; not copied, and running ones as they were when they began."""
-        cache = self._caches.setdefault(study, Cache(self._storage, study))
+        """As Optuna's, as far as lrsearch needs them: see `lrsearch.engine.cache`."""
+        cache = self._caches.setdefault(study, Cache(study))
 
         def look() -> list[FrozenTrial]:
             with self.session() as connection:
-                states = cache.states(connection)
-            return cache.read(states)
+                return cache.look(connection)
 
         return self._steady(look)
 

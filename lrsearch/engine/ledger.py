@@ -130,13 +130,13 @@ class Ledger:
         """A trial that has ended and was not known."""
         own = frozen.user_attrs.get(ATTEMPT)
         if own is not None:
-            conform(own, {"index": int, "worker": str, "retry": int})
+            conform(own, {"index": int, "worker": str, "retry": int, "point": {str: object}})
         if not frozen.state.is_finished():
             if own is not None:
                 attempt = Attempt(
                     index=own["index"],
                     worker=own["worker"],
-                    point=frozen.params,
+                    point=own["point"],
                     key=frozen._trial_id,
                 )
                 self.attempts.setdefault(attempt.index, attempt)

@@ -16,7 +16,7 @@ from lrsearch.space import Space
 __all__ = ["SCHEMA", "StudyRecord", "study_facts", "study_record"]
 
 #: Raised when records of older versions cannot be continued.
-SCHEMA = 4
+SCHEMA = 5
 #: What is compared as a whole; options and space are compared entry by entry.
 COMPARED = (
     *("objective", "version", "direction", "steps", "batch", "seeds", "seed", "pruner"),

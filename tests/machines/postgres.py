@@ -15,9 +15,14 @@ PASSWORD = "s3cr+t/word"
 
 
 class Postgres:
-    """A server on a port of this machine, with a password."""
+    """A server on a port of this machine, with a password.
 
-    def __init__(self):
+    Args:
+        durable: whether it waits for the disk, as one that is used does.
+    """
+
+    def __init__(self, *, durable=False):
+        self.durable = durable
         self.home = Path(tempfile.mkdtemp(prefix="lrsearch-pg-"))
         self.home.chmod(0o755)
         # A server refuses to be root, and another user may not see where this Python lives.
@@ -52,7 +57,8 @@ class Postgres:
         ).stdout
 
     def start(self):
-        words = ["-D", str(self.data), "-p", str(self.port), "-k", str(self.data), "-F"]
+        words = ["-D", str(self.data), "-p", str(self.port), "-k", str(self.data)]
+        words += [] if self.durable else ["-F"]
         with (self.home / "log").open("ab") as file:
             self.process = subprocess.Popen(
                 [str(self.bin / "postgres"), *words, "-h", "127.0.0.1"],

@@ -163,8 +163,13 @@ WRONG = {
         4,
         lambda r: {**r, "user_attrs": {"lrsearch.attempt": ALIEN}, "params": {}},
     ),
+    "a trial at a point of no space": (
+        4,
+        lambda r: {**r, "user_attrs": {"lrsearch.attempt": {**ALIEN, "point": MARS}}},
+    ),
 }
-ALIEN = {"index": 5, "worker": "nobody", "retry": 0}
+MARS = {"peak": "red", "moons": 2}
+ALIEN = {"index": 5, "worker": "nobody", "retry": 0, "point": {}}
 
 
 @pytest.mark.parametrize("wrong", WRONG)
