@@ -12,20 +12,19 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, or_, select, table
 
 __all__ = ["Cache"]
 
-#: Of Optuna's tables, whose version it has looked at: new trials, and those that still ran.
-TRIALS = sqlalchemy.text(
-    "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
-    "WHERE study_id = :study AND (trial_id > :newest OR trial_id IN :running)"
-).bindparams(sqlalchemy.bindparam("running", expanding=True))
-NOTES = sqlalchemy.text(
-    "SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN :trials"
-).bindparams(sqlalchemy.bindparam("trials", expanding=True))
+#: Optuna's tables, whose version it has looked at, as far as they are read here.
+TRIALS = table(
+    "trials",
+    *map(
+        column, ("trial_id", "study_id", "number", "state", "datetime_start", "datetime_complete")
+    ),
+)
+NOTES = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_json")))
 
 
 class Cache:
@@ -45,9 +44,11 @@ class Cache:
 
         What a running one has noted since it began is not read again.
         """
-        newest = max(self._known, default=-1)
-        asked = {"study": self._study, "newest": newest, "running": [*self._running]}
-        rows = list(connection.execute(TRIALS, asked).mappings())
+        new = TRIALS.c.trial_id > max(self._known, default=-1)
+        asked = select(TRIALS).where(
+            TRIALS.c.study_id == self._study, or_(new, TRIALS.c.trial_id.in_(self._running))
+        )
+        rows = list(connection.execute(asked).mappings())
         changed = [r for r in rows if r["trial_id"] not in self._known or r["state"] != "RUNNING"]
         if changed:
             notes = _notes(connection, [row["trial_id"] for row in changed])
@@ -60,7 +61,7 @@ class Cache:
 
 def _notes(connection: Connection, trials: Iterable[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = defaultdict(dict)
-    for row in connection.execute(NOTES, {"trials": [*trials]}).mappings():
+    for row in connection.execute(select(NOTES).where(NOTES.c.trial_id.in_(trials))).mappings():
         found[int(row["trial_id"])][str(row["key"])] = json.loads(row["value_json"])
     return found
 

@@ -80,9 +80,7 @@ class Database:
         try:
             self._server, url = server_of(sqlalchemy.make_url(place.url))
             whole, words = url.render_as_string(hide_password=False), dict(self._server.connect)
-            self._until_it_is_up(lambda: self._prepare(whole, words, create=create))
-            one = {"connect_args": words, "pool_size": 1, "max_overflow": 0}
-            storage = RDBStorage(whole, one, skip_compatibility_check=True)
+            storage = self._until_it_is_up(lambda: self._prepare(whole, words, create=create))
         except RequestError:
             raise
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
@@ -102,7 +100,7 @@ class Database:
         self._storage = storage
         self._caches: dict[int, Cache] = {}
 
-    def _until_it_is_up(self, prepare: Callable[[], None]) -> None:
+    def _until_it_is_up(self, prepare: Callable[[], RDBStorage]) -> RDBStorage:
         """Lets a server that is being started answer."""
         began = time.monotonic()
         while True:
@@ -114,7 +112,7 @@ class Database:
                     raise
                 time.sleep(PAUSE * (1 + gone))
 
-    def _prepare(self, url: str, words: dict[str, Any], *, create: bool) -> None:
+    def _prepare(self, url: str, words: dict[str, Any], *, create: bool) -> RDBStorage:
         """Makes Optuna's tables where there are none, and looks whether they are of its version.
 
         One process at a time: together they would fail, and need too many connections.
@@ -132,6 +130,8 @@ class Database:
             if fresh:
                 self._server.widen(connection)
             self._server.unlock(connection, "")
+        one = {"connect_args": words, "pool_size": 1, "max_overflow": 0}
+        return RDBStorage(url, one, skip_compatibility_check=True)
 
     @contextlib.contextmanager
     def session(self) -> Any:

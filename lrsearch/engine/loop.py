@@ -1,9 +1,8 @@
 """One loop for every search: runs go out as the objective has room, outcomes come in.
 
-The engine decides how many runs may be in flight, joins the runs of a trial, writes each ended
-trial once, and tells the tracker and whoever listens. Built-in objectives, users' functions and
-populations on a GPU are all driven by these lines, and so is every process that shares a study:
-what the others end arrives here as if it had been ended here.
+It decides how many runs may be in flight, joins the runs of a trial, writes each ended trial once,
+and tells the tracker and whoever listens. Proxies, functions and populations are driven by these
+lines, and so is every process that shares a study: what others end arrives as if it ended here.
 """
 
 from __future__ import annotations
@@ -53,15 +52,13 @@ class Loop:
     """The state of one search; what objectives see of it is `slots`, `probes` and `take`.
 
     Args:
-        search: what is asked for.
-        objective: what answers.
+        search, objective: what is asked for, and what answers.
         store: the study.
         attempts: what this process has begun of it.
         lead: whether this process tells the tracker.
         listener: who watches.
         shield: holds signals back while a record is written.
-        probes: what is measured beside losses.
-        slots: runs in flight.
+        probes, slots: what is measured beside losses, and runs in flight.
     """
 
     def __init__(
@@ -145,7 +142,10 @@ class Loop:
     def _say_who_is_waited_for(self) -> None:
         held = sorted(self._ledger.attempts.values(), key=lambda attempt: attempt.index)
         if held:
-            self.say_what_it_waits_for(f"trial {held[0].index}, which another process is at")
+            what = f"trial {held[0].index}, which another process is at"
+            if not self._advisor.independent:
+                what += f" (founded for {self._store.window + 1} at a time; see --parallel)"
+            self.say_what_it_waits_for(what)
 
     def result(self) -> Result:
         """What the study holds now."""

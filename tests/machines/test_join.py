@@ -1,0 +1,102 @@
+"""The command that joins a search from another machine, as it is printed and as it works."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from lrsearch import api
+from lrsearch.cli import main
+from tests.machines.postgres import PASSWORD
+
+TRAIN = """
+import time, lrsearch
+
+@lrsearch.objective(peak=(1e-3, 1.0), steps=5, unit="points")
+def nap(run):
+    time.sleep(0.3)
+    return float(run.plan.lr[0])
+"""
+COMMON = ["--no-confirm", "--tracking-uri", "none"]
+
+
+def first_line(process):
+    """What it says first, and with the password, of this machine."""
+    line = process.stderr.readline()
+    said, _, command = line.strip().partition(": ")
+    assert said == "to join from another machine"
+    return command
+
+
+def tune(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "lrsearch", *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_first_line_is_the_command_that_joins_and_it_does(database, tmp_path):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.py").write_text(TRAIN)
+    words = ["--trials", "24", "--sampler", "random", "--set", "peak=0.01..1", *COMMON]
+    one = tune(tmp_path / "here", "tune", "train.py:nap", *words, "--storage", database)
+    command = first_line(one)
+    assert platform.node() in command
+    typed = shlex.split(command.replace(platform.node(), "127.0.0.1"))
+    assert typed[:3] == ["lrsearch", "tune", "train.py:nap"]
+    other = tune(tmp_path / "there", *typed[1:])
+    assert first_line(other) == command.replace(platform.node(), platform.node())
+    for process in (one, other):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert "24 trials (24 finished)" in out
+    trials = api.load("nap-default", storage=database).trials
+    assert [t.index for t in trials] == list(range(24))
+    assert {t.retries for t in trials} == {0}
+
+
+def test_a_second_machine_waits_where_a_study_was_founded_for_one_run(database, tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    words = ["tune", "train.py:nap", "--trials", "8", "--sampler", "tpe", *COMMON]
+    words += ["--storage", database]
+    both = [tune(tmp_path, *words) for _ in range(2)]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert any("which another process is at" in err for err in told)
+    assert any("--parallel" in err for err in told)
+
+
+@pytest.mark.parametrize("given", ["words", "variables"])
+def test_it_says_all_that_was_asked_for_and_no_password(database, capsys, monkeypatch, given):
+    url = database.replace("me@", f"me:{PASSWORD.replace('/', '%2F')}@")
+    words = ["--trials", "3", "--steps", "30", "--storage", url, "--sampler", "random"]
+    if given == "variables":
+        for name, value in zip(words[::2], words[1::2], strict=True):
+            monkeypatch.setenv(f"LRSEARCH_{name[2:].upper()}", value)
+        words = []
+    more = ["--set", "warmup=0.1", "--set", "peak=1e-3..0.1", "--json", "--timeout", "90s"]
+    assert main(["tune", "quadratic", *more, *words, *COMMON]) == 0
+    command = capsys.readouterr().err.splitlines()[0].partition(": ")[2]
+    assert command.endswith("(with its password for ***)")
+    typed = shlex.split(command.removesuffix(" (with its password for ***)"))
+    shown = database.replace("me@", "me:***@").replace("127.0.0.1", platform.node())
+    assert typed == [
+        *("lrsearch", "tune", "quadratic", "--set", "warmup=0.1", "--set", "peak=1e-3..0.1"),
+        *("--trials", "3", "--timeout", "90s", "--steps", "30", "--sampler", "random"),
+        *("--storage", shown, "--tracking-uri", "none", "--no-confirm"),
+    ]
+
+
+def test_a_journal_has_no_such_line_nor_has_a_quiet_search(database, tmp_path, capsys):
+    words = ["tune", "quadratic", "--trials", "2", "--steps", "30", *COMMON]
+    assert main(words) == 0
+    assert main([*words, "--storage", database, "--quiet"]) == 0
+    assert "join" not in capsys.readouterr().err
