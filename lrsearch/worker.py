@@ -7,7 +7,6 @@ pipes, a JSON object a line; `lrsearch.objectives.cluster` runs the same on a cl
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import queue
@@ -54,7 +53,7 @@ def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
     Raises:
         SearchFailed: this is another version.
     """
-    if order["version"] != (own := importlib.metadata.version("lrsearch")):
+    if order["version"] != (own := sys.modules["lrsearch"].__version__):
         raise SearchFailed(
             f"a worker has lrsearch {own}, and the search {order['version']}; install the "
             "same everywhere"

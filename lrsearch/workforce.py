@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,8 +91,11 @@ class Workforce:
             raise RequestError(
                 f"objective {objective.setup.name} answers exactly and at once; leave workers out"
             )
-        version = importlib.metadata.version("lrsearch")
-        order = {"options": dict(options or {}), "device": device, "version": version}
+        order = {
+            "options": dict(options or {}),
+            "device": device,
+            "version": sys.modules["lrsearch"].__version__,
+        }
         kind = TaskCrew if isinstance(objective, Elastic) else Crew
         if self.engine == "local":
             from lrsearch.objectives.processes import Process

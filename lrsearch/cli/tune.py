@@ -64,6 +64,19 @@ def tune(
       lrsearch tune train.py:small_gpt --space cosine --steps 2000 --seeds 3
       lrsearch tune digits --space cosine --set peak=0.01..1 --with hidden=128
       lrsearch tune train.py:small_gpt --enqueue today.json
+      lrsearch tune train.py:small_gpt --storage postgresql://me@db/lr --parallel 16
+
+    \b
+    --json prints
+      {"study", "objective", "space", "unit", "steps", "seconds", "storage", "tracking_uri",
+       "run_id",
+       "trials":    {"finished", "diverged", "pruned", "failed"},
+       "best":      {"trial", "value", "schedule": {...}, "diagnostics": {...}},
+       "reference": null | {"optimum", "ratio"},
+       "confirmed": null | {"value", "interval", "seeds", "schedule", "median", "bca", "noise",
+         "diverged", "best_baseline", "sentence",
+         "versus": {"cosine": {"value", "difference", "interval", "verdict", "median",
+           "diverged", "peak"}, ...}}}
     """
     from lrsearch import api
 

@@ -15,7 +15,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from lrsearch.engine.cache import Cache
@@ -118,23 +119,23 @@ class Database:
         One process at a time: together they would fail, and need too many connections.
         """
         once: dict[str, Any] = {"connect_args": words, "poolclass": sqlalchemy.NullPool}
-        with sqlalchemy.create_engine(url, **once).connect() as connection:
+        engine = sqlalchemy.create_engine(url, **once)
+        sqlalchemy.event.listen(engine, "connect", self._set_up)
+        with engine.connect() as connection:
             self._server.lock(connection, "")
-            fresh = not sqlalchemy.inspect(connection).has_table("version_info")
-            if fresh and not create:
+            if not create and not sqlalchemy.inspect(connection).has_table("version_info"):
                 raise RequestError(
                     f"there is no study {self._place.study!r} in {self._place}; `lrsearch tune` "
                     "makes one"
                 )
             RDBStorage(url, once)
-            if fresh:
-                self._server.widen(connection)
+            self._server.widen(connection)
             self._server.unlock(connection, "")
         one = {"connect_args": words, "pool_size": 1, "max_overflow": 0}
         return RDBStorage(url, one, skip_compatibility_check=True)
 
     @contextlib.contextmanager
-    def session(self) -> Any:
+    def session(self) -> Iterator[Connection]:
         """Its one connection."""
         with self._turn, self._engine.connect() as connection:
             yield connection

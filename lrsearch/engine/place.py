@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -36,11 +36,13 @@ class Place:
         study: its name.
         path: its journal file; None for a database.
         url: of the database, as SQLAlchemy writes it and with its password; empty for a file.
+        here: the folder that relative paths are of; user code may change the process's.
     """
 
     study: str
     path: Path | None
     url: str = ""
+    here: Path = field(default_factory=Path.cwd, compare=False)
 
     @classmethod
     def of(cls, study: str, storage: str | Path | None = None) -> Place:
@@ -93,15 +95,15 @@ class Place:
     def beside(self, suffix: str) -> Path:
         """A file of this machine's about the study: beside its journal, or where those are."""
         if self.path is None:
-            return (Path(FOLDER) / f"{self.study}{suffix}").absolute()
-        return self.path.absolute().with_suffix(suffix)
+            return self.here / FOLDER / f"{self.study}{suffix}"
+        return (self.here / self.path).with_suffix(suffix)
 
     @property
     def runs(self) -> Path:
         """Where its runs have their folders."""
         if self.path is None:
             return self.beside(".runs")
-        return self.path.absolute().with_name(f"{self.study}.runs")
+        return (self.here / self.path).with_name(f"{self.study}.runs")
 
 
 def redact_url(url: str) -> str:

@@ -117,7 +117,10 @@ class _Mysql(Server):
     def widen(self, connection: Connection) -> None:
         # Its TEXT ends at 64 kB, which a trial of many seeds exceeds.
         for table in ("trial_user_attributes", "study_user_attributes"):
-            connection.execute(text(f"ALTER TABLE {table} MODIFY value_json LONGTEXT"))
+            columns = sqlalchemy.inspect(connection).get_columns(table)
+            kind = next(c["type"] for c in columns if c["name"] == "value_json")
+            if str(kind).upper() != "LONGTEXT":
+                connection.execute(text(f"ALTER TABLE {table} MODIFY value_json LONGTEXT"))
 
     def _key(self, connection: Connection, name: str) -> str:
         """A lock's name; those are the whole server's, and at most 64 characters long."""

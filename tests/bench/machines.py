@@ -5,6 +5,7 @@ are processes of their own that were given the same command (random sampler, no 
 one thread. What a thousand would need is simulated with the costs that are measured here.
 """
 
+import dataclasses
 import heapq
 import os
 import re
@@ -20,7 +21,8 @@ import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
 from lrsearch.engine.attempts import Attempts
-from lrsearch.engine.liveness import Attendance
+from lrsearch.engine.cache import Cache
+from lrsearch.engine.liveness import BEAT, Attendance
 from lrsearch.engine.record import study_record
 from lrsearch.engine.request import Request
 from lrsearch.engine.storage import Store
@@ -33,7 +35,7 @@ from tests.machines.postgres import PASSWORD, Postgres
 
 SLEEP = Path(__file__).with_name("sleep.py")
 WORKERS, EACH = (1, 2, 4, 8), 30
-IN_FLIGHT, CYCLES = (1, 8, 64, 256, 1000), 40
+IN_FLIGHT, CYCLES, TURNS = (1, 8, 64, 256, 1000), 40, 5
 
 
 def search(url, name, trials, workers):
@@ -112,7 +114,8 @@ def transactions(postgres, database):
 
 def costs(postgres):
     """What one trial asks of the database while so many are in flight in its study."""
-    url, bowl, found = postgres.fresh("costs"), Bowl(), {}
+    url, bowl = postgres.fresh("costs"), Bowl()
+    found = {"by_in_flight": {}}
     request = Request(space=Space.load("cosine"), storage=url, study="s").resolve(bowl.setup)
     with (
         Store.join(request.place, study_record(request, bowl.setup)) as store,
@@ -148,12 +151,31 @@ def costs(postgres):
             wall, used = time.perf_counter() - began, server_seconds() - used
             time.sleep(1.2)
             store.clock.clock()
-            found[f"in_flight_{in_flight}"] = {
+            found["by_in_flight"][str(in_flight)] = {
                 "ms_a_trial": round(1e3 * wall / CYCLES, 1),
                 "ms_under_the_lock": round(1e3 * statistics.median(locked), 1),
                 "ms_of_the_server": round(1e3 * used / CYCLES, 1),
                 "transactions": round((transactions(postgres, "costs") - before) / CYCLES, 1),
             }
+        # What others do with a trial that has ended: each of them reads it once.
+        for _ in range(TURNS):
+            with store.storage.session() as connection:
+                Cache(store.key).look(connection)  # a first time, so that all is in memory
+        used, read = server_seconds(), 0
+        for _ in range(TURNS):
+            with store.storage.session() as connection:
+                read += len(Cache(store.key).look(connection))
+        found["us_of_the_server_to_read_a_trial"] = round(1e6 * (server_seconds() - used) / read)
+        # A worker's beat, where a thousand are listed.
+        for i in range(1, 1000):
+            record = dataclasses.asdict(dataclasses.replace(attendance.worker, id=f"w{i}"))
+            store.keep(f"lrsearch.worker.{i}", record)
+        used = server_seconds()
+        for _ in range(CYCLES):
+            assert attendance._is_listed
+            attendance._attend()
+        beat = 1e3 * (server_seconds() - used) / CYCLES
+        found["ms_of_the_server_for_a_beat_of_1000"] = round(beat, 1)
     return found
 
 
@@ -191,17 +213,23 @@ def simulate(workers, seconds, locked, served, cores, trials=4000):
 
 def thousand(found):
     """A thousand workers, by simulation and on paper, with the costs at as many in flight."""
-    rows, cores = {}, os.cpu_count()
+    rows = {}
     for workers in (64, 256, 1000):
-        cost = found[f"in_flight_{workers}"]
+        cost = found["by_in_flight"][str(workers)]
         locked, served = cost["ms_under_the_lock"] / 1e3, cost["ms_of_the_server"] / 1e3
+        # Between two looks of a worker's each of the others has ended a trial, which it reads.
+        served += workers * found["us_of_the_server_to_read_a_trial"] / 1e6
+        # A beat reads the list, which is as long as there are workers.
+        beats = workers / BEAT * found["ms_of_the_server_for_a_beat_of_1000"] / 1e3 * workers / 1e3
+        cores = os.cpu_count() - beats
         for seconds in (10, 60, 600):
             paper = min(workers / (seconds + locked + served), 1 / locked, cores / served)
-            each = simulate(workers, seconds, locked, served, cores)
+            each = simulate(workers, seconds, locked, served, cores=max(1, round(cores)))
             rows[f"workers_{workers}_trials_of_{seconds}_s"] = {
                 "trials_a_second": round(each, 2),
                 "on_paper": round(paper, 2),
-                "transactions_a_second": round(each * cost["transactions"]),
+                "transactions_a_second": round(each * cost["transactions"] + 2 * workers / BEAT),
+                "cores_of_the_server": round(each * served + beats, 2),
                 "share_of_the_workers_busy": round(each * seconds / workers, 3),
             }
     return rows

@@ -357,6 +357,15 @@ def test_a_url_loses_its_password_wherever_it_is():
         Place.of("s", "postgresql://you:***@h/d")
 
 
+def test_a_journal_may_be_named_as_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Place.of("s", "journal:x/s.journal")
+    assert place == Place("s", Path("x/s.journal"))
+    monkeypatch.chdir("/")  # as code of the user's may
+    assert place.runs == tmp_path / "x" / "s.runs"
+    assert place.beside(".spool.jsonl") == tmp_path / "x" / "s.spool.jsonl"
+
+
 def test_a_driver_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'lrsearch\[postgresql\]'"):

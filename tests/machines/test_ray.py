@@ -3,10 +3,13 @@
 import collections
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -202,3 +205,33 @@ def test_ray_that_is_not_installed_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["tune", "digits", "--engine", "ray"]) == 2
     assert "pip install 'lrsearch[ray]'" in capsys.readouterr().err
+
+
+def test_the_three_commands_of_the_readme(start, database, tmp_path, monkeypatch):
+    """From one laptop to a database to Ray, as they are printed."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    fence = re.search("## More than one machine\n\n```sh\n(.*?)```", text, re.S)[1]
+    lines = [line.partition("#")[0].strip() for line in fence.splitlines()]
+    assert len(lines) == 3
+    quick = '@lrsearch.objective(peak=(1e-3, 1.0), steps=20, unit="points")'
+    code = f"import lrsearch\n\n\n{quick}\ndef small_gpt(run):\n    return float(run.plan.lr[0])\n"
+    (tmp_path / "train.py").write_text(code)
+    cluster = start(num_cpus=2)
+    for name, value in (
+        ("LRSEARCH_SAMPLER", "random"),
+        ("LRSEARCH_TRACKING_URI", "none"),
+        ("LRSEARCH_NO_CONFIRM", "1"),
+        ("LRSEARCH_JSON", "1"),
+        ("RAY_ADDRESS", cluster.address),
+    ):
+        monkeypatch.setenv(name, value)
+    found = []
+    for line in lines:
+        words = shlex.split(line.replace("postgresql://me@db/lr", database))
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(json.loads(done.stdout))
+    assert [sum(result["trials"].values()) for result in found] == [100, 100, 200]
+    assert found[1]["storage"] == found[2]["storage"] == database
+    assert "to join from another machine: lrsearch tune train.py:small_gpt" in done.stderr

@@ -242,7 +242,7 @@ def test_a_word_of_a_worker_that_was_replaced_is_not_heard():
 def test_another_version_is_refused(monkeypatch):
     from lrsearch import worker
 
-    monkeypatch.setattr(worker.importlib.metadata, "version", lambda name: "9.9")
+    monkeypatch.setattr(lrsearch, "__version__", "9.9")
     order = {"version": "1.0", "objective": "digits", "options": {}, "device": "cpu"}
     with pytest.raises(SearchFailed, match=r"a worker has lrsearch 9.9, and the search 1.0"):
         next(worker.answer(order, lambda room: []))
