@@ -96,6 +96,7 @@ def test_a_server_that_is_away_is_waited_for(postgres, database, seconds, caplog
     assert sum("answers again" in r.message for r in caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_ends_the_search_and_loses_nothing(
     postgres, database, monkeypatch
 ):
@@ -261,6 +262,7 @@ def with_password(url):
     return url.replace("me@", f"me:{PASSWORD.replace('/', '%2F')}@")
 
 
+@pytest.mark.slow
 def test_every_command_reads_a_database_and_none_shows_its_password(database, tmp_path, capsys):
     url = with_password(database)
     shown = database.replace("me@", "me:***@")

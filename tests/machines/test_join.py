@@ -42,6 +42,7 @@ def tune(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_the_first_line_is_the_command_that_joins_and_it_does(database, tmp_path):
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
@@ -63,6 +64,7 @@ def test_the_first_line_is_the_command_that_joins_and_it_does(database, tmp_path
     assert {t.retries for t in trials} == {0}
 
 
+@pytest.mark.slow
 def test_a_second_machine_waits_where_a_study_was_founded_for_one_run(database, tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
     words = ["tune", "train.py:nap", "--trials", "8", "--sampler", "tpe", *COMMON]

@@ -47,6 +47,7 @@ def job(database, tmp_path, monkeypatch):
     return lambda: subprocess.Popen(["bash", str(SCRIPT)], cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_job_that_gets_sigterm_gives_back_its_trial_and_queues_again(job, database, tmp_path):
     first = job()
     for _ in range(600):

@@ -97,6 +97,7 @@ def test_a_class_of_tasks_is_found_by_workers_and_an_instance_is_refused(task, m
         lrsearch.tune(line.Line(), workers=2, study="other", **task)
 
 
+@pytest.mark.slow
 def test_options_reach_the_workers(task):
     words = {**task, "trials": 4, "options": {"hidden": 4}, "steps": 20}
     alone = lrsearch.tune("digits", study="alone", **words)
@@ -280,7 +281,7 @@ def test_a_study_keeps_how_many_runs_it_was_founded_for(tmp_path, monkeypatch):
 
 def test_a_supervised_worker_that_is_killed_is_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").write_text(
+    (tmp_path / "supervised.py").write_text(
         "import os, pathlib, time, lrsearch\n"
         "@lrsearch.objective(peak=(1e-3, 1.0), steps=5)\n"
         "def slow(run):\n"
@@ -297,7 +298,7 @@ def test_a_supervised_worker_that_is_killed_is_replaced(tmp_path, monkeypatch):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = lrsearch.tune("train.py:slow", **words)
+    result = lrsearch.tune("supervised.py:slow", **words)
     killer.join()
     assert [t.index for t in result.trials] == list(range(16))
     assert result.counts["finished"] == 16
