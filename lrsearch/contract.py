@@ -146,6 +146,7 @@ class Setup:
         samples: the largest batch that it can draw, or None.
         slots: runs that it advances at once; 1 for functions and proxies, None where that is
             found when a study begins (`Elastic`).
+        workers: how many of it run at once, each with as many slots.
         device: where it runs, for people.
         weight_decay: coefficient of the parameters, for diagnostics.
         curvature: the largest eigenvalue of its Hessian where it is known, for diagnostics.
@@ -167,6 +168,7 @@ class Setup:
     untrained: float | None = None
     samples: int | None = None
     slots: int | None = 1
+    workers: int = 1
     device: str = "cpu"
     weight_decay: float = 0.0
     curvature: float | None = None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.redaction import redact
 from lrsearch.trackers import make_tracker, tracked_uri
-from lrsearch.tracking.uri import check_uri, default_uri, redact
+from lrsearch.tracking.uri import check_uri, default_uri
 
 if TYPE_CHECKING:
     from lrsearch.engine.storage import Store

@@ -91,6 +91,11 @@ class Workforce:
             raise RequestError(
                 f"objective {objective.setup.name} answers exactly and at once; leave workers out"
             )
+        if self.engine == "local" and device.startswith("cuda:"):
+            raise RequestError(
+                f"device {device} names one GPU, and each worker has one of its own; leave device "
+                "out, or choose among GPUs with CUDA_VISIBLE_DEVICES"
+            )
         order = {
             "options": dict(options or {}),
             "device": device,
@@ -115,7 +120,7 @@ class Workforce:
             given, answer, address=self.address, gpus=self.worker_gpus, cpus=self.worker_cpus
         )
         order["objective"] = cluster.given
-        count = self.workers or cluster.room()
+        count = self.workers or cluster.room
         return kind(objective, order, cluster.hire, cluster.leave, count=count, retries=retries)
 
 

@@ -29,6 +29,7 @@ from lrsearch.cli.tune import tune
 from lrsearch.cli.ui import ui
 from lrsearch.engine.interrupts import Interrupted
 from lrsearch.errors import LrsearchError, one_line
+from lrsearch.redaction import redact
 
 __all__ = ["cli", "main"]
 
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     logging.basicConfig(format="lrsearch: %(message)s", level=logging.WARNING)
     words = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["lrsearch", *map(redact, words)])
     try:
         with cli.make_context("lrsearch", list(words)) as context:
             cli.invoke(context)
@@ -75,9 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code
     except Interrupted as stop:
-        return _refuse(f"{stop}: {shlex.join(['lrsearch', *words])}", stop.exit_code)
+        return _refuse(f"{stop}: {command}", stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        command = shlex.join(["lrsearch", *words])
         return _refuse(f"stopped at once; the same command goes on: {command}", 130)
     except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,8 @@ import shlex
 import click
 from click.core import ParameterSource
 
-from lrsearch.engine.place import HIDDEN, Place
+from lrsearch.engine.place import Place
+from lrsearch.redaction import HIDDEN, redact
 
 __all__ = ["join_command"]
 
@@ -31,6 +32,8 @@ def join_command(context: click.Context, place: Place) -> str:
             continue
         if name == "storage":
             value = place.seen_from_elsewhere(platform.node())
+        elif name == "tracking_uri":
+            value = redact(str(value))
         flag = parameter.opts[0]
         if isinstance(parameter, click.Argument):
             words.append(str(value))
@@ -41,8 +44,8 @@ def join_command(context: click.Context, place: Place) -> str:
         else:
             values = value if isinstance(value, tuple) else (value,)
             words += [word for one in values for word in (flag, _written(one))]
-    note = f" (with its password for {HIDDEN})" if HIDDEN in str(place) else ""
-    return shlex.join(words) + note
+    command = shlex.join(words)
+    return f"{command} (with its password for {HIDDEN})" if HIDDEN in command else command
 
 
 def _written(value: object) -> str:

@@ -102,8 +102,10 @@ class Attempts:
             "told": penalty if trial.state == "diverged" else trial.value,
         }
         try:
-            self._storage.set_trial_user_attr(key, ENDED, kept)
-            self._close(key, kept)
+            if final_state(kept)[0] != TrialState.FAIL:
+                self._write(key, kept)
+            elif not guarded(self._guard, lambda: self._write_failed(key, kept)):
+                return False
         except UpdateFinishedTrialError:
             return False
         self._ledger.trials[trial.index] = trial  # whose curves are not thinned
@@ -144,6 +146,22 @@ class Attempts:
         living = self._attendance.alive()
         self._due = time.monotonic() + max(LOOK, len(living) * EACH)
         return [attempt for attempt in others if attempt.worker not in living]
+
+    def _write(self, key: int, kept: Mapping[str, Any]) -> None:
+        self._storage.set_trial_user_attr(key, ENDED, kept)
+        self._close(key, kept)
+
+    def _write_failed(self, key: int, kept: Mapping[str, Any]) -> bool:
+        """As above, of one that has failed; whether it had not been taken for lost meanwhile.
+
+        A lost one is written as failed, too, so that the two must not mix.
+        """
+        known = self._storage.get_trial(key)
+        if LOST in known.user_attrs:
+            return False
+        if not known.state.is_finished() or ENDED not in known.user_attrs:  # else it was written
+            self._write(key, kept)
+        return True
 
     def _close(self, key: int, kept: Mapping[str, Any]) -> None:
         """Writes the state that goes with what a trial has left."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -25,6 +25,9 @@ TRIALS = table(
     ),
 )
 NOTES = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_json")))
+
+#: Trials that one question names: PostgreSQL takes 65 535 parameters.
+MOST = 10_000
 
 
 class Cache:
@@ -59,10 +62,12 @@ class Cache:
         return list(self._known.values())
 
 
-def _notes(connection: Connection, trials: Iterable[int]) -> dict[int, dict[str, Any]]:
+def _notes(connection: Connection, trials: Sequence[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = defaultdict(dict)
-    for row in connection.execute(select(NOTES).where(NOTES.c.trial_id.in_(trials))).mappings():
-        found[int(row["trial_id"])][str(row["key"])] = json.loads(row["value_json"])
+    for first in range(0, len(trials), MOST):
+        asked = select(NOTES).where(NOTES.c.trial_id.in_(trials[first : first + MOST]))
+        for row in connection.execute(asked).mappings():
+            found[int(row["trial_id"])][str(row["key"])] = json.loads(row["value_json"])
     return found
 
 

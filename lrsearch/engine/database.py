@@ -76,15 +76,15 @@ class Database:
     def __init__(self, place: Place, *, create: bool) -> None:
         self._place = place
         self._turn = threading.RLock()
-        self._guarded = False
+        self._guarded = self._hurried = self._gave_up = False
         self.silent = 0.0
         try:
             self._server, url = server_of(sqlalchemy.make_url(place.url))
             whole, words = url.render_as_string(hide_password=False), dict(self._server.connect)
             storage = self._until_it_is_up(lambda: self._prepare(whole, words, create=create))
-        except RequestError:
+        except (RequestError, SearchFailed):
             raise
-        except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        except (ArgumentError, NoSuchModuleError, ImportError, TypeError, ValueError) as error:
             raise RequestError(
                 f"storage {place} cannot be used ({self._say(error)}); give "
                 "postgresql://USER@HOST/NAME or mysql+pymysql://USER@HOST/NAME"
@@ -109,7 +109,7 @@ class Database:
                 return prepare()
             except FAULTS as error:
                 said, gone = self._say(error), time.monotonic() - began
-                if gone > STARTING or not _is_lost(error) or FINAL.search(said):
+                if gone > STARTING or not self._is_lost(error) or FINAL.search(said):
                     raise
                 time.sleep(PAUSE * (1 + gone))
 
@@ -148,6 +148,10 @@ class Database:
                 return self._server.clock(connection)
 
         return self._steady(ask)
+
+    def hurry(self) -> None:
+        """Waits no longer for a database that is away: the search is being ended."""
+        self._hurried = True
 
     def close(self) -> None:
         """Gives the connection back."""
@@ -237,20 +241,24 @@ class Database:
                 except FAULTS as error:
                     fault = error
                 else:
+                    self._gave_up = False
                     if pause > PAUSE:
                         self.silent += time.monotonic() - began
                     if told:
                         log.warning("%s answers again", self._place)
                     return answer
                 gone, why = time.monotonic() - began, self._say(fault)
-                if not _is_lost(fault):
+                if not self._is_lost(fault):
                     raise SearchFailed(
                         f"{self._place} refuses a record ({why}); mend that, and the same command "
                         "goes on"
                     ) from fault
                 if self._guarded:
-                    raise GuardLost from fault
-                if gone > PATIENCE:
+                    raise GuardLost(why) from fault
+                # Whoever has waited in vain has done so for the others, too.
+                if gone > PATIENCE or self._hurried or self._gave_up:
+                    self.silent += gone
+                    self._gave_up = True
                     raise SearchFailed(
                         f"{self._place} has not answered for {gone:.0f} s ({why}); the same "
                         "command goes on when it does"
@@ -258,13 +266,25 @@ class Database:
                 if gone > QUIET and not told:
                     told = True
                     log.warning("%s does not answer (%s); it is tried again", self._place, why)
-                time.sleep(pause * (1 + os.getpid() % 16 / 16))  # not all at the same moment
+                self._sleep(pause * (1 + os.getpid() % 16 / 16))  # not all at the same moment
                 pause = min(2 * pause, LONGEST)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._hurried:
+            time.sleep(PAUSE)  # which a signal's handler does not shorten
+
+    def _is_lost(self, error: BaseException) -> bool:
+        """Whether it is the connection that failed, and not what was asked."""
+        fault = error.__cause__ if isinstance(error, StorageInternalError) else error
+        if getattr(fault, "connection_invalidated", False):
+            return True
+        return isinstance(fault, GONE) and self._server.is_lost(fault.orig or fault)
 
     def _refuse(self, *_: object) -> None:
         """Under a guard there is no second session: it would not hold the lock."""
         if self._guarded:
-            raise GuardLost
+            raise GuardLost("its session has ended")
 
     def _set_up(self, connection: Any, _: object) -> None:
         self._server.set_up(connection)
@@ -314,9 +334,3 @@ class DatabaseGuard:
     def _lock(self) -> None:
         with self._database.session() as connection:
             self._database._server.lock(connection, self._study)
-
-
-def _is_lost(error: BaseException) -> bool:
-    """Whether it is the connection that failed, and not what was asked."""
-    fault = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(fault, GONE) or bool(getattr(fault, "connection_invalidated", False))

@@ -24,6 +24,8 @@ T = TypeVar("T")
 #: Seconds between two tries, and after which a holder that lives is taken to be stuck: what is
 #: done under a lock takes milliseconds.
 PAUSE, PATIENCE = 0.002, 30.0
+#: Seconds for which what lost its guard is done anew, and the most between two tries.
+RETRY, LONGEST = 300.0, 5.0
 
 
 class GuardLost(LrsearchError):
@@ -36,13 +38,23 @@ def guarded(guard: AbstractContextManager[None], work: Callable[[], T]) -> T:
     Args:
         guard: of the study.
         work: what is to be done; what it has done already it must find, and not do twice.
+
+    Raises:
+        SearchFailed: it is lost again and again.
     """
+    began, pause = time.monotonic(), PAUSE
     while True:
         try:
             with guard:
                 return work()
-        except GuardLost:
-            continue
+        except GuardLost as error:
+            if time.monotonic() - began > RETRY:
+                raise SearchFailed(
+                    f"a lock was lost again and again for {RETRY:g} s ({error}); the same command "
+                    "goes on when that is mended"
+                ) from error
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST)
 
 
 def lock(file: int, path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 __all__ = ["Interrupted", "Shield", "interruptible"]
@@ -39,6 +39,8 @@ class Shield:
         self._depth = 0
         self._pending: int | None = None
         self._received: int | None = None
+        #: Called when a signal comes.
+        self.hurry: Callable[[], None] = lambda: None
 
     def check(self) -> None:
         """Raises again what user code has caught that was none of its business.
@@ -63,6 +65,7 @@ class Shield:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.default_int_handler if name == 2 else signal.SIG_DFL)
         self._received = number
+        self.hurry()
         if self._depth:
             self._pending = number
         else:

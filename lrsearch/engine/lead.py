@@ -6,14 +6,17 @@ what its page lacks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from lrsearch.contract import Tracker
-from lrsearch.engine.liveness import Attendance
+from lrsearch.engine.liveness import BROKEN, Attendance
 from lrsearch.engine.storage import Store
 from lrsearch.result import Result, Trial
 
 __all__ = ["Lead"]
+
+log = logging.getLogger("lrsearch")
 
 
 class Lead:
@@ -50,10 +53,15 @@ class Lead:
 
     def finish(self, result: Result, state: str) -> None:
         """Closes the tracker; that of a leader that died without doing so, too."""
-        if not self.mine and self._attendance.abandoned:
-            self.follow(result.trials)
-        if self.mine:
-            self._tracker.finish(result, state)
-            self._store.set_tracking(self._tracker.uri, self._tracker.run_id)
-            if state == "finished":  # what the tracker missed it has said, and `sync` writes
-                self._store.set_told(result)
+        try:
+            if not self.mine and self._attendance.abandoned:
+                self.follow(result.trials)
+            if self.mine:
+                self._tracker.finish(result, state)
+                self._store.set_tracking(self._tracker.uri, self._tracker.run_id)
+                if state == "finished":  # what the tracker missed it has said, and `sync` writes
+                    self._store.set_told(result)
+        except BROKEN as error:
+            if state == "finished":
+                raise
+            log.warning("cannot write how the search ended: %s", error)

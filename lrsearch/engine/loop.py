@@ -21,6 +21,7 @@ from lrsearch.engine.listener import Listener
 from lrsearch.engine.racing import Race
 from lrsearch.engine.request import Search
 from lrsearch.engine.sampling import Advisor
+from lrsearch.engine.slots import parallel
 from lrsearch.engine.storage import Store
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Value
@@ -127,7 +128,7 @@ class Loop:
                     self._hear()
                 while len(taken) < room and (run := self._next_run()) is not None:
                     taken.append(run)
-            if taken or self._open or room < 1 or self._over:
+            if taken or self._open or room < 1 or self.complete or self._late:
                 return taken
             self._say_who_is_waited_for()
             time.sleep(pause)
@@ -136,15 +137,16 @@ class Loop:
     def say_what_it_waits_for(self, what: str) -> None:
         """Tells the listener once that it is waiting."""
         if what != self._waits_for:
-            self._waits_for = what
             self._listener.waiting(what)
+        self._waits_for = what
 
     def _say_who_is_waited_for(self) -> None:
         held = sorted(self._ledger.attempts.values(), key=lambda attempt: attempt.index)
         if held:
             what = f"trial {held[0].index}, which another process is at"
             if not self._advisor.independent:
-                what += f" (founded for {self._store.window + 1} at a time; see --parallel)"
+                founded = parallel(self._store.window, self._search.seeds)
+                what += f" (founded for {founded} at once; see --parallel)"
             self.say_what_it_waits_for(what)
 
     def result(self) -> Result:
@@ -160,11 +162,6 @@ class Loop:
     def ended(self) -> int:
         """How many trials have ended."""
         return len(self._ledger.trials)
-
-    @property
-    def _over(self) -> bool:
-        """Whether this process has nothing to wait for."""
-        return self.complete or self._late
 
     @property
     def _late(self) -> bool:

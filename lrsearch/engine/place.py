@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 from lrsearch.errors import RequestError
+from lrsearch.redaction import HIDDEN, redact, secrets
 
-__all__ = ["FOLDER", "HIDDEN", "SAFE_NAME", "SERVERS", "Place"]
+__all__ = ["FOLDER", "SAFE_NAME", "SERVERS", "Place"]
 
 #: Where journal files live when no storage is named.
 FOLDER = "lrsearch-studies"
 #: The databases that hold studies, by the first word of their URL.
 SERVERS = ("postgresql", "mysql", "mariadb")
-#: What stands for a password that is not shown.
-HIDDEN = "***"
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-PASSWORD = re.compile(r"^([^:/]+://[^:/@]*:)([^@]+)(?=@)")
-SECRET = re.compile(r"(?i)([?&]password=)([^&]+)")
 
 HERE = re.compile(r"^([^:/]+://(?:[^@/]*@)?)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/?]|$)")
 
@@ -41,7 +37,7 @@ class Place:
 
     study: str
     path: Path | None
-    url: str = ""
+    url: str = field(default="", repr=False)
     here: Path = field(default_factory=Path.cwd, compare=False)
 
     @classmethod
@@ -72,14 +68,14 @@ class Place:
             return cls(study, None, _check_url(storage))
         if not storage.endswith(".journal"):
             raise RequestError(
-                f"storage {storage!r} is no journal file; end its name in .journal, or give a "
-                "database such as postgresql://HOST/NAME"
+                f"storage {redact(storage)!r} is no journal file; end its name in .journal, or "
+                "give a database such as postgresql://HOST/NAME"
             )
         return cls(study, Path(storage))
 
     def __str__(self) -> str:
         """For people, and for records: without a password."""
-        return redact_url(self.url) if self.path is None else str(self.path)
+        return redact(self.url) if self.path is None else str(self.path)
 
     def seen_from_elsewhere(self, host: str) -> str:
         """As it is shown, a database of this machine by the machine's name."""
@@ -87,8 +83,7 @@ class Place:
 
     def redact(self, text: str) -> str:
         """A message without the database's password, however it quotes it."""
-        found = PASSWORD.match(self.url) or SECRET.search(self.url)
-        for secret in () if found is None else {found[2], unquote(found[2])}:
+        for secret in secrets(self.url):
             text = text.replace(secret, HIDDEN)
         return text
 
@@ -106,11 +101,6 @@ class Place:
         return (self.here / self.path).with_name(f"{self.study}.runs")
 
 
-def redact_url(url: str) -> str:
-    """The URL of a database without the password that it may hold."""
-    return SECRET.sub(rf"\1{HIDDEN}", PASSWORD.sub(rf"\1{HIDDEN}", url))
-
-
 def _check_url(url: str) -> str:
     scheme = url.partition("://")[0]  # the rest may hold a password
     if scheme.partition("+")[0] not in SERVERS:
@@ -119,8 +109,8 @@ def _check_url(url: str) -> str:
             "postgresql://USER@HOST/NAME, mysql+pymysql://USER@HOST/NAME, or a path that ends in "
             ".journal"
         )
-    shown = redact_url(url)
-    if f":{HIDDEN}@" in url or f"password={HIDDEN}" in url:
+    shown = redact(url)
+    if HIDDEN in url:
         if shown not in _known:
             raise RequestError(
                 f"storage {shown} has lost its password, which is never kept; give the URL with "

@@ -90,6 +90,10 @@ class Clock(Protocol):
         """Seconds by a clock that all its processes share; None where there is none."""
         ...
 
+    def hurry(self) -> None:
+        """Waits no longer where it does not answer."""
+        ...
+
 
 class NoClock:
     """A file's: what its processes share is the file alone."""
@@ -98,6 +102,9 @@ class NoClock:
 
     def clock(self) -> None:
         """None."""
+
+    def hurry(self) -> None:
+        """A file answers or is not there."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def run_search(
     probes = NoProbes() if probes is None else probes
     with ExitStack() as exits, interruptible(shield):
         store = exits.enter_context(Store.join(search.place, study_record(search, setup)))
+        shield.hurry = store.clock.hurry
         store.enqueue(search.enqueued)
         result = store.result(seconds=0.0)
         complete = store.ledger.complete(search.trials)

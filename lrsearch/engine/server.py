@@ -12,6 +12,7 @@ import sqlalchemy
 from sqlalchemy import Connection, text
 
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.redaction import redact
 
 __all__ = ["LOCK", "Server", "server_of"]
 
@@ -23,7 +24,11 @@ LOCK = 90.0
 #: minute, and not after the two hours of the system's default.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 POSTGRES = MappingProxyType({"connect_timeout": 10, "tcp_user_timeout": 30_000, **ALIVE})
-MYSQL = MappingProxyType({"connect_timeout": 10})
+MYSQL = MappingProxyType(
+    {"connect_timeout": 10, "read_timeout": int(LOCK) + 30, "write_timeout": 30}
+)
+#: MySQL's numbers of what a lost connection, a shutdown, a crowd, a timeout or a deadlock raises.
+LOST = (0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031)
 
 #: PostgreSQL's name for a lock that was waited for in vain.
 NOT_AVAILABLE = "55P03"
@@ -62,6 +67,10 @@ class Server:
     def widen(self, connection: Connection) -> None:
         """Makes room in Optuna's tables for values of any length."""
 
+    def is_lost(self, error: BaseException) -> bool:
+        """Whether a driver's error is of the connection, and not of what was asked."""
+        raise NotImplementedError
+
     def clock(self, connection: Connection) -> float:
         """Seconds by the server's clock, which all processes share."""
         return float(connection.execute(text(self.now)).scalar_one())
@@ -78,8 +87,10 @@ class _Postgres(Server):
         try:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _number(name)})
         except sqlalchemy.exc.DBAPIError as error:
-            code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-            if code == NOT_AVAILABLE:
+            if NOT_AVAILABLE in (
+                getattr(error.orig, "sqlstate", None),
+                getattr(error.orig, "pgcode", None),
+            ):
                 raise _stuck("pg_stat_activity") from error
             raise
         connection.commit()
@@ -87,6 +98,11 @@ class _Postgres(Server):
     def unlock(self, connection: Connection, name: str) -> None:
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _number(name)})
         connection.commit()
+
+    def is_lost(self, error: BaseException) -> bool:
+        # Without a code: there was no connection. Connections, shutdowns, deadlocks, crowds.
+        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        return code is None or code.startswith(("08", "40", "57P", "53300"))
 
     def set_up(self, connection: Any) -> None:
         # Else the server keeps the locks of a machine that is gone.
@@ -112,6 +128,16 @@ class _Mysql(Server):
     def unlock(self, connection: Connection, name: str) -> None:
         words = {"key": self._key(connection, name)}
         connection.execute(text("SELECT release_lock(:key)"), words)
+        connection.commit()
+
+    def is_lost(self, error: BaseException) -> bool:
+        return not error.args or error.args[0] in LOST
+
+    def set_up(self, connection: Any) -> None:
+        # Else the server keeps the locks of a machine that is gone; a session that was idle for
+        # so long is opened again.
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION wait_timeout = 60")
         connection.commit()
 
     def widen(self, connection: Connection) -> None:
@@ -149,8 +175,8 @@ def server_of(url: sqlalchemy.URL) -> tuple[Server, sqlalchemy.URL]:
             name = driver.lower()
             return server, url.set(drivername=f"{url.get_backend_name()}+{name}")
     raise RequestError(
-        f"storage {url.render_as_string()} needs a driver, of {' and '.join(server.drivers)} none "
-        f"is installed; pip install 'lrsearch[{server.extra}]'"
+        f"storage {redact(url.render_as_string())} needs a driver, of "
+        f"{' and '.join(server.drivers)} none is installed; pip install 'lrsearch[{server.extra}]'"
     )
 
 

@@ -7,7 +7,7 @@ from lrsearch.engine.request import AUTO, Search
 from lrsearch.engine.storage import Store
 from lrsearch.errors import RequestError
 
-__all__ = ["fix_slots", "useful_slots", "window"]
+__all__ = ["fix_slots", "parallel", "useful_slots", "window"]
 
 
 def window(slots: int, seeds: int) -> int:
@@ -19,13 +19,18 @@ def window(slots: int, seeds: int) -> int:
     return 0 if slots == 1 else 2 * -(-slots // seeds) - 1
 
 
+def parallel(window: int, seeds: int) -> int:
+    """For how many runs in flight a study of that window was founded, at most."""
+    return (window + 1) // 2 * seeds if window else 1
+
+
 def useful_slots(trials: int, seeds: int) -> int:
     """The most slots with which no more than a third of the trials are asked without an answer."""
     return seeds * max(1, (trials // 3 + 1) // 2)
 
 
 def fix_slots(search: Search, objective: Objective, store: Store) -> int:
-    """The number of slots of this call; a new study keeps its number, and W, for good."""
+    """The slots of each worker of this call; a new study keeps their number, and W, for good."""
     asked, slots = search.slots, objective.setup.slots
     if store.slots is None:
         if isinstance(asked, int):
@@ -37,10 +42,12 @@ def fix_slots(search: Search, objective: Objective, store: Store) -> int:
                 batch=search.batch,
                 thorough=asked == AUTO,
             )
-        store.set_slots(slots or 1, window(search.parallel or slots or 1, search.seeds))
+        together = search.parallel or (slots or 1) * objective.setup.workers
+        store.set_slots(slots or 1, window(together, search.seeds))
     if search.parallel and store.window != window(search.parallel, search.seeds):
         raise RequestError(
-            f"study {store.name} was founded for {(store.window + 1) * search.seeds} runs in "
-            "flight; leave parallel out, or name another with --study"
+            f"study {store.name} was founded for {parallel(store.window, search.seeds)} runs in "
+            f"flight, and not for {search.parallel}; leave parallel out, or name another with "
+            "--study"
         )
     return asked if isinstance(asked, int) else store.slots or 1

@@ -8,8 +8,10 @@ Ray serialises what is in flight; nothing of it is stored.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +43,7 @@ class Cluster:
 
     Attributes:
         given: as workers find it.
+        room: for how many workers there is room now; at least 1.
 
     Raises:
         RequestError: Ray is not installed, or there is no such cluster.
@@ -72,16 +75,19 @@ class Cluster:
         if gpus is None:
             gpus = 1.0 if total.get("GPU") else 0.0
         self._share = {"CPU": 1.0 if cpus is None else cpus, "GPU": gpus}
+        fits = [total.get(name, 0.0) / share for name, share in self._share.items() if share]
+        self.room = max(1, int(min(fits, default=1.0)))
+        self.leave()  # until the first worker is wanted, which may be never
 
     def _join(self) -> None:
-        """Joins it, unless this process has done so already, for us or for itself."""
+        """Joins it, unless this process has; who does so itself ships the code itself."""
         if self._ray.is_initialized():
             return
         try:
             self._ray.init(
                 address=self._address,
                 namespace="lrsearch",
-                runtime_env=self._environment,
+                runtime_env=copy.deepcopy(self._environment),  # Ray writes into it
                 logging_level="WARNING",
             )
             self._mine = True
@@ -96,12 +102,6 @@ class Cluster:
         if self._mine:
             self._ray.shutdown()
             self._mine = False
-
-    def room(self) -> int:
-        """For how many workers there is room now; at least 1."""
-        total = self._total()
-        fits = [total.get(name, 0.0) / share for name, share in self._share.items() if share]
-        return max(1, int(min(fits, default=1.0)))
 
     def _total(self) -> dict[str, float]:
         total: dict[str, float] = self._ray.cluster_resources()
@@ -135,9 +135,10 @@ class _Worker:
         said = [self._out.get()]
         while not self._out.empty():
             said.append(self._out.get())
-        for message in said:
-            if isinstance(message, BaseException):
-                raise message
+        if isinstance(said[-1], BaseException):  # after which there is nothing more
+            self._out.put(said.pop())
+            if not said:
+                raise self._out.get()
         return said
 
     def give(self, runs: list[dict[str, Any]]) -> None:
@@ -163,7 +164,8 @@ class _Actor:
         self._ray, self._worker, self._inbox = ray, worker, inbox
         self._over = False
         self._how = "no word"
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def give(self, runs: list[dict[str, Any]]) -> None:
         """As `lrsearch.objectives.crew.Hand`."""
@@ -174,28 +176,28 @@ class _Actor:
         self._over = True
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._worker)
+        self._thread.join()  # what it asked after we have left would start a cluster of its own
         return self._how
 
     def _listen(self) -> None:
-        said = self._worker.next.remote()
-        while not self._over:
-            ready, _ = self._ray.wait([said], timeout=LOOK)
-            if not ready:
-                continue
-            try:
-                messages = self._ray.get(said)
-            except Exception as error:  # noqa: BLE001  # Ray raises what the worker raised, too
-                self._how = one_line(str(error).strip().rpartition("\n")[2])[:200]
-                self._inbox.put((self, None))
-                return
-            for message in messages:
-                self._inbox.put((self, message))
+        try:
             said = self._worker.next.remote()
+            while not self._over:
+                ready, _ = self._ray.wait([said], timeout=LOOK)
+                if ready:
+                    for message in self._ray.get(said):
+                        self._inbox.put((self, message))
+                    said = self._worker.next.remote()
+        except Exception as error:  # noqa: BLE001  # Ray raises what the worker raised, too
+            self._how = one_line(str(error).strip().rpartition("\n")[2])[:200]
+        self._inbox.put((self, None))
 
 
 def _ship(given: Any) -> tuple[Any, dict[str, Any]]:
     """What workers are told, and the environment in which they find it."""
-    if not isinstance(given, str) or not is_reference(given):
+    if not isinstance(given, str):
+        return given, _folder_of(given)
+    if not is_reference(given):
         return given, {}
     source, colon, name = given.rpartition(":") if ":" in given else (given, "", "")
     folder, excludes = os.getcwd(), list(EXCLUDED)
@@ -203,3 +205,16 @@ def _ship(given: Any) -> tuple[Any, dict[str, Any]]:
         path = Path(source).absolute()
         folder, given = str(path.parent), f"{path.name}{colon}{name}"
     return given, {"working_dir": folder, "excludes": excludes}
+
+
+def _folder_of(given: Any) -> dict[str, Any]:
+    """The environment of an object: the folder that its module is imported from."""
+    module = sys.modules.get(getattr(given, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or module.__name__.partition(".")[0] == "lrsearch":
+        return {}
+    depth = module.__name__.count(".") + (Path(file).name == "__init__.py")
+    folder = Path(file).absolute().parents[depth]
+    if folder.name in ("site-packages", "dist-packages"):
+        return {}
+    return {"working_dir": str(folder), "excludes": list(EXCLUDED)}

@@ -72,20 +72,17 @@ class Crew:
         count: int,
         retries: int,
     ) -> None:
-        each = inner.setup.slots
-        slots = None if each is None else each * count
-        self.setup = dataclasses.replace(inner.setup, slots=slots)
+        self.setup = dataclasses.replace(inner.setup, workers=count)
         self._inner, self._order = inner, order
         self._hire, self._dismiss = hire, dismiss
         self._count, self._retries = count, retries
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
         """Keeps every worker busy and yields outcomes as they come."""
-        room = self._inner.setup.slots or max(1, runs.slots // self._count)
-        order = {**self._order, "slots": room, "level": runs.probes.level}
+        order = {**self._order, "slots": runs.slots, "level": runs.probes.level}
         shift = _Shift(lambda i, inbox: self._hire(order, i, inbox), self._count, self._retries)
         try:
-            yield from shift.work(runs, alone=room == 1)
+            yield from shift.work(runs, alone=runs.slots == 1)
         finally:
             shift.close()
             self._dismiss()
@@ -99,10 +96,10 @@ class TaskCrew(Crew):
     """A crew that trains a task: a population each."""
 
     def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
-        """As `lrsearch.contract.Elastic`, of all workers together."""
+        """As `lrsearch.contract.Elastic`, of each worker."""
         inner = cast(Elastic, self._inner)
-        each = inner.fit(max(1, most // self._count), steps=steps, batch=batch, thorough=thorough)
-        return self._count * each
+        most = max(1, most // self._count)
+        return inner.fit(most, steps=steps, batch=batch, thorough=thorough)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
         """As `lrsearch.contract.KeepsModel`."""

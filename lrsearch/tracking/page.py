@@ -20,7 +20,7 @@ from types import TracebackType
 from mlflow.tracking import MlflowClient
 
 from lrsearch.errors import RequestError, SearchFailed
-from lrsearch.tracking.uri import redact
+from lrsearch.redaction import redact
 from lrsearch.tracking.writer import experiment_name, parent_of, view_key
 
 __all__ = ["Server", "find_page"]

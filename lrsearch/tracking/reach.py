@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from lrsearch.errors import SearchFailed
-from lrsearch.tracking.uri import redact, redact_text
+from lrsearch.redaction import redact
+from lrsearch.tracking.uri import redact_text
 
 __all__ = ["reach"]
 

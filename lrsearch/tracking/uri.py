@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from lrsearch.errors import RequestError
+from lrsearch.redaction import HIDDEN, redact, secrets
 
-__all__ = ["check_uri", "default_uri", "redact", "redact_text"]
+__all__ = ["check_uri", "default_uri", "redact_text"]
 
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
 #: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
@@ -42,18 +43,11 @@ def check_uri(uri: str) -> str:
     return uri
 
 
-def redact(uri: str) -> str:
-    """The URI without the password that it may hold."""
-    scheme, mark, rest = uri.partition("://")
-    secret, at, host = rest.rpartition("@")
-    user = secret.partition(":")[0]
-    return f"{scheme}{mark}{user}:***@{host}" if at and ":" in secret else uri
-
-
 def redact_text(text: str, uri: str) -> str:
     """A message without the password of a URI, however it quotes it."""
-    secret = uri.partition("://")[2].rpartition("@")[0].partition(":")[2]
-    return text.replace(uri, redact(uri)).replace(secret, "***") if secret else text
+    for secret in secrets(uri):
+        text = text.replace(secret, HIDDEN)
+    return redact(text)
 
 
 def default_uri() -> str:

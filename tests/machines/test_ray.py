@@ -165,7 +165,7 @@ def test_workers_share_gpus_and_by_default_fill_the_cluster(start):
 
 def test_a_population_on_the_cluster_measures_what_it_measures_here(start):
     cluster = start(num_cpus=2)
-    words = ["digits", "--workers", "2", "--slots", "4", "--steps", "20", "--trials", "8"]
+    words = ["digits", "--workers", "2", "--slots", "2", "--steps", "20", "--trials", "8"]
     end(begin(cluster, *words))
     far = api.load("digits-default")
     near = api.tune(

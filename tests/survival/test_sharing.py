@@ -358,5 +358,5 @@ def test_who_waits_says_for_what(tmp_path):
         assert first.begin(0, {"peak": 0.03, "warmup": 0.05, "floor": 0.0})
         threading.Timer(0.7, first.release).start()
         assert len(search(Bowl(), tmp_path, trials=3, listener=listener).trials) == 3
-    what = "trial 0, which another process is at (founded for 1 at a time; see --parallel)"
+    what = "trial 0, which another process is at (founded for 1 at once; see --parallel)"
     assert listener.said == (what,)

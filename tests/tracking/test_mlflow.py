@@ -19,11 +19,12 @@ from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.objectives.catalog import make
+from lrsearch.redaction import redact
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.tracking.tracker import MlflowTracker
-from lrsearch.tracking.uri import check_uri, redact
+from lrsearch.tracking.uri import check_uri
 from tests.doubles import Bowl, search
 
 

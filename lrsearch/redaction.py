@@ -1,0 +1,33 @@
+"""Passwords in URLs, which are neither shown nor kept."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+__all__ = ["HIDDEN", "redact", "secrets"]
+
+#: What stands for a password.
+HIDDEN = "***"
+
+#: Up to the last @ before the path: a user may hold an @, and a password that is not encoded too.
+AUTHORITY = re.compile(r"([A-Za-z][\w+.-]*:/{1,2})([^\s/?#]*)(?=@)")
+QUERY = re.compile(r"(?i)([?&][^=&\s]*(?:passw|pwd|secret|token)[^=&\s]*=)([^&\s]+)")
+
+
+def redact(text: str) -> str:
+    """A URL, or a text with URLs in it, without their passwords."""
+    return QUERY.sub(rf"\1{HIDDEN}", AUTHORITY.sub(_hide, text))
+
+
+def secrets(url: str) -> list[str]:
+    """The passwords of a URL as they stand there and as they are meant, the longest first."""
+    found = [found[2].partition(":")[2] for found in AUTHORITY.finditer(url)]
+    found += [found[2] for found in QUERY.finditer(url)]
+    forms = {form for secret in found for form in (secret, unquote(secret)) if form}
+    return sorted(forms - {HIDDEN}, key=len, reverse=True)
+
+
+def _hide(found: re.Match[str]) -> str:
+    user, colon, password = found[2].partition(":")
+    return f"{found[1]}{user}:{HIDDEN}" if colon and password else found[0]
