@@ -84,6 +84,10 @@ class Workforce:
         Raises:
             RequestError: it cannot be trained elsewhere, or there is no such cluster.
         """
+        if isinstance(objective, Crew):  # of a search before
+            if self == Workforce():
+                return objective
+            given, objective = objective.given, objective.inner
         here = self.engine == "local" and (self.workers or 1) == 1
         if here and not (alone and isinstance(objective, FunctionObjective)):
             return objective
@@ -111,7 +115,7 @@ class Workforce:
             def hire(order: dict[str, Any], index: int, inbox: Inbox) -> Hand:
                 return Process(order, index, count, inbox)
 
-            return kind(objective, order, hire, lambda: None, count=count, retries=retries)
+            return kind(given, objective, order, hire, _nothing, count=count, retries=retries)
 
         from lrsearch.objectives.cluster import Cluster
         from lrsearch.worker import answer
@@ -121,7 +125,19 @@ class Workforce:
         )
         order["objective"] = cluster.given
         count = self.workers or cluster.room
-        return kind(objective, order, cluster.hire, cluster.leave, count=count, retries=retries)
+        return kind(
+            given,
+            objective,
+            order,
+            cluster.hire,
+            cluster.leave,
+            count=count,
+            retries=retries,
+        )
+
+
+def _nothing() -> None:
+    """Processes of this machine leave nothing to leave."""
 
 
 def _reference(given: Any, objective: Objective) -> str:

@@ -28,6 +28,10 @@ Answer = Callable[[Mapping[str, Any], Ask], Iterator[dict[str, Any]]]
 
 #: What a folder of code often holds beside code, and no worker needs.
 EXCLUDED = (".git", "lrsearch-studies", "mlruns", "mlartifacts", "*.db", "*.db-*", "__pycache__")
+#: The address of a cluster that is started on this machine.
+LOCAL = "local"
+#: The environment of the cluster that this process has joined by us, if it has.
+_joined: list[dict[str, Any]] = []
 #: Seconds between two looks at whether a worker is still wanted.
 LOOK = 0.5
 
@@ -68,8 +72,8 @@ class Cluster:
             ) from error
         self._ray: Any = ray
         self._answer = answer
-        self.given, self._environment = _ship(given)
-        self._address, self._mine = address or "auto", False
+        self._address = address or "auto"
+        self.given, self._environment = _ship(given, shared=self._address == LOCAL)
         self._join()
         total = self._total()
         if gpus is None:
@@ -77,12 +81,13 @@ class Cluster:
         self._share = {"CPU": 1.0 if cpus is None else cpus, "GPU": gpus}
         fits = [total.get(name, 0.0) / share for name, share in self._share.items() if share]
         self.room = max(1, int(min(fits, default=1.0)))
-        self.leave()  # until the first worker is wanted, which may be never
 
     def _join(self) -> None:
         """Joins it, unless this process has; who does so itself ships the code itself."""
         if self._ray.is_initialized():
-            return
+            if _joined in ([], [self._environment]):
+                return
+            self.leave()  # whose workers would find another's code
         try:
             self._ray.init(
                 address=self._address,
@@ -90,7 +95,7 @@ class Cluster:
                 runtime_env=copy.deepcopy(self._environment),  # Ray writes into it
                 logging_level="WARNING",
             )
-            self._mine = True
+            _joined.append(self._environment)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise RequestError(
                 f"cannot join a Ray cluster at {self._address} ({one_line(str(error))[:300]}); "
@@ -99,9 +104,9 @@ class Cluster:
 
     def leave(self) -> None:
         """Leaves it, so that nothing of it is heard when the search says what it found."""
-        if self._mine:
+        if _joined and self._address != LOCAL:  # one that was started here starts once
             self._ray.shutdown()
-            self._mine = False
+            _joined.clear()
 
     def _total(self) -> dict[str, float]:
         total: dict[str, float] = self._ray.cluster_resources()
@@ -193,16 +198,23 @@ class _Actor:
         self._inbox.put((self, None))
 
 
-def _ship(given: Any) -> tuple[Any, dict[str, Any]]:
-    """What workers are told, and the environment in which they find it."""
+def _ship(given: Any, *, shared: bool) -> tuple[Any, dict[str, Any]]:
+    """What workers are told, and the environment in which they find it.
+
+    Args:
+        given: what names or makes the objective.
+        shared: whether they are on this machine, and find the code where it is.
+    """
     if not isinstance(given, str):
-        return given, _folder_of(given)
+        return given, {} if shared else _folder_of(given)
     if not is_reference(given):
         return given, {}
     source, colon, name = given.rpartition(":") if ":" in given else (given, "", "")
     folder, excludes = os.getcwd(), list(EXCLUDED)
     if source.endswith(".py"):
         path = Path(source).absolute()
+        if shared:
+            return f"{path}{colon}{name}", {}
         folder, given = str(path.parent), f"{path.name}{colon}{name}"
     return given, {"working_dir": folder, "excludes": excludes}
 

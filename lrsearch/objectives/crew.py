@@ -54,6 +54,7 @@ class Crew:
     """An objective whose runs are answered by workers.
 
     Args:
+        given: what names or makes the objective.
         inner: the objective, for what it is.
         order: what every worker is told of it.
         hire: starts one.
@@ -64,6 +65,7 @@ class Crew:
 
     def __init__(
         self,
+        given: Any,
         inner: Objective,
         order: dict[str, Any],
         hire: Hire,
@@ -73,7 +75,7 @@ class Crew:
         retries: int,
     ) -> None:
         self.setup = dataclasses.replace(inner.setup, workers=count)
-        self._inner, self._order = inner, order
+        self.given, self.inner, self._order = given, inner, order
         self._hire, self._dismiss = hire, dismiss
         self._count, self._retries = count, retries
 
@@ -89,7 +91,7 @@ class Crew:
 
     def optimum(self, steps: int, batch: int) -> float | None:
         """As the objective itself says."""
-        return self._inner.optimum(steps, batch)
+        return self.inner.optimum(steps, batch)
 
 
 class TaskCrew(Crew):
@@ -97,13 +99,13 @@ class TaskCrew(Crew):
 
     def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
         """As `lrsearch.contract.Elastic`, of each worker."""
-        inner = cast(Elastic, self._inner)
+        inner = cast(Elastic, self.inner)
         most = max(1, most // self._count)
         return inner.fit(most, steps=steps, batch=batch, thorough=thorough)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
         """As `lrsearch.contract.KeepsModel`."""
-        return cast(KeepsModel, self._inner).save_model(plan, seed, folder)
+        return cast(KeepsModel, self.inner).save_model(plan, seed, folder)
 
 
 @dataclasses.dataclass(eq=False)

@@ -143,7 +143,7 @@ class Stage:
     def __init__(self, *, count, runs, slots, each=None, retries=1):
         self.hired, self.ended, self.error = [], [], None
         bowl = Bowl(slots=each)
-        crew = Crew(bowl, {}, self.hire, lambda: None, count=count, retries=retries)
+        crew = Crew("x", bowl, {}, self.hire, lambda: None, count=count, retries=retries)
         self.thread = threading.Thread(
             target=self.work, args=(crew, Given(runs, slots)), daemon=True
         )
@@ -264,6 +264,15 @@ def test_another_version_is_refused(monkeypatch):
 def test_a_workforce_that_makes_no_sense_is_refused(words, message):
     with pytest.raises(RequestError, match=message):
         Workforce(**words)
+
+
+def test_a_result_of_workers_is_confirmed_by_them_or_by_others(task):
+    result = lrsearch.tune("line.py:Line", workers=2, **task)
+    words = {"top": 1, "seeds": 5, "grid": 1, "against": ["cosine"]}
+    found = lrsearch.confirm(result, **words)
+    assert result.source.setup.workers == 2
+    assert lrsearch.confirm(result, workers=3, **words) == found  # nothing is left to measure
+    assert lrsearch.confirm(result, workers=1, **{**words, "seeds": 6}).seeds == 6
 
 
 def test_one_gpu_for_several_workers_is_refused():
