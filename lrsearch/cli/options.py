@@ -111,8 +111,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "slots": _option(
         "--slots",
         metavar="K|auto",
-        help="Runs in flight, for tasks that train several at once; auto measures which number is "
-        "fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
+        help="Runs in flight, for tasks that train several at once, of each worker; auto measures "
+        "which number is fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
     ),
     "device": _option(
         "--device",
@@ -151,8 +151,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--parallel",
         type=int,
         metavar="K",
-        help="Runs in flight on all machines together that a new study is founded for. Default: "
-        "those of this command.",
+        help="Runs at once on all machines together that a new study is founded for: trials look "
+        "no further back than that. Default: those of this command.",
     ),
     "enqueue": _option(
         "--enqueue",

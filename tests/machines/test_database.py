@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import re
+import signal
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy
@@ -13,7 +15,7 @@ import sqlalchemy
 from lrsearch import api, upkeep
 from lrsearch.cli import main
 from lrsearch.engine import database as module
-from lrsearch.engine import liveness
+from lrsearch.engine import guard, liveness
 from lrsearch.engine.attempts import Attempts
 from lrsearch.engine.database import Database
 from lrsearch.engine.guard import guarded
@@ -26,7 +28,8 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.space import Space
 from tests.doubles import Bowl, search
 from tests.machines.postgres import PASSWORD
-from tests.survival.swarm import essence, swarm
+from tests.machines.test_join import tune
+from tests.survival.swarm import STUDY, essence, swarm
 from tests.survival.test_kills import check_every_trial_ended_once, nap
 
 RANDOM = ["--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
@@ -258,8 +261,18 @@ def test_nobodys_lease_runs_while_the_server_is_away(monkeypatch):
     assert not watch.alive(far)
 
 
+ENCODED = quote(PASSWORD, safe="")
+
+
 def with_password(url):
-    return url.replace("me@", f"me:{PASSWORD.replace('/', '%2F')}@")
+    return url.replace("me@", f"me:{ENCODED}@")
+
+
+def check_nothing_tells(*texts):
+    for text in texts:
+        assert PASSWORD not in text
+        assert ENCODED not in text
+        assert "TRACKPW" not in text
 
 
 @pytest.mark.slow
@@ -271,7 +284,7 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
     assert main([*tune, "--json", *words]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["storage"] == shown
-    assert PASSWORD not in captured.err
+    check_nothing_tells(captured.out, captured.err)
     for command in (
         ["show", "quadratic-default"],
         ["confirm", "quadratic-default", "--seeds", "5"],
@@ -284,16 +297,15 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
     ):
         assert main([*command, *words]) == 0, command
         captured = capsys.readouterr()
-        for secret in (PASSWORD, PASSWORD.replace("/", "%2F")):
-            assert secret not in captured.out + captured.err, command
-    assert PASSWORD.encode() not in (tmp_path / "mlflow.db").read_bytes()
+        check_nothing_tells(captured.out, captured.err)
+    check_nothing_tells((tmp_path / "mlflow.db").read_bytes().decode("latin-1"))
     assert main(["repair", "quadratic-default", *words]) == 2
     assert "keeps its own records in order" in capsys.readouterr().err
 
 
 def test_a_result_can_be_confirmed_though_its_storage_has_no_password(database):
     result = api.tune("quadratic", storage=with_password(database), **QUADRATIC)
-    assert PASSWORD not in repr(result)
+    check_nothing_tells(repr(result), repr(Place.of("s", with_password(database))))
     assert api.confirm(result, top=2, against=["linear"]).versus
 
 
@@ -351,6 +363,10 @@ def test_a_url_loses_its_password_wherever_it_is():
         ("postgresql://me:a%3Ab@h/d", "postgresql://me:***@h/d"),
         ("postgresql://h/d?user=me&password=x&a=b", "postgresql://h/d?user=me&password=***&a=b"),
         ("postgresql://me@h/d", "postgresql://me@h/d"),
+        ("postgresql://me@tenant:TOP@h/d", "postgresql://me@tenant:***@h/d"),
+        ("postgresql://me:SEC@RET@h/d", "postgresql://me:***@h/d"),
+        ("mysql+pymysql://h/d?passwd=x", "mysql+pymysql://h/d?passwd=***"),
+        ("postgresql://h/d?sslpassword=x", "postgresql://h/d?sslpassword=***"),
     ):
         place = Place.of("s", url)
         assert str(place) == shown
@@ -366,6 +382,85 @@ def test_a_journal_may_be_named_as_one(tmp_path, monkeypatch):
     monkeypatch.chdir("/")  # as code of the user's may
     assert place.runs == tmp_path / "x" / "s.runs"
     assert place.beside(".spool.jsonl") == tmp_path / "x" / "s.spool.jsonl"
+
+
+def test_a_url_that_has_lost_a_slash_is_not_repeated_with_its_password():
+    with pytest.raises(RequestError, match="is no journal file") as caught:
+        Place.of("s", "postgresql:/me:SECRET@h/d")
+    assert "SECRET" not in str(caught.value)
+
+
+def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp_path):
+    words = ["tune", f"{STUDY}:nap", "--trials", "500", "--sampler", "random", "--no-confirm"]
+    words += ["--storage", with_password(database)]
+    words += ["--tracking-uri", "http://bob:TRACKPW@127.0.0.1:9"]
+    process = tune(tmp_path, *words)
+    first = process.stderr.readline()
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "to join from another machine" in first
+    assert "the same command goes on: lrsearch tune" in err
+    check_nothing_tells(first, out, err)
+
+
+def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_path):
+    words = ["tune", f"{STUDY}:nap", "--trials", "500", *RANDOM, "--storage", database]
+    process = tune(tmp_path, *words)
+    process.stderr.readline()
+    time.sleep(2)
+    postgres.stop()
+    try:
+        time.sleep(4)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert process.wait(60) == 143
+        assert time.monotonic() - began < 20  # Slurm kills after 30
+    finally:
+        process.communicate()
+        postgres.start()
+
+
+def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
+    name = store.place.url.rpartition("/")[2]
+    postgres.psql(
+        "CREATE FUNCTION full_() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'no room' "
+        "USING ERRCODE = '53100'; END $$ LANGUAGE plpgsql; "
+        "CREATE TRIGGER full_ BEFORE INSERT OR UPDATE ON study_user_attributes "
+        "FOR EACH ROW EXECUTE FUNCTION full_()",
+        name,
+    )
+    with pytest.raises(SearchFailed, match=r"refuses a record \(no room"):
+        store.set_slots(1, 0)
+    monkeypatch.setattr(guard, "RETRY", 0.5)
+    monkeypatch.setattr(store.storage._server, "is_lost", lambda error: True)
+    with pytest.raises(SearchFailed, match="a lock was lost again and again"):
+        store.set_slots(1, 0)
+
+
+def test_many_trials_are_read_in_several_questions(postgres, store):
+    name = store.place.url.rpartition("/")[2]
+    postgres.psql(
+        "INSERT INTO trials (number, study_id, state) "
+        f"SELECT i, {store.key}, 'FAIL' FROM generate_series(0, 70000) AS i",
+        name,
+    )
+    assert len(store.storage.get_all_trials(store.key)) == 70_001
+
+
+def test_a_failed_trial_that_was_taken_for_lost_counts_nowhere(store):
+    from lrsearch.engine.ledger import LOST
+    from lrsearch.result import Outcome, Trial
+    from lrsearch.schedule import Schedule
+
+    with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
+        attempts = Attempts(store, attendance)
+        attempts.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
+        store.storage.set_trial_user_attr(attempts._mine[0], LOST, True)
+        outcome = Outcome(trial=0, replicate=0, state="failed", reason="x")
+        trial = Trial(index=0, schedule=Schedule(peak=0.1), outcomes=(outcome,))
+        assert not attempts.end(trial, None)
 
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch):
