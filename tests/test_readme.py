@@ -102,6 +102,7 @@ optimizer = torch.optim.SGD(torch.nn.Linear(3, 1).parameters(), lr=1.0)
 """
 
 
+@pytest.mark.slow
 def test_its_python_runs(tmp_path, monkeypatch):
     """As printed, with `build`, `update` and `optimizer` defined, but for how much it runs."""
     monkeypatch.chdir(tmp_path)

@@ -46,15 +46,17 @@ def test_a_study_in_a_database_is_the_study_in_a_journal(database):
     assert again.storage == kept.storage == database
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_an_empty_database_share_one_study(database, tmp_path):
     how = {"kills": 1, "alive": 6, "between": (0.0, 0.0), "seed": 0, "signal": 0}
     assert swarm(tmp_path, nap(18, *RANDOM, "--storage", database), **how)[1] == 0
     assert check_every_trial_ended_once(tmp_path, "nap-default", 18, database) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "trials", "kills"),
-    [(3, 60, 4), pytest.param(8, 400, 20, marks=pytest.mark.slow)],
+    [(3, 60, 4), (8, 400, 20)],
 )
 def test_kills_and_a_restart_of_the_server_lose_and_double_nothing(
     postgres, database, tmp_path, processes, trials, kills
@@ -90,7 +92,8 @@ class Stopping(Bowl):
         return super().outcome(run)
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [4, 60])
 def test_a_server_that_is_away_is_waited_for(postgres, database, seconds, caplog):
     kept = in_database(Stopping(postgres, seconds), database, trials=8)
     twin = in_database(Bowl(), postgres.fresh(f"twin{seconds}"), trials=8)
@@ -351,6 +354,7 @@ def test_a_record_that_is_too_long_is_refused_and_not_tried_for_ever(store):
         store.keep("x" * 600, 1)
 
 
+@pytest.mark.slow
 def test_what_mlflow_missed_is_kept_here(database, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     words = {**QUADRATIC, "tracking_uri": "http://127.0.0.1:9"}
@@ -390,6 +394,7 @@ def test_a_url_that_has_lost_a_slash_is_not_repeated_with_its_password():
     assert "SECRET" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp_path):
     words = ["tune", f"{STUDY}:nap", "--trials", "500", "--sampler", "random", "--no-confirm"]
     words += ["--storage", with_password(database)]
@@ -405,6 +410,7 @@ def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp
     check_nothing_tells(first, out, err)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_path):
     words = ["tune", f"{STUDY}:nap", "--trials", "500", *RANDOM, "--storage", database]
     process = tune(tmp_path, *words)

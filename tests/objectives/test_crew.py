@@ -78,6 +78,7 @@ def test_populations_in_workers_measure_what_one_here_measures(task):
     assert worked.trials[0].diagnostics
 
 
+@pytest.mark.slow
 def test_a_population_that_is_killed_is_begun_again_with_its_runs(task, tmp_path, monkeypatch):
     monkeypatch.setenv("MARK", str(tmp_path / "mark"))
     alone = lrsearch.tune("line.py:Line", study="alone", **task)
@@ -88,6 +89,7 @@ def test_a_population_that_is_killed_is_begun_again_with_its_runs(task, tmp_path
     assert 1 <= sum(t.retries for t in worked.trials) <= 4  # one of two, with four slots
 
 
+@pytest.mark.slow
 def test_a_class_of_tasks_is_found_by_workers_and_an_instance_is_refused(task, monkeypatch):
     monkeypatch.syspath_prepend(".")
     import line
@@ -266,6 +268,7 @@ def test_a_workforce_that_makes_no_sense_is_refused(words, message):
         Workforce(**words)
 
 
+@pytest.mark.slow
 def test_a_result_of_workers_is_confirmed_by_them_or_by_others(task):
     result = lrsearch.tune("line.py:Line", workers=2, **task)
     words = {"top": 1, "seeds": 5, "grid": 1, "against": ["cosine"]}
