@@ -90,6 +90,7 @@ class MlflowTracker:
         self._spool = Spool(facts.spool)
         environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **HTTP, **os.environ}
         environment["LRSEARCH_WRITER_URI"] = self._uri  # which may hold a password
+        environment["LRSEARCH_WRITER_PARENT"] = str(os.getpid())
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter
             # -P: a file of the user's in this folder must not pass for MLflow or its parts.
             [sys.executable, "-P", str(WRITER)],

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,17 +71,17 @@ class Writer:
             name = experiment_name()
             known = self._client.get_experiment_by_name(name)
             self._experiment = known.experiment_id if known else self._found(name)
-        where = parent_of(study["identity"])
-        found = self._client.search_runs([self._experiment], where, max_results=1)
         self.have: dict[str, str] = {}
+        with one_opener(study["identity"]):
+            found = self._client.search_runs(
+                [self._experiment], parent_of(study["identity"]), max_results=1
+            )
+            self.run_id = str(found[0].info.run_id) if found else self._create(study)
         if found:
-            self.run_id = str(found[0].info.run_id)
             self._take_stock()
             self._client.log_batch(self.run_id, tags=_tags(study))
-        else:
-            self.run_id = self._create(study)
-            if study["data"]:
-                self._client.log_inputs(self.run_id, [_dataset(study["data"])])
+        elif study["data"]:
+            self._client.log_inputs(self.run_id, [_dataset(study["data"])])
         self._client.update_run(self.run_id, status="RUNNING")
         view = f"mlflow.sharedViewState.{view_key(study['identity'])}"
         self._client.set_experiment_tag(self._experiment, view, json.dumps(study["view"]))
@@ -228,13 +230,30 @@ def one_creator(uri: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def one_opener(identity: str) -> Iterator[None]:
+    """Of this machine's writers one at a time finds or makes a study's parent run.
+
+    One whose search was killed may still be making it while the next one looks for it.
+    """
+    name = hashlib.sha256(f"{os.getuid()} {identity}".encode()).hexdigest()[:24]
+    path = Path(tempfile.gettempdir()) / f"lrsearch-{name}.lock"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
 def main() -> None:
     """Writes every record of stdin; answers each with what became of it."""
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever MLflow prints is no answer
     writer: Writer | None = None
     ended, failed, study = False, "", None
-    tried, parent = -PAUSE, os.getppid()
+    # Told, not asked for: while MLflow was imported the search may have been killed.
+    tried, parent = -PAUSE, int(os.environ["LRSEARCH_WRITER_PARENT"])
     for line in sys.stdin:
         if os.getppid() != parent:
             break  # the search was killed: whoever leads next writes the rest, and once is enough

@@ -2,7 +2,6 @@
 
 import collections
 import json
-import os
 import re
 import shlex
 import signal
@@ -184,21 +183,21 @@ def test_a_population_on_the_cluster_measures_what_it_measures_here(start):
         assert one.diagnostics.keys() == other.diagnostics.keys()
 
 
-def test_a_cluster_that_is_not_there_is_one_clear_line(tmp_path, monkeypatch, capfd):
+def test_a_cluster_that_is_not_there_is_one_clear_line(tmp_path, monkeypatch, capsys):
+    """In place of a real `auto`, which would find the clusters of other tests."""
+    import ray
+
+    def init(**words):
+        assert words["address"] == "auto"
+        raise ConnectionError("Could not find any running Ray instance.")
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAY_ADDRESS", "")
-    words = ["tune", "digits", "--engine", "ray"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lrsearch", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "RAY_TMPDIR": str(tmp_path)},
-        check=False,
-    )
-    assert done.returncode == 2
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("lrsearch: cannot join a Ray cluster at auto")
-    assert "ray start --head" in last
+    monkeypatch.setattr(ray, "init", init)
+    assert main(["tune", "digits", "--engine", "ray"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lrsearch: cannot join a Ray cluster at auto (Could not find any")
+    assert said.count("\n") == 1
+    assert "ray start --head" in said
 
 
 def test_ray_that_is_not_installed_is_named(monkeypatch, capsys):
