@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-__all__ = ["HIDDEN", "redact", "secrets"]
+__all__ = ["HIDDEN", "redact", "redact_text"]
 
 #: What stands for a password.
 HIDDEN = "***"
@@ -20,12 +20,14 @@ def redact(text: str) -> str:
     return QUERY.sub(rf"\1{HIDDEN}", AUTHORITY.sub(_hide, text))
 
 
-def secrets(url: str) -> list[str]:
-    """The passwords of a URL as they stand there and as they are meant, the longest first."""
+def redact_text(text: str, url: str) -> str:
+    """A message about a URL without its passwords, however it quotes them."""
     found = [found[2].partition(":")[2] for found in AUTHORITY.finditer(url)]
     found += [found[2] for found in QUERY.finditer(url)]
     forms = {form for secret in found for form in (secret, unquote(secret)) if form}
-    return sorted(forms - {HIDDEN}, key=len, reverse=True)
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
+    return redact(text)
 
 
 def _hide(found: re.Match[str]) -> str:

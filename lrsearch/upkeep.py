@@ -41,22 +41,20 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
     Raises:
         RequestError: there is no such study, or a storage without a study's name.
     """
-    from lrsearch.engine.standing import standing_of
+    from lrsearch.engine.standing import standing_in, standing_of
+    from lrsearch.engine.storage import Store
 
     if study is not None:
         place = Place.of(study, storage)
-        if place.path is None or not place.path.is_file():
-            from lrsearch.engine.storage import Store
-
-            Store.read(place).close()  # or says what there is instead
-        return [standing_of(place)]
+        if place.path is not None and place.path.is_file():
+            return [standing_of(place)]
+        with Store.read(place) as store:  # or says what there is instead
+            return [standing_in(store)]
     if storage is None:
         return _all_standings(Path(FOLDER))
     place = Place.of("any", storage)
     if place.path is not None:
         raise RequestError("a journal may hold several studies; name one: lrsearch status STUDY")
-    from lrsearch.engine.storage import Store
-
     return [standing_of(Place.of(name, storage)) for name in Store.names(place)]
 
 

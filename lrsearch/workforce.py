@@ -13,7 +13,7 @@ from lrsearch.contract import Elastic, Objective
 from lrsearch.errors import RequestError
 from lrsearch.objectives.crew import Crew, Hand, Inbox, TaskCrew
 from lrsearch.objectives.function import FunctionObjective
-from lrsearch.objectives.loading import is_reference
+from lrsearch.objectives.loading import is_reference, split_reference
 
 __all__ = ["ENGINES", "Workforce"]
 
@@ -95,45 +95,37 @@ class Workforce:
             raise RequestError(
                 f"objective {objective.setup.name} answers exactly and at once; leave workers out"
             )
-        if self.engine == "local" and device.startswith("cuda:"):
-            raise RequestError(
-                f"device {device} names one GPU, and each worker has one of its own; leave device "
-                "out, or choose among GPUs with CUDA_VISIBLE_DEVICES"
+        if self.engine == "local":
+            if device.startswith("cuda:"):
+                raise RequestError(
+                    f"device {device} names one GPU, and each worker has one of its own; leave "
+                    "device out, or choose among GPUs with CUDA_VISIBLE_DEVICES"
+                )
+            from lrsearch.objectives.processes import Process
+
+            told, count = _reference(given, objective), self.workers or 1
+
+            def start(order: dict[str, Any], index: int, inbox: Inbox) -> Hand:
+                return Process(order, index, count, inbox)
+
+            hire, dismiss = start, _nothing
+        else:
+            from lrsearch.objectives.cluster import Cluster
+            from lrsearch.worker import answer
+
+            cluster = Cluster(
+                given, answer, address=self.address, gpus=self.worker_gpus, cpus=self.worker_cpus
             )
+            told, count = cluster.given, self.workers or cluster.room
+            hire, dismiss = cluster.hire, cluster.leave
         order = {
+            "objective": told,
             "options": dict(options or {}),
             "device": device,
             "version": sys.modules["lrsearch"].__version__,
         }
         kind = TaskCrew if isinstance(objective, Elastic) else Crew
-        if self.engine == "local":
-            from lrsearch.objectives.processes import Process
-
-            count = self.workers or 1
-            order["objective"] = _reference(given, objective)
-
-            def hire(order: dict[str, Any], index: int, inbox: Inbox) -> Hand:
-                return Process(order, index, count, inbox)
-
-            return kind(given, objective, order, hire, _nothing, count=count, retries=retries)
-
-        from lrsearch.objectives.cluster import Cluster
-        from lrsearch.worker import answer
-
-        cluster = Cluster(
-            given, answer, address=self.address, gpus=self.worker_gpus, cpus=self.worker_cpus
-        )
-        order["objective"] = cluster.given
-        count = self.workers or cluster.room
-        return kind(
-            given,
-            objective,
-            order,
-            cluster.hire,
-            cluster.leave,
-            count=count,
-            retries=retries,
-        )
+        return kind(given, objective, order, hire, dismiss, count=count, retries=retries)
 
 
 def _nothing() -> None:
@@ -145,7 +137,7 @@ def _reference(given: Any, objective: Objective) -> str:
     if isinstance(given, str):
         if not is_reference(given):
             return given
-        source, colon, name = given.rpartition(":") if ":" in given else (given, "", "")
+        source, colon, name = split_reference(given)
         # User code may change the folder that this process is in.
         return f"{Path(source).absolute()}{colon}{name}" if source.endswith(".py") else given
     function = objective.function if isinstance(objective, FunctionObjective) else given

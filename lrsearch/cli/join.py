@@ -14,7 +14,7 @@ from lrsearch.redaction import HIDDEN, redact
 __all__ = ["join_command"]
 
 #: What another machine need not say: how this one prints.
-OWN = ("as_json", "quiet", "dry_run")
+OWN = ("as_json", "quiet")
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 

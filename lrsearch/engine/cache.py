@@ -39,7 +39,7 @@ class Cache:
 
     def __init__(self, study: int) -> None:
         self._study = study
-        self._known: dict[int, FrozenTrial] = {}  # by id; numbers rise with ids
+        self._known: dict[int, FrozenTrial] = {}  # by id, in rising order; numbers rise with ids
         self._running: set[int] = set()
 
     def look(self, connection: Connection) -> list[FrozenTrial]:
@@ -47,7 +47,7 @@ class Cache:
 
         What a running one has noted since it began is not read again.
         """
-        new = TRIALS.c.trial_id > max(self._known, default=-1)
+        new = TRIALS.c.trial_id > next(reversed(self._known), -1)
         asked = select(TRIALS).where(
             TRIALS.c.study_id == self._study, or_(new, TRIALS.c.trial_id.in_(self._running))
         )
@@ -58,7 +58,10 @@ class Cache:
             for row in sorted(changed, key=lambda row: int(row["trial_id"])):
                 key = int(row["trial_id"])
                 trial = self._known[key] = _trial(row, notes[key])
-                (self._running.discard if trial.state.is_finished() else self._running.add)(key)
+                if trial.state.is_finished():
+                    self._running.discard(key)
+                else:
+                    self._running.add(key)
         return list(self._known.values())
 
 

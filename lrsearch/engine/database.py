@@ -16,7 +16,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -33,8 +32,9 @@ from lrsearch.engine.guard import GuardLost
 from lrsearch.engine.place import Place
 from lrsearch.engine.server import server_of
 from lrsearch.errors import RequestError, SearchFailed, one_line
+from lrsearch.redaction import redact_text
 
-__all__ = ["PATIENCE", "Database"]
+__all__ = ["PATIENCE", "Database", "DatabaseGuard"]
 
 #: Seconds for which a database that does not answer is tried again.
 PATIENCE = 300.0
@@ -132,7 +132,7 @@ class Database:
             self._server.widen(connection)
             self._server.unlock(connection, "")
         one = {"connect_args": words, "pool_size": 1, "max_overflow": 0}
-        return RDBStorage(url, one, skip_compatibility_check=True)
+        return RDBStorage(url, one, skip_compatibility_check=True, skip_table_creation=True)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
@@ -293,7 +293,7 @@ class Database:
         """What is wrong, in one line and without a password."""
         fault = error.__cause__ if isinstance(error, StorageInternalError) else error
         said = str(getattr(fault, "orig", None) or fault)
-        return one_line(self._place.redact(said))[:300]
+        return one_line(redact_text(said, self._place.url))[:300]
 
 
 class DatabaseGuard:
@@ -317,12 +317,7 @@ class DatabaseGuard:
             database._turn.release()
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         database = self._database
         try:
             with contextlib.suppress(GuardLost, *FAULTS), database.session() as connection:

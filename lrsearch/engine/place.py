@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrsearch.errors import RequestError
-from lrsearch.redaction import HIDDEN, redact, secrets
+from lrsearch.redaction import HIDDEN, redact
 
 __all__ = ["FOLDER", "SAFE_NAME", "SERVERS", "Place"]
 
@@ -80,12 +80,6 @@ class Place:
     def seen_from_elsewhere(self, host: str) -> str:
         """As it is shown, a database of this machine by the machine's name."""
         return HERE.sub(rf"\1{host}", str(self))
-
-    def redact(self, text: str) -> str:
-        """A message without the database's password, however it quotes it."""
-        for secret in secrets(self.url):
-            text = text.replace(secret, HIDDEN)
-        return text
 
     def beside(self, suffix: str) -> Path:
         """A file of this machine's about the study: beside its journal, or where those are."""

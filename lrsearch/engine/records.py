@@ -17,7 +17,7 @@ from lrsearch.engine.journal import check_journal, open_journal, real_path
 from lrsearch.engine.place import FOLDER, Place
 from lrsearch.errors import RequestError, closest
 
-__all__ = ["Clock", "Kept", "NoClock", "Records", "begin", "look_up"]
+__all__ = ["Clock", "Kept", "NoClock", "Records", "begin", "has", "look_up", "names_of"]
 
 
 class Records(Protocol):
@@ -156,6 +156,21 @@ def look_up(place: Place) -> Kept:
         raise RequestError(f"there is no study {place.study!r} at {path}{hint}")
     check_journal(path)
     return Kept(open_journal(path), Guard(path.with_suffix(".lock")), NoClock(), _nothing)
+
+
+def has(records: Records, name: str) -> bool:
+    """Whether there is a study of that name."""
+    try:
+        records.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def names_of(records: Records) -> list[str]:
+    """The studies that there are, by name."""
+    names = [study.study_name for study in records.get_all_studies()]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _nothing() -> None:

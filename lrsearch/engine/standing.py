@@ -14,7 +14,7 @@ from lrsearch.engine.storage import Store
 from lrsearch.errors import LrsearchError
 from lrsearch.result import STATES
 
-__all__ = ["Standing", "names_in", "standing_of"]
+__all__ = ["Standing", "names_in", "standing_in", "standing_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,18 @@ def standing_of(place: Place) -> Standing:
     """Where a study stands; one that is damaged says so."""
     try:
         with Store.read(place) as store:
-            return _standing(store)
+            return standing_in(store)
     except (LrsearchError, OSError) as error:
         return Standing(study=place.study, storage=str(place), trouble=str(error))
 
 
-def _standing(store: Store) -> Standing:
-    place, result, written = store.place, store.result(), store.written()
+def standing_in(store: Store) -> Standing:
+    """Where a study stands that can be read.
+
+    Raises:
+        RequestError: a record is none of lrsearch's.
+    """
+    place, result, written = store.place, store.result(), _written(store)
     with reading(place):
         attributes = store.storage.get_study_user_attrs(store.key)
         workers = workers_of(attributes, store.clock.clock())
@@ -110,3 +115,15 @@ def _standing(store: Store) -> Standing:
         confirmed=result.confirmed is not None,
         changed=datetime.fromtimestamp(written, UTC),
     )
+
+
+def _written(store: Store) -> float:
+    """When a study was last written, in seconds since 1970.
+
+    Of a database that is what its trials say, each by the clock of the machine that was at it.
+    """
+    if store.place.path is not None:
+        return store.place.path.stat().st_mtime
+    trials = store.storage.get_all_trials(store.key, deepcopy=False)
+    dates = [t.datetime_complete or t.datetime_start for t in trials]
+    return max((d.timestamp() for d in dates if d is not None), default=time.time())

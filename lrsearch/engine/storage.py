@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from optuna.study import StudyDirection
@@ -22,7 +22,7 @@ from lrsearch.engine.ledger import Ledger, reading
 from lrsearch.engine.place import SAFE_NAME, Place
 from lrsearch.engine.points import digest
 from lrsearch.engine.record import SCHEMA, StudyRecord, study_facts
-from lrsearch.engine.records import Kept, Records, begin, look_up
+from lrsearch.engine.records import Kept, Records, begin, has, look_up, names_of
 from lrsearch.engine.shape import CONFIRMATION, OUTCOME, conform
 from lrsearch.errors import RequestError, closest
 from lrsearch.result import Outcome, Result, Trial
@@ -150,8 +150,8 @@ class Store:
             RequestError: there is no such study.
         """
         kept = look_up(place)
-        known = _names(kept.records)
-        if place.study not in known:
+        if not has(kept.records, place.study):
+            known = names_of(kept.records)
             kept.close()
             raise RequestError(
                 f"{place} holds no study {place.study!r}{closest(place.study, known)}"
@@ -165,22 +165,8 @@ class Store:
         Raises:
             RequestError: it is none, or damaged.
         """
-        kept = look_up(place)
-        try:
-            return [name for name in _names(kept.records) if SAFE_NAME.fullmatch(name)]
-        finally:
-            kept.close()
-
-    def written(self) -> float:
-        """When it was last written, in seconds since 1970.
-
-        Of a database that is what its trials say, each by the clock of the machine that was at it.
-        """
-        if self.place.path is not None:
-            return self.place.path.stat().st_mtime
-        trials = self.storage.get_all_trials(self.key, deepcopy=False)
-        dates = [t.datetime_complete or t.datetime_start for t in trials]
-        return max((d.timestamp() for d in dates if d is not None), default=time.time())
+        with closing(look_up(place)) as kept:
+            return [name for name in names_of(kept.records) if SAFE_NAME.fullmatch(name)]
 
     def trials(self) -> dict[int, Trial]:
         """The ended trials by lrsearch's index."""
@@ -341,7 +327,7 @@ class Store:
 
 def _found(storage: Records, name: str, record: StudyRecord) -> None:
     """Makes a study that there is not yet, or finishes what a process began that died at it."""
-    if name not in _names(storage):
+    if not has(storage, name):
         storage.create_new_study(MINIMIZE, name)
     key = storage.get_study_id_from_name(name)
     if ATTRIBUTE in storage.get_study_user_attrs(key) or storage.get_n_trials(key):
@@ -353,8 +339,3 @@ def _found(storage: Records, name: str, record: StudyRecord) -> None:
 def _told(result: Result) -> list[int]:
     """How many trials a tracker knows, and of how many runs a confirmation."""
     return [len(result.trials), 0 if result.confirmed is None else result.confirmed.runs]
-
-
-def _names(storage: Records) -> list[str]:
-    names = [study.study_name for study in storage.get_all_studies()]
-    return [name for name in names if isinstance(name, str)]

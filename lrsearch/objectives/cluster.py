@@ -19,7 +19,7 @@ from typing import Any
 
 from lrsearch.errors import RequestError, one_line
 from lrsearch.objectives.crew import Inbox
-from lrsearch.objectives.loading import is_reference
+from lrsearch.objectives.loading import is_reference, split_reference
 
 __all__ = ["Cluster"]
 
@@ -75,7 +75,7 @@ class Cluster:
         self._address = address or "auto"
         self.given, self._environment = _ship(given, shared=self._address == LOCAL)
         self._join()
-        total = self._total()
+        total = self._ray.cluster_resources()
         if gpus is None:
             gpus = 1.0 if total.get("GPU") else 0.0
         self._share = {"CPU": 1.0 if cpus is None else cpus, "GPU": gpus}
@@ -107,10 +107,6 @@ class Cluster:
         if _joined and self._address != LOCAL:  # one that was started here starts once
             self._ray.shutdown()
             _joined.clear()
-
-    def _total(self) -> dict[str, float]:
-        total: dict[str, float] = self._ray.cluster_resources()
-        return total
 
     def hire(self, order: dict[str, Any], index: int, inbox: Inbox) -> _Actor:
         """Asks for a worker."""
@@ -209,14 +205,14 @@ def _ship(given: Any, *, shared: bool) -> tuple[Any, dict[str, Any]]:
         return given, {} if shared else _folder_of(given)
     if not is_reference(given):
         return given, {}
-    source, colon, name = given.rpartition(":") if ":" in given else (given, "", "")
-    folder, excludes = os.getcwd(), list(EXCLUDED)
+    source, colon, name = split_reference(given)
+    folder = os.getcwd()
     if source.endswith(".py"):
         path = Path(source).absolute()
         if shared:
             return f"{path}{colon}{name}", {}
         folder, given = str(path.parent), f"{path.name}{colon}{name}"
-    return given, {"working_dir": folder, "excludes": excludes}
+    return given, {"working_dir": folder, "excludes": list(EXCLUDED)}
 
 
 def _folder_of(given: Any) -> dict[str, Any]:

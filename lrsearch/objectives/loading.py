@@ -26,12 +26,23 @@ from lrsearch.objectives.function import FunctionObjective, objective
 if TYPE_CHECKING:
     from lrsearch.objectives.task import TorchTask
 
-__all__ = ["check_reference", "find_objective", "is_reference", "load_reference"]
+__all__ = [
+    "check_reference",
+    "find_objective",
+    "is_reference",
+    "load_reference",
+    "split_reference",
+]
 
 
 def is_reference(text: str) -> bool:
     """Whether a text names code of the user's: `FILE.py`, `FILE.py:NAME`, `module:NAME`."""
     return ":" in text or text.endswith(".py")
+
+
+def split_reference(text: str) -> tuple[str, str, str]:
+    """The file or module that a reference names, a colon, and the name in it, if it has one."""
+    return text.rpartition(":") if ":" in text else (text, "", "")
 
 
 def check_reference(text: str, options: Mapping[str, Any] | None) -> None:
@@ -43,7 +54,7 @@ def check_reference(text: str, options: Mapping[str, Any] | None) -> None:
     if not is_reference(text):
         check(text, options)
         return
-    source, _, name = text.rpartition(":") if ":" in text else (text, "", "")
+    source, _, name = split_reference(text)
     if source.endswith(".py") and not Path(source).is_file():
         raise RequestError(f"there is no file {source}; give FILE.py:NAME")
     if not source or (":" in text and not name.isidentifier()):
@@ -112,7 +123,7 @@ def load_reference(text: str) -> Any:
         RequestError: it cannot be imported, or holds no such name.
     """
     check_reference(text, None)
-    source, _, name = text.rpartition(":") if ":" in text else (text, "", "")
+    source, _, name = split_reference(text)
     module = _import(source)
     known = [key for key, value in vars(module).items() if _is_own(value, module)]
     if not name and len(known) == 1:

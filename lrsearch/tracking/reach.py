@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from lrsearch.errors import SearchFailed
-from lrsearch.redaction import redact
-from lrsearch.tracking.uri import redact_text
+from lrsearch.redaction import redact, redact_text
 
 __all__ = ["reach"]
 

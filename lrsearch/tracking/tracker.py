@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from lrsearch.contract import StudyFacts
-from lrsearch.redaction import redact
+from lrsearch.redaction import redact, redact_text
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child import confirmation_records, trial_key, trial_record
 from lrsearch.tracking.parent import best_so_far, end_record, study_record
 from lrsearch.tracking.spool import Spool
-from lrsearch.tracking.uri import check_uri, default_uri, redact_text
+from lrsearch.tracking.uri import check_uri, default_uri
 
 __all__ = ["MlflowTracker"]
 

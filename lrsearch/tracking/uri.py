@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from lrsearch.errors import RequestError
-from lrsearch.redaction import HIDDEN, redact, secrets
+from lrsearch.redaction import redact
 
-__all__ = ["check_uri", "default_uri", "redact_text"]
+__all__ = ["check_uri", "default_uri"]
 
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
 #: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
@@ -41,13 +41,6 @@ def check_uri(uri: str) -> str:
             f"tracking URI {uri!r}: there is no folder {path.parent}; make it, or choose another"
         )
     return uri
-
-
-def redact_text(text: str, uri: str) -> str:
-    """A message without the password of a URI, however it quotes it."""
-    for secret in secrets(uri):
-        text = text.replace(secret, HIDDEN)
-    return redact(text)
 
 
 def default_uri() -> str:

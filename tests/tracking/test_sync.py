@@ -21,12 +21,12 @@ from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.catalog import make
 from lrsearch.objectives.dataset import describe_data
+from lrsearch.redaction import redact_text
 from lrsearch.result import Trace
 from lrsearch.tracking.curves import mean_trace
 from lrsearch.tracking.page import Server
 from lrsearch.tracking.spool import Spool
 from lrsearch.tracking.tracker import MlflowTracker
-from lrsearch.tracking.uri import redact_text
 from tests.doubles import Bowl, free_port, search
 
 WORDS = {"trials": 4, "steps": 50, "sampler": "random"}
