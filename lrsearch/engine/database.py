@@ -56,6 +56,13 @@ FAULTS = (SQLAlchemyError, StorageInternalError)
 
 log = logging.getLogger("lrsearch")
 
+#: Pools' name. SQLAlchemy logs, with a traceback, that a lost session cannot be rolled back when
+#: it is handed back, though whoever asked it something was told, or answered.
+POOL = "lrsearch"
+for _pool in (sqlalchemy.QueuePool, sqlalchemy.NullPool):
+    _name = f"{_pool.__module__}.{_pool.__name__}.{POOL}"
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
 T = TypeVar("T")
 
 
@@ -118,7 +125,8 @@ class Database:
 
         One process at a time: together they would fail, and need too many connections.
         """
-        once: dict[str, Any] = {"connect_args": words, "poolclass": sqlalchemy.NullPool}
+        named = {"connect_args": words, "pool_logging_name": POOL}
+        once: dict[str, Any] = {**named, "poolclass": sqlalchemy.NullPool}
         engine = sqlalchemy.create_engine(url, **once)
         sqlalchemy.event.listen(engine, "connect", self._set_up)
         with engine.connect() as connection:
@@ -131,7 +139,7 @@ class Database:
             RDBStorage(url, once)
             self._server.widen(connection)
             self._server.unlock(connection, "")
-        one = {"connect_args": words, "pool_size": 1, "max_overflow": 0}
+        one = {**named, "pool_size": 1, "max_overflow": 0}
         return RDBStorage(url, one, skip_compatibility_check=True, skip_table_creation=True)
 
     @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Studies in a real PostgreSQL: the promises of a journal, over connections that are lost."""
 
 import dataclasses
+import gc
 import json
 import re
 import signal
@@ -178,6 +179,16 @@ def test_under_a_guard_no_other_session_writes(postgres, store):
     assert guarded(store.guard, work) == "done"
     assert len(tries) == 2
     assert store.storage.get_study_user_attrs(store.key)["lrsearch.test"] == 2
+
+
+def test_a_lost_session_that_is_handed_back_leaves_no_traceback(postgres, store, caplog):
+    handed = store.storage._engine.connect()
+    handed.execute(sqlalchemy.text("SELECT 1"))
+    cut(postgres)
+    del handed  # which rolls back, and cannot
+    gc.collect()
+    assert not caplog.records
+    assert store.storage.get_n_trials(store.key) == 0  # by another session
 
 
 def test_a_guard_keeps_others_out_until_its_holder_is_gone(postgres, store):
