@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,31 @@ class Run:
         self.stopped = self._judge()
         if self.stopped is not None:
             raise self.stopped
+
+    def report_all(self, first: int, losses: Sequence[float]) -> None:
+        """Tells the losses of consecutive updates, as `report` would one by one.
+
+        Args:
+            first: the first of the updates.
+            losses: one an update, up to the one that ends the run.
+
+        Raises:
+            RunStopped: as for `report`; what comes after that update is not taken.
+            RequestError: as for `report`.
+        """
+        if losses and not self._losses:
+            self.report(first, losses[0])
+            first, losses = first + 1, losses[1:]
+        fits = losses and self._updates[-1] < first and first + len(losses) <= len(self.plan)
+        if fits and self.limit is None and not self._high:
+            limit = divergence_limit(self._losses[0], self.untrained)
+            # The sum of what is not finite is not, and no comparison with NaN is wanted.
+            if math.isfinite(sum(losses)) and min(losses) >= 0 and max(losses) <= limit:
+                self._updates += range(first, first + len(losses))
+                self._losses += map(float, losses)
+                return
+        for t, loss in enumerate(losses, first):
+            self.report(t, loss)
 
     def _judge(self) -> RunStopped | None:
         """Whether the latest report ends the run."""

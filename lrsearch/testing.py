@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +56,10 @@ class _Watched(Run):
         if self.prunes and len(self.seen) >= PRUNED_AFTER:
             self.stopped = RunStopped("pruned", "pruned by the checks")
             raise self.stopped
+
+    def report_all(self, first: int, losses: Sequence[float]) -> None:
+        for t, loss in enumerate(losses, first):
+            self.report(t, loss)
 
 
 class _Given:

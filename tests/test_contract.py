@@ -1,5 +1,6 @@
 """What counts as diverged, and what a Run makes of its reports."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrsearch.contract import Run, Setup
 from lrsearch.divergence import divergence
-from lrsearch.errors import RunStopped
+from lrsearch.errors import RequestError, RunStopped
 from lrsearch.schedule import Schedule
 
 
@@ -53,6 +54,36 @@ def test_reports_one_by_one_stop_where_the_whole_curve_says(losses, untrained):
             return
         run.report(t, loss)
     assert at is None
+
+
+SIGNED = st.one_of(LOSS, st.floats(-1, 1))
+
+
+@given(st.lists(st.lists(SIGNED, max_size=25), max_size=6), UNTRAINED, st.booleans())
+def test_reports_in_blocks_are_reports_one_by_one(blocks, untrained, stops):
+    words = {"untrained": untrained, "stops": stops}
+    single, many = make_run(60, **words), make_run(60, **words)
+    losses = [loss for block in blocks for loss in block]
+    with contextlib.suppress(RunStopped, RequestError):
+        for t, loss in enumerate(losses):
+            single.report(t, loss)
+    first = 0
+    with contextlib.suppress(RunStopped, RequestError):
+        for block in blocks:
+            many.report_all(first, block)
+            first += len(block)
+    assert many.end("pruned", seconds=0) == single.end("pruned", seconds=0)
+    assert str(many.stopped) == str(single.stopped)
+
+
+def test_reports_in_blocks_are_refused_where_single_ones_are():
+    run = make_run(10)
+    run.report_all(2, [1.0, 0.9, 0.8])
+    with pytest.raises(RequestError, match="report of update 4 after 4; "):
+        run.report_all(4, [0.7, 0.6])
+    with pytest.raises(RequestError, match="report of update 10 after 9; "):
+        run.report_all(7, [0.7, 0.6, 0.5, 0.4])
+    assert run.end("pruned", seconds=0).traces["loss"].updates == (2, 3, 4, 7, 8, 9)
 
 
 def make_run(steps, **more):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,14 +29,21 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 log = logging.getLogger("lrsearch")
 
 
-def capture(step: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+def capture(
+    step: Callable[[], Tensor], *, pool: Any = None
+) -> tuple[Callable[[], object], Tensor]:
     """Records the launches of a step without doing it; what does it, and where its result will be.
+
+    Args:
+        step: what is recorded.
+        pool: of memory, which graphs share that are replayed one after another; see
+            `torch.cuda.graph_pool_handle`.
 
     Raises:
         RuntimeError: it looks at its data, or allocates in a way that no graph can hold.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         result = step()
     return graph.replay, result
 
@@ -45,14 +53,15 @@ class Replay:
 
     Args:
         capture: records a step; None calls every step as it is, as on a CPU.
+        what: the steps are, for people.
 
     Attributes:
         enabled: whether steps are captured.
     """
 
-    def __init__(self, capture: Capture | None) -> None:
+    def __init__(self, capture: Capture | None, what: str = "updates are") -> None:
         self.enabled = capture is not None
-        self._record = capture
+        self._record, self._what = capture, what
         self._graphs: dict[Hashable, tuple[Callable[[], object], Tensor]] = {}
         self._seen: Counter[Hashable] = Counter()
         self._checked = False
@@ -107,7 +116,7 @@ class Replay:
             pairs = [(result, expected), *zip(state, launched, strict=True)]
             if not all(_alike(mine, theirs) for mine, theirs in pairs):
                 _write(state, launched)
-                self._give_up("a replayed update differs from a launched one")
+                self._give_up("a replay differs from a launch")
                 return expected
             self._checked = True
         else:
@@ -118,7 +127,7 @@ class Replay:
     def _give_up(self, reason: str) -> None:
         self.enabled = False
         self.forget()
-        log.warning("updates are not captured as a CUDA graph: %s", reason)
+        log.warning("%s not captured as a CUDA graph: %s", self._what, reason)
 
 
 def _write(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:

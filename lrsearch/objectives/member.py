@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ class Member:
         agenda: after how many updates its landscape is looked at, and for what.
         norms: the updates whose norms are kept.
         rests: whether its momentum is 0 at times and not at others.
+        width: the batch of all its updates, or None where it changes.
     """
 
     run: Run
@@ -35,17 +37,24 @@ class Member:
     seconds: float = 0.0
     probing: float = 0.0
     rests: bool = field(init=False)
+    width: int | None = field(init=False)
     _kept: dict[str, list[tuple[int, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        momentum = self.run.plan.momentum
+        momentum, batch = self.run.plan.momentum, self.run.plan.batch
         self.rests = bool(momentum.any() and not momentum.all())
+        self.width = int(batch[0]) if (batch == batch[0]).all() else None
+        self._mark()
 
     def ask(self, probes: Probes, available: int) -> None:
         """Takes from probes when they want to see it, of so many training samples."""
         plan = self.run.plan
         self.norms = probes.norms(len(plan), int(plan.batch[0]))
         self.agenda = probes.agenda(len(plan), int(plan.batch[0]), available)
+        self._mark()
+
+    def _mark(self) -> None:
+        self._marks = sorted({*self.checks, *self.agenda, len(self.run.plan)})
 
     @property
     def left(self) -> int:
@@ -55,8 +64,7 @@ class Member:
     @property
     def until_check(self) -> int:
         """Updates until it is looked at next."""
-        marks = [*self.checks, *self.agenda]
-        return min((c - self.done for c in marks if c > self.done), default=self.left)
+        return self._marks[bisect_right(self._marks, self.done)] - self.done
 
     @property
     def turn(self) -> int:
@@ -98,10 +106,8 @@ class Member:
 
     def report(self, losses: list[float]) -> RunStopped | None:
         """Tells the run its latest losses; what stopped it, if anything did."""
-        begin = self.done - len(losses)
         try:
-            for i, loss in enumerate(losses):
-                self.run.report(begin + i, loss)
+            self.run.report_all(self.done - len(losses), losses)
         except RunStopped as stop:
             return stop
         return None

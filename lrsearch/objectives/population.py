@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -29,10 +29,11 @@ from lrsearch.objectives.graphs import Replay, capture
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
+from lrsearch.objectives.stack import Stack
 from lrsearch.objectives.task import TorchTask, rungs
-from lrsearch.objectives.updates import At, make_updates
+from lrsearch.objectives.updates import At
 from lrsearch.objectives.view import View
-from lrsearch.objectives.watch import Watch, flatten
+from lrsearch.objectives.watch import flatten
 from lrsearch.objectives.wrapped import clip_members
 from lrsearch.result import Outcome
 
@@ -70,27 +71,17 @@ class Population:
         self._watching = 0.0  # seconds since the last look; on a GPU only their launches
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
-        self._replay = Replay(capture if graphs else None)
+        # They share their memory: one runs at a time, and its result is copied.
+        pool = partial(capture, pool=torch.cuda.graph_pool_handle()) if graphs else None
+        self._replay, self._revalidate = Replay(pool), Replay(pool, "validation is")
         self._most = slots
         self._allocate(slots)
 
     def _allocate(self, slots: int) -> None:
         """Makes room for so many members, all of them empty."""
-        device = self._device
         self._slots = slots
-        self._replay.forget()
-        self._parameters = self._program.stack(slots)
-        self._watch = Watch(slots, device)
-        self._updates = make_updates(self._task, self._parameters)
-        self._tables = {
-            "rate": torch.zeros(slots, 0, device=device, dtype=torch.float64),
-            "momentum": torch.zeros(slots, 0, device=device, dtype=torch.float64),
-            "begin": torch.zeros(slots, 0, device=device, dtype=torch.int64),
-            "batch": torch.zeros(slots, 0, device=device, dtype=torch.int64),
-        }
-        self._t = torch.zeros(slots, dtype=torch.int64, device=device)
-        self._order = torch.zeros_like(self._t)
-        self._seed = torch.zeros_like(self._t)
+        self._forget()
+        self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
@@ -129,6 +120,7 @@ class Population:
             [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
         )
         self._members, self._norms, ended = [], [], []
+        self._settle()
         slots, left = self._slots, max(1, self._slots // 2)
         if slots == 1:
             reason = "out of memory with one run in flight" if full else reason_of(error)
@@ -137,7 +129,9 @@ class Population:
             left = 1 if full else self._most
         for run in runs:
             run.restart()
-        self._waiting, self._parameters, self._tables = runs, {}, {}
+        self._waiting = runs
+        del self._stack
+        self._forget()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._allocate(left)
@@ -147,44 +141,46 @@ class Population:
         return ended
 
     def _admit_waiting(self) -> None:
-        while self._waiting and len(self._members) < self._slots:
-            self._admit(self._waiting[0])
-            self._waiting.pop(0)
-
-    def _admit(self, run: Run) -> None:
-        row, plan, updates = len(self._members), run.plan, len(run.plan)
-        start = self._program.start(run.seed)
-        for name, value in zip(self._parameters, start, strict=True):
-            self._parameters[name][row] = value
-        for state in self._updates.state.values():
-            state[row] = 0
-        batch = torch.from_numpy(plan.batch.copy())
-        columns = {
-            "rate": torch.from_numpy(plan.lr.copy()),
-            "momentum": torch.from_numpy(plan.momentum.copy()),
-            "begin": torch.cumsum(batch, 0) - batch,
-            "batch": batch,
-        }
-        for name, column in columns.items():
-            table = self._tables[name]
-            if table.shape[1] < updates:
-                wider = torch.zeros(self._slots, updates, dtype=table.dtype, device=self._device)
-                wider[:, : table.shape[1]] = table
-                self._tables[name] = table = wider
-                self._replay.forget()
-            table[row, :updates] = column.to(self._device)
-        self._t[row] = 0
-        self._seed[row] = run.seed
-        version = self._samples.version
-        self._order[row] = self._samples.row(run.seed, plan.samples, int(plan.batch[0]))
-        if self._samples.version != version:
-            self._replay.forget()
-        member = Member(run, checks=rungs(updates, self._task.evaluations))
+        runs = self._waiting[: self._slots - len(self._members)]
+        if not runs:
+            return
+        version, watched = self._stack.version, self._probes is not None
+        self._stack.admit(runs, len(self._members), watched=watched)
+        if self._stack.version != version:
+            self._forget()
+        members = [Member(run, rungs(len(run.plan), self._task.evaluations)) for run in runs]
         if self._probes is not None:
-            member.ask(self._probes, self._task.samples)
-            if self._watch.admit(row, run.seed, start):
-                self._replay.forget()
-        self._members.append(member)
+            for member in members:
+                member.ask(self._probes, self._task.samples)
+        self._members += members
+        del self._waiting[: len(runs)]
+        self._settle()
+
+    def _leave(self, rows: Sequence[int]) -> None:
+        """Moves the last members into rows that have become free."""
+        if not rows:
+            return
+        left = len(self._members) - len(rows)
+        to = sorted(row for row in rows if row < left)
+        source = sorted({*range(left, len(self._members))} - {*rows})
+        if to:
+            self._stack.move(to, source)
+            for row, last in zip(to, source, strict=True):
+                self._members[row] = self._members[last]
+        del self._members[left:]
+        self._settle()
+
+    def _settle(self) -> None:
+        """What all members in flight have in common, so that no step looks at each of them."""
+        widths = {member.width for member in self._members}
+        self._width = widths.pop() if len(widths) == 1 else None
+        self._rests = any(member.rests for member in self._members)
+        self._norms_wanted = any(member.norms for member in self._members)
+
+    def _forget(self) -> None:
+        """Tensors have moved in memory, which graphs do not know."""
+        self._replay.forget()
+        self._revalidate.forget()
 
     def _advance(self) -> list[Outcome]:
         """A few updates of all members, up to the first that ends or is evaluated."""
@@ -201,7 +197,7 @@ class Population:
                 stopped[row] = stop
         going = [(row, m) for row, m in enumerate(self._members) if row not in stopped]
         due = [row for row, m in going if not m.left or m.done in m.checks]
-        values = self._program.validate(self._parameters, due)
+        values = self._program.validate(self._stack.parameters, due, self._revalidate)
         share = (time.perf_counter() - began) / len(self._members)
         for member in self._members:
             member.seconds += share
@@ -209,7 +205,8 @@ class Population:
         self._watching = 0.0
         self._look([(row, m) for row, m in going if m.done in m.agenda])
         outcomes = []
-        for row in sorted({*stopped, *due}, reverse=True):
+        left = []
+        for row in sorted({*stopped, *due}):
             member = self._members[row]
             if row in stopped:
                 outcomes.append(member.end(stopped[row].state, reason=str(stopped[row])))
@@ -221,8 +218,9 @@ class Population:
                 for name, figure in figures.items():
                     member.run.note(name, figure)
                 outcomes.append(member.end("finished", value))
-            self._leave(row)
-        return outcomes[::-1]
+            left.append(row)
+        self._leave(left)
+        return outcomes
 
     def _flush_norms(self) -> None:
         """Hands the norms of the last updates to the members that they are of."""
@@ -242,7 +240,7 @@ class Population:
             index = torch.tensor(rows, device=self._device)
             last = [(m.run.plan, m.done - 1) for m in members]
             seen = self._view.look(
-                [p[index] for p in self._parameters.values()],
+                [p[index] for p in self._stack.parameters.values()],
                 parts,
                 loss=self._program.around,
                 batch=int(last[0][0].batch[0]),
@@ -250,7 +248,7 @@ class Population:
                 momentum=[float(plan.momentum[t]) for plan, t in last],
                 count=[t + 1 for _, t in last],
                 turn=turn,
-                squares=self._updates.squares(index),
+                squares=self._stack.updates.squares(index),
             )
             seconds = (time.perf_counter() - began) / len(members)
             for i, member in enumerate(members):
@@ -258,26 +256,18 @@ class Population:
                 member.seconds += seconds
                 member.probing += seconds
 
-    def _leave(self, row: int) -> None:
-        """Moves the last member into a row that has become free."""
-        last = len(self._members) - 1
-        if row != last:
-            moved = [*self._parameters.values(), *self._updates.state.values()]
-            moved += [self._t, self._order, self._seed, self._watch.start]
-            for tensor in [*moved, *self._tables.values()]:
-                tensor[row] = tensor[last]
-            self._members[row] = self._members[last]
-        self._members.pop()
-
     def _step(self) -> Tensor:
         """One update of every member; their losses before it, shape `[A]`."""
-        active = len(self._members)
-        widths = [int(m.run.plan.batch[m.done]) for m in self._members]
-        due = [row for row, m in enumerate(self._members) if m.done in m.norms]
-        if len(set(widths)) == 1:
-            key = (active, widths[0], self._has_rests())
-            step = partial(self._step_rows, slice(0, active), widths[0], self._watched(due))
-            losses = self._replay.run(key, step, self._written).double()
+        active, width, due, widths = len(self._members), self._width, list[int](), list[int]()
+        if self._norms_wanted:
+            due = [row for row, m in enumerate(self._members) if m.done in m.norms]
+        if width is None:
+            widths = [int(m.run.plan.batch[m.done]) for m in self._members]
+            width = widths[0] if len(set(widths)) == 1 else None
+        if width is not None:
+            step = partial(self._step_rows, slice(0, active), width, self._watched(due))
+            key = (active, width, self._rests)
+            losses = self._replay.run(key, step, self._stack.written).double()
         else:
             losses = torch.empty(active, dtype=torch.float64, device=self._device)
             # Padded to powers of two, so that neither waste nor the number of groups is large.
@@ -291,7 +281,7 @@ class Population:
                 losses[rows] = self._step_rows(rows, width, watched).double()
         if due:
             members = [self._members[row] for row in due]
-            norms = self._watch.norms[torch.tensor(due, device=self._device)]
+            norms = self._stack.watch.norms[torch.tensor(due, device=self._device)]
             self._norms.append(([m.done for m in members], members, norms))
         for member in self._members:
             member.done += 1
@@ -303,24 +293,19 @@ class Population:
             return slice(None) if self._probes is not None else None
         return torch.tensor(due) if due else None
 
-    def _written(self) -> list[Tensor]:
-        """What a step writes."""
-        state = self._updates.state
-        return [*self._parameters.values(), *state.values(), self._t, self._watch.norms]
-
     def _step_rows(
         self, rows: slice | Tensor, width: int, watched: slice | Tensor | None
     ) -> Tensor:
         """One update of some members, their batches padded to one width."""
-        t = self._t[rows]
-        now = {n: table[rows].gather(1, t[:, None])[:, 0] for n, table in self._tables.items()}
-        batch = self._samples.take(self._order[rows], now["begin"], width)
+        stack = self._stack
+        t, now = stack.t[rows], stack.now(rows)
+        batch = self._samples.take(stack.order(rows), now["begin"], width)
         place = torch.arange(width, device=self._device)
         inside = place < now["batch"][:, None]
-        values = [value[rows].detach() for value in self._parameters.values()]
+        values = [value[rows].detach() for value in stack.parameters.values()]
         leaves = [value.requires_grad_() for value in values]
         weight = inside.to(leaves[0].dtype) / now["batch"][:, None]
-        total = self._program.train(leaves, batch, weight, mix(mix(t) ^ self._seed[rows]))
+        total = self._program.train(leaves, batch, weight, mix(mix(t) ^ stack.seed[rows]))
         gradients = torch.autograd.grad(total.sum(), leaves)
         with torch.no_grad():
             values = [leaf.detach() for leaf in leaves]
@@ -330,19 +315,15 @@ class Population:
                 began = time.perf_counter()
                 before = flatten([v[watched] for v in values])
                 self._watching += time.perf_counter() - began
-            at = At(rows, now["rate"], now["momentum"], t + 1, self._has_rests())
-            self._updates.apply(self._program.names, values, gradients, at)
+            at = At(rows, now["rate"], now["momentum"], t + 1, self._rests)
+            stack.updates.apply(self._program.names, values, gradients, at)
             if not isinstance(rows, slice):
-                for value, parameter in zip(values, self._parameters.values(), strict=True):
+                for value, parameter in zip(values, stack.parameters.values(), strict=True):
                     parameter[rows] = value
             if watched is not None and before is not None:
                 began = time.perf_counter()
                 after, slope = (flatten([v[watched] for v in x]) for x in (values, gradients))
-                self._watch.write(rows, watched, before, after, slope)
+                stack.watch.write(rows, watched, before, after, slope)
                 self._watching += time.perf_counter() - began
-            self._t[rows] += 1
+            stack.t[rows] += 1
         return total.detach()
-
-    def _has_rests(self) -> bool:
-        """Whether a momentum in flight is 0 at times and not at others."""
-        return any(member.rests for member in self._members)

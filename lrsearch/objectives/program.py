@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lrsearch.objectives.dropout import key_dropout
+from lrsearch.objectives.graphs import Replay
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.wrapped import Wrapped, mean_over_samples, summed_loss
 
@@ -49,6 +50,9 @@ class Program:
             **dict(self.template.named_buffers()),
         }
         self._starts: dict[int, list[Tensor]] = {}
+        # Always as many, the last repeated: the arithmetic must not depend on how many end.
+        self._block = torch.zeros(EVALUATED[device.type], dtype=torch.int64, device=device)
+        self._figures: list[str] = []
 
     def stack(self, slots: int) -> dict[str, Tensor]:
         """Room for the parameters of so many runs, by name."""
@@ -94,9 +98,15 @@ class Program:
         return losses
 
     def validate(
-        self, parameters: Mapping[str, Tensor], rows: Sequence[int]
+        self, parameters: Mapping[str, Tensor], rows: Sequence[int], replay: Replay
     ) -> dict[int, tuple[float, Mapping[str, float]]]:
-        """Value and figures of some rows of the stack."""
+        """Value and figures of some rows of the stack.
+
+        Args:
+            parameters: by name, shape `[K, ...]`.
+            rows: of them.
+            replay: computes a block of rows, and forgets it when the parameters move.
+        """
         self.template.eval()
         evaluate, found = self._task.evaluate, dict[int, tuple[float, Mapping[str, float]]]()
         if evaluate is not None:
@@ -104,16 +114,14 @@ class Program:
             return {
                 row: (alone([p[row] for p in parameters.values()], evaluate), {}) for row in rows
             }
-        together = EVALUATED[self._device.type]
+        together = len(self._block)
         for begin in range(0, len(rows), together):
             block = rows[begin : begin + together]
-            # Always as many, the last repeated: the arithmetic must not depend on how many end.
-            index = torch.tensor(
-                [*block, *[block[-1]] * (together - len(block))], device=self._device
-            )
-            sums = self._validate_block([parameters[name][index] for name in self.names])
+            full = torch.tensor([*block, *[block[-1]] * (together - len(block))])
+            self._block.copy_(full)
+            numbers = replay.run("", lambda: self._validate_block(parameters), list).tolist()
             for i, row in enumerate(block):
-                figures = {name: float(total[i]) for name, total in sums.items()}
+                figures = {n: column[i] for n, column in zip(self._figures, numbers, strict=True)}
                 found[row] = (figures.pop(""), figures)
         return found
 
@@ -135,8 +143,8 @@ class Program:
         return output.float() if isinstance(output, Tensor) else output
 
     @torch.no_grad()
-    def _validate_block(self, values: list[Tensor]) -> dict[str, Tensor]:
-        """Means over the validation samples, shape `[A]` each; the value under the name ''."""
+    def _validate_block(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Means over the validation samples, a row a figure; the value is the one named ''."""
 
         def member(values: tuple[Tensor, ...], batch: Any) -> dict[str, Tensor]:
             numbers = {"": self._call(self._loss, values, batch)}
@@ -144,7 +152,10 @@ class Program:
                 numbers |= self._call(self._metrics, values, batch)
             return {name: n.double().mean() for name, n in numbers.items()}
 
-        return mean_over_samples(member, tuple(values), self._validation)
+        values = tuple(parameters[name][self._block] for name in self.names)
+        sums = mean_over_samples(member, values, self._validation)
+        self._figures = list(sums)
+        return torch.stack(list(sums.values()))
 
     def _evaluate_alone(
         self, values: Sequence[Tensor], evaluate: Callable[[nn.Module], float]

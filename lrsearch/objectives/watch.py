@@ -42,15 +42,23 @@ class Watch:
         self._seeds: dict[int, int] = {}
         self._starts = torch.empty(0, 0, device=device)
 
-    def admit(self, row: int, seed: int, start: Sequence[Tensor]) -> bool:
-        """Takes a run in; whether the table of starts has moved in memory."""
-        new = seed not in self._seeds
-        if new:
-            flat = flatten([value[None] for value in start])
-            self._starts = torch.cat([self._starts.reshape(-1, flat.shape[1]).to(flat), flat])
-            self._seeds[seed] = len(self._seeds)
-        self.start[row] = self._seeds[seed]
-        return new
+    def admit(self, rows: slice, seeds: Sequence[int], starts: Sequence[Sequence[Tensor]]) -> bool:
+        """Takes runs in; whether the table of starts has moved in memory.
+
+        Args:
+            rows: their slots.
+            seeds: one a run.
+            starts: their initial parameters.
+        """
+        known = len(self._seeds)
+        for seed, start in zip(seeds, starts, strict=True):
+            if seed not in self._seeds:
+                flat = flatten([value[None] for value in start])
+                self._starts = torch.cat([self._starts.reshape(-1, flat.shape[1]).to(flat), flat])
+                self._seeds[seed] = len(self._seeds)
+        numbers = [self._seeds[seed] for seed in seeds]
+        self.start[rows] = torch.tensor(numbers, device=self.start.device)
+        return len(self._seeds) > known
 
     def write(
         self,

@@ -46,34 +46,36 @@ def plan_of(objective, updates, scale=1.0):
     return Schedule(peak=peak).plan(updates, setup.batch, momentum=setup.momentum)
 
 
-def plain(task, plan, foreach):
-    """Seconds of one run by a plain loop."""
+def plain(task, plan, foreach, device=CPU):
+    """Seconds of one run by a plain loop, its data on the device before it begins."""
+    train = tuple(part.to(device) for part in task.train)
+    validation = tuple(part.to(device) for part in task.validation)
     began = time.perf_counter()
-    model = task.model(torch.Generator().manual_seed(0))
+    model = task.model(torch.Generator().manual_seed(0)).to(device)
     words = {"lr": 1.0, "weight_decay": task.weight_decay, "foreach": foreach}
     if task.optimizer in ("sgd", "nesterov"):
         optimizer = torch.optim.SGD(model.parameters(), momentum=task.momentum, **words)
     else:
         kind = torch.optim.AdamW if task.optimizer == "adamw" else torch.optim.Adam
         optimizer = kind(model.parameters(), betas=(task.momentum, task.beta2), **words)
-    order = torch.from_numpy(sample_order(0, task.samples, plan.samples))
+    order = torch.from_numpy(sample_order(0, task.samples, plan.samples)).to(device)
     begin = 0
     for lr, batch in plan:
         optimizer.param_groups[0]["lr"] = lr
         index = order[begin : begin + batch]
         begin += batch
-        loss = task.loss(model, tuple(part[index] for part in task.train)).mean()
+        loss = task.loss(model, tuple(part[index] for part in train)).mean()
         optimizer.zero_grad()
         loss.backward()
         if task.clip is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), task.clip)
         optimizer.step()
     with torch.no_grad():
-        task.loss(model.eval(), task.validation).mean().item()
+        task.loss(model.eval(), validation).mean().item()
     return time.perf_counter() - began
 
 
-def together(objective, plans, slots):
+def together(objective, plans, slots, device=CPU):
     """Seconds of a population that trains all plans."""
     untrained = objective.setup.untrained
     runs = [
@@ -81,7 +83,7 @@ def together(objective, plans, slots):
         for i, plan in enumerate(plans)
     ]
     paddable = objective.batchable.paddable
-    population = Population(objective.task, slots, CPU, paddable=paddable)
+    population = Population(objective.task, slots, device, paddable=paddable)
     began = time.perf_counter()
     outcomes = list(population.train(Given(runs)))
     assert len(outcomes) == len(plans)

@@ -1,7 +1,10 @@
 """A population on a GPU: `python -m tests.bench.population_gpu [--device cpu] [TASK …]`.
 
-Beside a plain PyTorch loop on the same device. Says how the factor grows with the number of slots,
-which share of a step is spent in matrix products, and how far a step lies above its floor: its
+Beside a plain PyTorch loop on the same device and beside the same loop on the machine's CPU, where
+models as small as these may be faster. Rivals train with `torch.optim`, their data in the device's
+memory, and look at their loss once a run. Says how the factor grows with the number of slots, for
+updates alone and for whole trials (data orders, initial parameters, reports, validation); which
+share of a step is spent in matrix products; and how far a step lies above its floor: its
 operations and bytes over the rates that this device reaches.
 """
 
@@ -20,9 +23,16 @@ from lrsearch.objectives.devices import deliberate
 from lrsearch.objectives.population import Population
 from lrsearch.objectives.samples import Samples
 from tests.bench.machine import record
+from tests.bench.population import plain, plan_of, together
 
-SLOTS = (1, 4, 16, 64, 256, 1024, 4096)
-UPDATES, WARM_UP = 100, 40
+CPU = torch.device("cpu")
+SLOTS = (1, 16, 64, 256, 1024, 4096)
+#: Updates in a block that is timed, at most, and the seconds that three blocks may take.
+UPDATES, SECONDS, WARM_UP = 100, 1.5, 40
+#: No larger population is tried when the steps of one take longer than this.
+LONGEST = 0.4
+#: Task: updates of a whole trial.
+TASKS = {"digits": 200, "digits-cnn": 200, "two-moons": 200, "python-lm": 50}
 #: What profilers call a product of matrices.
 PRODUCTS = ("gemm", "gemv", "mm", "bmm", "addmm", "baddbmm", "cutlass", "conv", "attention")
 
@@ -32,16 +42,17 @@ def wait(device):
         torch.cuda.synchronize(device)
 
 
-def seconds(step, device, updates):
+def seconds(step, device, updates=UPDATES):
     """The least mean of three blocks of updates."""
     blocks = []
-    for _ in range(3):
+    for count in (2, updates, updates, updates):
         wait(device)
         began = time.perf_counter()
-        for _ in range(updates):
+        count = count if not blocks else max(1, min(count, int(SECONDS / 3 / blocks[0])))
+        for _ in range(count):
             step()
         wait(device)
-        blocks.append((time.perf_counter() - began) / updates)
+        blocks.append((time.perf_counter() - began) / count)
     return min(blocks)
 
 
@@ -77,45 +88,76 @@ def share_of_products(step, device):
     return products / total if total else None
 
 
-def measure(name, device, updates):
-    objective = make(name, device=str(device))
-    task, length = objective.task, WARM_UP + 3 * updates + 20
+def floor_of(objective, device):
+    """Seconds of an update that a run costs at the least; figures of the device."""
+    task = objective.task
     samples = Samples(task.train, device, independent=task.independent)
-    plain = PlainRun(task, samples, run_of(objective, length), device)
-    with deliberate(device, plain.parameters):
-        for _ in range(WARM_UP):
-            plain.step()
-        rival = seconds(lambda: plain.step().item(), device, updates)
-        with FlopCounterMode(display=False) as counter:
-            plain.step()
-    operations = counter.get_total_flops()
-    # Every update reads and writes parameters and state, and reads gradients, at the least.
-    floats = plain.parameters * (7 if task.optimizer.startswith("adam") else 5)
-    figures = {"plain_updates_a_second": round(1 / rival, 1), "by_slots": {}}
+    run = PlainRun(task, samples, run_of(objective, 2), device)
+    with FlopCounterMode(display=False) as counter:
+        run.step()
     product, copy = rates(device)
-    figures["measured_tera_operations_a_second"] = round(product / 1e12, 3)
-    figures["measured_gigabytes_a_second"] = round(copy / 1e9, 1)
+    # Every update reads and writes parameters and state, and reads gradients, at the least.
+    floats = run.parameters * (7 if task.optimizer.startswith("adam") else 5)
+    figures = {
+        "parameters": run.parameters,
+        "measured_tera_operations_a_second": round(product / 1e12, 3),
+        "measured_gigabytes_a_second": round(copy / 1e9, 1),
+    }
+    return max(counter.get_total_flops() / product, 4 * floats / copy), figures
+
+
+def rivals(objective, plan, device):
+    """Seconds of a whole run by a plain loop, the least of three: there, and on the CPU."""
+    task = objective.task
+    here, cpu = (
+        min(plain(task, plan, foreach, where) for _ in range(3) for foreach in ways)
+        for where, ways in ((device, (True,)), (CPU, (False, True)))
+    )
+    return here, cpu
+
+
+def measure_steps(objective, slots, device):
+    """Seconds of an update of all slots, the share of products, and whether it is captured."""
+    population = Population(objective.task, slots, device, paddable=objective.batchable.paddable)
+    length = WARM_UP + 3 * UPDATES + 20
+    population.put([run_of(objective, length, i) for i in range(slots)])
+    with deliberate(device):
+        for _ in range(WARM_UP):
+            population.step()
+        one = seconds(population.step, device)
+        return one, share_of_products(population.step, device), population._replay.enabled
+
+
+def measure(name, device):
+    objective, updates = make(name, device=str(device)), TASKS[name]
+    plan = plan_of(objective, updates)
+    floor, figures = floor_of(objective, device)
+    here, cpu = rivals(objective, plan, device)
+    figures["updates_a_trial"] = updates
+    figures["plain_ms_a_trial"] = round(1000 * here, 3)
+    figures["plain_ms_a_trial_on_cpu"] = round(1000 * cpu, 3)
+    figures["by_slots"] = {}
     for slots in SLOTS if device.type == "cuda" else SLOTS[:3]:
-        population = Population(task, slots, device, paddable=objective.batchable.paddable)
-        population.put([run_of(objective, length, i) for i in range(slots)])
         try:
-            with deliberate(device):
-                for _ in range(WARM_UP):
-                    population.step()
-                one = seconds(population.step, device, updates)
-                products = share_of_products(population.step, device)
+            one, products, captured = measure_steps(objective, slots, device)
+            together(objective, [plan] * 2, 2, device)
+            whole = together(objective, [plan] * 2 * slots, slots, device) / (2 * slots)
         except torch.OutOfMemoryError:
             figures["by_slots"][slots] = "out of memory"
             break
-        floor = slots * max(operations / product, 4 * floats / copy)
         figures["by_slots"][slots] = {
-            "updates_a_second": round(slots / one, 1),
-            "times_the_plain_loop": round(slots * rival / one, 2),
             "step_ms": round(1000 * one, 4),
-            "floor_ms": round(1000 * floor, 4),
+            "floor_ms": round(1000 * floor * slots, 4),
             "share_of_products": None if products is None else round(products, 3),
-            "captured": population._replay.enabled,
+            "captured": captured,
+            "updates_times_the_plain_loop": round(slots * here / updates / one, 2),
+            "ms_a_trial": round(1000 * whole, 3),
+            "times_the_plain_loop": round(here / whole, 2),
+            "times_the_plain_loop_on_cpu": round(cpu / whole, 2),
         }
+        print(name, slots, figures["by_slots"][slots], flush=True)
+        if one > LONGEST or whole * slots > 10:
+            break
     return figures
 
 
@@ -126,14 +168,13 @@ def main():
         at = words.index("--device")
         device = torch.device(words[at + 1])
         del words[at : at + 2]
-    names = words or ["digits", "digits-cnn", "python-lm"]
-    updates = UPDATES if device.type == "cuda" else 5
+    torch.set_num_threads(1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    figures = {task: measure(task, device, updates) for task in names}
-    if device.type == "cuda":
-        record("population_gpu", {"device": name, **figures})
-    else:
-        print(figures)
+    figures = {"device": name, "threads": 1}
+    for task in words or TASKS:
+        figures[task] = measure(task, device)
+        if device.type == "cuda":
+            record("population_gpu", figures)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
 """The same population on a GPU: `pytest -m gpu`."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
 
 from lrsearch import Schedule
+from lrsearch.contract import Run
 from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.objectives.batchable import probe
+from lrsearch.objectives.digits import digits
 from lrsearch.objectives.fit import find_slots
+from lrsearch.objectives.graphs import Replay, capture
 from lrsearch.objectives.population import Population
-from tests.objectives.test_population import exact_task, run_of, train
+from tests.objectives.test_population import BATCH, exact_task, run_of, train
 from tests.objectives.test_proxy import Given
 
 pytestmark = [
@@ -48,6 +53,8 @@ def test_steps_are_captured_and_the_answer_is_the_same():
     graphs = Population(task, 4, GPU)
     with_graphs = {o.trial: o for o in graphs.train(runs())}
     assert graphs._replay.enabled
+    assert graphs._revalidate.enabled
+    assert graphs._revalidate._graphs
     launched = Population(task, 4, GPU)
     launched._replay.enabled = False
     for outcome in launched.train(runs()):
@@ -78,6 +85,28 @@ def test_probes_see_on_a_gpu_what_they_see_on_a_cpu():
                 outcome.traces[name].values, twin.traces[name].values, rtol=1e-4
             )
     assert population._replay.enabled
+
+
+def train_many_kinds_of_steps(task, pool):
+    """The number of graphs that were kept, and the bytes that they and all else take."""
+    # Run after run ends, each number in flight lasting long enough to be captured.
+    plans = [Schedule(peak=0.01).plan(n, BATCH) for n in range(40, 40 + 24 * 16, 16)]
+    runs = [Run(trial=i, replicate=0, seed=0, plan=plan) for i, plan in enumerate(plans)]
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    population = Population(task, len(plans), GPU)
+    if not pool:
+        population._replay = Replay(capture)
+    assert len(list(population.train(Given(*runs)))) == len(plans)
+    return len(population._replay._graphs), torch.cuda.memory_reserved() - before
+
+
+def test_graphs_share_their_memory():
+    task = digits(hidden=4096, held_out=0.3, weight_decay=0.0)
+    separate, shared = (train_many_kinds_of_steps(task, pool) for pool in (False, True))
+    assert separate[0] == shared[0] > 10
+    assert shared[1] < separate[1] / 3
 
 
 def test_slots_are_found_by_measuring():

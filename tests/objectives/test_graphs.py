@@ -91,13 +91,28 @@ def test_a_population_that_replays_is_the_one_that_does_not():
 
     plain = {o.trial: o for o in Population(task, 3, CPU).train(runs())}
     population = Population(task, 3, CPU)
-    recorder = Recorder(population._written)
+    recorder = Recorder(lambda: population._stack.written())
     population._replay = Replay(recorder)
     for outcome in population.train(runs()):
         assert outcome.traces == plain[outcome.trial].traces
         assert outcome.value == plain[outcome.trial].value
     assert population._replay.enabled
     assert recorder.replayed > 100
+
+
+def test_a_validation_that_is_replayed_is_the_one_that_is_launched():
+    task = exact_task()
+    runs = [Given(*[run_of(i, Schedule(peak=0.01 * (1 + i))) for i in range(5)]) for _ in "ab"]
+    plain = {o.trial: o for o in Population(task, 2, CPU).train(runs[0])}
+    population = Population(task, 2, CPU)
+    recorder = Recorder(list)
+    population._revalidate = Replay(recorder)
+    for outcome in population.train(runs[1]):
+        assert outcome.traces == plain[outcome.trial].traces
+        assert outcome.value == plain[outcome.trial].value
+        assert outcome.figures == plain[outcome.trial].figures
+    assert population._revalidate.enabled
+    assert recorder.replayed > 3
 
 
 class HostLooks(TorchDispatchMode):

@@ -165,6 +165,25 @@ def test_a_slot_that_is_free_is_filled_at_once():
     assert ended == [1, 2, 3, 4, 0]
 
 
+def test_runs_that_come_and_go_many_at_a_time_keep_their_rows():
+    """Lengths that end together, first, last or alone in seven slots: whoever moves is itself."""
+    task, generator = exact_task(optimizer="adam"), np.random.default_rng(0)
+    lengths = generator.choice([3, 5, 8, 8, 8, 13], size=40)
+    plans = [
+        Schedule(peak=float(peak)).plan(int(updates), BATCH)
+        for peak, updates in zip(generator.uniform(0.001, 0.01, 40), lengths, strict=True)
+    ]
+    words = [{"trial": i, "replicate": 0, "seed": i % 3, "plan": p} for i, p in enumerate(plans)]
+    crowd = train(task, Given(*[Run(**word) for word in words]), slots=7)
+    singles = {o.trial: o for o in train(task, Given(*[Run(**word) for word in words]), slots=1)}
+    seen = {o.trial: o for o in crowd}
+    assert seen.keys() == singles.keys()
+    for trial, outcome in seen.items():
+        assert outcome.updates == lengths[trial]
+        assert outcome.traces == singles[trial].traces
+        assert outcome.value == singles[trial].value
+
+
 def test_runs_that_all_diverge_end_early():
     task = make("digits").task
     schedule = Schedule(peak=1e6, decay="constant")

@@ -191,8 +191,7 @@ def test_memory_of_a_population_is_flat():
     population = Population(objective.task, 16, CPU)
 
     def shapes():
-        tensors = [*population._parameters.values(), *population._updates.state.values()]
-        return sum(t.numel() for t in [*tensors, *population._tables.values()])
+        return sum(t.numel() for t in population._stack._all())
 
     def some(count):
         return Given(*[Run(trial=i, replicate=0, seed=0, plan=plan) for i in range(count)])
