@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Classes", "Landscape"]
 
 
+def do(step: Callable[[], Tensor]) -> Tensor:
+    """What it returns."""
+    return step()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classes:
     """The training data of a linear classifier.
@@ -39,11 +44,13 @@ class Landscape:
             twice; in evaluation mode.
         fresh: the same over other samples at every look, as many, for what is averaged over looks.
         samples: n, how many there are; those of `loss` are the same for every run and every look.
-        rate: η of the update just done, shape `[A]`.
-        momentum: μ, or β1 of Adam, of that update, shape `[A]`.
+        rate: η of the update just done, shape `[A]`, on the host.
+        momentum: μ, or β1 of Adam, of that update, shape `[A]`, on the host.
         method: how gradients become updates, a name of `lrsearch.theory.stability_limit`.
         weight_decay: what is added to the curvature: λ where the decay is in the gradient, else 0.
         scale: D of updates -η D⁻¹ m, like `values`; None where it is the identity.
+        replay: does what it is given, which returns a tensor, and perhaps records it: it must
+            read nothing but the tensors above and such as stay what and where they are.
         classes: where the runs are linear classifiers, of parameters W `[A, C, d]` and perhaps a
             bias `[A, C]`; else None.
     """
@@ -57,4 +64,5 @@ class Landscape:
     method: str
     weight_decay: float = 0.0
     scale: tuple[Tensor, ...] | None = None
+    replay: Callable[[Callable[[], Tensor]], Tensor] = do
     classes: Classes | None = None

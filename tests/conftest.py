@@ -6,6 +6,7 @@ process on busy cores can be ten times slower than one.
 """
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -13,3 +14,6 @@ from hypothesis import settings  # after the variable, which NumPy and torch rea
 
 settings.register_profile("lrsearch", derandomize=True, deadline=None)
 settings.load_profile("lrsearch")
+
+# A shell starts what it puts into the background with Ctrl-C ignored, which would be inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)

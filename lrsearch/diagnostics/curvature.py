@@ -11,18 +11,43 @@ a single one the leading axis is 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["HessianProduct", "dot", "hutchinson_trace", "largest_eigenvalue", "signs", "times"]
+__all__ = [
+    "Draws",
+    "HessianProduct",
+    "dot",
+    "flatten",
+    "hutchinson_trace",
+    "lanczos",
+    "largest_eigenvalue",
+    "ritz_value",
+    "signs",
+    "times",
+    "unflatten",
+]
+
+T = TypeVar("T")
 
 #: A run's Lanczos ends where the next vector is this small beside the curvature found so far.
 BREAKDOWN = 1e-5
 #: How far every parameter is moved to see whether a gradient is constant.
 MOVE = 1e-2
+
+
+def flatten(values: Sequence[Tensor]) -> Tensor:
+    """Stacked values side by side, shape `[A, P]`: one operation on it is one on all of them."""
+    return torch.cat([_rows(v) for v in values], 1)
+
+
+def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `flatten`: views of the shapes of `like`."""
+    sizes = [v[0].numel() for v in like]
+    return [part.view(v.shape) for part, v in zip(torch.split(flat, sizes, 1), like, strict=True)]
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
@@ -42,6 +67,42 @@ def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
     return [
         (2 * d - 1).to(v.device, v.dtype).expand_as(v) for d, v in zip(drawn, values, strict=True)
     ]
+
+
+def normals(values: Sequence[Tensor], seed: int, draws: int) -> list[list[Tensor]]:
+    """Numbers from N(0, 1) for one run of `values`, so many times; the same for every run."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        [torch.randn(v.shape[1:], generator=generator).to(v.device, v.dtype) for v in values]
+        for _ in range(draws)
+    ]
+
+
+class Draws:
+    """Random directions that are drawn once, on the host, and then kept where they are needed.
+
+    A look that is replayed cannot draw: it reads what stays where it is.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Any] = {}
+
+    def signs(self, values: Sequence[Tensor], seed: int) -> list[Tensor]:
+        """As `signs`."""
+        ones = [v[:1] for v in values]
+        kept = self._keep(("signs", seed), ones, lambda: signs(ones, seed))
+        return [k.expand_as(v) for k, v in zip(kept, values, strict=True)]
+
+    def normals(self, values: Sequence[Tensor], seed: int, draws: int) -> list[list[Tensor]]:
+        """As `normals`."""
+        return self._keep(("normals", seed, draws), values, lambda: normals(values, seed, draws))
+
+    def _keep(self, what: Hashable, values: Sequence[Tensor], draw: Callable[[], T]) -> T:
+        key = (what, *((v.shape[1:], v.dtype, v.device) for v in values))
+        if key not in self._kept:
+            self._kept[key] = draw()
+        found: T = self._kept[key]
+        return found
 
 
 def times(factor: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
@@ -159,35 +220,55 @@ def largest_eigenvalue(
         the estimates, shape `[A]`, never above the eigenvalue but for rounding, and how far away
         from each the nearest eigenvalue lies at most, shape `[A]`.
     """
-    norm = dot(start, start).sqrt()
-    v = times(1 / norm.clamp_min(torch.finfo(norm.dtype).tiny), start)
-    before = [torch.zeros_like(x) for x in v]
+    return ritz_value(*lanczos(product, start, steps))
+
+
+def lanczos(
+    product: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    start: Sequence[Tensor],
+    steps: int,
+) -> tuple[Tensor, Tensor]:
+    """The diagonals and the sides of A tridiagonal matrices, shape `[A, steps]` each.
+
+    The last side tells how far the Krylov space is from being one that the matrix keeps. A matrix
+    that is not finite has a diagonal that is not. Arguments as for `largest_eigenvalue`.
+    """
+    first = flatten(start)
+    norm = first.square().sum(1).sqrt()
+    v = first / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+    before = torch.zeros_like(v)
     alphas, betas = list[Tensor](), list[Tensor]()
     beta, alive = torch.zeros_like(norm), torch.ones_like(norm, dtype=torch.bool)
     largest, broken = torch.zeros_like(norm), torch.zeros_like(alive)
     for _ in range(steps):
-        w = list(product(v))
-        alpha = dot(w, v)
+        w = flatten(product(unflatten(v, start)))
+        alpha = (w * v).sum(1)
         # A run whose Krylov space is exhausted repeats a value that lies within its spectrum.
         alphas.append(torch.where(alive, alpha, alphas[0] if alphas else alpha))
-        w = [x - a - b for x, a, b in zip(w, times(alpha, v), times(beta, before), strict=True)]
-        beta = dot(w, w).sqrt()
+        w = w - alpha[:, None] * v - beta[:, None] * before
+        beta = w.square().sum(1).sqrt()
         largest = torch.maximum(largest, torch.maximum(alpha.abs(), beta))
         broken = broken | ~torch.isfinite(beta)
         alive = alive & (beta > BREAKDOWN * largest) & ~broken
         beta = torch.where(alive, beta, 0.0)
         betas.append(beta)
-        before, v = v, times(torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0), w)
-    matrix = torch.diag_embed(torch.stack(alphas, -1).double())
-    if steps > 1:
-        side = torch.stack(betas[:-1], -1).double()
-        matrix = matrix + torch.diag_embed(side, 1) + torch.diag_embed(side, -1)
-    finite = torch.isfinite(matrix).flatten(1).all(1) & ~broken
+        before, v = v, torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0)[:, None] * w
+    diagonal = torch.stack(alphas, 1)
+    return torch.where(broken[:, None], torch.nan, diagonal), torch.stack(betas, 1)
+
+
+def ritz_value(diagonal: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues that `lanczos` found; returns what `largest_eigenvalue` does."""
+    matrix = torch.diag_embed(diagonal.double())
+    if diagonal.shape[1] > 1:
+        within = side[:, :-1].double()
+        matrix = matrix + torch.diag_embed(within, 1) + torch.diag_embed(within, -1)
+    finite = torch.isfinite(matrix).flatten(1).all(1)
     # LAPACK refuses infinities; a run that holds some has no eigenvalue.
     values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0).cpu())
-    values, last = values[:, -1].to(norm), vectors[:, -1, -1].abs().to(norm)
-    nothing = torch.full_like(norm, torch.nan)
-    return torch.where(finite, values, nothing), torch.where(finite, betas[-1] * last, nothing)
+    values, last = values[:, -1].to(side), vectors[:, -1, -1].abs().to(side)
+    nothing = torch.full_like(last, torch.nan)
+    return torch.where(finite, values, nothing), torch.where(finite, side[:, -1] * last, nothing)
 
 
 def hutchinson_trace(
@@ -195,6 +276,7 @@ def hutchinson_trace(
     like: Sequence[Tensor],
     vectors: int,
     seed: int = 0,
+    draw: Callable[[Sequence[Tensor], int], list[Tensor]] = signs,
 ) -> tuple[Tensor, Tensor]:
     """The traces of A symmetric matrices: means of zᵀHz over random signs z (Hutchinson 1989).
 
@@ -203,11 +285,12 @@ def hutchinson_trace(
         like: vectors of the right shapes, each `[A, ...]`.
         vectors: how many z, at least 2.
         seed: of the signs, which all runs share.
+        draw: the signs of a seed.
 
     Returns:
         the means and their standard errors, shape `[A]` each. The variance of one zᵀHz is
         2·Σ_{i≠j} H_ij².
     """
-    drawn = [signs(like, seed + i) for i in range(vectors)]
+    drawn = [draw(like, seed + i) for i in range(vectors)]
     samples = torch.stack([dot(z, product(z)) for z in drawn])
     return samples.mean(0), samples.std(0) / vectors**0.5

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lrsearch.diagnostics.curvature import (
+    Draws,
     HessianProduct,
     dot,
     hutchinson_trace,
-    largest_eigenvalue,
-    signs,
+    lanczos,
+    ritz_value,
     times,
 )
 from lrsearch.diagnostics.margin import direction_angle, margins, svm_direction
@@ -22,28 +24,62 @@ from lrsearch.diagnostics.probes import LANCZOS, NOISE_DRAWS, PARTS, TRACE_VECTO
 from lrsearch.landscape import Landscape
 from lrsearch.theory import stability_limit
 
-__all__ = ["look"]
+__all__ = ["Kept", "look"]
 
 #: Random signs beside the gradient in Lanczos's first vector, so that nothing is orthogonal to it.
 BLUR = 1e-2
 
 
-def look(
-    landscape: Landscape, parts: frozenset[str], directions: dict[Any, Any]
-) -> dict[str, list[float]]:
+@dataclass
+class Kept:
+    """What one look leaves to the next.
+
+    Attributes:
+        draws: random directions.
+        directions: of the largest margin, by the classes that they are of.
+    """
+
+    draws: Draws = field(default_factory=Draws)
+    directions: dict[Any, Any] = field(default_factory=dict)
+
+
+def look(landscape: Landscape, parts: frozenset[str], kept: Kept) -> dict[str, list[float]]:
     """Numbers by name, one a run.
 
     Args:
         landscape: of A runs.
         parts: what is measured, names of `lrsearch.diagnostics.probes.COSTS`.
-        directions: of the largest margin, by the classes that they are of; kept between looks.
+        kept: from earlier looks.
     """
-    values, found = landscape.values, dict[str, Tensor]()
-    found["weight_norm"] = dot(values, values).sqrt()
-    if "noise" in parts and landscape.samples >= 2:
+    columns = landscape.replay(lambda: torch.stack(_measure(landscape, parts, kept.draws), 1))
+    # From here on the host computes: one copy is waited for, and not one a number.
+    left = list(columns.cpu().T)
+    found = {"weight_norm": left.pop(0)}
+    if _has_noise(landscape, parts):
+        found |= {"gradient_square": left.pop(0), "gradient_variance": left.pop(0)}
+    if "sharpness" in parts:
+        matrix = torch.stack(left[: 2 * LANCZOS], 1).to(landscape.values[0].dtype)
+        del left[: 2 * LANCZOS]
+        found |= _sharpness(landscape, *torch.split(matrix, LANCZOS, 1))
+    if "trace" in parts:
+        found |= {"trace": left.pop(0), "trace_error": left.pop(0)}
+    if "rises" in parts:
+        found |= {"noise_rise": left.pop(0), "worst_rise": left.pop(0)}
+    numbers = {name: tensor.double().tolist() for name, tensor in found.items()}
+    return numbers | (_margins(landscape, kept.directions) if "margin" in parts else {})
+
+
+def _has_noise(landscape: Landscape, parts: frozenset[str]) -> bool:
+    return "noise" in parts and landscape.samples >= 2
+
+
+def _measure(landscape: Landscape, parts: frozenset[str], draws: Draws) -> list[Tensor]:
+    """What `look` makes numbers of, in its order: columns of shape `[A]`."""
+    values = landscape.values
+    found = [dot(values, values).sqrt()]
+    if _has_noise(landscape, parts):
         small = min(PARTS, landscape.samples)
-        square, variance, _ = gradient_moments(landscape.fresh, values, landscape.samples, small)
-        found |= {"gradient_square": square, "gradient_variance": variance}
+        found += gradient_moments(landscape.fresh, values, landscape.samples, small)[:2]
     gradient: Sequence[Tensor] | None = None
     if parts & {"sharpness", "trace"}:
         product = HessianProduct(
@@ -52,61 +88,52 @@ def look(
             weight_decay=landscape.weight_decay,
             scale=landscape.scale,
         )
-        found |= _curvature(landscape, product, parts)
         gradient = product.gradient
+        if "sharpness" in parts:
+            found += _lanczos(landscape, product, draws)
+        if "trace" in parts:
+            found += hutchinson_trace(product, values, TRACE_VECTORS, draw=draws.signs)
     if "rises" in parts:
-        found |= _rises(landscape, gradient)
-    numbers = {name: tensor.double().tolist() for name, tensor in found.items()}
-    return numbers | (_margins(landscape, directions) if "margin" in parts else {})
+        found += _rises(landscape, gradient, draws)
+    return [column.double() for column in found]
 
 
 def _whole(landscape: Landscape) -> Any:
     return lambda values: landscape.loss(values, slice(0, landscape.samples))
 
 
-def _curvature(
-    landscape: Landscape, product: HessianProduct, parts: frozenset[str]
-) -> dict[str, Tensor]:
-    found = dict[str, Tensor]()
-    if "sharpness" in parts:
-        length = dot(product.gradient, product.gradient).sqrt()
-        count = sum(v[0].numel() for v in landscape.values)
-        noise = BLUR * torch.where(length > 0, length, 1.0) / count**0.5
-        start = [
-            g + s
-            for g, s in zip(
-                product.gradient, times(noise, signs(landscape.values, 0)), strict=True
-            )
-        ]
-        sharpness, error = largest_eigenvalue(product, start, LANCZOS)
-        limits = [
-            stability_limit(landscape.method, momentum) for momentum in landscape.momentum.tolist()
-        ]
-        limit = torch.tensor(limits, dtype=torch.float64, device=sharpness.device)
-        found |= {
-            "sharpness": sharpness,
-            "sharpness_error": error,
-            "stability_ratio": landscape.rate * sharpness.double() / limit,
-        }
-    if "trace" in parts:
-        found["trace"], found["trace_error"] = hutchinson_trace(
-            product, landscape.values, TRACE_VECTORS
-        )
-    return found
+def _lanczos(landscape: Landscape, product: HessianProduct, draws: Draws) -> list[Tensor]:
+    """The diagonals and the sides of the runs' tridiagonal matrices."""
+    length = dot(product.gradient, product.gradient).sqrt()
+    count = sum(v[0].numel() for v in landscape.values)
+    noise = BLUR * torch.where(length > 0, length, 1.0) / count**0.5
+    signs = times(noise, draws.signs(landscape.values, 0))
+    start = [g + s for g, s in zip(product.gradient, signs, strict=True)]
+    diagonal, side = lanczos(product, start, LANCZOS)
+    return [*diagonal.T, *side.T]
 
 
-def _rises(landscape: Landscape, gradient: Sequence[Tensor] | None) -> dict[str, Tensor]:
+def _sharpness(landscape: Landscape, diagonal: Tensor, side: Tensor) -> dict[str, Tensor]:
+    sharpness, error = ritz_value(diagonal, side)
+    limits = [
+        stability_limit(landscape.method, momentum) for momentum in landscape.momentum.tolist()
+    ]
+    ratio = landscape.rate * sharpness.double() / torch.tensor(limits, dtype=torch.float64)
+    return {"sharpness": sharpness, "sharpness_error": error, "stability_ratio": ratio}
+
+
+def _rises(
+    landscape: Landscape, gradient: Sequence[Tensor] | None, draws: Draws
+) -> tuple[Tensor, Tensor]:
     """Both rises; the gradient of the landscape's loss is taken where it is not known yet."""
-    whole = _whole(landscape)
+    whole, values = _whole(landscape), landscape.values
     if gradient is None:
-        leaves = [v.detach().requires_grad_() for v in landscape.values]
+        leaves = [v.detach().requires_grad_() for v in values]
         gradient = torch.autograd.grad(whole(leaves).sum(), leaves, materialize_grads=True)
     with torch.no_grad():
-        here = whole(landscape.values)
-    return {
-        "noise_rise": noise_rise(whole, landscape.values, here, draws=NOISE_DRAWS),
-        "worst_rise": worst_rise(whole, landscape.values, here, gradient),
-    }
+        here = whole(values)
+    noise = noise_rise(whole, values, here, draws=NOISE_DRAWS, draw=draws.normals)
+    return noise, worst_rise(whole, values, here, gradient)
 
 
 def _margins(landscape: Landscape, directions: dict[Any, Any]) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lrsearch.diagnostics.curvature import dot, times
+from lrsearch.diagnostics.curvature import dot, flatten, normals, times, unflatten
 
 __all__ = ["gradient_moments", "noise_rise", "worst_rise"]
 
@@ -32,6 +32,7 @@ def noise_rise(
     draws: int = 4,
     scale: float = WEIGHT_NOISE,
     seed: int = 0,
+    draw: Callable[[Sequence[Tensor], int, int], list[list[Tensor]]] = normals,
 ) -> Tensor:
     """Mean rise of the loss when every weight θ becomes θ(1 + scale·ξ), ξ ~ N(0, 1); `[A]`.
 
@@ -45,15 +46,11 @@ def noise_rise(
         draws: of ξ, the same for every run.
         scale: standard deviation of the noise over the weight.
         seed: of the draws.
+        draw: the numbers of a seed, so many times.
     """
-    generator = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(here)
-    for _ in range(draws):
-        moved = []
-        for value in values:
-            xi = torch.randn(value.shape[1:], generator=generator).to(value.device, value.dtype)
-            moved.append(value * (1 + scale * xi))
-        total = total + loss(moved)
+    for noise in draw(values, seed, draws):
+        total = total + loss([v * (1 + scale * xi) for v, xi in zip(values, noise, strict=True)])
     return total / draws - here
 
 
@@ -106,14 +103,14 @@ def gradient_moments(
     """
     leaves = [v.detach().requires_grad_() for v in values]
     small = samples // parts
-    squares, total = list[Tensor](), [torch.zeros_like(v) for v in leaves]
+    squares, parted = list[Tensor](), list[Tensor]()
     for i in range(parts):
         mean = loss(leaves, slice(i * small, (i + 1) * small)).sum()
-        gradient = torch.autograd.grad(mean, leaves, materialize_grads=True)
-        squares.append(dot(gradient, gradient))
-        total = [t + g / parts for t, g in zip(total, gradient, strict=True)]
-    large, big = dot(total, total), small * parts
+        parted.append(flatten(torch.autograd.grad(mean, leaves, materialize_grads=True)))
+        squares.append(parted[-1].square().sum(1))
+    total = torch.stack(parted).mean(0)
+    large, big = total.square().sum(1), small * parts
     small_square = torch.stack(squares).mean(0)
     signal = (big * large - small * small_square) / (big - small)
     variance = (small_square - large) / (1 / small - 1 / big)
-    return signal, variance, total
+    return signal, variance, unflatten(total, leaves)

@@ -21,8 +21,9 @@ __all__ = ["Replay", "capture"]
 
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
-#: How often a step is launched operation by operation first, and how many graphs are kept.
-WARM_UP, KEPT = 12, 32
+#: How often a step is launched operation by operation first, unless told otherwise, and how many
+#: graphs are kept.
+WARM_UP, KEPT = 12, 64
 #: How far a replayed step may lie from the launched one: other kernels may sum in another order.
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
@@ -54,14 +55,17 @@ class Replay:
     Args:
         capture: records a step; None calls every step as it is, as on a CPU.
         what: the steps are, for people.
+        warm_up: how often a step is launched first.
 
     Attributes:
         enabled: whether steps are captured.
     """
 
-    def __init__(self, capture: Capture | None, what: str = "updates are") -> None:
+    def __init__(
+        self, capture: Capture | None, what: str = "updates are", warm_up: int = WARM_UP
+    ) -> None:
         self.enabled = capture is not None
-        self._record, self._what = capture, what
+        self._record, self._what, self._warm_up = capture, what, warm_up
         self._graphs: dict[Hashable, tuple[Callable[[], object], Tensor]] = {}
         self._seen: Counter[Hashable] = Counter()
         self._checked = False
@@ -88,7 +92,7 @@ class Replay:
             replay()
             return result.clone()
         self._seen[key] += 1
-        if self._seen[key] <= WARM_UP or len(self._graphs) >= KEPT:
+        if self._seen[key] <= self._warm_up or len(self._graphs) >= KEPT:
             return step()
         try:
             return self._capture(key, self._record(step), step, state())

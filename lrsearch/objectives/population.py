@@ -23,7 +23,6 @@ from torch import Tensor
 
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
-from lrsearch.objectives.dropout import mix
 from lrsearch.objectives.failure import reason_of, trace_of
 from lrsearch.objectives.graphs import Replay, capture
 from lrsearch.objectives.member import Member
@@ -31,16 +30,17 @@ from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.stack import Stack
 from lrsearch.objectives.task import TorchTask, rungs
-from lrsearch.objectives.updates import At
 from lrsearch.objectives.view import View
-from lrsearch.objectives.watch import flatten
-from lrsearch.objectives.wrapped import clip_members
 from lrsearch.result import Outcome
 
 __all__ = ["Population"]
 
 #: Updates between two looks at the losses, each a synchronisation on a GPU.
 LOOK = {"cpu": 8, "cuda": 32}
+#: Into how many parts the slots are divided, each of which is filled and computed as a whole; 0 is
+#: one by one. A GPU replays only steps of as many rows as one before, and looks at runs of one age
+#: in the time that it takes for one of them.
+PARTS = {"cpu": 0, "cuda": 8}
 
 log = logging.getLogger("lrsearch")
 
@@ -68,30 +68,35 @@ class Population:
         self._members: list[Member] = []
         self._waiting: list[Run] = []
         self._norms: list[tuple[list[int], list[Member], Tensor]] = []
-        self._watching = 0.0  # seconds since the last look; on a GPU only their launches
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         # They share their memory: one runs at a time, and its result is copied.
         pool = partial(capture, pool=torch.cuda.graph_pool_handle()) if graphs else None
         self._replay, self._revalidate = Replay(pool), Replay(pool, "validation is")
+        self._indices: dict[tuple[int, int], Tensor] = {}
+        self._relook = Replay(pool, "looks at the landscape are", warm_up=1)
         self._most = slots
         self._allocate(slots)
 
     def _allocate(self, slots: int) -> None:
         """Makes room for so many members, all of them empty."""
         self._slots = slots
+        self._part = max(1, slots // parts) if (parts := PARTS[self._device.type]) else 1
         self._forget()
         self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
+        task = self._task
         if runs.probes.looks:
             self._probes = runs.probes
-            self._view = View(self._task, self._probes, self._device, self._program.template)
+            self._view = View(
+                task, self._probes, self._device, self._program.template, self._relook
+            )
         while True:
             with deliberate(self._device):
                 room = self._slots - len(self._members) - len(self._waiting)
-                if room > 0:
+                if room >= (self._part if self._members else 1):
                     self._waiting += runs.take(room)
                 if not self._members and not self._waiting:
                     return
@@ -132,6 +137,8 @@ class Population:
         self._waiting = runs
         del self._stack
         self._forget()
+        if self._view is not None:
+            self._view.forget()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._allocate(left)
@@ -199,10 +206,10 @@ class Population:
         due = [row for row, m in going if not m.left or m.done in m.checks]
         values = self._program.validate(self._stack.parameters, due, self._revalidate)
         share = (time.perf_counter() - began) / len(self._members)
+        watching, self._stack.watching = self._stack.watching / len(self._members), 0.0
         for member in self._members:
             member.seconds += share
-            member.probing += self._watching / len(self._members)
-        self._watching = 0.0
+            member.probing += watching
         self._look([(row, m) for row, m in going if m.done in m.agenda])
         outcomes = []
         left = []
@@ -258,27 +265,27 @@ class Population:
 
     def _step(self) -> Tensor:
         """One update of every member; their losses before it, shape `[A]`."""
-        active, width, due, widths = len(self._members), self._width, list[int](), list[int]()
+        active, due, padded = len(self._members), list[int](), self._widths()
         if self._norms_wanted:
             due = [row for row, m in enumerate(self._members) if m.done in m.norms]
-        if width is None:
-            widths = [int(m.run.plan.batch[m.done]) for m in self._members]
-            width = widths[0] if len(set(widths)) == 1 else None
-        if width is not None:
-            step = partial(self._step_rows, slice(0, active), width, self._watched(due))
-            key = (active, width, self._rests)
-            losses = self._replay.run(key, step, self._stack.written).double()
+        if len(set(padded)) == 1:
+            # Rows without a run compute what nobody reads.
+            rows = min(self._slots, -(-active // self._part) * self._part)
+            step = partial(
+                self._stack.update, slice(0, rows), padded[0], self._watched(due), self._rests
+            )
+            key = (rows, padded[0], self._rests, "first")
+            losses = self._replay.run(key, step, self._stack.written).double()[:active]
         else:
             losses = torch.empty(active, dtype=torch.float64, device=self._device)
-            # Padded to powers of two, so that neither waste nor the number of groups is large.
-            padded = widths
-            if self._paddable:
-                padded = [1 << (width - 1).bit_length() for width in widths]
             for width in sorted(set(padded)):
                 group = [row for row, own in enumerate(padded) if own == width]
-                rows = torch.tensor(group, device=self._device)
+                index, count = self._index(group, width), len(group)
                 watched = self._watched([i for i, row in enumerate(group) if row in due])
-                losses[rows] = self._step_rows(rows, width, watched).double()
+                step = partial(self._stack.update, index, width, watched, self._rests)
+                key = (len(index), width, self._rests, "some")
+                seen = self._replay.run(key, step, self._stack.written)
+                losses[index[:count]] = seen[:count].double()
         if due:
             members = [self._members[row] for row in due]
             norms = self._stack.watch.norms[torch.tensor(due, device=self._device)]
@@ -287,43 +294,34 @@ class Population:
             member.done += 1
         return losses
 
+    def _widths(self) -> list[int]:
+        """How wide the batches of the next update are, padding included: one, or one a member."""
+        if self._width is not None:
+            return [self._width]
+        widths = [int(m.run.plan.batch[m.done]) for m in self._members]
+        if len(set(widths)) == 1 or not self._paddable:
+            return widths
+        # Powers of two, so that neither waste nor the number of groups is large; each a run's own,
+        # for its rounding must not depend on its neighbours.
+        return [_power_of_two(width) for width in widths]
+
+    def _index(self, group: list[int], width: int) -> Tensor:
+        """Rows of a step; where it may be replayed a power of two, the last one repeated."""
+        if not self._replay.enabled:
+            return torch.tensor(group, device=self._device)
+        size = _power_of_two(len(group))
+        place = self._indices.setdefault(
+            (size, width), torch.zeros(size, dtype=torch.int64, device=self._device)
+        )
+        return place.copy_(torch.tensor([*group, *[group[-1]] * (size - len(group))]))
+
     def _watched(self, due: list[int]) -> slice | Tensor | None:
         """The members of a step whose norms are taken: on a GPU all, for a graph has no choice."""
         if self._device.type == "cuda":
             return slice(None) if self._probes is not None else None
         return torch.tensor(due) if due else None
 
-    def _step_rows(
-        self, rows: slice | Tensor, width: int, watched: slice | Tensor | None
-    ) -> Tensor:
-        """One update of some members, their batches padded to one width."""
-        stack = self._stack
-        t, now = stack.t[rows], stack.now(rows)
-        batch = self._samples.take(stack.order(rows), now["begin"], width)
-        place = torch.arange(width, device=self._device)
-        inside = place < now["batch"][:, None]
-        values = [value[rows].detach() for value in stack.parameters.values()]
-        leaves = [value.requires_grad_() for value in values]
-        weight = inside.to(leaves[0].dtype) / now["batch"][:, None]
-        total = self._program.train(leaves, batch, weight, mix(mix(t) ^ stack.seed[rows]))
-        gradients = torch.autograd.grad(total.sum(), leaves)
-        with torch.no_grad():
-            values = [leaf.detach() for leaf in leaves]
-            clip_members(gradients, self._task.clip)
-            before: Tensor | None = None
-            if watched is not None:
-                began = time.perf_counter()
-                before = flatten([v[watched] for v in values])
-                self._watching += time.perf_counter() - began
-            at = At(rows, now["rate"], now["momentum"], t + 1, self._rests)
-            stack.updates.apply(self._program.names, values, gradients, at)
-            if not isinstance(rows, slice):
-                for value, parameter in zip(values, stack.parameters.values(), strict=True):
-                    parameter[rows] = value
-            if watched is not None and before is not None:
-                began = time.perf_counter()
-                after, slope = (flatten([v[watched] for v in x]) for x in (values, gradients))
-                stack.watch.write(rows, watched, before, after, slope)
-                self._watching += time.perf_counter() - began
-            stack.t[rows] += 1
-        return total.detach()
+
+def _power_of_two(number: int) -> int:
+    """The least that is no less."""
+    return 1 << (number - 1).bit_length()

@@ -6,6 +6,7 @@ many at a time: on a GPU every row that is written by itself costs as much as an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor
 
 from lrsearch.contract import Run
+from lrsearch.objectives.dropout import mix
 from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask
-from lrsearch.objectives.updates import make_updates
-from lrsearch.objectives.watch import Watch
+from lrsearch.objectives.updates import At, make_updates
+from lrsearch.objectives.watch import Watch, flatten
+from lrsearch.objectives.wrapped import clip_members
 
 __all__ = ["Stack"]
 
@@ -39,8 +42,7 @@ class Stack:
         parameters: by name, shape `[K, ...]`.
         updates: the optimizer, with its state.
         watch: the norms of updates.
-        seed: of a row's run, shape `[K]`.
-        t: updates that it has done, shape `[K]`.
+        watching: seconds in norms so far; on a GPU only in their launches.
         version: raised whenever one of the tensors has moved in memory.
     """
 
@@ -53,6 +55,7 @@ class Stack:
         device: torch.device,
     ) -> None:
         self._program, self._samples, self._device = program, samples, device
+        self._clip = task.clip
         self.parameters = program.stack(slots)
         self.updates = make_updates(task, self.parameters)
         self.watch = Watch(slots, device)
@@ -60,10 +63,10 @@ class Stack:
             name: torch.from_numpy(np.zeros((slots, 0), kind)).to(device)
             for name, kind in TABLES.items()
         }
-        self.t = torch.zeros(slots, dtype=torch.int64, device=device)
-        self.seed = torch.zeros_like(self.t)
-        self._order = torch.zeros_like(self.t)
-        self.version = 0
+        self._t = torch.zeros(slots, dtype=torch.int64, device=device)
+        self._seed = torch.zeros_like(self._t)
+        self._order = torch.zeros_like(self._t)
+        self.version, self.watching = 0, 0.0
 
     def admit(self, runs: Sequence[Run], first: int, *, watched: bool) -> None:
         """Puts runs at their update 0 into the rows from `first` on.
@@ -98,8 +101,8 @@ class Stack:
         ]
         self.version += self._samples.version - before
         self._order[rows] = torch.tensor(orders, device=self._device)
-        self.seed[rows] = torch.tensor([run.seed for run in runs], device=self._device)
-        self.t[rows] = 0
+        self._seed[rows] = torch.tensor([run.seed for run in runs], device=self._device)
+        self._t[rows] = 0
         if watched and self.watch.admit(rows, [run.seed for run in runs], starts):
             self.version += 1
 
@@ -109,19 +112,59 @@ class Stack:
         for tensor in self._all():
             tensor[there] = tensor[here]
 
-    def now(self, rows: slice | Tensor) -> dict[str, Tensor]:
-        """What some rows do at their next update, by the names of `TABLES`, shape `[A]` each."""
-        t = self.t[rows][:, None]
-        return {name: table[rows].gather(1, t)[:, 0] for name, table in self._tables.items()}
+    def update(
+        self, rows: slice | Tensor, width: int, watched: slice | Tensor | None, rests: bool
+    ) -> Tensor:
+        """One update of some rows; their losses before it, shape `[A]`.
 
-    def order(self, rows: slice | Tensor) -> Tensor:
-        """The rows' data orders, as `lrsearch.objectives.samples.Samples` counts them."""
-        return self._order[rows]
+        Args:
+            rows: of A runs.
+            width: to which their batches are padded.
+            watched: which of them norms are taken of.
+            rests: whether a momentum is 0 at times and not at others.
+        """
+        t, now = self._t[rows], self._now(rows)
+        batch = self._samples.take(self._order[rows], now["begin"], width)
+        place = torch.arange(width, device=self._device)
+        inside = place < now["batch"][:, None]
+        values = [value[rows].detach() for value in self.parameters.values()]
+        leaves = [value.requires_grad_() for value in values]
+        weight = inside.to(leaves[0].dtype) / now["batch"][:, None]
+        total = self._program.train(leaves, batch, weight, mix(mix(t) ^ self._seed[rows]))
+        gradients = torch.autograd.grad(total.sum(), leaves)
+        with torch.no_grad():
+            values = [leaf.detach() for leaf in leaves]
+            clip_members(gradients, self._clip)
+            before: Tensor | None = None
+            if watched is not None:
+                began = time.perf_counter()
+                before = flatten([v[watched] for v in values])
+                self.watching += time.perf_counter() - began
+            at = At(rows, now["rate"], now["momentum"], t + 1, rests)
+            self.updates.apply(self._program.names, values, gradients, at)
+            if not isinstance(rows, slice):
+                for value, parameter in zip(values, self.parameters.values(), strict=True):
+                    parameter[rows] = value
+            if watched is not None and before is not None:
+                began = time.perf_counter()
+                after, slope = (flatten([v[watched] for v in x]) for x in (values, gradients))
+                self.watch.write(rows, watched, before, after, slope)
+                self.watching += time.perf_counter() - began
+            self._t[rows] += 1
+        return total.detach()
 
     def written(self) -> list[Tensor]:
         """What an update writes."""
         state = self.updates.state.values()
-        return [*self.parameters.values(), *state, self.t, self.watch.norms]
+        return [*self.parameters.values(), *state, self._t, self.watch.norms]
+
+    def _now(self, rows: slice | Tensor) -> dict[str, Tensor]:
+        """What some rows do at their next update, by the names of `TABLES`, shape `[A]` each.
+
+        Of a row whose run has ended it is what the last one did at some update.
+        """
+        t = self._t[rows][:, None].clamp(max=self._tables["rate"].shape[1] - 1)
+        return {name: table[rows].gather(1, t)[:, 0] for name, table in self._tables.items()}
 
     def _widen(self, updates: int) -> None:
         """Makes the tables long enough for so many updates."""
@@ -138,4 +181,4 @@ class Stack:
         yield from self.parameters.values()
         yield from self.updates.state.values()
         yield from self._tables.values()
-        yield from (self.t, self.seed, self._order, self.watch.start)
+        yield from (self._t, self._seed, self._order, self.watch.start)

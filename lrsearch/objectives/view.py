@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 from lrsearch.contract import Probes
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.objectives.devices import is_out_of_memory
+from lrsearch.objectives.graphs import Replay
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.updates import column
 from lrsearch.seeding import stream
@@ -32,6 +33,7 @@ class View:
         probes: who looks.
         device: where.
         model: one module of the task.
+        replay: does looks, perhaps as graphs.
     """
 
     def __init__(
@@ -40,11 +42,15 @@ class View:
         probes: Probes,
         device: torch.device,
         model: nn.Module,
+        replay: Replay | None = None,
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
         self._order = stream(0, "landscape").permutation(task.samples)
         self._count = task.samples
         self._batches: dict[tuple[int, int], Any] = {}
+        self._replay = Replay(None) if replay is None else replay
+        self._buffers: dict[int, list[Tensor]] = {}
+        self._fresh: dict[int, Any] = {}
         self._classes = _find_classes(task, model, device)
         self._works = True
 
@@ -78,30 +84,68 @@ class View:
         if not self._works:
             return {}
         samples = self._probes.samples(batch, self._task.samples)
-        data = self._data(samples)
+        data, fresh = self._data(samples), self._data(samples, turn)
         beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
-        landscape = Landscape(
-            values=tuple(v.detach() for v in values),
-            loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
-            fresh=lambda v, part: loss(v, tuple(t[part] for t in self._data(samples, turn))),
-            samples=samples,
-            rate=torch.tensor(rate, dtype=torch.float64, device=self._device),
-            momentum=beta1,
-            method=METHODS[self._task.optimizer],
-            weight_decay=0.0 if self._task.optimizer == "adamw" else self._task.weight_decay,
-            scale=None if squares is None else self._scale(squares, beta1, done),
-            classes=self._classes,
-        )
+        there, scale = [v.detach() for v in values], list[Tensor]()
+        if squares is not None:
+            scale = self._scale(squares, beta1, done)
         try:
-            return self._probes.look(landscape, parts)
+            if self._replay.enabled:
+                fresh = self._fresh_in_place(samples, fresh)
+                there, scale = self._in_place(there, scale)
+            rows = len(there[0])
+            landscape = Landscape(
+                values=tuple(there),
+                loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
+                fresh=lambda v, part: loss(v, tuple(t[part] for t in fresh)),
+                samples=samples,
+                rate=_as_long(rate, rows),
+                momentum=_as_long(momentum, rows),
+                method=METHODS[self._task.optimizer],
+                weight_decay=0.0 if self._task.optimizer == "adamw" else self._task.weight_decay,
+                scale=tuple(scale) or None,
+                replay=lambda step: self._replay.run((parts, rows, samples), step, list),
+                classes=self._classes,
+            )
+            seen = self._probes.look(landscape, parts)
+            return {name: column[: len(rate)] for name, column in seen.items()}
         except RuntimeError as error:
             # No second derivative, no rule for mapping it, or no memory: training needs neither.
             self._works = False
+            self.forget()
             if is_out_of_memory(error) and self._device.type == "cuda":
                 torch.cuda.empty_cache()
             reason = " ".join(str(error).split())[:160]
             log.warning("the landscape of task %s is not measured: %s", self._task.name, reason)
             return {}
+
+    def forget(self) -> None:
+        """Gives back what replays keep."""
+        self._replay.forget()
+        self._buffers.clear()
+        self._fresh.clear()
+
+    def _in_place(
+        self, values: Sequence[Tensor], scale: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Both in tensors that stay where they are, the last run repeated up to a power of two."""
+        runs = len(values[0])
+        rows = 1 << (runs - 1).bit_length()
+        tensors = [*values, *scale]
+        if rows not in self._buffers:
+            self._buffers[rows] = [t.new_empty(rows, *t.shape[1:]) for t in tensors]
+        for buffer, tensor in zip(self._buffers[rows], tensors, strict=True):
+            buffer[:runs] = tensor
+            buffer[runs:] = tensor[-1:]
+        buffers = self._buffers[rows]
+        return buffers[: len(values)], buffers[len(values) :]
+
+    def _fresh_in_place(self, samples: int, batch: Sequence[Tensor]) -> Any:
+        if samples not in self._fresh:
+            self._fresh[samples] = tuple(torch.empty_like(part) for part in batch)
+        for buffer, part in zip(self._fresh[samples], batch, strict=True):
+            buffer.copy_(part)
+        return self._fresh[samples]
 
     def _data(self, samples: int, turn: int = -1) -> Any:
         """The samples of a look, the same for all runs, so that they compare.
@@ -123,13 +167,11 @@ class View:
             self._batches[samples, turn] = parts
         return self._batches[samples, turn]
 
-    def _scale(
-        self, squares: Sequence[Tensor], beta1: Tensor, count: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _scale(self, squares: Sequence[Tensor], beta1: Tensor, count: Tensor) -> list[Tensor]:
         """D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average of gradients."""
         first = (1 - beta1**count).to(self._device)
         second = (1 - self._task.beta2 ** count.double()).to(self._device)
-        return tuple(
+        return [
             # A coordinate that has had no gradient yet has had no update either.
             torch.where(
                 v > 0,
@@ -137,7 +179,13 @@ class View:
                 torch.inf,
             )
             for v in squares
-        )
+        ]
+
+
+def _as_long(numbers: Sequence[float], rows: int) -> Tensor:
+    """A number a row, the last repeated."""
+    padded = [*numbers, *[numbers[-1]] * (rows - len(numbers))]
+    return torch.tensor(padded, dtype=torch.float64)
 
 
 def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Classes | None:

@@ -2,7 +2,8 @@
 
 One core, one thread. Sharpness of 64 members of the digits' MLP on 64 rows in one pass, beside the
 same 64 computed one by one, each by its own module and autograd, with the same number of products.
-Then, on a CPU, the time of whole searches at every level, levels taking turns: the median ratio.
+Then the time of whole searches at every level, levels taking turns: the median ratio. On a GPU
+runs are of different lengths, so that they end, begin and are looked at at different times.
 """
 
 import statistics
@@ -21,9 +22,13 @@ from tests.bench.machine import record
 from tests.bench.population import Given, plan_of
 
 CPU = torch.device("cpu")
-MEMBERS, ROWS, TURNS = 64, 64, 9
-#: Task: updates, runs, slots.
-SEARCHES = {"digits": (400, 32, 16), "digits-cnn": (300, 8, 8), "two-moons": (200, 64, 16)}
+MEMBERS, ROWS = 64, 64
+#: Task: updates, runs, slots; and how often all levels take their turn.
+SEARCHES = {
+    "cpu": {"digits": (400, 32, 16), "digits-cnn": (300, 8, 8), "two-moons": (200, 64, 16)},
+    "cuda": {"digits": (1000, 768, 256), "digits-cnn": (1000, 192, 64)},
+}
+TURNS = {"cpu": 9, "cuda": 3}
 
 
 def one_pass(program, values, batch):
@@ -93,28 +98,29 @@ def sharpness(device):
     }
 
 
-def search(objective, plan, runs, slots, probes):
+def search(objective, plans, slots, probes, device):
     """Seconds of a population, and of them in looks."""
-    given = Given([Run(trial=i, replicate=0, seed=0, plan=plan) for i in range(runs)])
+    given = Given([Run(trial=i, replicate=0, seed=0, plan=plan) for i, plan in enumerate(plans)])
     given.probes = probes
-    population = Population(objective.task, slots, CPU, paddable=objective.batchable.paddable)
+    population = Population(objective.task, slots, device, paddable=objective.batchable.paddable)
     began = time.perf_counter()
     outcomes = list(population.train(given))
     setup = objective.setup
-    outcomes = [probes.complete(setup, plan, outcome) for outcome in outcomes]
+    outcomes = [probes.complete(setup, plans[o.trial], o) for o in outcomes]
     return time.perf_counter() - began, sum(outcome.probing for outcome in outcomes)
 
 
-def cost(name):
+def cost(name, device):
     """What a level adds to the time of a search without diagnostics, in per cent."""
-    updates, runs, slots = SEARCHES[name]
-    objective = make(name, device="cpu")
-    plan = plan_of(objective, updates)
+    updates, runs, slots = SEARCHES[device.type][name]
+    objective = make(name, device=str(device))
+    shorter = [1.0] if device.type == "cpu" else [1.0, 0.9, 0.8]
+    plans = [plan_of(objective, int(updates * shorter[i % len(shorter)])) for i in range(runs)]
     levels = {"none": NoProbes(), "cheap": Diagnosis("cheap"), "full": Diagnosis("full")}
     ratios = {level: [] for level in levels}
-    search(objective, plan, runs, slots, levels["none"])
-    for _ in range(TURNS):
-        turn = {level: search(objective, plan, runs, slots, p) for level, p in levels.items()}
+    search(objective, plans, slots, levels["none"], device)
+    for _ in range(TURNS[device.type]):
+        turn = {level: search(objective, plans, slots, p, device) for level, p in levels.items()}
         plain = turn["none"][0]
         for level, (seconds, looking) in turn.items():
             ratios[level].append((seconds / plain - 1, looking / plain))
@@ -131,10 +137,11 @@ def main():
     if "cuda" in sys.argv[1:]:
         device = torch.device("cuda", 0)
         name = torch.cuda.get_device_name(device)
-        record("diagnostics_gpu", {"device": name, "sharpness": sharpness(device)})
+        costs = {task: cost(task, device) for task in SEARCHES["cuda"]}
+        record("diagnostics_gpu", {"device": name, "sharpness": sharpness(device), "cost": costs})
         return
-    names = sys.argv[1:] or list(SEARCHES)
-    costs = {name: cost(name) for name in names}
+    names = sys.argv[1:] or list(SEARCHES["cpu"])
+    costs = {name: cost(name, CPU) for name in names}
     record("diagnostics", {"threads": 1, "sharpness": sharpness(CPU), "cost": costs})
 
 

@@ -51,20 +51,23 @@ def test_a_gpu_gives_what_a_cpu_gives(optimizer):
 def test_steps_are_captured_and_the_answer_is_the_same():
     task = exact_task()
     graphs = Population(task, 4, GPU)
+    graphs._revalidate._warm_up = 1
     with_graphs = {o.trial: o for o in graphs.train(runs())}
     assert graphs._replay.enabled
+    assert {kind for *_, kind in graphs._replay._graphs} == {"first", "some"}
     assert graphs._revalidate.enabled
     assert graphs._revalidate._graphs
     launched = Population(task, 4, GPU)
-    launched._replay.enabled = False
+    launched._replay.enabled = launched._revalidate.enabled = False
     for outcome in launched.train(runs()):
         assert outcome.state == with_graphs[outcome.trial].state
         if outcome.state == "finished":
             assert outcome.value == pytest.approx(with_graphs[outcome.trial].value, rel=1e-9)
 
 
-def test_probes_see_on_a_gpu_what_they_see_on_a_cpu():
-    task = exact_task()
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_probes_see_on_a_gpu_what_they_see_on_a_cpu(optimizer):
+    task = exact_task(optimizer=optimizer)
     full = Diagnosis("full")
 
     def probed():
@@ -85,6 +88,8 @@ def test_probes_see_on_a_gpu_what_they_see_on_a_cpu():
                 outcome.traces[name].values, twin.traces[name].values, rtol=1e-4
             )
     assert population._replay.enabled
+    assert population._relook.enabled
+    assert population._relook._graphs
 
 
 def train_many_kinds_of_steps(task, pool):
@@ -105,8 +110,8 @@ def train_many_kinds_of_steps(task, pool):
 def test_graphs_share_their_memory():
     task = digits(hidden=4096, held_out=0.3, weight_decay=0.0)
     separate, shared = (train_many_kinds_of_steps(task, pool) for pool in (False, True))
-    assert separate[0] == shared[0] > 10
-    assert shared[1] < separate[1] / 3
+    assert separate[0] == shared[0] >= 8
+    assert shared[1] < 0.8 * separate[1]
 
 
 def test_slots_are_found_by_measuring():

@@ -2,14 +2,18 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrsearch import Schedule
+from lrsearch.contract import Run
+from lrsearch.diagnostics.probes import Diagnosis
+from lrsearch.objectives import population as population_module
 from lrsearch.objectives.graphs import WARM_UP, Replay
 from lrsearch.objectives.population import Population
-from tests.objectives.test_population import CPU, exact_task, run_of
+from tests.objectives.test_population import BATCH, CPU, exact_task, run_of
 from tests.objectives.test_proxy import Given
 
 
@@ -98,6 +102,7 @@ def test_a_population_that_replays_is_the_one_that_does_not():
         assert outcome.value == plain[outcome.trial].value
     assert population._replay.enabled
     assert recorder.replayed > 100
+    assert {kind for *_, kind in population._replay._graphs} == {"first", "some"}
 
 
 def test_a_validation_that_is_replayed_is_the_one_that_is_launched():
@@ -113,6 +118,65 @@ def test_a_validation_that_is_replayed_is_the_one_that_is_launched():
         assert outcome.figures == plain[outcome.trial].figures
     assert population._revalidate.enabled
     assert recorder.replayed > 3
+
+
+@pytest.mark.parametrize("level", ["cheap", "full"])
+def test_looks_that_are_replayed_see_what_launched_ones_see(level):
+    """Twelve runs in parts of four, so that looks are of three to eight at once, and padded."""
+    task = exact_task(optimizer="adam")
+    lengths = [120, 120, 90, 120, 120, 90, 120, 120, 90, 120, 120, 120]
+
+    def runs():
+        schedules = [Schedule(peak=0.002 * (1 + i)) for i in range(12)]
+        plans = [s.plan(n, BATCH) for s, n in zip(schedules, lengths, strict=True)]
+        given = Given(
+            *[Run(trial=i, replicate=0, seed=i % 2, plan=plan) for i, plan in enumerate(plans)]
+        )
+        given.probes = Diagnosis(level)
+        return given
+
+    plain = {o.trial: o for o in Population(task, 8, CPU).train(runs())}
+    population = Population(task, 8, CPU)
+    recorder = Recorder(list)
+    population._relook = Replay(recorder, warm_up=1)
+    seen = {o.trial: o for o in population.train(runs())}
+    assert seen.keys() == plain.keys()
+    for trial, outcome in seen.items():
+        assert outcome.traces == plain[trial].traces
+        assert outcome.traces["weight_norm"].values
+    assert population._relook.enabled
+    assert recorder.replayed > 0
+    assert all(rows & (rows - 1) == 0 for _, rows, _ in population._relook._graphs)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_slots_that_are_filled_in_parts_train_the_same_runs(parts, monkeypatch):
+    """As on a GPU: rows without a run are computed, and runs begin several at a time."""
+    task = exact_task(optimizer="adam", clip=1.0)
+    lengths = np.random.default_rng(1).choice([20, 30, 45], size=30)
+
+    def runs():
+        plans = [
+            Schedule(peak=1e12 if i % 7 == 3 else 0.002 * (1 + i % 5)).plan(int(n), BATCH)
+            for i, n in enumerate(lengths)
+        ]
+        return Given(
+            *[Run(trial=i, replicate=0, seed=i % 3, plan=plan) for i, plan in enumerate(plans)]
+        )
+
+    plain = {o.trial: o for o in Population(task, 8, CPU).train(runs())}
+    monkeypatch.setitem(population_module.PARTS, "cpu", parts)
+    population = Population(task, 8, CPU)
+    population._replay = Replay(Recorder(lambda: population._stack.written()))
+    seen = {o.trial: o for o in population.train(runs())}
+    assert seen.keys() == plain.keys()
+    for trial, outcome in seen.items():
+        assert outcome.state == plain[trial].state
+        assert outcome.traces == plain[trial].traces
+        assert outcome.value == plain[trial].value
+    rows = {rows for rows, *_ in population._replay._graphs}
+    assert rows <= {8 // parts * i for i in range(1, parts + 1)}
+    assert population._replay.enabled
 
 
 class HostLooks(TorchDispatchMode):
