@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lrsearch.objectives.devices import is_out_of_memory
 
-__all__ = ["Replay", "capture"]
+__all__ = ["Capture", "Replay", "capture"]
 
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.failure import reason_of, trace_of
-from lrsearch.objectives.graphs import Replay, capture
+from lrsearch.objectives.graphs import Capture, Replay, capture
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
@@ -71,11 +71,10 @@ class Population:
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         # They share their memory: one runs at a time, and its result is copied.
-        pool = partial(capture, pool=torch.cuda.graph_pool_handle()) if graphs else None
-        self._replay, self._revalidate = Replay(pool), Replay(pool, "validation is")
+        record = partial(capture, pool=torch.cuda.graph_pool_handle()) if graphs else None
+        self._record: Capture | None = record
+        self._replay, self._revalidate = Replay(record), Replay(record, "validation is")
         self._indices: dict[tuple[int, int], Tensor] = {}
-        # In float32 Lanczos amplifies rounding: its last numbers may have nothing in common.
-        self._relook = Replay(pool, "looks at the landscape are", warm_up=1, agreement=1 / 3)
         self._most = slots
         self._allocate(slots)
 
@@ -83,16 +82,16 @@ class Population:
         """Makes room for so many members, all of them empty."""
         self._slots = slots
         self._part = max(1, slots // parts) if (parts := PARTS[self._device.type]) else 1
-        self._forget()
+        self._replay.forget()
+        self._revalidate.forget()
         self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
-        task = self._task
         if runs.probes.looks:
             self._probes = runs.probes
             self._view = View(
-                task, self._probes, self._device, self._program.template, self._relook
+                self._task, self._probes, self._device, self._program.template, self._record
             )
         while True:
             with deliberate(self._device):
@@ -137,7 +136,8 @@ class Population:
             run.restart()
         self._waiting = runs
         del self._stack
-        self._forget()
+        self._replay.forget()
+        self._revalidate.forget()
         if self._view is not None:
             self._view.forget()
         if self._device.type == "cuda":
@@ -155,7 +155,7 @@ class Population:
         version, watched = self._stack.version, self._probes is not None
         self._stack.admit(runs, len(self._members), watched=watched)
         if self._stack.version != version:
-            self._forget()
+            self._replay.forget()
         members = [Member(run, rungs(len(run.plan), self._task.evaluations)) for run in runs]
         if self._probes is not None:
             for member in members:
@@ -184,11 +184,6 @@ class Population:
         self._width = widths.pop() if len(widths) == 1 else None
         self._rests = any(member.rests for member in self._members)
         self._norms_wanted = any(member.norms for member in self._members)
-
-    def _forget(self) -> None:
-        """Tensors have moved in memory, which graphs do not know."""
-        self._replay.forget()
-        self._revalidate.forget()
 
     def _advance(self) -> list[Outcome]:
         """A few updates of all members, up to the first that ends or is evaluated."""
@@ -299,12 +294,11 @@ class Population:
         """How wide the batches of the next update are, padding included: one, or one a member."""
         if self._width is not None:
             return [self._width]
-        widths = [int(m.run.plan.batch[m.done]) for m in self._members]
-        if len(set(widths)) == 1 or not self._paddable:
-            return widths
-        # Powers of two, so that neither waste nor the number of groups is large; each a run's own,
-        # for its rounding must not depend on its neighbours.
-        return [_power_of_two(width) for width in widths]
+        if not self._paddable:
+            return [m.width or int(m.run.plan.batch[m.done]) for m in self._members]
+        # Powers of two, so that neither waste nor the number of groups is large. They hang on the
+        # run alone, whose rounding must not depend on its neighbours.
+        return [m.width or _power_of_two(int(m.run.plan.batch[m.done])) for m in self._members]
 
     def _index(self, group: list[int], width: int) -> Tensor:
         """Rows of a step; where it may be replayed a power of two, the last one repeated."""

@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 from lrsearch.contract import Probes
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.objectives.devices import is_out_of_memory
-from lrsearch.objectives.graphs import Replay
+from lrsearch.objectives.graphs import Capture, Replay
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.updates import column
 from lrsearch.seeding import stream
@@ -33,7 +33,7 @@ class View:
         probes: who looks.
         device: where.
         model: one module of the task.
-        replay: does looks, perhaps as graphs.
+        record: makes graphs of looks, as for `lrsearch.objectives.graphs.Replay`.
     """
 
     def __init__(
@@ -42,13 +42,14 @@ class View:
         probes: Probes,
         device: torch.device,
         model: nn.Module,
-        replay: Replay | None = None,
+        record: Capture | None = None,
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
         self._order = stream(0, "landscape").permutation(task.samples)
         self._count = task.samples
         self._batches: dict[tuple[int, int], Any] = {}
-        self._replay = Replay(None) if replay is None else replay
+        # In float32 Lanczos amplifies rounding: its last numbers may have nothing in common.
+        self._replay = Replay(record, "looks at the landscape are", warm_up=1, agreement=1 / 3)
         self._buffers: dict[int, list[Tensor]] = {}
         self._fresh: dict[int, Any] = {}
         self._classes = _find_classes(task, model, device)

@@ -88,8 +88,8 @@ def test_probes_see_on_a_gpu_what_they_see_on_a_cpu(optimizer):
                 outcome.traces[name].values, twin.traces[name].values, rtol=1e-4
             )
     assert population._replay.enabled
-    assert population._relook.enabled
-    assert population._relook._graphs
+    assert population._view._replay.enabled
+    assert population._view._replay._graphs
 
 
 def train_many_kinds_of_steps(task, pool):

@@ -156,15 +156,15 @@ def test_looks_that_are_replayed_see_what_launched_ones_see(level):
     plain = {o.trial: o for o in Population(task, 8, CPU).train(runs())}
     population = Population(task, 8, CPU)
     recorder = Recorder(list)
-    population._relook = Replay(recorder, warm_up=1)
+    population._record = recorder
     seen = {o.trial: o for o in population.train(runs())}
     assert seen.keys() == plain.keys()
     for trial, outcome in seen.items():
         assert outcome.traces == plain[trial].traces
         assert outcome.traces["weight_norm"].values
-    assert population._relook.enabled
+    assert population._view._replay.enabled
     assert recorder.replayed > 0
-    assert all(rows & (rows - 1) == 0 for _, rows, _ in population._relook._graphs)
+    assert all(rows & (rows - 1) == 0 for _, rows, _ in population._view._replay._graphs)
 
 
 @pytest.mark.parametrize("parts", [2, 4])

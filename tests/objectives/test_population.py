@@ -143,6 +143,27 @@ def test_a_member_is_bitwise_the_same_in_any_slot_with_any_neighbours(slots):
     assert crowd[0].traces == single.traces
 
 
+@pytest.mark.parametrize("name", ["digits", "two-moons"])
+def test_a_batch_that_grows_is_bitwise_the_same_with_any_neighbours(name):
+    """A batch is padded as far as its own plan asks, whether or not others are as large."""
+    task, growing = make(name).task, Schedule(peak=0.05, batch_growth=3, coupling=1)
+    own = Schedule(peak=0.02)
+
+    def ran(*schedules):
+        runs = [
+            Run(trial=i, replicate=0, seed=3, plan=s.plan(STEPS, 12))
+            for i, s in enumerate(schedules)
+        ]
+        return {o.trial: o for o in train(task, Given(*runs), slots=4)}
+
+    single, beside, twins = ran(growing), ran(growing, own, own), ran(growing, growing)
+    assert len({*growing.plan(STEPS, 12).batch}) > 3
+    for crowd in (beside, twins):
+        assert crowd[0].traces == single[0].traces
+        assert crowd[0].value == single[0].value
+    assert beside[1].traces == ran(own)[0].traces
+
+
 def test_a_slot_that_is_free_is_filled_at_once():
     """One long and many short runs in two slots: the short ones pass through the other one."""
     task = exact_task()
