@@ -6,9 +6,9 @@ torch's; nothing here imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Classes", "Landscape"]
 
 
-def do(step: Callable[[], Tensor]) -> Tensor:
+def do(step: Callable[[], Tensor], _amplified: Sequence[int]) -> Tensor:
     """What it returns."""
     return step()
 
@@ -49,8 +49,10 @@ class Landscape:
         method: how gradients become updates, a name of `lrsearch.theory.stability_limit`.
         weight_decay: what is added to the curvature: λ where the decay is in the gradient, else 0.
         scale: D of updates -η D⁻¹ m, like `values`; None where it is the identity.
-        replay: does what it is given, which returns a tensor, and perhaps records it: it must
-            read nothing but the tensors above and such as stay what and where they are.
+        replay: does what it is given, which returns columns of shape `[A, N]`, and perhaps records
+            it: it must read nothing but the tensors above and what is in `kept`. Besides, the
+            columns in which rounding is amplified, so that a replay may differ.
+        kept: where what every look reads can be kept; None where nothing needs to be.
         classes: where the runs are linear classifiers, of parameters W `[A, C, d]` and perhaps a
             bias `[A, C]`; else None.
     """
@@ -64,5 +66,6 @@ class Landscape:
     method: str
     weight_decay: float = 0.0
     scale: tuple[Tensor, ...] | None = None
-    replay: Callable[[Callable[[], Tensor]], Tensor] = do
+    replay: Callable[[Callable[[], Tensor], Sequence[int]], Tensor] = do
+    kept: dict[Hashable, Any] | None = None
     classes: Classes | None = None

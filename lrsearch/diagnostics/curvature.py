@@ -11,7 +11,7 @@ a single one the leading axis is 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -69,35 +69,40 @@ def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
     ]
 
 
-def normals(values: Sequence[Tensor], seed: int, draws: int) -> list[list[Tensor]]:
+def normals(values: Sequence[Tensor], seed: int, draws: int) -> Iterator[list[Tensor]]:
     """Numbers from N(0, 1) for one run of `values`, so many times; the same for every run."""
     generator = torch.Generator().manual_seed(seed)
-    return [
-        [torch.randn(v.shape[1:], generator=generator).to(v.device, v.dtype) for v in values]
-        for _ in range(draws)
-    ]
+    for _ in range(draws):
+        yield [torch.randn(v.shape[1:], generator=generator).to(v.device, v.dtype) for v in values]
 
 
 class Draws:
-    """Random directions that are drawn once, on the host, and then kept where they are needed.
+    """Random directions, drawn on the host.
 
-    A look that is replayed cannot draw: it reads what stays where it is.
+    Args:
+        kept: where they are kept; None draws them anew. A look that is replayed cannot draw: it
+            reads what stays where it is.
     """
 
-    def __init__(self) -> None:
-        self._kept: dict[Hashable, Any] = {}
+    def __init__(self, kept: dict[Hashable, Any] | None) -> None:
+        self._kept = kept
 
     def signs(self, values: Sequence[Tensor], seed: int) -> list[Tensor]:
         """As `signs`."""
         ones = [v[:1] for v in values]
-        kept = self._keep(("signs", seed), ones, lambda: signs(ones, seed))
-        return [k.expand_as(v) for k, v in zip(kept, values, strict=True)]
+        drawn = self._keep(("signs", seed), ones, lambda: signs(ones, seed))
+        return [k.expand_as(v) for k, v in zip(drawn, values, strict=True)]
 
-    def normals(self, values: Sequence[Tensor], seed: int, draws: int) -> list[list[Tensor]]:
+    def normals(self, values: Sequence[Tensor], seed: int, draws: int) -> Iterable[list[Tensor]]:
         """As `normals`."""
-        return self._keep(("normals", seed, draws), values, lambda: normals(values, seed, draws))
+        if self._kept is None:
+            return normals(values, seed, draws)
+        what = ("normals", seed, draws)
+        return self._keep(what, values, lambda: list(normals(values, seed, draws)))
 
     def _keep(self, what: Hashable, values: Sequence[Tensor], draw: Callable[[], T]) -> T:
+        if self._kept is None:
+            return draw()
         key = (what, *((v.shape[1:], v.dtype, v.device) for v in values))
         if key not in self._kept:
             self._kept[key] = draw()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,34 +23,30 @@ from lrsearch.diagnostics.probes import LANCZOS, NOISE_DRAWS, PARTS, TRACE_VECTO
 from lrsearch.landscape import Landscape
 from lrsearch.theory import stability_limit
 
-__all__ = ["Kept", "look"]
+__all__ = ["look"]
 
 #: Random signs beside the gradient in Lanczos's first vector, so that nothing is orthogonal to it.
 BLUR = 1e-2
+#: Steps of Lanczos before rounding shows: its vectors lose their orthogonality as eigenvalues are
+#: found (Paige 1972), so that later numbers hang on the order of sums, and the eigenvalues do not.
+FAITHFUL = 3
 
 
-@dataclass
-class Kept:
-    """What one look leaves to the next.
-
-    Attributes:
-        draws: random directions.
-        directions: of the largest margin, by the classes that they are of.
-    """
-
-    draws: Draws = field(default_factory=Draws)
-    directions: dict[Any, Any] = field(default_factory=dict)
-
-
-def look(landscape: Landscape, parts: frozenset[str], kept: Kept) -> dict[str, list[float]]:
+def look(
+    landscape: Landscape, parts: frozenset[str], directions: dict[Any, Any]
+) -> dict[str, list[float]]:
     """Numbers by name, one a run.
 
     Args:
         landscape: of A runs.
         parts: what is measured, names of `lrsearch.diagnostics.probes.COSTS`.
-        kept: from earlier looks.
+        directions: of the largest margin, by the classes that they are of; kept between looks.
     """
-    columns = landscape.replay(lambda: torch.stack(_measure(landscape, parts, kept.draws), 1))
+    draws, first = Draws(landscape.kept), 1 + 2 * _has_noise(landscape, parts)
+    columns = landscape.replay(
+        lambda: torch.stack(_measure(landscape, parts, draws), 1),
+        _amplified(first) if "sharpness" in parts else (),
+    )
     # From here on the host computes: one copy is waited for, and not one a number.
     left = list(columns.cpu().T)
     found = {"weight_norm": left.pop(0)}
@@ -66,7 +61,12 @@ def look(landscape: Landscape, parts: frozenset[str], kept: Kept) -> dict[str, l
     if "rises" in parts:
         found |= {"noise_rise": left.pop(0), "worst_rise": left.pop(0)}
     numbers = {name: tensor.double().tolist() for name, tensor in found.items()}
-    return numbers | (_margins(landscape, kept.directions) if "margin" in parts else {})
+    return numbers | (_margins(landscape, directions) if "margin" in parts else {})
+
+
+def _amplified(first: int) -> list[int]:
+    """The columns of Lanczos's later numbers, where its columns begin with this one."""
+    return [first + k * LANCZOS + i for k in range(2) for i in range(FAITHFUL, LANCZOS)]
 
 
 def _has_noise(landscape: Landscape, parts: frozenset[str]) -> bool:

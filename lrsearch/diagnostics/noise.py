@@ -6,7 +6,7 @@ Losses and values are stacked along a leading axis of A runs, as in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def noise_rise(
     draws: int = 4,
     scale: float = WEIGHT_NOISE,
     seed: int = 0,
-    draw: Callable[[Sequence[Tensor], int, int], list[list[Tensor]]] = normals,
+    draw: Callable[[Sequence[Tensor], int, int], Iterable[list[Tensor]]] = normals,
 ) -> Tensor:
     """Mean rise of the loss when every weight θ becomes θ(1 + scale·ξ), ξ ~ N(0, 1); `[A]`.
 
@@ -103,12 +103,12 @@ def gradient_moments(
     """
     leaves = [v.detach().requires_grad_() for v in values]
     small = samples // parts
-    squares, parted = list[Tensor](), list[Tensor]()
+    squares, total = list[Tensor](), torch.zeros_like(flatten(values))
     for i in range(parts):
         mean = loss(leaves, slice(i * small, (i + 1) * small)).sum()
-        parted.append(flatten(torch.autograd.grad(mean, leaves, materialize_grads=True)))
-        squares.append(parted[-1].square().sum(1))
-    total = torch.stack(parted).mean(0)
+        gradient = flatten(torch.autograd.grad(mean, leaves, materialize_grads=True))
+        squares.append(gradient.square().sum(1))
+        total = total + gradient / parts
     large, big = total.square().sum(1), small * parts
     small_square = torch.stack(squares).mean(0)
     signal = (big * large - small * small_square) / (big - small)

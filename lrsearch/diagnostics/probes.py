@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lrsearch.contract import Setup
 from lrsearch.curves import round_half_up
@@ -18,9 +18,6 @@ from lrsearch.diagnostics.trace import diagnose_traces, energy_trace
 from lrsearch.landscape import Landscape
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Plan
-
-if TYPE_CHECKING:
-    from lrsearch.diagnostics.look import Kept
 
 __all__ = ["Diagnosis"]
 
@@ -96,7 +93,7 @@ class Diagnosis:
     def __init__(self, level: str) -> None:
         self.level = level
         self._share = SHARES[level]
-        self._kept: Kept | None = None
+        self._directions: dict[Any, Any] = {}
 
     @property
     def looks(self) -> bool:
@@ -149,10 +146,9 @@ class Diagnosis:
 
     def look(self, landscape: Landscape, parts: frozenset[str]) -> dict[str, list[float]]:
         """Measures A runs at once; numbers by name, one a run, some perhaps not finite."""
-        from lrsearch.diagnostics.look import Kept, look  # torch, for those who train
+        from lrsearch.diagnostics.look import look  # torch, for those who train
 
-        self._kept = self._kept or Kept()
-        return look(landscape, parts, self._kept)
+        return look(landscape, parts, self._directions)
 
     def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
         """An outcome with the diagnostics of its schedule and its curves added."""

@@ -59,9 +59,8 @@ log = logging.getLogger("lrsearch")
 #: Pools' name. SQLAlchemy logs, with a traceback, that a lost session cannot be rolled back when
 #: it is handed back, though whoever asked it something was told, or answered.
 POOL = "lrsearch"
-for _pool in (sqlalchemy.QueuePool, sqlalchemy.NullPool):
-    _name = f"{_pool.__module__}.{_pool.__name__}.{POOL}"
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
+logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{POOL}").setLevel(logging.CRITICAL)
+logging.getLogger(f"sqlalchemy.pool.impl.NullPool.{POOL}").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 

@@ -1,13 +1,15 @@
-"""An update captured as a CUDA graph: one launch instead of some hundred.
+"""Launches captured as a CUDA graph: one launch instead of some hundred.
 
-Small models on a GPU are bound by launches, not by arithmetic. A step that has been seen a few
-times is captured and replayed from then on. The first capture is held against the same step
-launched operation by operation, and given up if the two differ; so is whatever cannot be captured.
+Small models on a GPU are bound by launches, not by arithmetic. A step (an update, a validation, a
+look at the landscape) that has been seen a few times is captured and replayed from then on. Every
+capture is held against the same step launched operation by operation, and given up with all others
+if the two differ; so is whatever cannot be captured.
 """
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from lrsearch.objectives.devices import is_out_of_memory
 
-__all__ = ["Capture", "Replay", "capture"]
+__all__ = ["Capture", "Recorder", "Replay", "alike", "power_of_two"]
 
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
@@ -30,60 +32,96 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 log = logging.getLogger("lrsearch")
 
 
-def capture(
-    step: Callable[[], Tensor], *, pool: Any = None
-) -> tuple[Callable[[], object], Tensor]:
-    """Records the launches of a step without doing it; what does it, and where its result will be.
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether all numbers are the same but for rounding."""
+    return torch.allclose(a, b, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
 
-    Args:
-        step: what is recorded.
-        pool: of memory, which graphs share that are replayed one after another; see
-            `torch.cuda.graph_pool_handle`.
 
-    Raises:
-        RuntimeError: it looks at its data, or allocates in a way that no graph can hold.
+def power_of_two(number: int) -> int:
+    """The least that is no less: with such sizes a few graphs serve all."""
+    return 1 << (number - 1).bit_length()
+
+
+class Recorder:
+    """Captures steps into graphs that share their memory.
+
+    They may: one at a time is replayed, and what it returns is copied before the next one is.
     """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
-        result = step()
-    return graph.replay, result
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+        self._anchor: torch.cuda.CUDAGraph | None = None
+        self._works = True
+
+    def __call__(self, step: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """Records the launches of a step without doing it.
+
+        Returns:
+            what does it, and where its result will be.
+
+        Raises:
+            RuntimeError: it looks at its data, or allocates in a way that no graph can hold; or
+                an earlier step did.
+        """
+        if not self._works:
+            raise RuntimeError("an earlier capture has failed")
+        try:
+            if self._anchor is None:
+                self._pool = torch.cuda.graph_pool_handle()
+                # The pool ends with its last graph; one that does nothing keeps it.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    self._anchor = self._capture(lambda: None)[0]
+            graph, result = self._capture(step)
+        except RuntimeError as error:
+            # What a failed capture leaves of the allocator's state is not to be relied upon.
+            self._works = is_out_of_memory(error)
+            raise
+        return graph.replay, result
+
+    def _capture(self, step: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                result = step()
+        finally:
+            torch.cuda.set_stream(stream)  # where a capture that fails does not return to
+        return graph, result
 
 
 class Replay:
     """Runs steps, as graphs where that is possible.
 
     Args:
-        capture: records a step; None calls every step as it is, as on a CPU.
+        record: records a step, as `Recorder`; None calls every step as it is, as on a CPU.
         what: the steps are, for people.
         warm_up: how often a step is launched first.
-        agreement: which part of the numbers that it returns and writes must agree with those of a
-            launch; less than all where rounding is amplified.
 
     Attributes:
         enabled: whether steps are captured.
     """
 
     def __init__(
-        self,
-        capture: Capture | None,
-        what: str = "updates are",
-        warm_up: int = WARM_UP,
-        agreement: float = 1.0,
+        self, record: Capture | None, what: str = "updates are", warm_up: int = WARM_UP
     ) -> None:
-        self.enabled = capture is not None
-        self._record, self._what, self._warm_up = capture, what, warm_up
-        self._agreement = agreement
+        self.enabled = record is not None
+        self._record, self._what, self._warm_up = record, what, warm_up
         self._graphs: dict[Hashable, tuple[Callable[[], object], Tensor]] = {}
         self._seen: Counter[Hashable] = Counter()
-        self._checked = False
+        self._too_large: set[Hashable] = set()
 
     def forget(self) -> None:
         """Drops every graph: the tensors that they read and write have moved."""
         self._graphs.clear()
         self._seen.clear()
+        self._too_large.clear()
 
     def run(
-        self, key: Hashable, step: Callable[[], Tensor], state: Callable[[], Sequence[Tensor]]
+        self,
+        key: Hashable,
+        step: Callable[[], Tensor],
+        state: Callable[[], Sequence[Tensor]],
+        same: Callable[[Tensor, Tensor], bool] = alike,
     ) -> Tensor:
         """Does a step and returns its result.
 
@@ -91,6 +129,7 @@ class Replay:
             key: of steps that launch the same operations on the same tensors.
             step: reads and writes tensors that stay where they are, and returns a new one.
             state: the tensors that it writes.
+            same: whether a replay's result is a launch's.
         """
         if not self.enabled or self._record is None:
             return step()
@@ -99,39 +138,42 @@ class Replay:
             replay()
             return result.clone()
         self._seen[key] += 1
-        if self._seen[key] <= self._warm_up or len(self._graphs) >= KEPT:
+        full = len(self._graphs) >= KEPT or key in self._too_large
+        if self._seen[key] <= self._warm_up or full:
             return step()
         try:
-            return self._capture(key, self._record(step), step, state())
+            captured = self._record(step)
+            # Copies of the state, made here: what follows needs no memory but the step's own.
+            spare = [[tensor.clone() for tensor in state()] for _ in range(2)]
         except RuntimeError as error:
             if is_out_of_memory(error):
-                raise
-            self._give_up(" ".join(str(error).split())[:160])
+                # The step itself may fit, without room for a graph's own.
+                self._too_large.add(key)
+            else:
+                self._give_up(" ".join(str(error).split())[:160])
             return step()
+        return self._check(key, captured, step, state(), spare, same)
 
-    def _capture(
+    def _check(
         self,
         key: Hashable,
         captured: tuple[Callable[[], object], Tensor],
         step: Callable[[], Tensor],
         state: Sequence[Tensor],
+        spare: Sequence[Sequence[Tensor]],
+        same: Callable[[Tensor, Tensor], bool],
     ) -> Tensor:
-        """Does a step that has just been captured, and keeps it if it is right."""
-        replay, result = captured
-        if not self._checked:
-            before = [tensor.clone() for tensor in state]
-            expected = step().clone()
-            launched = [tensor.clone() for tensor in state]
-            _write(state, before)
-            replay()
-            pairs = [(result, expected), *zip(state, launched, strict=True)]
-            if not all(_agreement(*pair) >= self._agreement for pair in pairs):
-                _write(state, launched)
-                self._give_up("a replay differs from a launch")
-                return expected
-            self._checked = True
-        else:
-            replay()
+        """Does a step that has just been captured, and keeps the graph if it is right."""
+        (replay, result), (before, launched) = captured, spare
+        expected = step().clone()
+        _write(launched, state)
+        _write(state, before)
+        replay()
+        written = all(alike(mine, theirs) for mine, theirs in zip(state, launched, strict=True))
+        if not written or not same(result, expected):
+            _write(state, launched)
+            self._give_up("a replay differs from a launch")
+            return expected
         self._graphs[key] = (replay, result)
         return result.clone()
 
@@ -144,11 +186,3 @@ class Replay:
 def _write(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)
-
-
-def _agreement(a: Tensor, b: Tensor) -> float:
-    """The part of the numbers that are about the same."""
-    if not a.numel():
-        return 1.0
-    same = torch.isclose(a, b, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
-    return float(same.double().mean())

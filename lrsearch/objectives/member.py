@@ -38,6 +38,7 @@ class Member:
     probing: float = 0.0
     rests: bool = field(init=False)
     width: int | None = field(init=False)
+    _marks: list[int] = field(init=False)
     _kept: dict[str, list[tuple[int, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,10 +5,14 @@ so up to K of them are trained as one: parameters are stacked along a leading ax
 pass is mapped over it (`torch.func.vmap`), and one backward pass of the summed losses yields every
 member's gradient, because a member's loss depends on no parameter but its own.
 
-Every slot is kept busy: a run that ends or diverges leaves, and the next is pulled in at once at
-its own update 0 while the others go on, as an inference server does with requests. The runs in
-flight are always the first rows of the stack, so an empty slot costs nothing. Rates, data and
-counters live on the device, and the host looks at the losses only every few updates.
+Slots are kept busy: a run that ends or diverges leaves, and the next is pulled in at its own
+update 0 while the others go on, as an inference server does with requests. The runs in flight are
+always the first rows of the stack, so an empty slot costs nothing. Rates, data and counters live
+on the device, and the host looks at the losses only every few updates.
+
+Where updates are replayed as graphs, an eighth of the slots is the unit: rows without a run are
+computed to fill it up, and runs are pulled in so many at a time, so that few graphs are needed and
+runs of one age are validated and looked at together.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -24,7 +29,7 @@ from torch import Tensor
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.objectives.devices import deliberate, is_out_of_memory
 from lrsearch.objectives.failure import reason_of, trace_of
-from lrsearch.objectives.graphs import Capture, Replay, capture
+from lrsearch.objectives.graphs import Capture, Recorder, Replay, power_of_two
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
@@ -37,10 +42,8 @@ __all__ = ["Population"]
 
 #: Updates between two looks at the losses, each a synchronisation on a GPU.
 LOOK = {"cpu": 8, "cuda": 32}
-#: Into how many parts the slots are divided, each of which is filled and computed as a whole; 0 is
-#: one by one. A GPU replays only steps of as many rows as one before, and looks at runs of one age
-#: in the time that it takes for one of them.
-PARTS = {"cpu": 0, "cuda": 8}
+#: Into how many cohorts the slots are divided where updates are replayed.
+COHORTS = 8
 
 log = logging.getLogger("lrsearch")
 
@@ -70,9 +73,8 @@ class Population:
         self._norms: list[tuple[list[int], list[Member], Tensor]] = []
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
-        # They share their memory: one runs at a time, and its result is copied.
-        record = partial(capture, pool=torch.cuda.graph_pool_handle()) if graphs else None
-        self._record: Capture | None = record
+        record: Capture | None = Recorder() if graphs else None
+        self._record = record
         self._replay, self._revalidate = Replay(record), Replay(record, "validation is")
         self._indices: dict[tuple[int, int], Tensor] = {}
         self._most = slots
@@ -81,29 +83,38 @@ class Population:
     def _allocate(self, slots: int) -> None:
         """Makes room for so many members, all of them empty."""
         self._slots = slots
-        self._part = max(1, slots // parts) if (parts := PARTS[self._device.type]) else 1
         self._replay.forget()
         self._revalidate.forget()
         self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
+
+    @property
+    def _cohort(self) -> int:
+        """How many runs begin together, and how many rows are computed at the least."""
+        return max(1, self._slots // COHORTS) if self._replay.enabled else 1
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
         if runs.probes.looks:
             self._probes = runs.probes
+            template, slots = self._program.template, self._slots
             self._view = View(
-                self._task, self._probes, self._device, self._program.template, self._record
+                self._task, self._probes, self._device, template, record=self._record, slots=slots
             )
         while True:
             with deliberate(self._device):
                 room = self._slots - len(self._members) - len(self._waiting)
-                if room >= (self._part if self._members else 1):
+                if room >= (self._cohort if self._members else 1):
                     self._waiting += runs.take(room)
                 if not self._members and not self._waiting:
                     return
+                trouble: _Trouble | None = None
                 try:
                     outcomes = self._advance()
                 except Exception as error:  # noqa: BLE001  # a user's task may raise anything
-                    outcomes = self._shrink(error)
+                    trouble = _Trouble.of(error)
+                # Only now: the error holds whatever the step had allocated.
+                if trouble is not None:
+                    outcomes = self._shrink(trouble)
             yield from outcomes
 
     def step(self) -> Tensor:
@@ -115,12 +126,12 @@ class Population:
         """Adds runs for `step`, which tries out what a step costs."""
         self._waiting += runs
 
-    def _shrink(self, error: Exception) -> list[Outcome]:
+    def _shrink(self, trouble: _Trouble) -> list[Outcome]:
         """After running out of memory: half as many in flight, each from its update 0 again.
 
         After any other error of the task too, until the run that raises it is alone and fails.
         """
-        full = is_out_of_memory(error)
+        full = trouble.full
         runs = sorted(
             [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
         )
@@ -128,9 +139,7 @@ class Population:
         self._settle()
         slots, left = self._slots, max(1, self._slots // 2)
         if slots == 1:
-            reason = "out of memory with one run in flight" if full else reason_of(error)
-            details = "" if full else trace_of(error)
-            ended = [runs.pop(0).end("failed", reason=reason, details=details)]
+            ended = [runs.pop(0).end("failed", reason=trouble.reason, details=trouble.details)]
             left = 1 if full else self._most
         for run in runs:
             run.restart()
@@ -175,6 +184,8 @@ class Population:
             self._stack.move(to, source)
             for row, last in zip(to, source, strict=True):
                 self._members[row] = self._members[last]
+        if self._cohort > 1:
+            self._stack.rest(slice(left, len(self._members)))
         del self._members[left:]
         self._settle()
 
@@ -266,7 +277,7 @@ class Population:
             due = [row for row, m in enumerate(self._members) if m.done in m.norms]
         if len(set(padded)) == 1:
             # Rows without a run compute what nobody reads.
-            rows = min(self._slots, -(-active // self._part) * self._part)
+            rows = min(self._slots, -(-active // self._cohort) * self._cohort)
             step = partial(
                 self._stack.update, slice(0, rows), padded[0], self._watched(due), self._rests
             )
@@ -298,13 +309,13 @@ class Population:
             return [m.width or int(m.run.plan.batch[m.done]) for m in self._members]
         # Powers of two, so that neither waste nor the number of groups is large. They hang on the
         # run alone, whose rounding must not depend on its neighbours.
-        return [m.width or _power_of_two(int(m.run.plan.batch[m.done])) for m in self._members]
+        return [m.width or power_of_two(int(m.run.plan.batch[m.done])) for m in self._members]
 
     def _index(self, group: list[int], width: int) -> Tensor:
         """Rows of a step; where it may be replayed a power of two, the last one repeated."""
         if not self._replay.enabled:
             return torch.tensor(group, device=self._device)
-        size = _power_of_two(len(group))
+        size = power_of_two(len(group))
         place = self._indices.setdefault(
             (size, width), torch.zeros(size, dtype=torch.int64, device=self._device)
         )
@@ -317,6 +328,21 @@ class Population:
         return torch.tensor(due) if due else None
 
 
-def _power_of_two(number: int) -> int:
-    """The least that is no less."""
-    return 1 << (number - 1).bit_length()
+@dataclass(frozen=True)
+class _Trouble:
+    """What is kept of an error.
+
+    Attributes:
+        full: whether the device is out of memory.
+        reason, details: of a run that fails for it.
+    """
+
+    full: bool
+    reason: str
+    details: str
+
+    @classmethod
+    def of(cls, error: Exception) -> _Trouble:
+        if is_out_of_memory(error):
+            return cls(True, "out of memory with one run in flight", "")
+        return cls(False, reason_of(error), trace_of(error))

@@ -56,8 +56,12 @@ class Program:
 
     def stack(self, slots: int) -> dict[str, Tensor]:
         """Room for the parameters of so many runs, by name."""
+        return {n: p.expand(slots, *p.shape).clone() for n, p in self.initial().items()}
+
+    def initial(self) -> dict[str, Tensor]:
+        """Parameters of some run before its first update, by name."""
         named = dict(self.template.named_parameters())
-        return {n: named[n].detach().expand(slots, *named[n].shape).clone() for n in self.names}
+        return {name: named[name].detach() for name in self.names}
 
     def start(self, seed: int) -> list[Tensor]:
         """The initial parameters of a seed."""

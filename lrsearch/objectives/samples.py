@@ -71,13 +71,14 @@ class Samples:
         """
         independent = min(batch, self._samples) if self._independent else None
         if seed not in self._orders or budget > self._table.shape[1]:
-            self._orders.setdefault(seed, len(self._orders))
+            orders = {**self._orders}
+            orders.setdefault(seed, len(orders))
             longest = max(budget, self._table.shape[1])
             rows = [
-                sample_order(s, self._samples, longest, independent=independent)
-                for s in self._orders
+                sample_order(s, self._samples, longest, independent=independent) for s in orders
             ]
             self._table = torch.from_numpy(np.stack(rows)).to(self._device)
+            self._orders = orders  # last: whatever fails above leaves all as it was
             self.version += 1
         return self._orders[seed]
 

@@ -1,7 +1,7 @@
 """The tensors of a population: what each slot trains, and what it does at each update.
 
-The runs in flight are always the first rows, so an empty slot costs nothing. Runs come and go
-many at a time: on a GPU every row that is written by itself costs as much as an update of all.
+The runs in flight are always the first rows. They come and go many at a time: on a GPU every row
+that is written by itself costs as much as an update of all.
 """
 
 from __future__ import annotations
@@ -112,6 +112,13 @@ class Stack:
         for tensor in self._all():
             tensor[there] = tensor[here]
 
+    def rest(self, rows: slice) -> None:
+        """Lets rows without a run stand where a model begins, for they may be computed."""
+        for name, values in self._program.initial().items():
+            self.parameters[name][rows] = values
+        for tensor in (*self.updates.state.values(), *self._tables.values(), self._t):
+            tensor[rows] = 0
+
     def update(
         self, rows: slice | Tensor, width: int, watched: slice | Tensor | None, rests: bool
     ) -> Tensor:
@@ -161,10 +168,11 @@ class Stack:
     def _now(self, rows: slice | Tensor) -> dict[str, Tensor]:
         """What some rows do at their next update, by the names of `TABLES`, shape `[A]` each.
 
-        Of a row whose run has ended it is what the last one did at some update.
+        A row without a run has the rate 0, and one sample.
         """
         t = self._t[rows][:, None].clamp(max=self._tables["rate"].shape[1] - 1)
-        return {name: table[rows].gather(1, t)[:, 0] for name, table in self._tables.items()}
+        now = {name: table[rows].gather(1, t)[:, 0] for name, table in self._tables.items()}
+        return {**now, "batch": now["batch"].clamp(min=1)}
 
     def _widen(self, updates: int) -> None:
         """Makes the tables long enough for so many updates."""

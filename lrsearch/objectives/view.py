@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +14,16 @@ from torch.utils.data import default_collate
 from lrsearch.contract import Probes
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.objectives.devices import is_out_of_memory
-from lrsearch.objectives.graphs import Capture, Replay
+from lrsearch.objectives.graphs import Capture, Replay, power_of_two
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.updates import column
 from lrsearch.seeding import stream
 
 __all__ = ["View"]
+
+#: How far a replayed look may lie from a launched one, as a part of the largest number in a
+#: column. A guess: wide for float32, and far below what other samples or parameters would give.
+ROUNDING = 1e-2
 
 METHODS = {"sgd": "heavy_ball", "nesterov": "nesterov", "adam": "adam", "adamw": "adam"}
 
@@ -34,6 +39,7 @@ class View:
         device: where.
         model: one module of the task.
         record: makes graphs of looks, as for `lrsearch.objectives.graphs.Replay`.
+        slots: the most runs of a look.
     """
 
     def __init__(
@@ -42,16 +48,19 @@ class View:
         probes: Probes,
         device: torch.device,
         model: nn.Module,
+        *,
         record: Capture | None = None,
+        slots: int = 1,
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
         self._order = stream(0, "landscape").permutation(task.samples)
         self._count = task.samples
         self._batches: dict[tuple[int, int], Any] = {}
-        # In float32 Lanczos amplifies rounding: its last numbers may have nothing in common.
-        self._replay = Replay(record, "looks at the landscape are", warm_up=1, agreement=1 / 3)
-        self._buffers: dict[int, list[Tensor]] = {}
+        self._replay = Replay(record, "looks at the landscape are", warm_up=1)
+        self._slots = slots
+        self._buffers: list[Tensor] = []
         self._fresh: dict[int, Any] = {}
+        self._kept: dict[Hashable, Any] = {}
         self._classes = _find_classes(task, model, device)
         self._works = True
 
@@ -84,28 +93,38 @@ class View:
         """
         if not self._works:
             return {}
-        samples = self._probes.samples(batch, self._task.samples)
-        data, fresh = self._data(samples), self._data(samples, turn)
         beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
-        there, scale = [v.detach() for v in values], list[Tensor]()
-        if squares is not None:
-            scale = self._scale(squares, beta1, done)
         try:
-            if self._replay.enabled:
-                fresh = self._fresh_in_place(samples, fresh)
+            samples = self._probes.samples(batch, self._task.samples)
+            data, replayed = self._data(samples), self._replay.enabled
+            there, scale = [v.detach() for v in values], list[Tensor]()
+            if squares is not None:
+                scale = self._scale(squares, beta1, done)
+            if replayed:
                 there, scale = self._in_place(there, scale)
+                self._refresh(samples, turn)
             rows = len(there[0])
+
+            def fresh(values: Sequence[Tensor], part: slice) -> Tensor:
+                own = self._fresh[samples] if replayed else self._data(samples, turn)
+                return loss(values, tuple(t[part] for t in own))
+
+            def replay(step: Callable[[], Tensor], amplified: Sequence[int]) -> Tensor:
+                same = partial(_same_columns, amplified=amplified)
+                return self._replay.run((parts, rows, samples), step, list, same)
+
             landscape = Landscape(
                 values=tuple(there),
                 loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
-                fresh=lambda v, part: loss(v, tuple(t[part] for t in fresh)),
+                fresh=fresh,
                 samples=samples,
                 rate=_as_long(rate, rows),
                 momentum=_as_long(momentum, rows),
                 method=METHODS[self._task.optimizer],
                 weight_decay=0.0 if self._task.optimizer == "adamw" else self._task.weight_decay,
                 scale=tuple(scale) or None,
-                replay=lambda step: self._replay.run((parts, rows, samples), step, list),
+                replay=replay,
+                kept=self._kept if replayed else None,
                 classes=self._classes,
             )
             seen = self._probes.look(landscape, parts)
@@ -121,32 +140,34 @@ class View:
             return {}
 
     def forget(self) -> None:
-        """Gives back what replays keep."""
+        """Gives back what replays need."""
         self._replay.forget()
         self._buffers.clear()
         self._fresh.clear()
+        self._kept.clear()
 
     def _in_place(
         self, values: Sequence[Tensor], scale: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Both in tensors that stay where they are, the last run repeated up to a power of two."""
-        runs = len(values[0])
-        rows = 1 << (runs - 1).bit_length()
-        tensors = [*values, *scale]
-        if rows not in self._buffers:
-            self._buffers[rows] = [t.new_empty(rows, *t.shape[1:]) for t in tensors]
-        for buffer, tensor in zip(self._buffers[rows], tensors, strict=True):
+        runs, tensors = len(values[0]), [*values, *scale]
+        rows = power_of_two(runs)
+        if not self._buffers:
+            most = power_of_two(self._slots)
+            self._buffers = [t.new_empty(most, *t.shape[1:]) for t in tensors]
+        buffers = [buffer[:rows] for buffer in self._buffers]
+        for buffer, tensor in zip(buffers, tensors, strict=True):
             buffer[:runs] = tensor
             buffer[runs:] = tensor[-1:]
-        buffers = self._buffers[rows]
         return buffers[: len(values)], buffers[len(values) :]
 
-    def _fresh_in_place(self, samples: int, batch: Sequence[Tensor]) -> Any:
+    def _refresh(self, samples: int, turn: int) -> None:
+        """Puts a turn's own samples where replays read them."""
+        batch = self._data(samples, turn)
         if samples not in self._fresh:
             self._fresh[samples] = tuple(torch.empty_like(part) for part in batch)
         for buffer, part in zip(self._fresh[samples], batch, strict=True):
             buffer.copy_(part)
-        return self._fresh[samples]
 
     def _data(self, samples: int, turn: int = -1) -> Any:
         """The samples of a look, the same for all runs, so that they compare.
@@ -181,6 +202,21 @@ class View:
             )
             for v in squares
         ]
+
+
+def _same_columns(a: Tensor, b: Tensor, *, amplified: Sequence[int]) -> bool:
+    """Whether columns are the same but for rounding, in which differences may have cancelled.
+
+    Args:
+        a: of shape `[A, N]`.
+        b: likewise.
+        amplified: columns in which rounding has been amplified, so that they tell nothing.
+    """
+    left = [column for column in range(a.shape[1]) if column not in set(amplified)]
+    a, b = a[:, left], b[:, left]
+    scale = torch.where(torch.isfinite(b), b, 0.0).abs().amax(0)
+    same = (a - b).abs() <= ROUNDING * scale
+    return bool((same | (a == b) | (torch.isnan(a) & torch.isnan(b))).all())
 
 
 def _as_long(numbers: Sequence[float], rows: int) -> Tensor:

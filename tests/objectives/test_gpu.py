@@ -12,7 +12,7 @@ from lrsearch.diagnostics.probes import Diagnosis
 from lrsearch.objectives.batchable import probe
 from lrsearch.objectives.digits import digits
 from lrsearch.objectives.fit import find_slots
-from lrsearch.objectives.graphs import Replay, capture
+from lrsearch.objectives.graphs import Recorder, Replay
 from lrsearch.objectives.population import Population
 from tests.objectives.test_population import BATCH, exact_task, run_of, train
 from tests.objectives.test_proxy import Given
@@ -102,7 +102,7 @@ def train_many_kinds_of_steps(task, pool):
     before = torch.cuda.memory_reserved()
     population = Population(task, len(plans), GPU)
     if not pool:
-        population._replay = Replay(capture)
+        population._replay = Replay(lambda step: Recorder()(step))  # a pool each
     assert len(list(population.train(Given(*runs)))) == len(plans)
     return len(population._replay._graphs), torch.cuda.memory_reserved() - before
 
