@@ -169,11 +169,11 @@ def test_a_validation_that_is_replayed_is_the_one_that_is_launched():
 
 
 class Pinned(Recorder):
-    """Refuses to replay where a tensor that the step read or wrote has moved, as a graph would."""
+    """Counts replays of which a tensor has moved that a graph reads or writes."""
 
     def __init__(self, population):
         super().__init__(lambda: population._stack.written())
-        self.population = population
+        self.population, self.moved = population, 0
 
     def places(self):
         stack, samples = self.population._stack, self.population._samples
@@ -184,7 +184,7 @@ class Pinned(Recorder):
         (replay, result), places = super().__call__(step), self.places()
 
         def checked():
-            assert self.places() == places, "it reads memory that has been given back"
+            self.moved += self.places() != places
             replay()
 
         return checked, result
@@ -215,6 +215,7 @@ def test_graphs_are_forgotten_when_what_they_read_moves(change, monkeypatch):
     assert {o.state for o in outcomes} == {"finished"}
     assert population._replay.enabled
     assert recorder.recorded >= 2  # before and after
+    assert not recorder.moved
 
 
 def test_what_an_error_holds_is_given_back_before_there_is_a_new_stack():
@@ -293,6 +294,7 @@ def test_slots_that_are_filled_in_cohorts_train_the_same_runs(cohorts, monkeypat
         assert outcome.state == plain[trial].state
         assert outcome.traces == plain[trial].traces
         assert outcome.value == plain[trial].value
+    assert all(torch.isfinite(tensor).all() for tensor in population._stack.written())
     rows = {rows for rows, *_ in population._replay._graphs}
     assert rows <= {8 // cohorts * i for i in range(1, cohorts + 1)}
     assert population._replay.enabled
