@@ -106,7 +106,9 @@ def test_slots_do_not_change_a_confirmation_and_the_same_again_measures_nothing(
     assert lrsearch.load("s", storage=tmp_path / "a" / "x.journal").confirmed == one
 
 
-@pytest.mark.parametrize("stop", [31, 60, 200, 300])
+@pytest.mark.parametrize(
+    "stop", [60, 300, *(pytest.param(s, marks=pytest.mark.slow) for s in (31, 200))]
+)
 def test_an_interrupted_confirmation_goes_on_and_ends_the_same(tmp_path, stop):
     whole = confirm(Noisy(), tmp_path / "a").confirmed
     with pytest.raises(KeyboardInterrupt):
@@ -449,7 +451,10 @@ def test_hostile_names_do_not_reach_a_page(here):
     assert "<script" not in (here / "r.html").read_text()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_a_signal_passes_through_training_code_that_catches_everything(here, number, code):
     command = [sys.executable, "-m", "lrsearch", "tune", "own.py:slow", "--trials", "6"]
     command += ["--tracking-uri", "none", "--quiet", "--no-confirm", "--sampler", "random"]

@@ -21,7 +21,7 @@ def test_trial_0_is_what_habit_would_pick(tmp_path):
 @pytest.mark.parametrize(
     "sampler", [pytest.param(s, marks=pytest.mark.slow) if s == "auto" else s for s in SAMPLERS]
 )
-@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_search_resumed_asks_what_an_uninterrupted_one_asks(tmp_path, sampler, slots):
     whole = search(Bowl(slots=slots), tmp_path / "a", trials=30, sampler=sampler)
     with pytest.raises(KeyboardInterrupt):
@@ -59,7 +59,7 @@ def mean_of_the_last(result, trials):
     return math.fsum(values) / len(values)
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "auto"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", pytest.param("auto", marks=pytest.mark.slow)])
 def test_models_look_where_values_are_low(tmp_path, sampler):
     guided = search(Bowl(), tmp_path / "a", trials=40, sampler=sampler)
     blind = search(Bowl(), tmp_path / "b", trials=40, sampler="random")

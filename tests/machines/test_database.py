@@ -456,6 +456,7 @@ def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
         store.set_slots(1, 0)
 
 
+@pytest.mark.slow
 def test_many_trials_are_read_in_several_questions(postgres, store):
     name = store.place.url.rpartition("/")[2]
     postgres.psql(

@@ -71,6 +71,7 @@ def check_equal(one, other):
         assert a.outcomes[0].traces.keys() == b.outcomes[0].traces.keys()
 
 
+@pytest.mark.slow
 def test_populations_in_workers_measure_what_one_here_measures(task):
     alone = lrsearch.tune("line.py:Line", study="alone", **task)
     worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)

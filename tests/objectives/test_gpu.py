@@ -48,6 +48,35 @@ def test_a_gpu_gives_what_a_cpu_gives(optimizer):
             assert outcome.value == pytest.approx(twin.value, rel=1e-6)
 
 
+def test_cohorts_of_many_runs_give_what_a_cpu_gives():
+    """Late runs are longer and bring seeds; rows without a run are computed; norms are watched."""
+    task, lengths = exact_task(optimizer="nesterov"), [60, 60, 60, 45, 90] * 8
+
+    def given():
+        plans = [
+            Schedule(peak=0.01 * (1 + i % 7), warmup=0.1).plan(n - 20 * (i < 20), BATCH)
+            for i, n in enumerate(lengths)
+        ]
+        runs = Given(
+            *[Run(trial=i, replicate=0, seed=i // 10, plan=plan) for i, plan in enumerate(plans)]
+        )
+        runs.probes = Diagnosis("cheap")
+        return runs
+
+    cpu = {o.trial: o for o in Population(task, 16, torch.device("cpu")).train(given())}
+    population = Population(task, 16, GPU)
+    for outcome in population.train(given()):
+        twin = cpu[outcome.trial]
+        assert (outcome.state, twin.state) == ("finished", "finished")
+        assert outcome.value == pytest.approx(twin.value, rel=1e-6)
+        for name in ("loss", "gradient_norm", "update_norm", "deviation"):
+            np.testing.assert_allclose(
+                outcome.traces[name].values, twin.traces[name].values, rtol=1e-6
+            )
+    assert population._replay.enabled
+    assert population._cohort == 2
+
+
 def test_steps_are_captured_and_the_answer_is_the_same():
     task = exact_task()
     graphs = Population(task, 4, GPU)

@@ -236,7 +236,7 @@ def test_what_an_error_holds_is_given_back_before_there_is_a_new_stack():
     assert seen == [[], [True]]
 
 
-@pytest.mark.parametrize("level", ["cheap", "full"])
+@pytest.mark.parametrize("level", ["cheap", pytest.param("full", marks=pytest.mark.slow)])
 def test_looks_that_are_replayed_see_what_launched_ones_see(level):
     """Of three to eight runs at once, filled up to a power of two."""
     task = exact_task(optimizer="adam")

@@ -96,9 +96,16 @@ GROUP = [
 ]
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+@pytest.mark.parametrize(
+    ("weight_decay", "clip"),
+    [
+        (0.0, None),
+        (0.01, 0.5),
+        pytest.param(0.0, 0.5, marks=pytest.mark.slow),
+        pytest.param(0.01, None, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
-@pytest.mark.parametrize("clip", [None, 0.5])
 def test_every_member_is_the_run_trained_alone(optimizer, weight_decay, clip):
     """Six runs of different lengths through four slots: three wait, one diverges, all refill."""
     task = exact_task(optimizer=optimizer, weight_decay=weight_decay, clip=clip)

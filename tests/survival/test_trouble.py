@@ -147,7 +147,10 @@ def test_every_exit_code_has_its_case(here, monkeypatch, capsys, code):
     assert code == 0 or "Traceback" not in err
 
 
-@pytest.mark.parametrize(("odd", "code"), [("SIGINT twice", 130), ("SIGTERM twice", -15)])
+@pytest.mark.parametrize(
+    ("odd", "code"),
+    [("SIGINT twice", 130), pytest.param("SIGTERM twice", -15, marks=pytest.mark.slow)],
+)
 def test_a_second_signal_stops_at_once_and_harms_nothing(here, monkeypatch, odd, code):
     command = [sys.executable, "-m", "lrsearch", *ODD, "--trials", "9"]
     began = time.monotonic()
