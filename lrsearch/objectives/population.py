@@ -143,18 +143,18 @@ class Population:
             left = 1 if full else self._most
         for run in runs:
             run.restart()
+        if full and not ended:
+            self._most = left
+            log.warning("out of memory with %d runs in flight; going on with %d", slots, left)
         self._waiting = runs
         del self._stack
         self._replay.forget()
         self._revalidate.forget()
         if self._view is not None:
-            self._view.forget()
+            self._view.forget(self._most)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._allocate(left)
-        if full and not ended:
-            self._most = left
-            log.warning("out of memory with %d runs in flight; going on with %d", slots, left)
         return ended
 
     def _admit_waiting(self) -> None:

@@ -132,15 +132,16 @@ class View:
         except RuntimeError as error:
             # No second derivative, no rule for mapping it, or no memory: training needs neither.
             self._works = False
-            self.forget()
+            self.forget(self._slots)
             if is_out_of_memory(error) and self._device.type == "cuda":
                 torch.cuda.empty_cache()
             reason = " ".join(str(error).split())[:160]
             log.warning("the landscape of task %s is not measured: %s", self._task.name, reason)
             return {}
 
-    def forget(self) -> None:
-        """Gives back what replays need."""
+    def forget(self, slots: int) -> None:
+        """Gives back what replays need; from here on looks are of at most so many runs."""
+        self._slots = slots
         self._replay.forget()
         self._buffers.clear()
         self._fresh.clear()

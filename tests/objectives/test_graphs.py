@@ -265,6 +265,29 @@ def test_looks_that_are_replayed_see_what_launched_ones_see(level):
     assert all(rows & (rows - 1) == 0 for _, rows, _ in population._view._replay._graphs)
 
 
+def test_looks_are_captured_anew_after_memory_has_run_out():
+    task, schedules = exact_task(), [Schedule(peak=0.02 * (1 + i)) for i in range(6)]
+
+    class Late(Population):
+        def _step(self):
+            if self._slots > 3 and any(member.done == 100 for member in self._members):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super()._step()
+
+    def runs():
+        given = Given(*map(run_of, range(6), schedules))
+        given.probes = Diagnosis("cheap")
+        return given
+
+    plain = {o.trial: o for o in Population(task, 6, CPU).train(runs())}
+    population = Late(task, 6, CPU)
+    population._record = Recorder(list)
+    for outcome in population.train(runs()):
+        assert outcome.traces == plain[outcome.trial].traces
+    assert population._slots == 3
+    assert {len(buffer) for buffer in population._view._buffers} == {4}
+
+
 @pytest.mark.parametrize("cohorts", [2, 4])
 def test_slots_that_are_filled_in_cohorts_train_the_same_runs(cohorts, monkeypatch):
     """As on a GPU: rows without a run are computed, and runs begin several at a time."""
