@@ -43,9 +43,8 @@ class Trace:
     @classmethod
     def of(cls, updates: Iterable[int], values: Iterable[float]) -> Trace:
         """Keeps the finite points."""
-        kept = list(zip(map(int, updates), map(float, values), strict=True))
-        if not all(math.isfinite(v) for _, v in kept):
-            kept = [(u, v) for u, v in kept if math.isfinite(v)]
+        pairs = zip(updates, values, strict=True)
+        kept = [(int(u), float(v)) for u, v in pairs if math.isfinite(v)]
         return cls(tuple(u for u, _ in kept), tuple(v for _, v in kept))
 
     def thin(self, points: int) -> Trace:

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from lrsearch.stacked import flatten, unflatten
+
 __all__ = [
     "Draws",
     "HessianProduct",
     "dot",
-    "flatten",
     "hutchinson_trace",
     "lanczos",
     "largest_eigenvalue",
     "ritz_value",
     "signs",
     "times",
-    "unflatten",
 ]
 
 T = TypeVar("T")
@@ -37,17 +37,6 @@ T = TypeVar("T")
 BREAKDOWN = 1e-5
 #: How far every parameter is moved to see whether a gradient is constant.
 MOVE = 1e-2
-
-
-def flatten(values: Sequence[Tensor]) -> Tensor:
-    """Stacked values side by side, shape `[A, P]`: one operation on it is one on all of them."""
-    return torch.cat([_rows(v) for v in values], 1)
-
-
-def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The inverse of `flatten`: views of the shapes of `like`."""
-    sizes = [v[0].numel() for v in like]
-    return [part.view(v.shape) for part, v in zip(torch.split(flat, sizes, 1), like, strict=True)]
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

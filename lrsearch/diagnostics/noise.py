@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from lrsearch.diagnostics.curvature import dot, flatten, normals, times, unflatten
+from lrsearch.diagnostics.curvature import dot, normals, times
+from lrsearch.stacked import flatten, unflatten
 
 __all__ = ["gradient_moments", "noise_rise", "worst_rise"]
 

@@ -15,17 +15,16 @@ from torch.func import functional_call
 
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.errors import RunStopped
-from lrsearch.objectives.devices import deliberate, is_out_of_memory, own_randomness
+from lrsearch.objectives.devices import Trouble, deliberate, own_randomness
 from lrsearch.objectives.dropout import key_dropout, mix
-from lrsearch.objectives.failure import reason_of, trace_of
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask, rungs
 from lrsearch.objectives.view import View
-from lrsearch.objectives.watch import flatten
 from lrsearch.objectives.watch import norms as take_norms
 from lrsearch.objectives.wrapped import VALIDATION_ROWS, Wrapped
 from lrsearch.result import Outcome
+from lrsearch.stacked import flatten
 
 __all__ = ["PlainRun", "train_alone"]
 
@@ -71,9 +70,8 @@ class _Loop:
             except RunStopped as stop:
                 return end(stop.state, reason=str(stop))
             except Exception as error:  # noqa: BLE001  # a user's task may raise anything
-                if is_out_of_memory(error):
-                    return end("failed", reason="out of memory with one run in flight")
-                return end("failed", reason=reason_of(error), details=trace_of(error))
+                trouble = Trouble.of(error)
+                return end("failed", reason=trouble.reason, details=trouble.details)
         for name, figure in figures.items():
             run.note(name, figure)
         member.keep("val_loss", len(run.plan) - 1, value)

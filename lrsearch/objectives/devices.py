@@ -7,12 +7,15 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
 from lrsearch.errors import RequestError
+from lrsearch.objectives.failure import reason_of, trace_of
 
 __all__ = [
+    "Trouble",
     "deliberate",
     "describe_device",
     "find_device",
@@ -88,6 +91,27 @@ def is_out_of_memory(error: Exception) -> bool:
         return True
     # What the CPU's allocator says.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is kept of an error of a task. The error itself holds all that its frames allocated.
+
+    Attributes:
+        full: whether the device is out of memory.
+        reason, details: of a run that fails for it, alone on the device.
+    """
+
+    full: bool
+    reason: str
+    details: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Trouble:
+        """What is to be kept of it."""
+        if is_out_of_memory(error):
+            return cls(True, "out of memory with one run in flight", "")
+        return cls(False, reason_of(error), trace_of(error))
 
 
 def free_bytes(device: torch.device) -> int:

@@ -12,15 +12,16 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from lrsearch.objectives.devices import is_out_of_memory
 
-__all__ = ["Capture", "Recorder", "Replay", "alike", "power_of_two"]
+__all__ = ["Capture", "Recorder", "Replay", "alike", "fill_up", "power_of_two"]
 
+N = TypeVar("N")
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 #: How often a step is launched operation by operation first, unless told otherwise, and how many
@@ -40,6 +41,11 @@ def alike(a: Tensor, b: Tensor) -> bool:
 def power_of_two(number: int) -> int:
     """The least that is no less: with such sizes a few graphs serve all."""
     return 1 << (number - 1).bit_length()
+
+
+def fill_up(numbers: Sequence[N], size: int) -> list[N]:
+    """As many, the last repeated: what is computed for it again is what it was."""
+    return [*numbers, *[numbers[-1]] * (size - len(numbers))]
 
 
 class Recorder:

@@ -20,16 +20,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from lrsearch.contract import Probes, Run, Runs
-from lrsearch.objectives.devices import deliberate, is_out_of_memory
-from lrsearch.objectives.failure import reason_of, trace_of
-from lrsearch.objectives.graphs import Capture, Recorder, Replay, power_of_two
+from lrsearch.objectives.devices import Trouble, deliberate
+from lrsearch.objectives.graphs import Capture, Recorder, Replay, fill_up, power_of_two
 from lrsearch.objectives.member import Member
 from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
@@ -73,9 +71,9 @@ class Population:
         self._norms: list[tuple[list[int], list[Member], Tensor]] = []
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
-        record: Capture | None = Recorder() if graphs else None
-        self._record = record
-        self._replay, self._revalidate = Replay(record), Replay(record, "validation is")
+        self._record: Capture | None = Recorder() if graphs else None
+        self._replay = Replay(self._record)
+        self._revalidate = Replay(self._record, "validation is")
         self._indices: dict[tuple[int, int], Tensor] = {}
         self._most = slots
         self._allocate(slots)
@@ -83,8 +81,6 @@ class Population:
     def _allocate(self, slots: int) -> None:
         """Makes room for so many members, all of them empty."""
         self._slots = slots
-        self._replay.forget()
-        self._revalidate.forget()
         self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
 
     @property
@@ -107,11 +103,11 @@ class Population:
                     self._waiting += runs.take(room)
                 if not self._members and not self._waiting:
                     return
-                trouble: _Trouble | None = None
+                trouble: Trouble | None = None
                 try:
                     outcomes = self._advance()
                 except Exception as error:  # noqa: BLE001  # a user's task may raise anything
-                    trouble = _Trouble.of(error)
+                    trouble = Trouble.of(error)
                 # Only now: the error holds whatever the step had allocated.
                 if trouble is not None:
                     outcomes = self._shrink(trouble)
@@ -126,7 +122,7 @@ class Population:
         """Adds runs for `step`, which tries out what a step costs."""
         self._waiting += runs
 
-    def _shrink(self, trouble: _Trouble) -> list[Outcome]:
+    def _shrink(self, trouble: Trouble) -> list[Outcome]:
         """After running out of memory: half as many in flight, each from its update 0 again.
 
         After any other error of the task too, until the run that raises it is alone and fails.
@@ -316,33 +312,13 @@ class Population:
         if not self._replay.enabled:
             return torch.tensor(group, device=self._device)
         size = power_of_two(len(group))
-        place = self._indices.setdefault(
-            (size, width), torch.zeros(size, dtype=torch.int64, device=self._device)
-        )
-        return place.copy_(torch.tensor([*group, *[group[-1]] * (size - len(group))]))
+        if (size, width) not in self._indices:
+            place = torch.zeros(size, dtype=torch.int64, device=self._device)
+            self._indices[size, width] = place
+        return self._indices[size, width].copy_(torch.tensor(fill_up(group, size)))
 
     def _watched(self, due: list[int]) -> slice | Tensor | None:
         """The members of a step whose norms are taken: on a GPU all, for a graph has no choice."""
         if self._device.type == "cuda":
             return slice(None) if self._probes is not None else None
         return torch.tensor(due) if due else None
-
-
-@dataclass(frozen=True)
-class _Trouble:
-    """What is kept of an error.
-
-    Attributes:
-        full: whether the device is out of memory.
-        reason, details: of a run that fails for it.
-    """
-
-    full: bool
-    reason: str
-    details: str
-
-    @classmethod
-    def of(cls, error: Exception) -> _Trouble:
-        if is_out_of_memory(error):
-            return cls(True, "out of memory with one run in flight", "")
-        return cls(False, reason_of(error), trace_of(error))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lrsearch.objectives.dropout import key_dropout
-from lrsearch.objectives.graphs import Replay
+from lrsearch.objectives.graphs import Replay, fill_up
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.wrapped import Wrapped, mean_over_samples, summed_loss
 
@@ -121,8 +121,7 @@ class Program:
         together = len(self._block)
         for begin in range(0, len(rows), together):
             block = rows[begin : begin + together]
-            full = torch.tensor([*block, *[block[-1]] * (together - len(block))])
-            self._block.copy_(full)
+            self._block.copy_(torch.tensor(fill_up(block, together)))
             numbers = replay.run("", lambda: self._validate_block(parameters), list).tolist()
             for i, row in enumerate(block):
                 figures = {n: column[i] for n, column in zip(self._figures, numbers, strict=True)}

@@ -19,8 +19,9 @@ from lrsearch.objectives.program import Program
 from lrsearch.objectives.samples import Samples
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.updates import At, make_updates
-from lrsearch.objectives.watch import Watch, flatten
+from lrsearch.objectives.watch import Watch
 from lrsearch.objectives.wrapped import clip_members
+from lrsearch.stacked import flatten
 
 __all__ = ["Stack"]
 

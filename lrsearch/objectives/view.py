@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from lrsearch.contract import Probes
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.objectives.devices import is_out_of_memory
-from lrsearch.objectives.graphs import Capture, Replay, power_of_two
+from lrsearch.objectives.graphs import Capture, Replay, fill_up, power_of_two
 from lrsearch.objectives.task import TorchTask
 from lrsearch.objectives.updates import column
 from lrsearch.seeding import stream
@@ -118,8 +118,8 @@ class View:
                 loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
                 fresh=fresh,
                 samples=samples,
-                rate=_as_long(rate, rows),
-                momentum=_as_long(momentum, rows),
+                rate=torch.tensor(fill_up(rate, rows), dtype=torch.float64),
+                momentum=torch.tensor(fill_up(momentum, rows), dtype=torch.float64),
                 method=METHODS[self._task.optimizer],
                 weight_decay=0.0 if self._task.optimizer == "adamw" else self._task.weight_decay,
                 scale=tuple(scale) or None,
@@ -213,17 +213,11 @@ def _same_columns(a: Tensor, b: Tensor, *, amplified: Sequence[int]) -> bool:
         b: likewise.
         amplified: columns in which rounding has been amplified, so that they tell nothing.
     """
-    left = [column for column in range(a.shape[1]) if column not in set(amplified)]
+    left = sorted(set(range(a.shape[1])) - set(amplified))
     a, b = a[:, left], b[:, left]
     scale = torch.where(torch.isfinite(b), b, 0.0).abs().amax(0)
     same = (a - b).abs() <= ROUNDING * scale
     return bool((same | (a == b) | (torch.isnan(a) & torch.isnan(b))).all())
-
-
-def _as_long(numbers: Sequence[float], rows: int) -> Tensor:
-    """A number a row, the last repeated."""
-    padded = [*numbers, *[numbers[-1]] * (rows - len(numbers))]
-    return torch.tensor(padded, dtype=torch.float64)
 
 
 def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Classes | None:

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["NORMS", "Watch", "flatten", "norms"]
+from lrsearch.stacked import flatten
+
+__all__ = ["NORMS", "Watch", "norms"]
 
 #: The columns of `Watch.norms`: curves by these names.
 NORMS = ("gradient_norm", "update_norm", "deviation")
-
-
-def flatten(values: Sequence[Tensor]) -> Tensor:
-    """Stacked tensors side by side, shape `[A, P]`, so that a norm is one operation."""
-    return torch.cat([v.reshape(len(v), -1) for v in values], 1)
 
 
 def norms(before: Tensor, after: Tensor, gradients: Tensor, start: Tensor) -> Tensor:
