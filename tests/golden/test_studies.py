@@ -1,0 +1,169 @@
+"""Studies of earlier versions open with the same numbers, and go on as if nothing had happened."""
+
+import json
+import math
+import shutil
+
+import pytest
+import sqlalchemy
+
+import lrsearch
+from lrsearch.engine import liveness
+from tests.golden import objectives
+from tests.golden.generate_studies import (
+    BEGUN,
+    CONTINUED,
+    FOLDER,
+    STUDIES,
+    TABLES,
+    TODAY,
+    described,
+    search,
+    trial,
+)
+
+JOURNALS = sorted(set(STUDIES) - {"database"})
+#: The Gaussian process is asked: the last bits of what it answers depend on the machine.
+MODELLED = ("killed", "quadratic")
+
+
+@pytest.fixture
+def golden(tmp_path, monkeypatch):
+    """Copies a study; returns its storage and what must be in it."""
+    # The machine that wrote them, so that a process that has died there is known to be dead.
+    monkeypatch.setattr(liveness, "_host", lambda: "golden")
+
+    def copy(name):
+        for path in (FOLDER / name).iterdir():
+            shutil.copy(path, tmp_path)
+        expected = json.loads((tmp_path / "expected.json").read_text(encoding="utf-8"))
+        return tmp_path / f"{name}.journal", expected
+
+    return copy
+
+
+def seen(result):
+    return {str(t.index): trial(t) for t in result.trials}
+
+
+@pytest.mark.parametrize("name", JOURNALS)
+def test_an_earlier_study_opens_with_identical_numbers(name, golden):
+    storage, expected = golden(name)
+    assert seen(lrsearch.load(name, storage=storage)) == expected["trials"]
+
+
+@pytest.mark.parametrize("name", sorted(set(JOURNALS) - set(MODELLED)))
+def test_an_earlier_study_that_is_continued_asks_the_recorded_schedules(name, golden):
+    storage, expected = golden(name)
+    count = len(expected["asked"])
+    result = search(name, storage, trials=count)
+    assert len(result.trials) == count > BEGUN
+    assert {str(t.index): described(t.schedule) for t in result.trials} == expected["asked"]
+
+
+@pytest.mark.parametrize("name", MODELLED)
+def test_an_earlier_study_that_is_continued_asks_what_one_without_a_break_asks(
+    name, golden, tmp_path
+):
+    storage, expected = golden(name)
+    result = search(name, storage, trials=CONTINUED)
+    twin = search(name, tmp_path / "twin" / f"{name}.journal", trials=CONTINUED)
+    assert len(result.trials) == CONTINUED
+    known = expected["trials"]
+    same = all(
+        trial(t)["value"] == known[str(t.index)]["value"]
+        for t in twin.trials
+        if str(t.index) in known
+    )
+    for ours, theirs in zip(result.trials, twin.trials, strict=True):
+        if same or ours.index < BEGUN:
+            assert described(ours.schedule) == described(theirs.schedule)
+        else:  # another kind of processor: the model has seen values that differ in a last bit
+            assert ours.schedule.peak == pytest.approx(theirs.schedule.peak, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["compared", "exact"])
+def test_an_earlier_comparison_opens_with_identical_numbers_and_measures_nothing_again(
+    name, golden, monkeypatch
+):
+    storage, expected = golden(name)
+
+    def again(found):
+        return {
+            c.name: {
+                "schedule": described(c.schedule),
+                "values": [None if v is None else v.hex() for v in c.values],
+            }
+            for c in (found.best, *found.baselines)
+        }
+
+    kept = lrsearch.load(name, storage=storage).confirmed
+    assert again(kept) == expected["comparison"]
+    assert kept.runs == expected["runs"]
+
+    @lrsearch.objective(name="plain", **objectives.WORDS)
+    def silent(run):
+        raise AssertionError("a run was measured again")
+
+    words = {"objective": silent} if name == "compared" else {}
+    found = lrsearch.confirm(
+        name,
+        storage=storage,
+        top=2,
+        grid=3,
+        seeds=5,
+        against=["cosine", "linear", TODAY],
+        tracking_uri="none",
+        **words,
+    )
+    assert again(found) == expected["comparison"]
+
+
+def test_what_an_earlier_version_spooled_is_written_to_mlflow(golden, tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    from lrsearch import review
+
+    storage, expected = golden("spool")
+    spool = tmp_path / "spool.spool.jsonl"
+    lines = [json.loads(line) for line in spool.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == expected["spooled"] == BEGUN
+    # A number that is in the spool alone tells whether that was read.
+    lines[0]["metrics"].append(["only_in_the_spool", 0, 0.5])
+    spool.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    uri, run_id = review.sync("spool", storage=storage, tracking_uri="sqlite:///mlflow.db")
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_run(run_id).info.experiment_id
+    runs = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    assert len(runs) == BEGUN
+    assert [r.data.metrics.get("only_in_the_spool") for r in runs].count(0.5) == 1
+    values = {int(r.data.tags["lrsearch.trial"]): r.data.metrics.get("value") for r in runs}
+    for index, known in expected["trials"].items():
+        value = None if known["value"] is None else float.fromhex(known["value"])
+        assert values[int(index)] == value or math.isnan(values[int(index)])
+    assert not spool.exists()
+
+
+@pytest.mark.slow
+def test_an_earlier_database_opens_with_identical_numbers_and_goes_on(database):
+    expected = json.loads((FOLDER / "database" / "expected.json").read_text(encoding="utf-8"))
+    rows = json.loads((FOLDER / "database" / "rows.json").read_text(encoding="utf-8"))
+    search("database", database, trials=1, study="another")  # makes Optuna's tables
+    engine = sqlalchemy.create_engine(database.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        for table in reversed(TABLES):
+            connection.execute(sqlalchemy.text(f"DELETE FROM {table}"))
+        for table in TABLES:
+            for row in rows[table]:
+                names = ", ".join(row)
+                places = ", ".join(f":{name}" for name in row)
+                query = f"INSERT INTO {table} ({names}) VALUES ({places})"
+                connection.execute(sqlalchemy.text(query), row)
+            key = next(iter(rows[table][0]))
+            reset = f"SELECT setval(pg_get_serial_sequence('{table}', '{key}'), 1000)"
+            connection.execute(sqlalchemy.text(reset))
+    engine.dispose()
+    assert seen(lrsearch.load("database", storage=database)) == expected["trials"]
+    result = search("database", database, trials=CONTINUED)
+    assert {str(t.index): described(t.schedule) for t in result.trials} == expected["asked"]
