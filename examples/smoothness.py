@@ -7,8 +7,8 @@ F = Σ|η_t - η_{t-1}| is the same for all monotone decays between two rates. W
 from matplotlib.figure import Figure
 
 import lrsearch
+from lrsearch.diagnostics.plan_figures import diagnose_plan
 from lrsearch.diagnostics.ranking import rank_by
-from lrsearch.diagnostics.schedule import diagnose_plan
 
 decays = {
     "step": lrsearch.Schedule(peak=0.1, decay="step", drops=2, gamma=0.1),

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrsearch import export
     from lrsearch.api import confirm, load, tune
-    from lrsearch.confirmation import Confirmation
+    from lrsearch.comparison import Confirmation
     from lrsearch.objectives.function import objective
-    from lrsearch.objectives.task import TorchTask
     from lrsearch.ranges import Choices, Range
     from lrsearch.report.files import plot
     from lrsearch.result import Outcome, Result, Trial
     from lrsearch.run import Run
     from lrsearch.schedule import Plan, Schedule
     from lrsearch.space import Space
-    from lrsearch.workforce import Workforce
+    from lrsearch.tasks.task import TorchTask
+    from lrsearch.workers.workforce import Workforce
 
 __all__ = [
     "Choices",
@@ -49,7 +49,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Choices": "lrsearch.ranges",
-    "Confirmation": "lrsearch.confirmation",
+    "Confirmation": "lrsearch.comparison",
     "Outcome": "lrsearch.result",
     "Plan": "lrsearch.schedule",
     "Range": "lrsearch.ranges",
@@ -57,9 +57,9 @@ _HOMES = {
     "Run": "lrsearch.run",
     "Schedule": "lrsearch.schedule",
     "Space": "lrsearch.space",
-    "TorchTask": "lrsearch.objectives.task",
+    "TorchTask": "lrsearch.tasks.task",
     "Trial": "lrsearch.result",
-    "Workforce": "lrsearch.workforce",
+    "Workforce": "lrsearch.workers.workforce",
     "confirm": "lrsearch.api",
     "load": "lrsearch.api",
     "objective": "lrsearch.objectives.function",

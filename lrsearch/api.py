@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.bounds import Bound
-from lrsearch.confirmation import Confirmation
+from lrsearch.comparison import Confirmation
 from lrsearch.contract import LEVELS, Objective, Run
-from lrsearch.diagnostics.probes import Diagnosis
-from lrsearch.engine.place import Place
-from lrsearch.engine.request import Confirm, Request, Search
+from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import RequestError, SearchFailed
-from lrsearch.objectives.catalog import BUILT_IN, check_device
+from lrsearch.objectives.builtin import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
+from lrsearch.study.location import Place
+from lrsearch.study.request import Confirm, Request, Search
 from lrsearch.trackers import make_tracker, model_keeper, tracked_uri
 from lrsearch.tracking.uri import check_uri
-from lrsearch.workforce import Workforce
+from lrsearch.workers.workforce import Workforce
 
 if TYPE_CHECKING:
-    from lrsearch.engine.listener import Listener
-    from lrsearch.objectives.task import TorchTask
+    from lrsearch.search.callbacks import Listener
+    from lrsearch.tasks.task import TorchTask
 
 __all__ = ["confirm", "load", "prepare", "tune"]
 
@@ -148,8 +148,8 @@ def tune(
         tracking_uri=tracking_uri,
     )
 
-    from lrsearch.engine.listener import Silent
-    from lrsearch.engine.search import run_search  # Optuna, which no error needs
+    from lrsearch.search.callbacks import Silent
+    from lrsearch.search.runner import run_search  # Optuna, which no error needs
 
     probes = Diagnosis(diagnostics)
     asked = {True: Confirm(frugal=True), False: None}.get(confirm, confirm)  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ def confirm(
         >>> list(found.versus)
         ['linear', 'cosine']
     """
-    from lrsearch.engine.storage import Store
+    from lrsearch.study.store import Store
 
     asked = Confirm(top=top, seeds=seeds, grid=grid, against=against)
     name = study.study if isinstance(study, Result) else study
@@ -253,8 +253,8 @@ def confirm(
         **words,
     )
 
-    from lrsearch.engine.listener import Silent
-    from lrsearch.engine.search import run_search
+    from lrsearch.search.callbacks import Silent
+    from lrsearch.search.runner import run_search
 
     found = run_search(search, answers, make_tracker(where), listener or Silent(), asked).confirmed
     if found is None:
@@ -283,7 +283,7 @@ def prepare(
         device: where tasks train.
         workers: processes that train, or a `Workforce`.
         tracking_uri: of MLflow.
-        asked: further fields of `lrsearch.engine.request.Request`.
+        asked: further fields of `lrsearch.study.request.Request`.
 
     Raises:
         RequestError: the request is wrong.
@@ -330,7 +330,7 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
     """
     place = Place.of(study, storage)
 
-    from lrsearch.engine.storage import Store
+    from lrsearch.study.store import Store
 
     with Store.read(place) as store:
         return store.result()

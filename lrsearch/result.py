@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from lrsearch.confirmation import Confirmation
+from lrsearch.comparison import Confirmation
 from lrsearch.curves import round_half_up
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.schedule import FIELDS, Schedule

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
+from lrsearch.study.location import Place
 from lrsearch.trackers import make_tracker, tracked_uri
 from lrsearch.tracking.uri import check_uri, default_uri
 
 if TYPE_CHECKING:
-    from lrsearch.engine.storage import Store
-    from lrsearch.tracking.page import Server
+    from lrsearch.study.store import Store
+    from lrsearch.tracking.mlflow_server import Server
 
 __all__ = ["Page", "serve", "sync"]
 
@@ -106,7 +106,10 @@ def serve(
             f"there is no {path}; `lrsearch tune` or `lrsearch sync STUDY` makes it"
         )
 
-    from lrsearch.tracking.page import Server, find_page  # MLflow, which takes two seconds
+    from lrsearch.tracking.mlflow_server import (  # MLflow, which takes two seconds
+        Server,
+        find_page,
+    )
 
     page = find_page(uri, identity, study)
     with Server(uri, port) as server:
@@ -114,7 +117,7 @@ def serve(
 
 
 def _read(study: str, storage: str | Path | None) -> Store:
-    from lrsearch.engine.storage import Store
+    from lrsearch.study.store import Store
 
     return Store.read(Place.of(study, storage))
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrsearch.contract import KeepsModel, Objective, Tracker
-from lrsearch.engine.request import Search
 from lrsearch.errors import RequestError
 from lrsearch.export.table import to_csv
 from lrsearch.export.words import to_json
 from lrsearch.result import Result
 from lrsearch.seeding import run_seed
+from lrsearch.study.request import Search
 from lrsearch.tracking.nothing import NoTracker
 
 __all__ = ["make_tracker", "model_keeper", "tracked_uri"]
@@ -55,7 +55,7 @@ def make_tracker(
     if uri == "none":
         return NoTracker()
 
-    from lrsearch.tracking.tracker import MlflowTracker
+    from lrsearch.tracking.mlflow_tracker import MlflowTracker
 
     def draw(result: Result, folder: Path) -> list[Path]:
         from lrsearch.report.files import write_report, write_study

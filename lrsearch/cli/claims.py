@@ -46,7 +46,7 @@ def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
         records = [_record(claim, findings[claim.id]) for claim in chosen]
         click.echo(json.dumps(records, allow_nan=False))
     if plot is not None:
-        from lrsearch.report.claims import draw_panels
+        from lrsearch.report.claim_figure import draw_panels
         from lrsearch.report.files import write
 
         write(draw_panels({name: finding.panels for name, finding in findings.items()}), plot)

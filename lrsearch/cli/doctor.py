@@ -23,9 +23,9 @@ def doctor(storage: str | None, tracking_uri: str | None, as_json: bool) -> None
       lrsearch doctor
       lrsearch doctor --tracking-uri http://mlflow.example.com
     """
-    from lrsearch import upkeep
+    from lrsearch import maintenance
 
-    checks = upkeep.examine(storage=storage, tracking_uri=tracking_uri)
+    checks = maintenance.examine(storage=storage, tracking_uri=tracking_uri)
     if as_json:
         rows = {c.name: {"sound": c.sound, "found": c.found} for c in checks}
         click.echo(json.dumps(rows))

@@ -8,8 +8,8 @@ import shlex
 import click
 from click.core import ParameterSource
 
-from lrsearch.engine.place import Place
 from lrsearch.redaction import HIDDEN, redact
+from lrsearch.study.location import Place
 
 __all__ = ["join_command"]
 

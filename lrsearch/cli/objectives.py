@@ -8,7 +8,7 @@ import click
 
 from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
-from lrsearch.objectives.catalog import BUILT_IN, check
+from lrsearch.objectives.builtin import BUILT_IN, check
 
 __all__ = ["objectives"]
 

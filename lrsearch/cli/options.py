@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from lrsearch.contract import LEVELS
-from lrsearch.engine.request import PRUNERS, SAMPLERS
 from lrsearch.errors import RequestError
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.workforce import ENGINES, Workforce
+from lrsearch.study.request import PRUNERS, SAMPLERS
+from lrsearch.workers.workforce import ENGINES, Workforce
 
 __all__ = [
     "OPTIONS",

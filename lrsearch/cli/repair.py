@@ -22,9 +22,9 @@ def repair(study: str, storage: str | None) -> None:
     Examples:
       lrsearch repair digits-default
     """
-    from lrsearch import upkeep
+    from lrsearch import maintenance
 
-    done = upkeep.repair(study, storage=storage)
+    done = maintenance.repair(study, storage=storage)
     if done.aside is None:
         click.echo(f"{study} is sound: {done.lines} records, {done.trials} trials")
         return

@@ -75,7 +75,7 @@ def _draw(result: Result, ranking: Ranking | None, plot: str | None, html: str |
     from lrsearch.report import files
 
     if plot is not None and ranking is not None:
-        from lrsearch.report.diagnostic import draw_diagnostic
+        from lrsearch.report.diagnostic_figure import draw_diagnostic
 
         shown = (ranking.name, ranking.trials, ranking.correlation)
         files.write(draw_diagnostic(result, *shown), plot)
@@ -91,7 +91,7 @@ def _show_schedule(
     plan = schedule.plan(steps, batch)
     if plot is not None:
         from lrsearch.report.files import write
-        from lrsearch.report.schedules import draw_schedules
+        from lrsearch.report.schedule_figure import draw_schedules
 
         write(draw_schedules({"schedule": schedule}, steps, batch), plot)
     if as_json:

@@ -41,7 +41,7 @@ def spaces(name: str | None, plot: str | None, as_json: bool) -> None:
     space = Space.load(name)
     if plot is not None:
         from lrsearch.report.files import write
-        from lrsearch.report.schedules import draw_space
+        from lrsearch.report.schedule_figure import draw_space
 
         write(draw_space(space, SAMPLES), plot)
     if as_json:

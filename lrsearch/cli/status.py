@@ -13,7 +13,7 @@ from lrsearch.cli.options import options
 from lrsearch.errors import RequestError
 
 if TYPE_CHECKING:
-    from lrsearch.engine.standing import Standing
+    from lrsearch.study.status import Standing
 
 __all__ = ["status"]
 
@@ -41,9 +41,9 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
       lrsearch status
       lrsearch status digits-default --json
     """
-    from lrsearch import upkeep
+    from lrsearch import maintenance
 
-    found = upkeep.status(study, storage=storage)
+    found = maintenance.status(study, storage=storage)
     error = found[0].trouble if study is not None else ""
     if error:
         raise RequestError(f"{error}")

@@ -9,10 +9,10 @@ from lrsearch.cli.verdict import describe_confirmation
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
-from lrsearch.engine.request import Search
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result, Trial
 from lrsearch.schedule import Plan
+from lrsearch.study.request import Search
 
 __all__ = [
     "describe_entry",

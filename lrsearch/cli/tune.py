@@ -20,10 +20,10 @@ from lrsearch.cli.options import (
 )
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_result, describe_search
-from lrsearch.engine.place import Place
 from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
 from lrsearch.space import Space
+from lrsearch.study.location import Place
 
 __all__ = ["tune"]
 

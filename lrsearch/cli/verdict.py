@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from lrsearch.cli.columns import table
-from lrsearch.confirmation import Confirmation
+from lrsearch.comparison import Confirmation
 
 __all__ = ["describe_confirmation"]
 

@@ -9,7 +9,6 @@ Example:
     ['update,lr,batch,momentum', '0,0.1,1,0.0', '1,0.05,1,0.0']
 """
 
-from lrsearch.export.get_scheduler import transformers_arguments
 from lrsearch.export.module import MODULES, to_module
 from lrsearch.export.objects import (
     to_keras,
@@ -21,6 +20,7 @@ from lrsearch.export.objects import (
     to_transformers,
 )
 from lrsearch.export.table import to_csv
+from lrsearch.export.transformers_words import transformers_arguments
 from lrsearch.export.words import to_json
 
 __all__ = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrsearch.export.drawing import draw, varying_momentum
-from lrsearch.export.get_scheduler import transformers_arguments
+from lrsearch.export.transformers_words import transformers_arguments
 from lrsearch.schedule import Plan, Schedule
 
 __all__ = ["MODULES", "to_module"]

@@ -11,7 +11,7 @@ from typing import Any
 from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.contract import Run, Runs, Setup
 from lrsearch.errors import RequestError, RunStopped
-from lrsearch.objectives.failure import reason_of, trace_of
+from lrsearch.failure import reason_of, trace_of
 from lrsearch.ranges import Range, check_entry
 from lrsearch.result import Outcome
 

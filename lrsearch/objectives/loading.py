@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from lrsearch.contract import Objective
 from lrsearch.errors import LrsearchError, RequestError, closest
-from lrsearch.objectives.catalog import check, make, make_trainer
-from lrsearch.objectives.failure import reason_of, trace_of
+from lrsearch.failure import reason_of, trace_of
+from lrsearch.objectives.builtin import check, make, make_trainer
 from lrsearch.objectives.function import FunctionObjective, objective
 
 if TYPE_CHECKING:
-    from lrsearch.objectives.task import TorchTask
+    from lrsearch.tasks.task import TorchTask
 
 __all__ = [
     "check_reference",
@@ -208,7 +208,7 @@ def _is_task(given: object) -> TypeGuard[TorchTask]:
     """Whether an object is a `TorchTask`; who made one has loaded torch already."""
     if "torch" not in sys.modules:
         return False
-    from lrsearch.objectives.task import TorchTask
+    from lrsearch.tasks.task import TorchTask
 
     return isinstance(given, TorchTask)
 
@@ -216,7 +216,7 @@ def _is_task(given: object) -> TypeGuard[TorchTask]:
 def _is_task_class(given: object) -> TypeGuard[type[TorchTask]]:
     if "torch" not in sys.modules or not isinstance(given, type):
         return False
-    from lrsearch.objectives.task import TorchTask
+    from lrsearch.tasks.task import TorchTask
 
     return issubclass(given, TorchTask) and given is not TorchTask
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lrsearch.errors import RequestError
-from lrsearch.report.diagnostic import draw_diagnostic
+from lrsearch.report.diagnostic_figure import draw_diagnostic
 from lrsearch.report.page import draw_page
-from lrsearch.report.study import draw_study
+from lrsearch.report.study_figure import draw_study
 from lrsearch.result import Result
 
 __all__ = ["check_path", "plot", "write", "write_report", "write_study"]

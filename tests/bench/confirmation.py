@@ -14,7 +14,7 @@ import optuna
 
 from lrsearch import Schedule
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.engine.protocol import Protocol, Rival, peak_grid
+from lrsearch.search.comparison_plan import Protocol, Rival, peak_grid
 from lrsearch.seeding import stream, stream_seed
 from tests.bench.machine import record
 

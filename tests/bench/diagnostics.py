@@ -14,10 +14,10 @@ import torch
 
 from lrsearch.contract import NoProbes, Run
 from lrsearch.diagnostics.curvature import HessianProduct, largest_eigenvalue, signs
-from lrsearch.diagnostics.probes import LANCZOS, Diagnosis
-from lrsearch.objectives.catalog import make
-from lrsearch.objectives.population import Population
-from lrsearch.objectives.program import Program
+from lrsearch.diagnostics.diagnosis import LANCZOS, Diagnosis
+from lrsearch.objectives.builtin import make
+from lrsearch.training.functional_task import Program
+from lrsearch.training.population import Population
 from tests.bench.machine import record
 from tests.bench.population import Given, plan_of
 

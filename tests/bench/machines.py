@@ -20,15 +20,15 @@ import optuna
 import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
-from lrsearch.engine.attempts import Attempts
-from lrsearch.engine.cache import Cache
-from lrsearch.engine.liveness import BEAT, Attendance
-from lrsearch.engine.record import study_record
-from lrsearch.engine.request import Request
-from lrsearch.engine.storage import Store
 from lrsearch.result import Outcome, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
+from lrsearch.study.attempts import Attempts
+from lrsearch.study.heartbeat import BEAT, Attendance
+from lrsearch.study.record import study_record
+from lrsearch.study.request import Request
+from lrsearch.study.store import Store
+from lrsearch.study.trial_cache import Cache
 from tests.bench.machine import record
 from tests.doubles import Bowl
 from tests.machines.postgres import PASSWORD, Postgres
@@ -169,7 +169,7 @@ def costs(postgres):
         # A worker's beat, where a thousand are listed.
         for i in range(1, 1000):
             record = dataclasses.asdict(dataclasses.replace(attendance.worker, id=f"w{i}"))
-            store.keep(f"lrsearch.worker.{i}", record)
+            store.keep(f"lrsearch.workers.worker.{i}", record)
         used = server_seconds()
         for _ in range(CYCLES):
             assert attendance._is_listed

@@ -21,7 +21,7 @@ PLAIN_TRIALS = 60
 def ours(folder, trials):
     """Seconds a trial, of which in the sampler, and what was found."""
     import lrsearch
-    from lrsearch.engine.sampling import Advisor
+    from lrsearch.sampling.advisor import Advisor
 
     asked = [0.0]
     ask = Advisor.ask
@@ -47,7 +47,7 @@ def plain(folder, trials):
     import mlflow
     import optuna
 
-    from lrsearch.objectives.catalog import make
+    from lrsearch.objectives.builtin import make
     from lrsearch.quadratic import expected_loss
     from lrsearch.space import Space
 

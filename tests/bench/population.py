@@ -11,9 +11,9 @@ import torch
 
 from lrsearch import Schedule
 from lrsearch.contract import NoProbes, Run
-from lrsearch.objectives.catalog import make
-from lrsearch.objectives.population import Population
-from lrsearch.objectives.samples import sample_order
+from lrsearch.objectives.builtin import make
+from lrsearch.training.data_order import sample_order
+from lrsearch.training.population import Population
 from tests.bench.machine import record
 
 CPU = torch.device("cpu")

@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lrsearch import Schedule
 from lrsearch.contract import Run
-from lrsearch.objectives.alone import PlainRun
-from lrsearch.objectives.catalog import make
-from lrsearch.objectives.devices import deliberate
-from lrsearch.objectives.population import Population
-from lrsearch.objectives.samples import Samples
+from lrsearch.objectives.builtin import make
+from lrsearch.training.data_order import Samples
+from lrsearch.training.devices import deliberate
+from lrsearch.training.plain import PlainRun
+from lrsearch.training.population import Population
 from tests.bench.machine import record
 from tests.bench.population import plain, plan_of, together
 

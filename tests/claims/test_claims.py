@@ -15,7 +15,7 @@ from lrsearch.cli import main
 from lrsearch.cli.claims import describe
 from lrsearch.errors import RequestError
 from lrsearch.finding import VERDICTS, Finding
-from lrsearch.report.claims import draw_panels
+from lrsearch.report.claim_figure import draw_panels
 
 HOLDS, HOLDS_IF, DOES_NOT = VERDICTS
 

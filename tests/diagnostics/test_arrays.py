@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from lrsearch import Schedule
-from lrsearch.diagnostics.schedule import diagnose_plan
-from lrsearch.diagnostics.trace import SPIKE, WINDOW, count_spikes, diagnose_traces, energy_trace
+from lrsearch.diagnostics.curve_figures import (
+    SPIKE,
+    WINDOW,
+    count_spikes,
+    diagnose_traces,
+    energy_trace,
+)
+from lrsearch.diagnostics.plan_figures import diagnose_plan
 from lrsearch.result import Trace
 from lrsearch.schedule import Plan
 from lrsearch.seeding import stream

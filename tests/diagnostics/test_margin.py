@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 from sklearn.svm import SVC
 
-from lrsearch.diagnostics.margin import direction_angle, margins, svm_direction
+from lrsearch.diagnostics.svm_margin import direction_angle, margins, svm_direction
 from lrsearch.seeding import stream
 
 

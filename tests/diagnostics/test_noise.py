@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lrsearch.diagnostics.noise import gradient_moments, noise_rise, worst_rise
+from lrsearch.diagnostics.perturbation import gradient_moments, noise_rise, worst_rise
 from lrsearch.seeding import stream
 
 H = torch.tensor([[1.0, 0.0, 0.0], [0.0, 4.0, 1.0], [0.0, 1.0, 2.0]]).double()

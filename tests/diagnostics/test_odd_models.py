@@ -10,8 +10,8 @@ from torch import nn
 
 from lrsearch import Schedule, TorchTask
 from lrsearch.contract import NoProbes
-from lrsearch.diagnostics.margin import svm_direction
-from lrsearch.objectives.digits import he_initialise
+from lrsearch.diagnostics.svm_margin import svm_direction
+from lrsearch.tasks.digits import he_initialise
 from tests.diagnostics.test_probes import ends
 
 

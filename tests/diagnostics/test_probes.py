@@ -15,16 +15,16 @@ import lrsearch
 from lrsearch import Outcome, Schedule, TorchTask
 from lrsearch.cli import cli
 from lrsearch.contract import LEVELS, NoProbes, Run, Setup
+from lrsearch.diagnostics.diagnosis import COSTS, Diagnosis
 from lrsearch.diagnostics.names import DIAGNOSTICS
-from lrsearch.diagnostics.probes import COSTS, Diagnosis
 from lrsearch.errors import RequestError
-from lrsearch.objectives.alone import train_alone
-from lrsearch.objectives.catalog import make
-from lrsearch.objectives.digits import cross_entropy, digits
-from lrsearch.objectives.population import Population
-from lrsearch.objectives.toys import two_moons
-from tests.objectives.test_population import GROUP, exact_task
+from lrsearch.objectives.builtin import make
+from lrsearch.tasks.digits import cross_entropy, digits
+from lrsearch.tasks.toys import two_moons
+from lrsearch.training.plain import train_alone
+from lrsearch.training.population import Population
 from tests.objectives.test_proxy import Given
+from tests.training.test_population import GROUP, exact_task
 
 CPU = torch.device("cpu")
 FULL = Diagnosis("full")
@@ -101,8 +101,8 @@ def test_sharpness_is_that_of_the_trained_network():
     schedule = Schedule(peak=0.2, decay="polynomial")
     outcome = ends(task, [schedule], slots=2)[0]
     plan = schedule.plan(60, 16, momentum=0.9)
-    from lrsearch.objectives.samples import sample_order
     from lrsearch.seeding import stream
+    from lrsearch.training.data_order import sample_order
 
     model = task.model(torch.Generator().manual_seed(0))
     optimizer = torch.optim.SGD(model.parameters(), lr=1, momentum=0.9)

@@ -9,7 +9,7 @@ import lrsearch
 from lrsearch.cli import cli, main
 from lrsearch.diagnostics.ranking import rank_by
 from lrsearch.errors import RequestError
-from lrsearch.report.diagnostic import draw_diagnostic
+from lrsearch.report.diagnostic_figure import draw_diagnostic
 
 
 @pytest.fixture(scope="module")

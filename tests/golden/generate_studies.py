@@ -162,10 +162,10 @@ def write(name, server=None):
 
 if __name__ == "__main__":
     # No name and no path of the machine that writes them.
-    from lrsearch.engine import liveness
     from lrsearch.objectives import function
+    from lrsearch.study import heartbeat
 
-    liveness._host = lambda: "golden"
+    heartbeat._host = lambda: "golden"
     function.trace_of = lambda error: f"Traceback of {type(error).__name__}\n"
     if sys.argv[1:] == ["--killed"]:
         search("killed", FOLDER / "killed" / "killed.journal")

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 
 import lrsearch
-from lrsearch.engine import liveness
+from lrsearch.study import heartbeat
 from tests.golden import objectives
 from tests.golden.generate_studies import (
     BEGUN,
@@ -31,7 +31,7 @@ MODELLED = ("killed", "quadratic")
 def golden(tmp_path, monkeypatch):
     """Copies a study; returns its storage and what must be in it."""
     # The machine that wrote them, so that a process that has died there is known to be dead.
-    monkeypatch.setattr(liveness, "_host", lambda: "golden")
+    monkeypatch.setattr(heartbeat, "_host", lambda: "golden")
 
     def copy(name):
         for path in (FOLDER / name).iterdir():

@@ -13,20 +13,20 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy
 
-from lrsearch import api, upkeep
+from lrsearch import api, maintenance
 from lrsearch.cli import main
-from lrsearch.engine import database as module
-from lrsearch.engine import guard, liveness
-from lrsearch.engine.attempts import Attempts
-from lrsearch.engine.database import Database
-from lrsearch.engine.guard import guarded
-from lrsearch.engine.liveness import Attendance, Worker
-from lrsearch.engine.place import Place
-from lrsearch.engine.record import study_record
-from lrsearch.engine.request import Request
-from lrsearch.engine.storage import Store
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.space import Space
+from lrsearch.study import database as module
+from lrsearch.study import heartbeat, locks
+from lrsearch.study.attempts import Attempts
+from lrsearch.study.database import Database
+from lrsearch.study.heartbeat import Attendance, Worker
+from lrsearch.study.location import Place
+from lrsearch.study.locks import guarded
+from lrsearch.study.record import study_record
+from lrsearch.study.request import Request
+from lrsearch.study.store import Store
 from tests.doubles import Bowl, search
 from tests.machines.postgres import PASSWORD
 from tests.machines.test_join import tune
@@ -252,26 +252,28 @@ def test_a_process_has_one_connection(postgres, database):
 
 
 def test_a_worker_elsewhere_that_is_dead_is_found_by_the_servers_clock(store, monkeypatch):
-    here, far = liveness._host(), "elsewhere"
-    monkeypatch.setattr(liveness, "_host", lambda: far)
+    here, far = heartbeat._host(), "elsewhere"
+    monkeypatch.setattr(heartbeat, "_host", lambda: far)
     with Attendance(store.storage, store.key, store.guard, store.clock):
-        monkeypatch.setattr(liveness, "_host", lambda: here)
-        assert [w.host for w in upkeep.status("s", storage=store.place.url)[0].workers] == [far]
-        monkeypatch.setattr(liveness, "LEASE", -1.0)
-        assert upkeep.status("s", storage=store.place.url)[0].workers == ()
+        monkeypatch.setattr(heartbeat, "_host", lambda: here)
+        assert [w.host for w in maintenance.status("s", storage=store.place.url)[0].workers] == [
+            far
+        ]
+        monkeypatch.setattr(heartbeat, "LEASE", -1.0)
+        assert maintenance.status("s", storage=store.place.url)[0].workers == ()
 
 
 def test_nobodys_lease_runs_while_the_server_is_away(monkeypatch):
     clock = dataclasses.make_dataclass("Clock", ["silent"])(0.0)
     now = [1000.0]
-    monkeypatch.setattr(liveness.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
     far = dataclasses.replace(Worker.here(), host="elsewhere")
-    watch = liveness.Watch(clock)
+    watch = heartbeat.Watch(clock)
     assert watch.alive(far)
     now[0] += 600.0
     clock.silent = 590.0
     assert watch.alive(far)
-    now[0] += liveness.LEASE
+    now[0] += heartbeat.LEASE
     assert not watch.alive(far)
 
 
@@ -450,7 +452,7 @@ def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
     )
     with pytest.raises(SearchFailed, match=r"refuses a record \(no room"):
         store.set_slots(1, 0)
-    monkeypatch.setattr(guard, "RETRY", 0.5)
+    monkeypatch.setattr(locks, "RETRY", 0.5)
     monkeypatch.setattr(store.storage._server, "is_lost", lambda error: True)
     with pytest.raises(SearchFailed, match="a lock was lost again and again"):
         store.set_slots(1, 0)
@@ -468,9 +470,9 @@ def test_many_trials_are_read_in_several_questions(postgres, store):
 
 
 def test_a_failed_trial_that_was_taken_for_lost_counts_nowhere(store):
-    from lrsearch.engine.ledger import LOST
     from lrsearch.result import Outcome, Trial
     from lrsearch.schedule import Schedule
+    from lrsearch.study.trials import LOST
 
     with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
         attempts = Attempts(store, attendance)

@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy
 
 from lrsearch import api
-from lrsearch.engine.place import Place
-from lrsearch.engine.storage import Store
+from lrsearch.study.location import Place
+from lrsearch.study.store import Store
 from tests.doubles import Bowl, free_port, search
 from tests.survival.swarm import essence, swarm
 from tests.survival.test_kills import check_every_trial_ended_once, nap

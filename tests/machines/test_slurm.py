@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lrsearch import api, upkeep
+from lrsearch import api, maintenance
 from lrsearch.errors import RequestError
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm.sbatch"
@@ -69,7 +69,7 @@ def test_a_job_that_gets_sigterm_gives_back_its_trial_and_queues_again(job, data
 def upkeep_of(database):
     """Where the study stands, once one of its trials has ended."""
     try:
-        standing = upkeep.status("small_gpt-default", storage=database)[0]
+        standing = maintenance.status("small_gpt-default", storage=database)[0]
     except RequestError:
         return None
     return standing if sum(standing.trials.values()) else None

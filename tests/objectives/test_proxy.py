@@ -8,7 +8,7 @@ import pytest
 from lrsearch import Schedule
 from lrsearch.contract import NoProbes, Run
 from lrsearch.errors import RequestError
-from lrsearch.objectives.catalog import BUILT_IN, make
+from lrsearch.objectives.builtin import BUILT_IN, make
 from lrsearch.quadratic import Optimizer, expected_loss, lr_ref, noisy_quadratic
 
 PROXIES = ["quadratic", "quadratic-additive"]

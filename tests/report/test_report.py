@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from lrsearch import Schedule
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.report.files import write
-from lrsearch.report.schedules import draw_schedules, draw_space
-from lrsearch.report.study import draw_study
+from lrsearch.report.schedule_figure import draw_schedules, draw_space
+from lrsearch.report.study_figure import draw_study
 from lrsearch.space import Space, shipped_spaces
 from tests.doubles import Bowl, search
 

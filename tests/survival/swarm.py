@@ -20,7 +20,7 @@ import sqlalchemy
 
 from lrsearch import api
 from lrsearch.cli import main
-from lrsearch.engine.journal import open_journal
+from lrsearch.study.journal import open_journal
 
 STUDY = Path(__file__).with_name("study.py")
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from lrsearch import api
-from lrsearch.engine.journal import NOTHING, Line, lines_of
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.ranges import Choices, Range, parse_setting
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space, shipped_spaces
+from lrsearch.study.journal import NOTHING, Line, lines_of
 from tests.doubles import Bowl, search
 from tests.survival.swarm import essence
 

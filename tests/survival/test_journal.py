@@ -8,11 +8,11 @@ import warnings
 
 import pytest
 
-from lrsearch import api, upkeep
+from lrsearch import api, maintenance
 from lrsearch.cli import main
-from lrsearch.engine.journal import Line, lines_of
 from lrsearch.errors import RequestError
 from lrsearch.result import Trial
+from lrsearch.study.journal import Line, lines_of
 from tests.doubles import Bowl, asked, search
 from tests.survival.swarm import essence
 
@@ -107,7 +107,7 @@ def test_repair_keeps_what_is_sound_and_the_search_measures_the_rest_again(tmp_p
     damaged = path.read_bytes()
     with pytest.raises(RequestError, match="damaged"):
         load(path)
-    done = upkeep.repair("s", storage=path)
+    done = maintenance.repair("s", storage=path)
     assert (done.damaged, done.lines, done.trials, done.lost) == (1, len(lines), 5, (2,))
     assert done.aside.read_bytes() == damaged
     shutil.move(path, tmp_path / "x.journal")
@@ -120,7 +120,7 @@ def test_what_a_study_is_stands_twice_in_its_journal(tmp_path, whole):
     lines = lines_of(whole.read_bytes())
     path = tmp_path / "s.journal"
     path.write_bytes(b"".join([lines[0], lines[1].replace(b"bowl", b"bawl"), *lines[2:]]))
-    assert upkeep.repair("s", storage=path).trials == 6
+    assert maintenance.repair("s", storage=path).trials == 6
     assert ended(path) == ended(whole)
 
 
@@ -135,7 +135,7 @@ def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
         path.parent.mkdir()
         path.write_bytes(damaged)
         try:
-            upkeep.repair("s", storage=path)
+            maintenance.repair("s", storage=path)
         except RequestError as error:
             refusals.add(str(error).replace(str(path), "FILE"))
             assert path.read_bytes() == damaged

@@ -10,18 +10,18 @@ import time
 
 import pytest
 
-from lrsearch import upkeep
-from lrsearch.engine import liveness
-from lrsearch.engine.attempts import Attempts
-from lrsearch.engine.guard import Guard
-from lrsearch.engine.listener import Silent
-from lrsearch.engine.liveness import LEASE, Attendance, Watch, Worker
-from lrsearch.engine.place import Place
-from lrsearch.engine.record import study_record
-from lrsearch.engine.request import Confirm, Request
-from lrsearch.engine.storage import Store
+from lrsearch import maintenance
 from lrsearch.errors import SearchFailed
+from lrsearch.search.callbacks import Silent
 from lrsearch.space import Space
+from lrsearch.study import heartbeat
+from lrsearch.study.attempts import Attempts
+from lrsearch.study.heartbeat import LEASE, Attendance, Watch, Worker
+from lrsearch.study.location import Place
+from lrsearch.study.locks import Guard
+from lrsearch.study.record import study_record
+from lrsearch.study.request import Confirm, Request
+from lrsearch.study.store import Store
 from tests.doubles import Bowl, Memory, asked, search
 from tests.survival.swarm import STUDY, result_of, swarm
 from tests.survival.test_kills import check_every_trial_ended_once
@@ -108,7 +108,7 @@ def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
 def test_on_this_machine_a_worker_lives_exactly_as_long_as_its_process():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     worker = dataclasses.replace(
-        Worker.here(), pid=process.pid, started=liveness._started(process.pid)
+        Worker.here(), pid=process.pid, started=heartbeat._started(process.pid)
     )
     assert Watch().alive(worker)
     assert not Watch().alive(dataclasses.replace(worker, started="0"))  # its pid given away again
@@ -143,13 +143,13 @@ def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
 
 
 def test_a_worker_beats_and_is_struck_off_when_it_leaves(tmp_path, monkeypatch):
-    monkeypatch.setattr(liveness, "BEAT", 0.01)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     store = join(tmp_path)
     with attend(store) as attendance:
         assert _soon(lambda: attendance.worker.beat > 3, until=True)
         kept = store.storage.get_study_user_attrs(store.key)
-        assert [w.id for w in liveness.workers_of(kept)] == [attendance.worker.id]
-    assert liveness.workers_of(store.storage.get_study_user_attrs(store.key)) == []
+        assert [w.id for w in heartbeat.workers_of(kept)] == [attendance.worker.id]
+    assert heartbeat.workers_of(store.storage.get_study_user_attrs(store.key)) == []
 
 
 def test_one_leads_and_another_follows_it(tmp_path):
@@ -221,7 +221,7 @@ def test_trials_of_the_dead_are_begun_again_and_fail_in_the_end(tmp_path):
 
 def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from lrsearch.engine.guard import Guard\n"
+        "import sys, time; from pathlib import Path; from lrsearch.study.locks import Guard\n"
         "with Guard(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
     )
     path = tmp_path / "x.lock"
@@ -236,7 +236,7 @@ def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
 
 
 def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("lrsearch.engine.guard.PATIENCE", 0.05)
+    monkeypatch.setattr("lrsearch.study.locks.PATIENCE", 0.05)
     path = tmp_path / "x.lock"
     with Guard(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find out"):
         Guard(path).__enter__()
@@ -244,7 +244,7 @@ def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
 
 
 def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(liveness, "BEAT", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.02)
     one, two = join(tmp_path), join(tmp_path)
     alive = Watch.alive
     with attend(one) as a:
@@ -262,7 +262,7 @@ def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_pat
 def test_a_process_of_this_machine_that_no_longer_beats_is_taken_for_dead(monkeypatch):
     """It may live on, as a notebook does, and have failed to say that it has left."""
     clock, worker, watch = [1000.0], Worker.here(), Watch()
-    monkeypatch.setattr(liveness, "_active", {worker.id})
+    monkeypatch.setattr(heartbeat, "_active", {worker.id})
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     assert watch.alive(worker)
     clock[0] += LEASE + 1
@@ -276,7 +276,7 @@ def test_a_worker_that_could_not_enlist_does_not_count(tmp_path, monkeypatch):
     monkeypatch.setattr(attendance, "_enlist", lambda: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         attendance.__enter__()
-    assert attendance.worker.id not in liveness._active
+    assert attendance.worker.id not in heartbeat._active
 
 
 def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_ghost(
@@ -287,18 +287,18 @@ def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_gho
     ghost = attend(store)
     ghost._enlist()
     path = tmp_path / "x.journal"
-    monkeypatch.setattr(liveness, "_host", lambda: "another start")
+    monkeypatch.setattr(heartbeat, "_host", lambda: "another start")
     os.utime(path, (0, 0))
-    (standing,) = upkeep.status("s", storage=path)
+    (standing,) = maintenance.status("s", storage=path)
     assert (standing.trouble, standing.workers) == ("", ())
     path.write_bytes(path.read_bytes().replace(b'"lrsearch.slots"', b'"lrsearch.slotz"'))
-    assert upkeep.repair("s", storage=path).damaged == 1
+    assert maintenance.repair("s", storage=path).damaged == 1
 
 
 FORKS = """
 import os, sys, time
 from pathlib import Path
-from lrsearch.engine.guard import Guard
+from lrsearch.study.locks import Guard
 
 with Guard(Path(sys.argv[1])):
     child = os.fork()

@@ -10,8 +10,8 @@ import pytest
 import lrsearch
 from lrsearch import api
 from lrsearch.cli import main
-from lrsearch.engine.journal import NOTHING, Line, lines_of
 from lrsearch.errors import RequestError
+from lrsearch.study.journal import NOTHING, Line, lines_of
 from tests.doubles import Bowl, search
 
 MARK = "touched"
@@ -154,7 +154,10 @@ WRONG = {
     "an attribute that is a list": (2, lambda r: {**r, "user_attr": {"lrsearch": [1]}}),
     "a number for attributes": (8, lambda r: {**r, "user_attr": 7}),
     "a list for a trial": (8, lambda r: {**r, "user_attr": {"lrsearch": [1]}}),
-    "a worker that is a number": (2, lambda r: {**r, "user_attr": {"lrsearch.worker.0": 7}}),
+    "a worker that is a number": (
+        2,
+        lambda r: {**r, "user_attr": {"lrsearch.worker.0": 7}},
+    ),
     "a leader that is a list": (2, lambda r: {**r, "user_attr": {"lrsearch.leader": [1]}}),
     "a huge index": (8, lambda r: everywhere(r, "index", 10**12)),
     "an index below 0": (8, lambda r: everywhere(r, "index", -1)),

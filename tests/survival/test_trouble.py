@@ -269,7 +269,7 @@ def full(monkeypatch, after):
         pwrite(file, text[: len(text) // 2], place)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("lrsearch.engine.journal.os.pwrite", write)
+    monkeypatch.setattr("lrsearch.study.journal.os.pwrite", write)
 
 
 @pytest.mark.parametrize("after", [*range(8), 11, 20])

@@ -18,12 +18,12 @@ from mlflow.tracking import MlflowClient
 from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
-from lrsearch.objectives.catalog import make
+from lrsearch.objectives.builtin import make
 from lrsearch.redaction import redact
 from lrsearch.result import Outcome, Trace
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.tracking.tracker import MlflowTracker
+from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.uri import check_uri
 from tests.doubles import Bowl, search
 
@@ -190,7 +190,7 @@ def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path, uri):
     code = (
         "import os, pathlib, sys, time\n"
         "from tests.doubles import Bowl, search\n"
-        "from lrsearch.tracking.tracker import MlflowTracker\n"
+        "from lrsearch.tracking.mlflow_tracker import MlflowTracker\n"
         "class Deadly(Bowl):\n"
         "    def outcome(self, run):\n"
         "        if run.trial == 3:\n"

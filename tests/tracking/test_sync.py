@@ -17,16 +17,16 @@ from mlflow.tracking import MlflowClient
 
 from lrsearch import api, review
 from lrsearch.cli import main
-from lrsearch.engine.place import Place
 from lrsearch.errors import RequestError, SearchFailed
-from lrsearch.objectives.catalog import make
-from lrsearch.objectives.dataset import describe_data
+from lrsearch.objectives.builtin import make
 from lrsearch.redaction import redact_text
 from lrsearch.result import Trace
-from lrsearch.tracking.curves import mean_trace
-from lrsearch.tracking.page import Server
+from lrsearch.study.location import Place
+from lrsearch.tracking.metric_points import mean_trace
+from lrsearch.tracking.mlflow_server import Server
+from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.spool import Spool
-from lrsearch.tracking.tracker import MlflowTracker
+from lrsearch.training.dataset import describe_data
 from tests.doubles import Bowl, free_port, search
 
 WORDS = {"trials": 4, "steps": 50, "sampler": "random"}
@@ -254,7 +254,7 @@ def test_a_password_reaches_no_message():
 
 def test_a_password_is_not_kept_so_it_must_be_given_again():
     api.tune("quadratic", tracking_uri="none", **WORDS)
-    from lrsearch.engine.storage import Store
+    from lrsearch.study.store import Store
 
     store = Store.read(Place.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")

@@ -1,0 +1,219 @@
+"""What keeps studies and an installation in order: where they stand, repair, examination."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrsearch.errors import LrsearchError, RequestError, SearchFailed
+from lrsearch.study.location import FOLDER, SAFE_NAME, Place
+from lrsearch.tracking.uri import check_uri, default_uri
+
+if TYPE_CHECKING:
+    from lrsearch.study.repair import Repair
+    from lrsearch.study.status import Standing
+
+__all__ = ["Check", "examine", "repair", "status"]
+
+#: Bytes of free disk below which a search may not come to its end: a trial takes some kilobytes.
+ROOM = 200 * 2**20
+
+PACKAGES = ("optuna", "torch", "numpy", "scipy", "scikit-learn", "mlflow", "click", "matplotlib")
+
+
+def status(study: str | None = None, *, storage: str | Path | None = None) -> list[Standing]:
+    """Where studies stand.
+
+    Args:
+        study: its name; None is every study of `lrsearch-studies`.
+        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: there is no such study, or a storage without a study's name.
+    """
+    from lrsearch.study.status import standing_in, standing_of
+    from lrsearch.study.store import Store
+
+    if study is not None:
+        place = Place.of(study, storage)
+        if place.path is not None and place.path.is_file():
+            return [standing_of(place)]
+        with Store.read(place) as store:  # or says what there is instead
+            return [standing_in(store)]
+    if storage is None:
+        return _all_standings(Path(FOLDER))
+    place = Place.of("any", storage)
+    if place.path is not None:
+        raise RequestError("a journal may hold several studies; name one: lrsearch status STUDY")
+    return [standing_of(Place.of(name, storage)) for name in Store.names(place)]
+
+
+def _all_standings(folder: Path) -> list[Standing]:
+    """Of every study in every journal of a folder."""
+    from lrsearch.study.status import names_in, standing_of
+
+    journals = [p for p in sorted(folder.glob("*.journal")) if SAFE_NAME.fullmatch(p.stem)]
+    places = [Place(path.stem, path) for path in journals]
+    return [standing_of(Place(name, place.path)) for place in places for name in names_in(place)]
+
+
+def repair(study: str, *, storage: str | Path | None = None) -> Repair:
+    """Keeps what is sound of a damaged journal, and sets the file itself aside.
+
+    Args:
+        study: its name.
+        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+
+    Raises:
+        RequestError: there is no such study, a process is at it, or what it is was lost.
+    """
+    place = Place.of(study, storage)
+    if place.path is None:
+        raise RequestError(
+            f"{place} keeps its own records in order; repair is for journals, whose path ends in "
+            ".journal"
+        )
+
+    from lrsearch.study.repair import repair as repair_journal
+
+    return repair_journal(study, place.path)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        sound: whether it is as it must be.
+        found: what it is, or what is wrong and what to do.
+    """
+
+    name: str
+    sound: bool
+    found: str
+
+
+def examine(*, storage: str | Path | None = None, tracking_uri: str | None = None) -> list[Check]:
+    """Looks at an installation: versions, device, storage, tracking, room on the disk.
+
+    Args:
+        storage: a journal file, beside which is written, or a database's URL; None is
+            `lrsearch-studies`.
+        tracking_uri: of MLflow; None is MLflow's own default.
+
+    Raises:
+        RequestError: the storage is neither, or the URI none of MLflow's.
+    """
+    place = Place.of("doctor", storage)
+    folder = place.beside("").parent if place.path is None else place.path.parent
+    uri = check_uri(tracking_uri or default_uri())
+    return [
+        _look("python", lambda: f"{platform.python_version()} on {platform.platform()}"),
+        *(_look(name, functools.partial(_version, name)) for name in ("lrsearch", *PACKAGES)),
+        _look("device", _device),
+        _look("storage", lambda: _storage(place, folder)),
+        _look("disk", lambda: _room(folder)),
+        _look("tracking", lambda: _tracking(uri)),
+        _look("studies", lambda: _studies(folder)),
+    ]
+
+
+def _look(name: str, ask: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, ask())
+    except (LrsearchError, ImportError, OSError, RuntimeError) as error:
+        return Check(name, False, " ".join(str(error).split()))
+
+
+def _version(name: str) -> str:
+    found = importlib.metadata.version(name)
+    for line in importlib.metadata.requires("lrsearch") or ():
+        needed = re.match(rf"{name}\s*>=\s*([\d.]+)$", line, re.IGNORECASE)
+        if needed and _numbers(found) < _numbers(needed[1]):
+            raise SearchFailed(f"{found} is older than {needed[1]}; pip install -U {name}")
+    return found
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return ", ".join(names)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"no GPU that torch {torch.__version__} can use; {cores} CPU cores"
+
+
+def _storage(place: Place, folder: Path) -> str:
+    if place.path is None:
+        return _database(place)
+    from lrsearch.study.journal import open_journal
+    from lrsearch.study.locks import Guard
+
+    there = _nearest(folder)
+    with tempfile.TemporaryDirectory(dir=there, prefix=".lrsearch-") as name:
+        path = Path(name) / "doctor.journal"
+        with Guard(path.with_suffix(".lock")):
+            storage = open_journal(path)
+            began = time.perf_counter()
+            storage.create_new_study([], "doctor")
+            seconds = time.perf_counter() - began
+    return f"{folder} can be written and locked; a record takes {1000 * seconds:.1f} ms"
+
+
+def _database(place: Place) -> str:
+    """Tries a database out, leaving nothing but Optuna's tables."""
+    from lrsearch.study.backend import begin
+
+    kept = begin(place)
+    began = time.perf_counter()
+    with kept.guard:
+        studies = len(kept.records.get_all_studies())
+    kept.close()
+    seconds = time.perf_counter() - began
+    return f"{place} can be locked and read in {1000 * seconds:.1f} ms; it holds {studies} studies"
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder that exists, in which the given one is or can be made."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
+def _room(folder: Path) -> str:
+    free = shutil.disk_usage(_nearest(folder)).free
+    if free < ROOM:
+        raise SearchFailed(f"only {free / 2**20:.0f} MB free at {folder}; make room")
+    return f"{free / 2**30:.1f} GB free"
+
+
+def _tracking(uri: str) -> str:
+    if uri == "none":
+        return "none"
+    from lrsearch.tracking.reach import reach
+
+    return reach(uri)
+
+
+def _studies(folder: Path) -> str:
+    found = _all_standings(folder)
+    troubles = [standing.trouble for standing in found if standing.trouble]
+    if troubles:
+        raise SearchFailed(
+            f"{len(troubles)} of {len(found)} cannot be read; the first: {troubles[0]}"
+        )
+    return f"{len(found)} in {folder}"

@@ -1,0 +1,73 @@
+"""The panels of experiments on one page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from lrsearch.errors import RequestError
+from lrsearch.finding import Line, Panel
+from lrsearch.report.schedule_figure import finish_axes
+
+__all__ = ["draw_panels"]
+
+#: Panels in a row where several experiments share a page, and the size of one in inches.
+COLUMNS = 4
+WIDTH, HEIGHT = 4.4, 3.3
+
+
+def draw_panels(panels: Mapping[str, tuple[Panel, ...]]) -> Figure:
+    """The panels of one experiment side by side, or those of several in a grid.
+
+    Args:
+        panels: by the experiment's name.
+
+    Raises:
+        RequestError: there is no panel.
+    """
+    drawn = [(name, panel) for name, each in panels.items() for panel in each]
+    if not drawn:
+        raise RequestError("there is no panel to draw; name an experiment that has one")
+    columns = len(drawn) if len(panels) == 1 else min(COLUMNS, len(drawn))
+    rows = math.ceil(len(drawn) / columns)
+    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for place, (name, panel) in zip(axes, drawn, strict=False):
+        _draw(place, panel, panel.title if len(panels) == 1 else f"{name}\n{panel.title}")
+    for place in axes[len(drawn) :]:
+        place.set_axis_off()
+    if len(panels) == 1:
+        figure.suptitle(drawn[0][0], fontsize=11)
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel, title: str) -> None:
+    for line in panel.lines:
+        _draw_line(axes, line)
+    if panel.log_x:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # their labels run into each other
+    if panel.log_y:
+        axes.set_yscale("log")
+    finish_axes(axes, title, panel.x, panel.y)
+    if len([line for line in panel.lines if line.label]) > 1:
+        axes.legend(fontsize=7, frameon=False)
+
+
+def _draw_line(axes: Axes, line: Line) -> None:
+    """Points without a label belong to the curve before them and are drawn in grey."""
+    if line.style == "points":
+        colour = None if line.label else "0.3"
+        label = line.label or "_nolegend_"
+        axes.plot(line.x, line.y, ".", label=label, color=colour, markersize=5, alpha=0.8)
+        return
+    marker = "." if line.style == "band" else None
+    drawn = axes.plot(line.x, line.y, label=line.label, linewidth=1.4, marker=marker)
+    if line.style == "band":
+        axes.fill_between(
+            line.x, line.low, line.high, color=drawn[0].get_color(), alpha=0.25, linewidth=0
+        )

@@ -1,0 +1,110 @@
+"""A confirmation in one picture: schedules, losses, sensitivity to the peak, and what mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+
+from lrsearch.comparison import Confirmation
+from lrsearch.contender import Contender
+from lrsearch.report.schedule_figure import finish_axes
+from lrsearch.result import Result
+
+__all__ = ["draw_confirmation"]
+
+COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+#: Points at which losses of several seeds are averaged, and updates a point averages over.
+POINTS = 60
+
+
+def draw_confirmation(
+    figure: Figure | SubFigure,
+    result: Result,
+    found: Confirmation,
+) -> None:
+    """Four panels.
+
+    Args:
+        figure: where they are drawn.
+        result: of the study, for its budget.
+        found: its confirmation.
+    """
+    (schedules, losses), (peaks, fields) = figure.subplots(2, 2)
+    styles = {found.best.name: ("tab:blue", 2.2)}
+    styles |= {
+        rival.name: (COLOURS[i % len(COLOURS)], 1.2) for i, rival in enumerate(found.baselines)
+    }
+    everyone = (*found.baselines, found.best)
+    for contender in everyone:
+        colour, width = styles[contender.name]
+        plan = contender.schedule.plan(result.steps, result.batch, momentum=result.momentum)
+        schedules.plot(plan.lr, color=colour, linewidth=width, label=_label(found, contender))
+        _draw_losses(losses, contender, colour, width)
+        _draw_peaks(peaks, contender, colour, width)
+    schedules.set_ylim(bottom=0)
+    schedules.legend(fontsize=7, frameon=False)
+    finish_axes(schedules, "schedules, peaks tuned", "update", "learning rate")
+    seeds = "" if found.exact else f", mean and range of the middle half of {found.seeds} seeds"
+    finish_axes(losses, f"training loss{seeds}", "update", "loss")
+    _set_log(losses)
+    peaks.set_xscale("log")
+    _set_log(peaks)
+    title = "value by peak, first selection seeds (ring: chosen)"
+    finish_axes(peaks, title, "peak learning rate", result.unit)
+    _draw_importance(fields, found.importance)
+
+
+def _label(found: Confirmation, contender: Contender) -> str:
+    return f"searched ({contender.name})" if contender is found.best else contender.name
+
+
+def _draw_losses(axes: Axes, contender: Contender, colour: str, width: float) -> None:
+    """The mean over seeds at common updates, with a band over the middle half of them."""
+    if not contender.losses:
+        return
+    last = max(updates[-1] for updates, _ in contender.losses)
+    at = np.linspace(0, last, POINTS)
+    curves = np.array([_resample(at, u, v) for u, v in contender.losses])
+    low, high = np.nanquantile(curves, [0.25, 0.75], axis=0)
+    axes.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.plot(at, np.nanmean(curves, axis=0), color=colour, linewidth=width)
+
+
+def _resample(
+    at: NDArray[np.float64], updates: tuple[int, ...], values: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """A curve at other updates; where it had ended, the last value it had."""
+    return np.interp(at, updates, values)
+
+
+def _draw_peaks(axes: Axes, contender: Contender, colour: str, width: float) -> None:
+    known = [
+        (p, v) for p, v in zip(contender.peaks, contender.selection, strict=True) if v is not None
+    ]
+    if not known:
+        return
+    axes.plot(*zip(*known, strict=True), ".-", color=colour, linewidth=width, markersize=4)
+    chosen = [(p, v) for p, v in known if p == contender.schedule.peak]
+    axes.plot(*zip(*chosen, strict=True), "o", color=colour, markersize=8, fillstyle="none")
+
+
+def _draw_importance(axes: Axes, importance: Mapping[str, float]) -> None:
+    """Bars, the most important field on top."""
+    ranked = sorted(importance.items(), key=lambda item: item[1])
+    if ranked:
+        names, shares = zip(*ranked, strict=True)
+        axes.barh(names, [100 * share for share in shares], color="tab:blue")
+    else:
+        axes.text(0.5, 0.5, "too few finished trials to tell", ha="center", va="center")
+    finish_axes(axes, "what mattered in the search (fANOVA)", "% of the variance", "")
+
+
+def _set_log(axes: Axes) -> None:
+    """A logarithmic scale where every number allows it."""
+    shown = [float(np.min(line.get_ydata())) for line in axes.get_lines()]
+    if shown and min(shown) > 0:
+        axes.set_yscale("log")

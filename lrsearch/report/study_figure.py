@@ -1,0 +1,90 @@
+"""A study in one picture: the best schedules, the search, and what the peak alone explains."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from lrsearch.report.comparison_figure import draw_confirmation
+from lrsearch.report.schedule_figure import finish_axes
+from lrsearch.result import Result, Trial
+
+__all__ = ["draw_study"]
+
+#: Schedules beside the best one.
+RUNNERS_UP = 9
+#: Colours of habit and of enqueued schedules.
+FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
+
+
+def draw_study(result: Result) -> Figure:
+    """Three panels: the best schedules, the value by trial, the value by peak.
+
+    Below them four more where the study is confirmed; see `lrsearch.report.comparison_figure`.
+
+    Raises:
+        NothingFinished: there is nothing to draw.
+    """
+    best = result.best
+    if result.confirmed is None:
+        figure = Figure(figsize=(11.0, 3.6), layout="constrained")
+        above: Figure | SubFigure = figure
+    else:
+        figure = Figure(figsize=(11.0, 10.6), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=[1, 2])  # type: ignore[misc]
+        draw_confirmation(below, result, result.confirmed)
+    left, middle, right = above.subplots(1, 3)
+    _draw_best(left, result, best)
+    _draw_progress(middle, result)
+    _draw_peaks(right, result, best)
+    return figure
+
+
+def _draw_best(axes: Axes, result: Result, best: Trial) -> None:
+    for trial in reversed(result.ranked[1 : RUNNERS_UP + 1]):
+        axes.plot(_rates(result, trial), color="0.8", linewidth=1.0)
+    for i, (name, first) in enumerate(reversed(result.firsts.items())):
+        if first is not best:
+            axes.plot(_rates(result, first), color=FIRSTS[i % 4], linewidth=1.4, label=name)
+    axes.plot(_rates(result, best), color="tab:blue", linewidth=2.0, label="best")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8, frameon=False)
+    title = f"{result.study}: best, habit, next {min(RUNNERS_UP, len(result.ranked) - 1)}"
+    finish_axes(axes, title, "update", "learning rate")
+
+
+def _rates(result: Result, trial: Trial) -> np.ndarray:
+    return trial.schedule.plan(result.steps, result.batch, momentum=result.momentum).lr
+
+
+def _draw_progress(axes: Axes, result: Result) -> None:
+    finished = [(t.index, t.value) for t in result.trials if t.value is not None]
+    index, value = (np.array(column, dtype=float) for column in zip(*finished, strict=True))
+    axes.plot(index, value, ".", color="0.6", markersize=4)
+    axes.step(index, np.minimum.accumulate(value), where="post", color="tab:blue")
+    diverged = [t.index for t in result.trials if t.state == "diverged"]
+    if diverged:
+        top = np.full(len(diverged), value.max())
+        axes.plot(diverged, top, "x", color="tab:red", markersize=4, label="diverged")
+        axes.legend(fontsize=8, frameon=False)
+    if result.optimum is not None:
+        axes.axhline(result.optimum, color="0.3", linestyle=":", linewidth=1.0)
+    if value.min() > 0:
+        axes.set_yscale("log")
+    finish_axes(axes, "value by trial, and the best so far", "trial", result.unit)
+
+
+def _draw_peaks(axes: Axes, result: Result, best: Trial) -> None:
+    finished = [(t.schedule.peak, t.value) for t in result.trials if t.value is not None]
+    peak, value = (np.array(column, dtype=float) for column in zip(*finished, strict=True))
+    axes.plot(peak, value, ".", color="0.6", markersize=4)
+    axes.plot([best.schedule.peak], [float(value.min())], "o", color="tab:blue", label="best")
+    for trial in result.trials:
+        if trial.state == "diverged":
+            axes.axvline(trial.schedule.peak, ymax=0.04, color="tab:red", linewidth=1.0)
+    axes.set_xscale("log")
+    if value.min() > 0:
+        axes.set_yscale("log")
+    axes.legend(fontsize=8, frameon=False)
+    finish_axes(axes, "value by peak (red: diverged)", "peak learning rate", result.unit)

@@ -1,0 +1,48 @@
+"""Which fields of the schedule the values of a search hung on."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import create_trial
+
+from lrsearch.distributions import distributions, point_within
+from lrsearch.study.store import Store
+
+__all__ = ["importances"]
+
+#: Finished trials below which nothing is said.
+FEWEST = 20
+
+
+def importances(store: Store) -> dict[str, float]:
+    """Share of the variance by field, by functional ANOVA (Hutter et al. 2014).
+
+    Of the logarithm where every value is positive. It describes the trials of this search, which
+    crowd where values are good, and not the space as a whole.
+
+    Returns:
+        shares that add up to 1; empty where fewer than 20 trials finished, or all alike.
+    """
+    searched = distributions(store.record.space)
+    trials = [t for t in store.trials().values() if t.value is not None]
+    positive = all(t.value is not None and t.value > 0 for t in trials)
+    study = optuna.create_study()
+    for trial in trials:
+        point = point_within(trial.schedule, searched)
+        if trial.value is not None and point is not None:
+            value = math.log(trial.value) if positive else trial.value
+            study.add_trial(create_trial(value=value, params=point, distributions=searched))
+    values = [trial.value for trial in study.trials]
+    if len(values) < FEWEST or not searched or len(set(values)) == 1:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = FanovaImportanceEvaluator(seed=0)
+    try:
+        return dict(get_param_importances(study, evaluator=evaluator))
+    except RuntimeError:  # Optuna's word for values without any variance
+        return {}

@@ -1,0 +1,141 @@
+"""A search from its first look at the study to its confirmation, by one process or by many."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from lrsearch.contract import NoProbes, Objective, Probes, Tracker
+from lrsearch.errors import SearchFailed
+from lrsearch.result import Result
+from lrsearch.search.callbacks import Listener
+from lrsearch.search.comparison_run import Confirmer
+from lrsearch.search.leader import Lead
+from lrsearch.search.loop import POLL, Loop
+from lrsearch.search.signals import Interrupted, Shield, interruptible
+from lrsearch.search.slots import fix_slots
+from lrsearch.study.attempts import Attempts
+from lrsearch.study.heartbeat import Attendance
+from lrsearch.study.record import study_record
+from lrsearch.study.request import Confirm, Search
+from lrsearch.study.store import Store
+
+__all__ = ["run_search"]
+
+
+def run_search(
+    search: Search,
+    objective: Objective,
+    tracker: Tracker,
+    listener: Listener,
+    confirm: Confirm | None = None,
+    probes: Probes | None = None,
+) -> Result:
+    """Searches until as many trials have ended as were asked for, then confirms what it found.
+
+    Processes that are given the same study share its trials; one of them confirms.
+
+    Args:
+        search: what is asked for.
+        objective: what answers.
+        tracker: where people look.
+        listener: who watches.
+        confirm: how the best schedule is held against baselines; None leaves it.
+        probes: what is measured beside losses; None is nothing.
+
+    Raises:
+        RequestError: the study is of another request.
+        SearchFailed: trials keep failing, or the storage cannot be written.
+        Interrupted: a signal came; everything that had ended is kept.
+    """
+    setup, shield, began = objective.setup, Shield(), time.perf_counter()
+    probes = NoProbes() if probes is None else probes
+    with ExitStack() as exits, interruptible(shield):
+        store = exits.enter_context(Store.join(search.place, study_record(search, setup)))
+        shield.hurry = store.clock.hurry
+        store.enqueue(search.enqueued)
+        result = store.result(seconds=0.0)
+        complete = store.ledger.complete(search.trials)
+        known = confirm is None or (confirm.frugal and result.confirmed is not None)
+        known = complete and known
+        if known and store.is_told(result):
+            _find_optimum(search, objective, store)
+            return store.result(seconds=time.perf_counter() - began)
+        with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
+            attempts = Attempts(store, attendance)
+            lead = Lead(store, attendance, tracker, search.trials)
+            with shield:
+                attempts.reap()
+                if not complete:
+                    store.keep_facts(setup, sampler=search.sampler, diagnostics=probes.level)
+            slots = fix_slots(search, objective, store)
+            loop = Loop(search, objective, store, attempts, lead, listener, shield, probes, slots)
+            state = "failed"
+            try:
+                _leads(loop, lead, shield)
+                if not loop.complete:
+                    loop.drive()
+                _find_optimum(search, objective, store)
+                if confirm is not None and not known and loop.complete and loop.result().ranked:
+                    confirmer = Confirmer(search, objective, store, shield, listener)
+                    _confirm(loop, lead, confirmer, confirm)
+                state = "finished"
+            except SearchFailed as error:
+                error.result = loop.result() if loop.complete else None
+                raise
+            except Interrupted as interrupt:
+                state = "interrupted"
+                listener.stopping()
+                raise Interrupted(interrupt.number, _where_it_stands(loop, search)) from None
+            finally:
+                with shield:
+                    attempts.release()
+                    lead.finish(loop.result(), state)
+            return loop.result()
+
+
+def _where_it_stands(loop: Loop, search: Search) -> str:
+    trials = f"{loop.ended} of {max(search.trials, loop.ended)} trials ended"
+    if loop.complete:
+        trials = f"all {loop.ended} trials ended, and what follows them under way"
+    return (
+        f"interrupted with {trials}; all that was measured is kept, and the same command goes on"
+    )
+
+
+def _find_optimum(search: Search, objective: Objective, store: Store) -> None:
+    """The reference is of plain SGD at a constant batch: no other search is held against it."""
+    growth = search.space.entries.get("batch_growth", 1.0)
+    momentum = search.space.entries.get("momentum", objective.setup.momentum)
+    if store.optimum is None and growth == 1.0 and not momentum:
+        optimum = objective.optimum(search.steps, search.batch)
+        if optimum is not None:
+            store.set_optimum(optimum)
+
+
+def _confirm(loop: Loop, lead: Lead, confirmer: Confirmer, asked: Confirm) -> None:
+    """Holds the best schedules against the baselines, or says what that would cost.
+
+    Whoever leads does it; the others wait for its answer, or for the lead.
+    """
+    while not _leads(loop, lead, confirmer.shield):
+        loop.say_what_it_waits_for("the confirmation, which the process that leads is at")
+        time.sleep(5 * POLL)
+        if asked.frugal and _look(loop, confirmer).confirmed is not None:
+            return
+    result = _look(loop, confirmer)
+    if not (asked.frugal and result.confirmed is not None):
+        confirmer.answer(result, asked)
+
+
+def _look(loop: Loop, confirmer: Confirmer) -> Result:
+    """What the study holds now; others may have gone on with it."""
+    confirmer.store.look()
+    confirmer.store.trials()
+    return loop.result()
+
+
+def _leads(loop: Loop, lead: Lead, shield: Shield) -> bool:
+    with shield:
+        lead.follow(loop.result().trials)
+    return lead.mine

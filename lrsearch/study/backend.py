@@ -1,0 +1,184 @@
+"""The records of a study, whichever way they are kept: what the engine asks of a storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from lrsearch.errors import RequestError, closest
+from lrsearch.study.journal import check_journal, open_journal, real_path
+from lrsearch.study.location import FOLDER, Place
+from lrsearch.study.locks import Guard
+
+__all__ = ["Clock", "Kept", "NoClock", "Records", "begin", "has", "look_up", "names_of"]
+
+
+class Records(Protocol):
+    """The part of Optuna's storage interface that lrsearch uses."""
+
+    def create_new_study(self, directions: Sequence[StudyDirection], name: str, /) -> int:
+        """As Optuna's."""
+        ...
+
+    def create_new_trial(self, study: int, template: FrozenTrial, /) -> int:
+        """As Optuna's."""
+        ...
+
+    def get_study_id_from_name(self, name: str, /) -> int:
+        """As Optuna's."""
+        ...
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """As Optuna's."""
+        ...
+
+    def get_study_directions(self, study: int, /) -> list[StudyDirection]:
+        """As Optuna's."""
+        ...
+
+    def get_study_user_attrs(self, study: int, /) -> dict[str, Any]:
+        """As Optuna's."""
+        ...
+
+    def set_study_user_attr(self, study: int, key: str, value: Any, /) -> None:
+        """As Optuna's."""
+        ...
+
+    def get_n_trials(self, study: int, /) -> int:
+        """As Optuna's."""
+        ...
+
+    def get_all_trials(self, study: int, /, deepcopy: bool = True) -> list[FrozenTrial]:
+        """As Optuna's."""
+        ...
+
+    def get_trial(self, trial: int, /) -> FrozenTrial:
+        """As Optuna's."""
+        ...
+
+    def set_trial_user_attr(self, trial: int, key: str, value: Any, /) -> None:
+        """As Optuna's."""
+        ...
+
+    def set_trial_state_values(
+        self, trial: int, /, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's."""
+        ...
+
+
+class Clock(Protocol):
+    """A storage's own time.
+
+    Attributes:
+        silent: seconds for which it has not answered, all in all.
+    """
+
+    @property
+    def silent(self) -> float:
+        """As above."""
+        ...
+
+    def clock(self) -> float | None:
+        """Seconds by a clock that all its processes share; None where there is none."""
+        ...
+
+    def hurry(self) -> None:
+        """Waits no longer where it does not answer."""
+        ...
+
+
+class NoClock:
+    """A file's: what its processes share is the file alone."""
+
+    silent = 0.0
+
+    def clock(self) -> None:
+        """None."""
+
+    def hurry(self) -> None:
+        """A file answers or is not there."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An open storage.
+
+    Attributes:
+        records: what it holds.
+        guard: of the study.
+        clock: its time.
+        close: gives back what it holds open.
+    """
+
+    records: Records
+    guard: AbstractContextManager[None]
+    clock: Clock
+    close: Callable[[], None]
+
+
+def begin(place: Place) -> Kept:
+    """Opens a storage to write to it, and makes it where there is none.
+
+    Raises:
+        RequestError: it is no storage of studies, or cannot be opened.
+        OSError: a journal cannot be written.
+    """
+    if place.path is None:
+        return _database(place, create=True)
+    check_journal(place.path)
+    place.path.parent.mkdir(parents=True, exist_ok=True)
+    guard = Guard(real_path(place.path.with_suffix(".lock")))
+    with guard:
+        records = open_journal(place.path)
+    return Kept(records, guard, NoClock(), _nothing)
+
+
+def look_up(place: Place) -> Kept:
+    """Opens a storage that there is.
+
+    Raises:
+        RequestError: there is none, or it cannot be read.
+    """
+    if place.path is None:
+        return _database(place, create=False)
+    path = place.path
+    if not real_path(path).is_file():
+        others = [p.stem for p in Path(FOLDER).glob("*.journal")]
+        hint = closest(place.study, others) if others else "; `lrsearch tune` makes one"
+        raise RequestError(f"there is no study {place.study!r} at {path}{hint}")
+    check_journal(path)
+    return Kept(open_journal(path), Guard(path.with_suffix(".lock")), NoClock(), _nothing)
+
+
+def has(records: Records, name: str) -> bool:
+    """Whether there is a study of that name."""
+    try:
+        records.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def names_of(records: Records) -> list[str]:
+    """The studies that there are, by name."""
+    names = [study.study_name for study in records.get_all_studies()]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _nothing() -> None:
+    """A journal is opened for each look."""
+
+
+def _database(place: Place, *, create: bool) -> Kept:
+    from lrsearch.study.database import Database, DatabaseGuard  # SQLAlchemy, for who has one
+
+    database = Database(place, create=create)
+    return Kept(database, DatabaseGuard(database, place.study), database, database.close)

@@ -1,0 +1,139 @@
+"""Image tasks: `digits-cnn`, and `cifar10` from a folder that the user names."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lrsearch.errors import RequestError
+from lrsearch.tasks.digits import accuracy, cross_entropy, he_initialise, split_digits
+from lrsearch.tasks.task import TorchTask
+
+__all__ = ["cifar10", "digits_cnn", "read_cifar10"]
+
+CLASSES = 10
+#: A record of CIFAR-10's binary version: one byte of label, then 3 planes of 32 x 32 bytes.
+SIDE, PLANES = 32, 3
+RECORD = 1 + PLANES * SIDE * SIDE
+TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+TEST_FILE = "test_batch.bin"
+#: Means and deviations of the training images' channels, in [0, 1].
+MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+def digits_cnn(*, channels: int) -> TorchTask:
+    """scikit-learn's digits as 8 x 8 images and a small convolutional network, by Adam.
+
+    Args:
+        channels: of the first convolution; the second has twice as many.
+    """
+    train, validation = split_digits(0.3)
+    shaped = [(images.view(-1, 1, 8, 8), labels) for images, labels in (train, validation)]
+
+    def model(generator: torch.Generator) -> nn.Module:
+        layers = nn.Sequential(
+            nn.Conv2d(1, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels, 2 * channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(-3),
+            nn.Linear(2 * channels * 4, CLASSES),
+        )
+        return he_initialise(layers, generator)
+
+    return TorchTask(
+        name="digits-cnn",
+        model=model,
+        loss=cross_entropy,
+        metrics=accuracy,
+        train=shaped[0],
+        validation=shaped[1],
+        optimizer="adam",
+        steps=300,
+        batch=32,
+        peak=(1e-4, 1e-1),
+        habit_peak=3e-3,
+        unit="nats",
+        positive=True,
+        untrained=math.log(CLASSES),
+        options={"channels": channels},
+    )
+
+
+def cifar10(*, data: str) -> TorchTask:
+    """CIFAR-10 and the 1.07-million-parameter CNN of Naganuma et al. 2026 (arXiv 2603.10301).
+
+    Convolution 3 x 3 x 32, pool, convolution 3 x 3 x 64, pool, dense 256, dense 10; Adam; no
+    augmentation.
+
+    Args:
+        data: the folder of the binary version, `cifar-10-batches-bin`.
+
+    Raises:
+        RequestError: the folder does not hold it.
+    """
+
+    def model(generator: torch.Generator) -> nn.Module:
+        layers = nn.Sequential(
+            nn.Conv2d(PLANES, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(-3),
+            nn.Linear(64 * 8 * 8, 256),
+            nn.ReLU(),
+            nn.Linear(256, CLASSES),
+        )
+        return he_initialise(layers, generator)
+
+    folder = Path(data)
+    return TorchTask(
+        name="cifar10",
+        model=model,
+        loss=cross_entropy,
+        metrics=accuracy,
+        train=read_cifar10([folder / name for name in TRAIN_FILES]),
+        validation=read_cifar10([folder / TEST_FILE]),
+        optimizer="adam",
+        steps=2000,
+        batch=128,
+        peak=(1e-5, 1e-2),
+        habit_peak=1e-3,
+        unit="nats",
+        positive=True,
+        untrained=math.log(CLASSES),
+    )
+
+
+def read_cifar10(files: list[Path]) -> tuple[Tensor, Tensor]:
+    """Normalised images of shape `[N, 3, 32, 32]` and their labels.
+
+    Raises:
+        RequestError: a file is missing, or is not of CIFAR-10's binary version.
+    """
+    parts = []
+    for path in files:
+        try:
+            content = np.fromfile(path, dtype=np.uint8)
+        except OSError as error:
+            raise RequestError(
+                f"cannot read {path}: {error.strerror}; give the folder of CIFAR-10's binary "
+                "version with --with data=FOLDER"
+            ) from error
+        if not len(content) or len(content) % RECORD or content[::RECORD].max() >= CLASSES:
+            raise RequestError(
+                f"{path} is no file of CIFAR-10's binary version; get cifar-10-binary.tar.gz"
+            )
+        parts.append(content.reshape(-1, RECORD))
+    records = torch.from_numpy(np.concatenate(parts))
+    images = records[:, 1:].view(-1, PLANES, SIDE, SIDE).float() / 255
+    mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, DEVIATION))
+    return (images - mean) / deviation, records[:, 0].long()

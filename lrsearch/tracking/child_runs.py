@@ -1,0 +1,148 @@
+"""The child runs of a study: its trials, and the schedules of its confirmation.
+
+Every record is a plain JSON object: a run is a name, tags, parameters and numbers. No infinite or
+NaN number is among them, because it would break MLflow's pages.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lrsearch.comparison import Confirmation
+from lrsearch.contender import Contender
+from lrsearch.contract import StudyFacts
+from lrsearch.result import Result, Trace, Trial
+from lrsearch.schedule import Schedule
+from lrsearch.tracking.metric_points import mean_trace, planned, points, share
+
+__all__ = ["TEXT_LIMIT", "confirmation_records", "trial_key", "trial_record"]
+
+#: MLflow cuts off or refuses longer texts.
+TEXT_LIMIT = 5_000
+STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
+    """The child run of a trial that has ended."""
+    ended = time.time()
+    tags = _tags(facts, "trial", trial_key(trial))
+    tags |= {"lrsearch.trial": str(trial.index), "lrsearch.state": trial.state}
+    if trial.reason:
+        tags["lrsearch.reason"] = trial.reason[:TEXT_LIMIT]
+    if trial.retries:
+        tags["lrsearch.retries"] = str(trial.retries)
+    if trial.details:
+        tags["mlflow.note.content"] = f"```\n{trial.details[-TEXT_LIMIT:]}\n```"
+    return {
+        "kind": "child",
+        "name": f"{trial.index:04d} {_recipe(trial.schedule)}",
+        "began": int(1000 * (ended - trial.seconds)),
+        "ended": int(1000 * ended),
+        "status": STATUS[trial.state],
+        "tags": tags,
+        "params": _params(facts, trial.schedule),
+        "metrics": list(_trial_numbers(facts, trial)),
+    }
+
+
+def trial_key(trial: Trial) -> str:
+    """What tells a trial's run from its siblings."""
+    return f"trial-{trial.index:04d}"
+
+
+def confirmation_records(
+    facts: StudyFacts, result: Result, found: Confirmation
+) -> Iterator[dict[str, Any]]:
+    """One child run a schedule of the confirmation: the mean over its fresh seeds."""
+    now = int(1000 * time.time())
+    versus = found.versus
+    for contender in (found.best, *found.baselines):
+        role = "searched" if contender is found.best else "baseline"
+        tags = _tags(facts, "confirmation", f"confirmation-{contender.name}")
+        tags |= {"lrsearch.contender": contender.name, "lrsearch.role": role}
+        tags["lrsearch.state"] = "diverged" if contender.value is None else "finished"
+        numbers = list(_contender_numbers(facts, contender))
+        if contender.name in versus:
+            comparison = versus[contender.name]
+            tags["lrsearch.verdict"] = comparison.verdict
+            if comparison.difference is not None:
+                numbers.append(("searched_minus_it", 0, comparison.difference))
+        yield {
+            "kind": "child",
+            "name": f"confirm {contender.name} {_number(contender.schedule.peak)}",
+            "began": now,
+            "ended": now,
+            "status": "FINISHED",
+            "tags": tags,
+            "params": _params(facts, contender.schedule),
+            "metrics": numbers,
+        }
+
+
+def _tags(facts: StudyFacts, kind: str, key: str) -> dict[str, str]:
+    """`lrsearch.key` tells children of a study apart: writing one again replaces it."""
+    return {
+        "lrsearch.study": facts.study,
+        "lrsearch.id": facts.identity,
+        "lrsearch.kind": kind,
+        "lrsearch.key": key,
+    }
+
+
+def _recipe(schedule: Schedule) -> str:
+    return f"{schedule.decay} {_number(schedule.peak)}"
+
+
+def _number(value: float) -> str:
+    """3.1e-3, which sorts and reads better than 0.0031."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _params(facts: StudyFacts, schedule: Schedule) -> dict[str, str]:
+    """The fields that the space names or that differ from their defaults, the same for all trials.
+
+    MLflow's parallel coordinates have no logarithmic axis, hence `log10_peak`.
+    """
+    fields = schedule.to_dict()
+    named = {*facts.space.entries, *schedule.to_dict(defaults=False)}
+    params = {name: str(value) for name, value in fields.items() if name in named}
+    return {**params, "log10_peak": f"{math.log10(schedule.peak):.6g}"}
+
+
+def _trial_numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, float]]:
+    """Name, step and value of every number of a trial."""
+    if trial.value is not None:
+        yield "value", 0, trial.value
+    yield "seconds", 0, trial.seconds
+    plan = trial.schedule.plan(facts.steps, facts.batch, momentum=facts.momentum)
+    done = min(len(plan), max(outcome.updates for outcome in trial.outcomes))
+    names = dict.fromkeys(name for o in trial.outcomes for name in o.traces)
+    curves = planned(plan, done) | {
+        name: mean_trace([o.traces[name] for o in trial.outcomes if name in o.traces])
+        for name in names
+    }
+    # A figure that is its curve's last point would be a second first point of it.
+    yield from ((n, 0, value) for n, value in trial.diagnostics.items() if n not in curves)
+    yield from points(curves, share(facts.trials))
+
+
+def _contender_numbers(
+    facts: StudyFacts, contender: Contender
+) -> Iterator[tuple[str, int, float]]:
+    if contender.value is not None:
+        yield "value", 0, contender.value
+    if contender.interval is not None:
+        yield "value_low", 0, contender.interval[0]
+        yield "value_high", 0, contender.interval[1]
+    yield "seeds", 0, float(len(contender.values))
+    yield "seeds_diverged", 0, float(contender.diverged)
+    plan = contender.schedule.plan(facts.steps, facts.batch, momentum=facts.momentum)
+    curves: Mapping[str, Trace] = planned(plan, len(plan))
+    losses = [Trace.of(updates, values) for updates, values in contender.losses]
+    if losses:
+        curves = {**curves, "loss": mean_trace(losses)}
+    yield from points(curves, share(facts.trials))

@@ -1,0 +1,114 @@
+"""A run in flight in a population."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lrsearch.contract import Probes, Run
+from lrsearch.errors import RunStopped
+from lrsearch.result import Outcome, Trace
+from lrsearch.training.norms import NORMS
+
+__all__ = ["Member"]
+
+
+@dataclass
+class Member:
+    """A run in flight; its place in the list is its row in the stack.
+
+    Attributes:
+        run: what is trained.
+        done: updates so far.
+        seconds, probing: its share of the time, and what of it looks took.
+        checks: after how many updates its value is computed before the end.
+        agenda: after how many updates its landscape is looked at, and for what.
+        norms: the updates whose norms are kept.
+        rests: whether its momentum is 0 at times and not at others.
+        width: the batch of all its updates, or None where it changes.
+    """
+
+    run: Run
+    checks: frozenset[int] = frozenset()
+    agenda: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    norms: frozenset[int] = frozenset()
+    done: int = 0
+    seconds: float = 0.0
+    probing: float = 0.0
+    rests: bool = field(init=False)
+    width: int | None = field(init=False)
+    _marks: list[int] = field(init=False)
+    _kept: dict[str, list[tuple[int, float]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        momentum, batch = self.run.plan.momentum, self.run.plan.batch
+        self.rests = bool(momentum.any() and not momentum.all())
+        self.width = int(batch[0]) if (batch == batch[0]).all() else None
+        self._mark()
+
+    def ask(self, probes: Probes, available: int) -> None:
+        """Takes from probes when they want to see it, of so many training samples."""
+        plan = self.run.plan
+        self.norms = probes.norms(len(plan), int(plan.batch[0]))
+        self.agenda = probes.agenda(len(plan), int(plan.batch[0]), available)
+        self._mark()
+
+    def _mark(self) -> None:
+        self._marks = sorted({*self.checks, *self.agenda, len(self.run.plan)})
+
+    @property
+    def left(self) -> int:
+        """Updates to go."""
+        return len(self.run.plan) - self.done
+
+    @property
+    def until_check(self) -> int:
+        """Updates until it is looked at next."""
+        return self._marks[bisect_right(self._marks, self.done)] - self.done
+
+    @property
+    def turn(self) -> int:
+        """Which of its looks is due, from 0."""
+        return sorted(self.agenda).index(self.done)
+
+    def keep(self, name: str, update: int, value: float) -> None:
+        """Adds a point to a curve."""
+        self._kept.setdefault(name, []).append((update, value))
+
+    def keep_norms(self, update: int, norms: Sequence[float]) -> None:
+        """Adds a point to the curves of `lrsearch.training.norms.NORMS`."""
+        for name, value in zip(NORMS, norms, strict=True):
+            self.keep(name, update, value)
+
+    def keep_look(self, figures: Mapping[str, float]) -> None:
+        """Adds what probes saw after `done` updates to the curves."""
+        for name, value in figures.items():
+            self.keep(name, self.done - 1, value)
+
+    def end(
+        self, state: str, value: float | None = None, *, reason: str = "", details: str = ""
+    ) -> Outcome:
+        """How it ended, with its curves."""
+        traces = {}
+        for name, points in self._kept.items():
+            trace = Trace.of(*zip(*points, strict=True))
+            if trace.values:  # none of them may have been finite
+                traces[name] = trace
+        return self.run.end(
+            state,
+            value,
+            reason=reason,
+            details=details,
+            seconds=self.seconds,
+            probing=self.probing,
+            traces=traces,
+        )
+
+    def report(self, losses: list[float]) -> RunStopped | None:
+        """Tells the run its latest losses; what stopped it, if anything did."""
+        try:
+            self.run.report_all(self.done - len(losses), losses)
+        except RunStopped as stop:
+            return stop
+        return None

@@ -1,0 +1,125 @@
+"""Can a task be trained as a population, and what may be padded? Found out by trying it.
+
+A few samples go through the mapped program and through the plain modules; losses and gradients
+must agree. So what is asked is not which layers a model has but whether the answer is right:
+running statistics, in-place tricks, control flow that looks at data, and custom gradients without
+a mapping rule all show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from lrsearch.tasks.task import TorchTask
+from lrsearch.training.data_order import Samples
+from lrsearch.training.dropout import key_dropout
+
+__all__ = ["Batchable", "probe"]
+
+#: Samples that are tried, and how far float32 sums in another order may differ.
+TRIED, TOLERANCE = 4, 1e-3
+SEEDS = (1, 2)
+#: What torch raises where `vmap` has no rule or a rule is broken.
+FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Batchable:
+    """What was found.
+
+    Attributes:
+        reason: why runs must be trained one by one; empty where a population can be.
+        paddable: whether a sample's loss is its own, so that batches may be padded.
+        parameters: how many numbers one run trains.
+    """
+
+    reason: str = ""
+    paddable: bool = False
+    parameters: int = 0
+
+
+class _Loss(nn.Module):
+    def __init__(self, model: nn.Module, task: TorchTask) -> None:
+        super().__init__()
+        self.model = model
+        self._task = task
+
+    def forward(self, batch: Any) -> Tensor:
+        return self._task.loss(self.model, batch)
+
+
+def probe(task: TorchTask) -> Batchable:
+    """Tries a task on the CPU.
+
+    Raises:
+        Exception: whatever the task's own code raises when it is run plainly.
+    """
+    samples = Samples(task.train, torch.device("cpu"))
+    rows = torch.tensor([samples.row(seed, TRIED, TRIED) for seed in SEEDS])
+    batch = samples.take(rows, torch.zeros(len(SEEDS), dtype=torch.int64), TRIED)
+    models = [task.model(torch.Generator().manual_seed(seed)).train() for seed in SEEDS]
+    for model in models:
+        key_dropout(model)
+    before = {name: buffer.clone() for name, buffer in models[0].named_buffers()}
+    wrapped = [_Loss(model, task) for model in models]
+    plain, gradients = [], []
+    for k, module in enumerate(wrapped):
+        losses = module(tuple(part[k] for part in batch))
+        trained = [p for p in module.parameters() if p.requires_grad]
+        plain.append(losses.detach())
+        gradients.append(torch.autograd.grad(losses.mean(), trained, allow_unused=True))
+    for name, buffer in models[0].named_buffers():
+        if not torch.equal(buffer, before[name]):
+            return Batchable(f"its buffer {name} changes in place as it trains")
+    expected = torch.stack(plain)
+    try:
+        mapped, mapped_gradients = _map(wrapped, batch)
+    except FAILURES as error:
+        return Batchable(" ".join(str(error).split())[:160] or type(error).__name__)
+    if mapped.shape != expected.shape or not _close(mapped, expected):
+        return Batchable("its losses differ when they are mapped over runs")
+    for k, own in enumerate(gradients):
+        for one, many in zip(own, mapped_gradients, strict=True):
+            if one is not None and not _close(many[k], one):
+                return Batchable("its gradients differ when they are mapped over runs")
+    return Batchable(
+        paddable=_paddable(wrapped[0], tuple(part[0] for part in batch)),
+        parameters=sum(p.numel() for p in models[0].parameters()),
+    )
+
+
+def _map(wrapped: list[_Loss], batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Losses and gradients of all models by one mapped program."""
+    parameters, buffers = stack_module_state(wrapped)
+
+    def member(own: Any, part: Any) -> Tensor:
+        state = (own, {name: b[0] for name, b in buffers.items()})
+        losses: Tensor = functional_call(wrapped[0], state, (part,))
+        return losses
+
+    losses = vmap(member)(parameters, batch)
+    means = losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+    trained = [p for p in parameters.values() if p.requires_grad]
+    gradients = torch.autograd.grad(means.sum(), trained, materialize_grads=True)
+    return losses.detach(), gradients
+
+
+@torch.no_grad()
+def _paddable(module: _Loss, batch: Any) -> bool:
+    """Whether the first samples' losses stay the same when the last is left out."""
+    whole = module(batch)
+    if whole.dim() != 1 or len(whole) != TRIED:
+        return False
+    return _close(module(tuple(part[:-1] for part in batch)), whole[:-1])
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    scale = float(b.abs().max()) if b.numel() else 0.0
+    return a.shape == b.shape and torch.allclose(
+        a, b, rtol=TOLERANCE, atol=TOLERANCE * max(scale, 1e-6)
+    )

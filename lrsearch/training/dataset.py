@@ -1,0 +1,46 @@
+"""What a task is trained on, in a few words and a digest, for whoever tracks a study."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrsearch.tasks.task import TorchTask
+
+__all__ = ["describe_data"]
+
+#: Samples that the digest reads, evenly spread: large data must not delay a search.
+READ = 256
+
+
+def describe_data(task: TorchTask) -> dict[str, Any]:
+    """Name, digest, source and profile of a task's training data.
+
+    The digest is of shapes, types and up to 256 samples of tensors; of a dataset it is of its
+    class and length alone.
+    """
+    digest, profile = hashlib.sha256(), dict[str, Any](samples=task.samples)
+    if isinstance(task.train, tuple):
+        rows = torch.linspace(0, task.samples - 1, min(READ, task.samples)).long()
+        for part in task.train:
+            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+            digest.update(_bytes(part[rows]))
+        profile["shapes"] = [list(part.shape[1:]) for part in task.train]
+    else:
+        digest.update(f"{type(task.train).__qualname__} {task.samples}".encode())
+    if task.validation:
+        profile["validation_samples"] = len(task.validation[0])
+    name = str(task.options.get("data", task.name))
+    return {
+        "name": task.name,
+        "digest": digest.hexdigest()[:12],
+        "source": name,
+        "profile": profile,
+    }
+
+
+def _bytes(part: Tensor) -> bytes:
+    return part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

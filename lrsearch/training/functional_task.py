@@ -1,0 +1,173 @@
+"""A task as a function of its parameters, for many runs stacked along a leading axis.
+
+Whatever a population asks of a model is asked here: the losses of a step, the values of runs that
+have ended, and the loss around where runs stand, which probes look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lrsearch.tasks.task import TorchTask
+from lrsearch.training.cuda_graphs import Replay, fill_up
+from lrsearch.training.dropout import key_dropout
+from lrsearch.training.loss_module import Wrapped, mean_over_samples, summed_loss
+
+__all__ = ["Program"]
+
+#: Members whose validation is computed at once.
+EVALUATED = {"cpu": 1, "cuda": 16}
+
+
+class Program:
+    """A model, its loss and its validation, with every parameter an argument.
+
+    Args:
+        task: what is trained.
+        device: where.
+
+    Attributes:
+        names: of the parameters that are trained, in the order of every sequence of values.
+        template: one module, whose own numbers matter only where they are not trained.
+    """
+
+    def __init__(self, task: TorchTask, device: torch.device) -> None:
+        self._task, self._device = task, device
+        self.template = task.model(torch.Generator().manual_seed(0)).to(device)
+        self._key = key_dropout(self.template)
+        self._loss = Wrapped(self.template, task.loss)
+        self._metrics = None if task.metrics is None else Wrapped(self.template, task.metrics)
+        self._validation = tuple(t.to(device) for t in task.validation or ())
+        named = dict(self.template.named_parameters())
+        self.names = [name for name, p in named.items() if p.requires_grad]
+        self._frozen = {
+            **{n: p.detach() for n, p in named.items() if not p.requires_grad},
+            **dict(self.template.named_buffers()),
+        }
+        self._starts: dict[int, list[Tensor]] = {}
+        # Always as many, the last repeated: the arithmetic must not depend on how many end.
+        self._block = torch.zeros(EVALUATED[device.type], dtype=torch.int64, device=device)
+        self._figures: list[str] = []
+
+    def stack(self, slots: int) -> dict[str, Tensor]:
+        """Room for the parameters of so many runs, by name."""
+        return {n: p.expand(slots, *p.shape).clone() for n, p in self.initial().items()}
+
+    def initial(self) -> dict[str, Tensor]:
+        """Parameters of some run before its first update, by name."""
+        named = dict(self.template.named_parameters())
+        return {name: named[name].detach() for name in self.names}
+
+    def start(self, seed: int) -> list[Tensor]:
+        """The initial parameters of a seed."""
+        if seed not in self._starts:
+            model = self._task.model(torch.Generator().manual_seed(seed)).to(self._device)
+            key_dropout(model)
+            named = dict(model.named_parameters())
+            self._starts[seed] = [named[name].detach() for name in self.names]
+        return self._starts[seed]
+
+    def train(self, values: Sequence[Tensor], batch: Any, weight: Tensor, key: Tensor) -> Tensor:
+        """The mean losses of a step, shape `[A]`.
+
+        Args:
+            values: parameters of A runs.
+            batch: samples, each part of shape `[A, B, ...]`.
+            weight: of every sample, shape `[A, B]`; 0 where the batch is padded.
+            key: of the layers that draw random numbers, shape `[A]`.
+        """
+        self.template.train()
+        losses: Tensor = vmap(self._member_loss)(tuple(values), batch, weight, key)
+        return losses
+
+    def around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
+        """The mean losses of runs on the same samples in evaluation mode, shape `[A]`.
+
+        Args:
+            values: parameters of A runs, which may require gradients.
+            batch: samples, each part of shape `[B, ...]`.
+        """
+        self.template.eval()
+
+        def member(values: tuple[Tensor, ...], batch: Any) -> Tensor:
+            losses: Tensor = self._call(self._loss, values, batch)
+            return losses.mean()
+
+        losses: Tensor = vmap(member, in_dims=(0, None))(tuple(values), batch)
+        return losses
+
+    def validate(
+        self, parameters: Mapping[str, Tensor], rows: Sequence[int], replay: Replay
+    ) -> dict[int, tuple[float, Mapping[str, float]]]:
+        """Value and figures of some rows of the stack.
+
+        Args:
+            parameters: by name, shape `[K, ...]`.
+            rows: of them.
+            replay: computes a block of rows, and forgets it when the parameters move.
+        """
+        self.template.eval()
+        evaluate, found = self._task.evaluate, dict[int, tuple[float, Mapping[str, float]]]()
+        if evaluate is not None:
+            alone = self._evaluate_alone
+            return {
+                row: (alone([p[row] for p in parameters.values()], evaluate), {}) for row in rows
+            }
+        together = len(self._block)
+        for begin in range(0, len(rows), together):
+            block = rows[begin : begin + together]
+            self._block.copy_(torch.tensor(fill_up(block, together)))
+            numbers = replay.run("", lambda: self._validate_block(parameters), list).tolist()
+            for i, row in enumerate(block):
+                figures = {n: column[i] for n, column in zip(self._figures, numbers, strict=True)}
+                found[row] = (figures.pop(""), figures)
+        return found
+
+    def _member_loss(
+        self, values: tuple[Tensor, ...], batch: Any, weight: Tensor, key: Tensor
+    ) -> Tensor:
+        """One member's mean loss; mapped over all of them."""
+        self._key.value = key
+        losses: Tensor = self._call(self._loss, values, batch)
+        return summed_loss(losses, weight)
+
+    def _call(self, wrapped: Wrapped, values: tuple[Tensor, ...], batch: Any) -> Any:
+        replaced = {**dict(zip(self.names, values, strict=True)), **self._frozen}
+        state = {f"model.{name}": value for name, value in replaced.items()}
+        if self._task.precision == "float32":
+            return functional_call(wrapped, state, (batch,))
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            output = functional_call(wrapped, state, (batch,))
+        return output.float() if isinstance(output, Tensor) else output
+
+    @torch.no_grad()
+    def _validate_block(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Means over the validation samples, a row a figure; the value is the one named ''."""
+
+        def member(values: tuple[Tensor, ...], batch: Any) -> dict[str, Tensor]:
+            numbers = {"": self._call(self._loss, values, batch)}
+            if self._metrics is not None:
+                numbers |= self._call(self._metrics, values, batch)
+            return {name: n.double().mean() for name, n in numbers.items()}
+
+        values = tuple(parameters[name][self._block] for name in self.names)
+        sums = mean_over_samples(member, values, self._validation)
+        self._figures = list(sums)
+        return torch.stack(list(sums.values()))
+
+    def _evaluate_alone(
+        self, values: Sequence[Tensor], evaluate: Callable[[nn.Module], float]
+    ) -> float:
+        """The task's own evaluation of a module of its own."""
+        model = self._task.model(torch.Generator().manual_seed(0)).to(self._device)
+        named = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in zip(self.names, values, strict=True):
+                named[name].copy_(value)
+        model.eval()
+        return float(evaluate(model))

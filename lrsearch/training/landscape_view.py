@@ -1,0 +1,238 @@
+"""The landscape of a task's runs, as `lrsearch.landscape.Landscape` wants it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from lrsearch.contract import Probes
+from lrsearch.landscape import Classes, Landscape
+from lrsearch.seeding import stream
+from lrsearch.tasks.task import TorchTask
+from lrsearch.training.cuda_graphs import Capture, Replay, fill_up, power_of_two
+from lrsearch.training.devices import is_out_of_memory
+from lrsearch.training.optimizer_rules import column
+
+__all__ = ["View"]
+
+#: How far a replayed look may lie from a launched one, as a part of the largest number in a
+#: column. A guess: wide for float32, and far below what other samples or parameters would give.
+ROUNDING = 1e-2
+
+METHODS = {"sgd": "heavy_ball", "nesterov": "nesterov", "adam": "adam", "adamw": "adam"}
+
+log = logging.getLogger("lrsearch")
+
+
+class View:
+    """Shows probes what they measure.
+
+    Args:
+        task: what is trained.
+        probes: who looks.
+        device: where.
+        model: one module of the task.
+        record: makes graphs of looks, as for `lrsearch.training.cuda_graphs.Replay`.
+        slots: the most runs of a look.
+    """
+
+    def __init__(
+        self,
+        task: TorchTask,
+        probes: Probes,
+        device: torch.device,
+        model: nn.Module,
+        *,
+        record: Capture | None = None,
+        slots: int = 1,
+    ) -> None:
+        self._task, self._probes, self._device = task, probes, device
+        self._order = stream(0, "landscape").permutation(task.samples)
+        self._count = task.samples
+        self._batches: dict[tuple[int, int], Any] = {}
+        self._replay = Replay(record, "looks at the landscape are", warm_up=1)
+        self._slots = slots
+        self._buffers: list[Tensor] = []
+        self._fresh: dict[int, Any] = {}
+        self._kept: dict[Hashable, Any] = {}
+        self._classes = _find_classes(task, model, device)
+        self._works = True
+
+    def look(
+        self,
+        values: Sequence[Tensor],
+        parts: frozenset[str],
+        *,
+        loss: Callable[[Sequence[Tensor], Any], Tensor],
+        batch: int,
+        rate: Sequence[float],
+        momentum: Sequence[float],
+        count: Sequence[int],
+        turn: int,
+        squares: Sequence[Tensor] | None,
+    ) -> Mapping[str, list[float]]:
+        """What probes say of A runs; nothing where the model does not let them look.
+
+        Args:
+            values: parameters, each of shape `[A, ...]`.
+            parts: what is to be measured.
+            loss: parameters of A runs and a batch to their mean losses, shape `[A]`, in
+                evaluation mode.
+            batch: of the runs' first update.
+            rate: of the update just done, one a run.
+            momentum: likewise.
+            count: updates done, one a run.
+            turn: which look of the runs it is, from 0.
+            squares: Adam's averages of squared gradients, like `values`; None of other optimizers.
+        """
+        if not self._works:
+            return {}
+        beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
+        try:
+            samples = self._probes.samples(batch, self._task.samples)
+            data, replayed = self._data(samples), self._replay.enabled
+            there, scale = [v.detach() for v in values], list[Tensor]()
+            if squares is not None:
+                scale = self._scale(squares, beta1, done)
+            if replayed:
+                there, scale = self._in_place(there, scale)
+                self._refresh(samples, turn)
+            rows = len(there[0])
+
+            def fresh(values: Sequence[Tensor], part: slice) -> Tensor:
+                own = self._fresh[samples] if replayed else self._data(samples, turn)
+                return loss(values, tuple(t[part] for t in own))
+
+            def replay(step: Callable[[], Tensor], amplified: Sequence[int]) -> Tensor:
+                same = partial(_same_columns, amplified=amplified)
+                return self._replay.run((parts, rows, samples), step, list, same)
+
+            landscape = Landscape(
+                values=tuple(there),
+                loss=lambda v, part: loss(v, tuple(t[part] for t in data)),
+                fresh=fresh,
+                samples=samples,
+                rate=torch.tensor(fill_up(rate, rows), dtype=torch.float64),
+                momentum=torch.tensor(fill_up(momentum, rows), dtype=torch.float64),
+                method=METHODS[self._task.optimizer],
+                weight_decay=0.0 if self._task.optimizer == "adamw" else self._task.weight_decay,
+                scale=tuple(scale) or None,
+                replay=replay,
+                kept=self._kept if replayed else None,
+                classes=self._classes,
+            )
+            seen = self._probes.look(landscape, parts)
+            return {name: column[: len(rate)] for name, column in seen.items()}
+        except RuntimeError as error:
+            # No second derivative, no rule for mapping it, or no memory: training needs neither.
+            self._works = False
+            self.forget(self._slots)
+            if is_out_of_memory(error) and self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            reason = " ".join(str(error).split())[:160]
+            log.warning("the landscape of task %s is not measured: %s", self._task.name, reason)
+            return {}
+
+    def forget(self, slots: int) -> None:
+        """Gives back what replays need; from here on looks are of at most so many runs."""
+        self._slots = slots
+        self._replay.forget()
+        self._buffers.clear()
+        self._fresh.clear()
+        self._kept.clear()
+
+    def _in_place(
+        self, values: Sequence[Tensor], scale: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Both in tensors that stay where they are, the last run repeated up to a power of two."""
+        runs, tensors = len(values[0]), [*values, *scale]
+        rows = power_of_two(runs)
+        if not self._buffers:
+            most = power_of_two(self._slots)
+            self._buffers = [t.new_empty(most, *t.shape[1:]) for t in tensors]
+        buffers = [buffer[:rows] for buffer in self._buffers]
+        for buffer, tensor in zip(buffers, tensors, strict=True):
+            buffer[:runs] = tensor
+            buffer[runs:] = tensor[-1:]
+        return buffers[: len(values)], buffers[len(values) :]
+
+    def _refresh(self, samples: int, turn: int) -> None:
+        """Puts a turn's own samples where replays read them."""
+        batch = self._data(samples, turn)
+        if samples not in self._fresh:
+            self._fresh[samples] = tuple(torch.empty_like(part) for part in batch)
+        for buffer, part in zip(self._fresh[samples], batch, strict=True):
+            buffer.copy_(part)
+
+    def _data(self, samples: int, turn: int = -1) -> Any:
+        """The samples of a look, the same for all runs, so that they compare.
+
+        Args:
+            samples: how many.
+            turn: -1 is those that every look takes; any other has samples of its own.
+        """
+        if (samples, turn) not in self._batches:
+            order = self._order if turn < 0 else stream(0, "look", turn).permutation(self._count)
+            index = order[:samples]
+            if isinstance(self._task.train, tuple):
+                rows = torch.from_numpy(index)
+                parts = tuple(t[rows].to(self._device) for t in self._task.train)
+            else:
+                batch = default_collate([self._task.train[int(i)] for i in index])
+                whole = batch if isinstance(batch, list | tuple) else (batch,)
+                parts = tuple(part.to(self._device) for part in whole)
+            self._batches[samples, turn] = parts
+        return self._batches[samples, turn]
+
+    def _scale(self, squares: Sequence[Tensor], beta1: Tensor, count: Tensor) -> list[Tensor]:
+        """D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average of gradients."""
+        first = (1 - beta1**count).to(self._device)
+        second = (1 - self._task.beta2 ** count.double()).to(self._device)
+        return [
+            # A coordinate that has had no gradient yet has had no update either.
+            torch.where(
+                v > 0,
+                column(first, v) * ((v / column(second, v)).sqrt() + self._task.epsilon),
+                torch.inf,
+            )
+            for v in squares
+        ]
+
+
+def _same_columns(a: Tensor, b: Tensor, *, amplified: Sequence[int]) -> bool:
+    """Whether columns are the same but for rounding, in which differences may have cancelled.
+
+    Args:
+        a: of shape `[A, N]`.
+        b: likewise.
+        amplified: columns in which rounding has been amplified, so that they tell nothing.
+    """
+    left = sorted(set(range(a.shape[1])) - set(amplified))
+    a, b = a[:, left], b[:, left]
+    scale = torch.where(torch.isfinite(b), b, 0.0).abs().amax(0)
+    same = (a - b).abs() <= ROUNDING * scale
+    return bool((same | (a == b) | (torch.isnan(a) & torch.isnan(b))).all())
+
+
+def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Classes | None:
+    """The training data, where the task is a linear classifier of vectors."""
+    layers = list(model) if isinstance(model, nn.Sequential) else [model]
+    if len(layers) != 1 or not isinstance(layers[0], nn.Linear) or layers[0].out_features < 2:
+        return None
+    if not isinstance(task.train, tuple) or len(task.train) != 2:
+        return None
+    inputs, labels = task.train
+    fits = inputs.dim() == 2 and labels.dim() == 1 and not labels.is_floating_point()
+    trained = all(p.requires_grad for p in model.parameters())
+    if not fits or not trained or inputs.shape[1] != layers[0].in_features:
+        return None
+    known = labels.unique()
+    if len(known) < 2 or known[0] < 0 or known[-1] >= layers[0].out_features:
+        return None  # counts, signs, or a single class
+    return Classes(inputs=inputs.to(device), labels=labels.to(device))

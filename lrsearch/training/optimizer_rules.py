@@ -1,0 +1,132 @@
+"""`torch.optim`'s updates for many runs at once, each with its own rate and momentum.
+
+Parameters, gradients and state are stacked along a leading axis of runs. The arithmetic follows
+`torch.optim.SGD`, `Adam` and `AdamW` (their single-tensor forms, dampening 0), to the rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lrsearch.tasks.task import TorchTask
+
+__all__ = ["Updates", "column", "make_updates"]
+
+
+class Updates(Protocol):
+    """An optimizer over stacked parameters.
+
+    Attributes:
+        state: tensors by name, each with the axis of runs first; zeros are a fresh start.
+    """
+
+    state: dict[str, Tensor]
+
+    def apply(
+        self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
+    ) -> None:
+        """Updates `values` in place, and the rows of the state that belong to them."""
+        ...
+
+    def squares(self, rows: Tensor) -> list[Tensor] | None:
+        """Adam's averages of squared gradients, some rows of each; None of other optimizers."""
+        ...
+
+
+class At:
+    """Where the runs of one step stand.
+
+    Attributes:
+        rows: which rows of the state they are.
+        rate, momentum: shape `[A]`.
+        count: updates done, this one included, shape `[A]`.
+        rest: whether some momentum is 0 here and not 0 elsewhere in its plan.
+    """
+
+    def __init__(
+        self, rows: slice | Tensor, rate: Tensor, momentum: Tensor, count: Tensor, rest: bool
+    ) -> None:
+        self.rows = rows
+        self.rate = rate
+        self.momentum = momentum
+        self.count = count
+        self.rest = rest
+
+
+def make_updates(task: TorchTask, parameters: Mapping[str, Tensor]) -> Updates:
+    """The optimizer of a task, for parameters stacked along a leading axis."""
+    if task.optimizer in ("sgd", "nesterov"):
+        return _Sgd(task, parameters)
+    return _Adam(task, parameters)
+
+
+def column(vector: Tensor, like: Tensor) -> Tensor:
+    """A number a run, `[A]`, in the type and against the axes of stacked values `[A, ...]`."""
+    return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
+
+
+class _Sgd:
+    """v ← μv + g, θ ← θ - ηv; Nesterov: θ ← θ - η(g + μv)."""
+
+    def __init__(self, task: TorchTask, parameters: Mapping[str, Tensor]) -> None:
+        self.state = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        self._nesterov = task.optimizer == "nesterov"
+        self._decay = task.weight_decay
+
+    def apply(
+        self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
+    ) -> None:
+        for name, value, g in zip(names, values, gradients, strict=True):
+            rate, mu = column(-at.rate, value), column(at.momentum, value)
+            if self._decay:
+                g = g.add(value, alpha=self._decay)
+            old = self.state[name][at.rows]
+            if at.rest or not isinstance(at.rows, slice):
+                v = torch.addcmul(g, old, mu)
+                # torch.optim.SGD leaves its buffer alone while momentum is 0; so does this.
+                self.state[name][at.rows] = torch.where(mu == 0, old, v) if at.rest else v
+            else:
+                v = torch.addcmul(g, old, mu, out=old)  # a view of the state
+            value.addcmul_(torch.addcmul(g, v, mu) if self._nesterov else v, rate)
+
+    def squares(self, rows: Tensor) -> None:
+        """It has none."""
+
+
+class _Adam:
+    """Kingma & Ba 2015, algorithm 1, with the decay of AdamW (Loshchilov & Hutter 2019)."""
+
+    def __init__(self, task: TorchTask, parameters: Mapping[str, Tensor]) -> None:
+        self.state = {f"m.{name}": torch.zeros_like(p) for name, p in parameters.items()}
+        self.state |= {f"v.{name}": torch.zeros_like(p) for name, p in parameters.items()}
+        self._beta2, self._epsilon = task.beta2, task.epsilon
+        self._decay, self._decoupled = task.weight_decay, task.optimizer == "adamw"
+
+    def apply(
+        self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
+    ) -> None:
+        count = at.count.double()
+        # As torch.optim does, with the β1 of this update to the power of all updates so far.
+        first = 1 - at.momentum.double() ** count
+        second = (1 - self._beta2**count).sqrt()
+        step = at.rate.double() / first
+        for name, value, g in zip(names, values, gradients, strict=True):
+            if self._decay and self._decoupled:
+                value.mul_(1 - column(at.rate * self._decay, value))
+            elif self._decay:
+                g = g.add(value, alpha=self._decay)
+            m = self.state[f"m.{name}"][at.rows]
+            v = self.state[f"v.{name}"][at.rows]
+            m = torch.lerp(m, g, 1 - column(at.momentum, value))
+            v = (v * self._beta2).addcmul_(g, g, value=1 - self._beta2)
+            self.state[f"m.{name}"][at.rows] = m
+            self.state[f"v.{name}"][at.rows] = v
+            scale = (v.sqrt() / column(second, value)).add_(self._epsilon)
+            value.addcmul_(m / scale, column(-step, value))
+
+    def squares(self, rows: Tensor) -> list[Tensor]:
+        return [tensor[rows] for name, tensor in self.state.items() if name.startswith("v.")]

@@ -1,0 +1,241 @@
+"""One run at a time, by a plain loop and `torch.optim`.
+
+For models that no population can hold, and for those so large that one run fills the device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lrsearch.contract import Probes, Run, Runs
+from lrsearch.errors import RunStopped
+from lrsearch.result import Outcome
+from lrsearch.stacked import flatten
+from lrsearch.tasks.task import TorchTask, rungs
+from lrsearch.training.active_run import Member
+from lrsearch.training.data_order import Samples
+from lrsearch.training.devices import Trouble, deliberate, own_randomness
+from lrsearch.training.dropout import key_dropout, mix
+from lrsearch.training.landscape_view import View
+from lrsearch.training.loss_module import VALIDATION_ROWS, Wrapped
+from lrsearch.training.norms import norms as take_norms
+
+__all__ = ["PlainRun", "train_alone"]
+
+
+def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:
+    """Pulls runs one by one and trains each to its end."""
+    loop = _Loop(task, runs.probes, device)
+    while taken := runs.take(1):
+        yield loop.train(taken[0])
+
+
+class _Loop:
+    """Trains one run after the other, and lets probes look at each."""
+
+    def __init__(self, task: TorchTask, probes: Probes, device: torch.device) -> None:
+        self._task, self._probes, self._device = task, probes, device
+        self._samples = Samples(task.train, device, independent=task.independent)
+        self._view: View | None = None
+
+    def train(self, run: Run) -> Outcome:
+        """Trains a run to its end."""
+        task, device, began = self._task, self._device, time.perf_counter()
+        member = Member(run, checks=rungs(len(run.plan), task.evaluations))
+        if self._probes.looks:
+            member.ask(self._probes, task.samples)
+
+        def end(
+            state: str, value: float | None = None, reason: str = "", details: str = ""
+        ) -> Outcome:
+            member.seconds = time.perf_counter() - began
+            return member.end(state, value, reason=reason, details=details)
+
+        # Layers that draw from torch's own generator get a state of the run's own.
+        with own_randomness(device):
+            torch.manual_seed(run.seed)
+            try:
+                watched = bool(member.norms)
+                plain = PlainRun(task, self._samples, run, device, norms=watched)
+                with deliberate(device, plain.parameters):
+                    for _ in run.plan:
+                        self._update(plain, member)
+                    value, figures = plain.validate()
+            except RunStopped as stop:
+                return end(stop.state, reason=str(stop))
+            except Exception as error:  # noqa: BLE001  # a user's task may raise anything
+                trouble = Trouble.of(error)
+                return end("failed", reason=trouble.reason, details=trouble.details)
+        for name, figure in figures.items():
+            run.note(name, figure)
+        member.keep("val_loss", len(run.plan) - 1, value)
+        return end("finished", value)
+
+    def _update(self, plain: PlainRun, member: Member) -> None:
+        """One update, and what is due after it."""
+        t = member.done
+        watched = t in member.norms
+        member.run.report(t, plain.step(watch=watched).item())
+        member.done = t + 1
+        if watched:
+            member.keep_norms(t, plain.norms.tolist())
+        if t + 1 in member.checks:
+            member.keep("val_loss", t, plain.validate()[0])
+        if t + 1 in member.agenda:
+            began = time.perf_counter()
+            if self._view is None:
+                self._view = View(self._task, self._probes, self._device, plain.model)
+            seen = plain.look(self._view, member.agenda[t + 1], member.turn)
+            member.keep_look({name: column[0] for name, column in seen.items()})
+            member.probing += time.perf_counter() - began
+
+
+class PlainRun:
+    """A run that follows its plan update by update.
+
+    Args:
+        task: what is trained.
+        samples: its training data on the device.
+        run: the plan and the seed.
+        device: where.
+        norms: whether its updates may be watched.
+
+    Attributes:
+        model: the module that is trained.
+        parameters: how many numbers it trains.
+        norms: of the last update that was watched, as in `lrsearch.training.norms.NORMS`.
+    """
+
+    def __init__(
+        self,
+        task: TorchTask,
+        samples: Samples,
+        run: Run,
+        device: torch.device,
+        *,
+        norms: bool = False,
+    ) -> None:
+        self._task, self._samples, self._run, self._device = task, samples, run, device
+        self.model = task.model(torch.Generator().manual_seed(run.seed)).to(device)
+        self._key = key_dropout(self.model)
+        named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self._names, self._trained = list(named), list(named.values())
+        self.parameters = sum(p.numel() for p in self._trained)
+        self.norms = torch.zeros(0)
+        self._start = self._flat(self._trained) if norms else None
+        self._loss = Wrapped(self.model, task.loss)
+        self._optimizer = _optimizer(task, self._trained)
+        order = samples.row(run.seed, run.plan.samples, int(run.plan.batch[0]))
+        self._row = torch.tensor([order], device=device)
+        self._t = self._begin = 0
+
+    def step(self, *, watch: bool = False) -> Tensor:
+        """One update; the loss before it. With `watch` its norms are kept."""
+        task, run, device, t = self._task, self._run, self._device, self._t
+        momentum, width = float(run.plan.momentum[t]), int(run.plan.batch[t])
+        group = self._optimizer.param_groups[0]
+        group["lr"] = float(run.plan.lr[t])
+        if "betas" in group:
+            group["betas"] = (momentum, task.beta2)
+        else:
+            group["momentum"] = momentum
+        batch = self._samples.take(self._row, torch.tensor([self._begin], device=device), width)
+        self._key.value = mix(mix(torch.tensor(t, device=device)) ^ run.seed)
+        self.model.train()
+        with torch.autocast(device.type, torch.bfloat16, task.precision == "bfloat16"):
+            loss = task.loss(self.model, tuple(part[0] for part in batch)).mean()
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if task.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), task.clip)
+        before = self._flat(self._trained) if watch else None
+        self._optimizer.step()
+        if before is not None and self._start is not None:
+            slope = self._flat([_slope(p) for p in self._trained])
+            after = self._flat(self._trained)
+            self.norms = take_norms(before, after, slope, self._start)[0]
+        self._t, self._begin = t + 1, self._begin + width
+        return loss.detach()
+
+    def validate(self) -> tuple[float, Mapping[str, float]]:
+        """The value and the figures of the model in evaluation mode."""
+        with torch.no_grad(), own_randomness(self._device):
+            return _validate(self._task, self.model.eval(), self._device)
+
+    def look(self, view: View, parts: frozenset[str], turn: int) -> Mapping[str, list[float]]:
+        """What probes see of it after the last update."""
+        plan, t = self._run.plan, self._t - 1
+        state = [self._optimizer.state[p] for p in self._trained]
+        squares = None
+        if self._task.optimizer in ("adam", "adamw"):  # a parameter that is not used has no state
+            pairs = zip(state, self._trained, strict=True)
+            squares = [s.get("exp_avg_sq", torch.zeros_like(p))[None] for s, p in pairs]
+        # A model may draw random numbers in evaluation mode too; the run's must stay its own.
+        with own_randomness(self._device):
+            return view.look(
+                [p.detach()[None] for p in self._trained],
+                parts,
+                loss=self._around,
+                batch=int(plan.batch[0]),
+                rate=[float(plan.lr[t])],
+                momentum=[float(plan.momentum[t])],
+                count=[self._t],
+                turn=turn,
+                squares=squares,
+            )
+
+    def _around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
+        """The mean loss at other parameters in evaluation mode, shape `[1]`."""
+        self.model.eval()
+        named = {f"model.{n}": v[0] for n, v in zip(self._names, values, strict=True)}
+        # Copies: a forward pass that writes into a buffer must not be felt by training.
+        named |= {f"model.{n}": b.clone() for n, b in self.model.named_buffers()}
+        mixed = self._task.precision == "bfloat16"
+        with torch.autocast(self._device.type, torch.bfloat16, mixed):
+            losses: Tensor = functional_call(self._loss, named, (batch,))
+        return (losses.float() if mixed else losses).mean()[None]
+
+    @torch.no_grad()
+    def _flat(self, values: Sequence[Tensor]) -> Tensor:
+        return flatten([value[None] for value in values])
+
+
+def _slope(parameter: nn.Parameter) -> Tensor:
+    """Its gradient, dense, and 0 where it was not used."""
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    return parameter.grad.to_dense()
+
+
+def _optimizer(task: TorchTask, trained: list[nn.Parameter]) -> torch.optim.Optimizer:
+    decay = task.weight_decay
+    if task.optimizer in ("sgd", "nesterov"):
+        nesterov = task.optimizer == "nesterov"
+        # A momentum above 0 that the first update replaces: torch refuses Nesterov without.
+        return torch.optim.SGD(trained, 1.0, 0.5, weight_decay=decay, nesterov=nesterov)
+    kind = torch.optim.AdamW if task.optimizer == "adamw" else torch.optim.Adam
+    return kind(trained, 1.0, (0.9, task.beta2), task.epsilon, decay)
+
+
+def _validate(
+    task: TorchTask, model: nn.Module, device: torch.device
+) -> tuple[float, Mapping[str, float]]:
+    if task.evaluate is not None:
+        return float(task.evaluate(model)), {}
+    data = tuple(t.to(device) for t in task.validation or ())
+    sums = dict[str, float]()
+    for begin in range(0, len(data[0]), VALIDATION_ROWS):
+        part = tuple(t[begin : begin + VALIDATION_ROWS] for t in data)
+        numbers: dict[str, Any] = {"": task.loss(model, part)}
+        if task.metrics is not None:
+            numbers |= task.metrics(model, part)
+        for name, number in numbers.items():
+            mean = float(Tensor.double(number).mean()) * len(part[0]) / len(data[0])
+            sums[name] = sums.get(name, 0.0) + mean
+    return sums.pop(""), sums

@@ -1,0 +1,324 @@
+"""A population of training runs as one tensor program, with continuous batching.
+
+The runs of a schedule search share architecture and data and differ in a few numbers an update,
+so up to K of them are trained as one: parameters are stacked along a leading axis, the forward
+pass is mapped over it (`torch.func.vmap`), and one backward pass of the summed losses yields every
+member's gradient, because a member's loss depends on no parameter but its own.
+
+Slots are kept busy: a run that ends or diverges leaves, and the next is pulled in at its own
+update 0 while the others go on, as an inference server does with requests. The runs in flight are
+always the first rows of the stack, so an empty slot costs nothing. Rates, data and counters live
+on the device, and the host looks at the losses only every few updates.
+
+Where updates are replayed as graphs, an eighth of the slots is the unit: rows without a run are
+computed to fill it up, and runs are pulled in so many at a time, so that few graphs are needed and
+runs of one age are validated and looked at together.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lrsearch.contract import Probes, Run, Runs
+from lrsearch.result import Outcome
+from lrsearch.tasks.task import TorchTask, rungs
+from lrsearch.training.active_run import Member
+from lrsearch.training.cuda_graphs import Capture, Recorder, Replay, fill_up, power_of_two
+from lrsearch.training.data_order import Samples
+from lrsearch.training.devices import Trouble, deliberate
+from lrsearch.training.functional_task import Program
+from lrsearch.training.landscape_view import View
+from lrsearch.training.slot_tensors import Stack
+
+__all__ = ["Population"]
+
+#: Updates between two looks at the losses, each a synchronisation on a GPU.
+LOOK = {"cpu": 8, "cuda": 32}
+#: Into how many cohorts the slots are divided where updates are replayed.
+COHORTS = 8
+
+log = logging.getLogger("lrsearch")
+
+
+class Population:
+    """K slots on one device.
+
+    Args:
+        task: what is trained.
+        slots: K, the most runs in flight; halved when the device runs out of memory.
+        device: where.
+        paddable: whether a sample's loss is its own, so that batches may be padded.
+    """
+
+    def __init__(
+        self, task: TorchTask, slots: int, device: torch.device, *, paddable: bool = True
+    ) -> None:
+        self._task = task
+        self._paddable = paddable
+        self._device = device
+        self._samples = Samples(task.train, device, independent=task.independent)
+        self._program = Program(task, device)
+        self._probes: Probes | None = None
+        self._view: View | None = None
+        self._members: list[Member] = []
+        self._waiting: list[Run] = []
+        self._norms: list[tuple[list[int], list[Member], Tensor]] = []
+        # A dataset is read on the host, which no graph can hold.
+        graphs = device.type == "cuda" and isinstance(task.train, tuple)
+        self._record: Capture | None = Recorder() if graphs else None
+        self._replay = Replay(self._record)
+        self._revalidate = Replay(self._record, "validation is")
+        self._indices: dict[tuple[int, int], Tensor] = {}
+        self._most = slots
+        self._allocate(slots)
+
+    def _allocate(self, slots: int) -> None:
+        """Makes room for so many members, all of them empty."""
+        self._slots = slots
+        self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
+
+    @property
+    def _cohort(self) -> int:
+        """How many runs begin together, and how many rows are computed at the least."""
+        return max(1, self._slots // COHORTS) if self._replay.enabled else 1
+
+    def train(self, runs: Runs) -> Iterator[Outcome]:
+        """Pulls runs while there is room, and yields each outcome as it ends."""
+        if runs.probes.looks:
+            self._probes = runs.probes
+            template, slots = self._program.template, self._slots
+            self._view = View(
+                self._task, self._probes, self._device, template, record=self._record, slots=slots
+            )
+        while True:
+            with deliberate(self._device):
+                room = self._slots - len(self._members) - len(self._waiting)
+                if room >= (self._cohort if self._members else 1):
+                    self._waiting += runs.take(room)
+                if not self._members and not self._waiting:
+                    return
+                trouble: Trouble | None = None
+                try:
+                    outcomes = self._advance()
+                except Exception as error:  # noqa: BLE001  # a user's task may raise anything
+                    trouble = Trouble.of(error)
+                # Only now: the error holds whatever the step had allocated.
+                if trouble is not None:
+                    outcomes = self._shrink(trouble)
+            yield from outcomes
+
+    def step(self) -> Tensor:
+        """One update of every member that waits or is in flight; losses before it, `[A]`."""
+        self._admit_waiting()
+        return self._step()
+
+    def put(self, runs: list[Run]) -> None:
+        """Adds runs for `step`, which tries out what a step costs."""
+        self._waiting += runs
+
+    def _shrink(self, trouble: Trouble) -> list[Outcome]:
+        """After running out of memory: half as many in flight, each from its update 0 again.
+
+        After any other error of the task too, until the run that raises it is alone and fails.
+        """
+        full = trouble.full
+        runs = sorted(
+            [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
+        )
+        self._members, self._norms, ended = [], [], []
+        self._settle()
+        slots, left = self._slots, max(1, self._slots // 2)
+        if slots == 1:
+            ended = [runs.pop(0).end("failed", reason=trouble.reason, details=trouble.details)]
+            left = 1 if full else self._most
+        for run in runs:
+            run.restart()
+        if full and not ended:
+            self._most = left
+            log.warning("out of memory with %d runs in flight; going on with %d", slots, left)
+        self._waiting = runs
+        del self._stack
+        self._replay.forget()
+        self._revalidate.forget()
+        if self._view is not None:
+            self._view.forget(self._most)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._allocate(left)
+        return ended
+
+    def _admit_waiting(self) -> None:
+        runs = self._waiting[: self._slots - len(self._members)]
+        if not runs:
+            return
+        version, watched = self._stack.version, self._probes is not None
+        self._stack.admit(runs, len(self._members), watched=watched)
+        if self._stack.version != version:
+            self._replay.forget()
+        members = [Member(run, rungs(len(run.plan), self._task.evaluations)) for run in runs]
+        if self._probes is not None:
+            for member in members:
+                member.ask(self._probes, self._task.samples)
+        self._members += members
+        del self._waiting[: len(runs)]
+        self._settle()
+
+    def _leave(self, rows: Sequence[int]) -> None:
+        """Moves the last members into rows that have become free."""
+        if not rows:
+            return
+        left = len(self._members) - len(rows)
+        to = sorted(row for row in rows if row < left)
+        source = sorted({*range(left, len(self._members))} - {*rows})
+        if to:
+            self._stack.move(to, source)
+            for row, last in zip(to, source, strict=True):
+                self._members[row] = self._members[last]
+        if self._cohort > 1:
+            self._stack.rest(slice(left, len(self._members)))
+        del self._members[left:]
+        self._settle()
+
+    def _settle(self) -> None:
+        """What all members in flight have in common, so that no step looks at each of them."""
+        widths = {member.width for member in self._members}
+        self._width = widths.pop() if len(widths) == 1 else None
+        self._rests = any(member.rests for member in self._members)
+        self._norms_wanted = any(member.norms for member in self._members)
+
+    def _advance(self) -> list[Outcome]:
+        """A few updates of all members, up to the first that ends or is evaluated."""
+        began = time.perf_counter()
+        self._admit_waiting()
+        look = LOOK[self._device.type]
+        updates = min(look, *(member.until_check for member in self._members))
+        losses = torch.stack([self._step() for _ in range(updates)]).T.tolist()
+        self._flush_norms()
+        stopped = {}
+        for row, (member, seen) in enumerate(zip(self._members, losses, strict=True)):
+            stop = member.report(seen)
+            if stop is not None:
+                stopped[row] = stop
+        going = [(row, m) for row, m in enumerate(self._members) if row not in stopped]
+        due = [row for row, m in going if not m.left or m.done in m.checks]
+        values = self._program.validate(self._stack.parameters, due, self._revalidate)
+        share = (time.perf_counter() - began) / len(self._members)
+        watching, self._stack.watching = self._stack.watching / len(self._members), 0.0
+        for member in self._members:
+            member.seconds += share
+            member.probing += watching
+        self._look([(row, m) for row, m in going if m.done in m.agenda])
+        outcomes = []
+        left = []
+        for row in sorted({*stopped, *due}):
+            member = self._members[row]
+            if row in stopped:
+                outcomes.append(member.end(stopped[row].state, reason=str(stopped[row])))
+            else:
+                value, figures = values[row]
+                member.keep("val_loss", member.done - 1, value)
+                if member.left:
+                    continue
+                for name, figure in figures.items():
+                    member.run.note(name, figure)
+                outcomes.append(member.end("finished", value))
+            left.append(row)
+        self._leave(left)
+        return outcomes
+
+    def _flush_norms(self) -> None:
+        """Hands the norms of the last updates to the members that they are of."""
+        for updates, members, norms in self._norms:
+            for member, t, row in zip(members, updates, norms.tolist(), strict=True):
+                member.keep_norms(t, row)
+        self._norms.clear()
+
+    def _look(self, due: list[tuple[int, Member]]) -> None:
+        """Lets probes look at members, all those together of which they want the same."""
+        if self._view is None:
+            return
+        for turn, parts in sorted({(m.turn, m.agenda[m.done]) for _, m in due}, key=repr):
+            began = time.perf_counter()
+            group = [(r, m) for r, m in due if (m.turn, m.agenda[m.done]) == (turn, parts)]
+            rows, members = zip(*group, strict=True)
+            index = torch.tensor(rows, device=self._device)
+            last = [(m.run.plan, m.done - 1) for m in members]
+            seen = self._view.look(
+                [p[index] for p in self._stack.parameters.values()],
+                parts,
+                loss=self._program.around,
+                batch=int(last[0][0].batch[0]),
+                rate=[float(plan.lr[t]) for plan, t in last],
+                momentum=[float(plan.momentum[t]) for plan, t in last],
+                count=[t + 1 for _, t in last],
+                turn=turn,
+                squares=self._stack.updates.squares(index),
+            )
+            seconds = (time.perf_counter() - began) / len(members)
+            for i, member in enumerate(members):
+                member.keep_look({name: column[i] for name, column in seen.items()})
+                member.seconds += seconds
+                member.probing += seconds
+
+    def _step(self) -> Tensor:
+        """One update of every member; their losses before it, shape `[A]`."""
+        active, due, padded = len(self._members), list[int](), self._widths()
+        if self._norms_wanted:
+            due = [row for row, m in enumerate(self._members) if m.done in m.norms]
+        if len(set(padded)) == 1:
+            # Rows without a run compute what nobody reads.
+            rows = min(self._slots, -(-active // self._cohort) * self._cohort)
+            step = partial(
+                self._stack.update, slice(0, rows), padded[0], self._watched(due), self._rests
+            )
+            key = (rows, padded[0], self._rests, "first")
+            losses = self._replay.run(key, step, self._stack.written).double()[:active]
+        else:
+            losses = torch.empty(active, dtype=torch.float64, device=self._device)
+            for width in sorted(set(padded)):
+                group = [row for row, own in enumerate(padded) if own == width]
+                index, count = self._index(group, width), len(group)
+                watched = self._watched([i for i, row in enumerate(group) if row in due])
+                step = partial(self._stack.update, index, width, watched, self._rests)
+                key = (len(index), width, self._rests, "some")
+                seen = self._replay.run(key, step, self._stack.written)
+                losses[index[:count]] = seen[:count].double()
+        if due:
+            members = [self._members[row] for row in due]
+            norms = self._stack.watch.norms[torch.tensor(due, device=self._device)]
+            self._norms.append(([m.done for m in members], members, norms))
+        for member in self._members:
+            member.done += 1
+        return losses
+
+    def _widths(self) -> list[int]:
+        """How wide the batches of the next update are, padding included: one, or one a member."""
+        if self._width is not None:
+            return [self._width]
+        if not self._paddable:
+            return [m.width or int(m.run.plan.batch[m.done]) for m in self._members]
+        # Powers of two, so that neither waste nor the number of groups is large. They hang on the
+        # run alone, whose rounding must not depend on its neighbours.
+        return [m.width or power_of_two(int(m.run.plan.batch[m.done])) for m in self._members]
+
+    def _index(self, group: list[int], width: int) -> Tensor:
+        """Rows of a step; where it may be replayed a power of two, the last one repeated."""
+        if not self._replay.enabled:
+            return torch.tensor(group, device=self._device)
+        size = power_of_two(len(group))
+        if (size, width) not in self._indices:
+            place = torch.zeros(size, dtype=torch.int64, device=self._device)
+            self._indices[size, width] = place
+        return self._indices[size, width].copy_(torch.tensor(fill_up(group, size)))
+
+    def _watched(self, due: list[int]) -> slice | Tensor | None:
+        """The members of a step whose norms are taken: on a GPU all, for a graph has no choice."""
+        if self._device.type == "cuda":
+            return slice(None) if self._probes is not None else None
+        return torch.tensor(due) if due else None

@@ -1,0 +1,159 @@
+"""Who trains: this process, processes beside it, or workers on a cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrsearch.bounds import Bound
+from lrsearch.contract import Elastic, Objective
+from lrsearch.errors import RequestError
+from lrsearch.objectives.function import FunctionObjective
+from lrsearch.objectives.loading import is_reference, split_reference
+from lrsearch.workers.pool import Crew, Hand, Inbox, TaskCrew
+
+__all__ = ["ENGINES", "Workforce"]
+
+#: What starts workers and places them: this machine's own processes, or a Ray cluster.
+ENGINES = ("local", "ray")
+
+_ENGINE = Bound(kind="name", names=ENGINES)
+_WORKERS = Bound(kind="int", low=1, high=1024, optional=True)
+_SHARE = Bound(low=0, high=1024, optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workforce:
+    """Who trains, as it is asked for.
+
+    Attributes:
+        workers: how many; None is one here, and on a cluster as many as it has room for.
+        engine: one of `ENGINES`.
+        address: of a Ray cluster: `auto` for the one that this machine is part of, `local` to
+            start one here, or `ray://HOST:10001`.
+        worker_gpus: GPUs of each worker on a cluster, a fraction where several share one; None is
+            1 where the cluster has any.
+        worker_cpus: CPU cores of each worker on a cluster; None is 1.
+
+    Raises:
+        RequestError: a value is out of range, or of no use with the engine.
+
+    Example:
+        >>> lrsearch.Workforce(engine="ray", workers=8, worker_gpus=0.5).worker_gpus
+        0.5
+    """
+
+    workers: int | None = None
+    engine: str = "local"
+    address: str | None = None
+    worker_gpus: float | None = None
+    worker_cpus: float | None = None
+
+    def __post_init__(self) -> None:
+        _ENGINE.check("engine", self.engine)
+        object.__setattr__(self, "workers", _WORKERS.check("workers", self.workers))
+        for name in ("worker_gpus", "worker_cpus"):
+            object.__setattr__(self, name, _SHARE.check(name, getattr(self, name)))
+        for name in ("address", "worker_gpus", "worker_cpus"):
+            if self.engine == "local" and getattr(self, name) is not None:
+                raise RequestError(f"{name} is of engine ray; add --engine ray or leave it out")
+
+    def join(
+        self,
+        given: Any,
+        objective: Objective,
+        *,
+        options: Mapping[str, Any] | None,
+        device: str,
+        alone: bool,
+        retries: int,
+    ) -> Objective:
+        """The objective, answered by whoever is asked for.
+
+        Args:
+            given: what names or makes the objective.
+            objective: what it has become.
+            options: as it was made with.
+            device: where its tasks train.
+            alone: whether its runs must be in processes that can be ended.
+            retries: how often a run is begun again after its worker has died.
+
+        Raises:
+            RequestError: it cannot be trained elsewhere, or there is no such cluster.
+        """
+        if isinstance(objective, Crew):  # of a search before
+            if self == Workforce():
+                return objective
+            given, objective = objective.given, objective.inner
+        here = self.engine == "local" and (self.workers or 1) == 1
+        if here and not (alone and isinstance(objective, FunctionObjective)):
+            return objective
+        if objective.setup.exact:
+            raise RequestError(
+                f"objective {objective.setup.name} answers exactly and at once; leave workers out"
+            )
+        if self.engine == "local":
+            if device.startswith("cuda:"):
+                raise RequestError(
+                    f"device {device} names one GPU, and each worker has one of its own; leave "
+                    "device out, or choose among GPUs with CUDA_VISIBLE_DEVICES"
+                )
+            from lrsearch.workers.processes import Process
+
+            told, count = _reference(given, objective), self.workers or 1
+
+            def start(order: dict[str, Any], index: int, inbox: Inbox) -> Hand:
+                return Process(order, index, count, inbox)
+
+            hire, dismiss = start, _nothing
+        else:
+            from lrsearch.workers.ray_cluster import Cluster
+            from lrsearch.workers.worker import answer
+
+            cluster = Cluster(
+                given, answer, address=self.address, gpus=self.worker_gpus, cpus=self.worker_cpus
+            )
+            told, count = cluster.given, self.workers or cluster.room
+            hire, dismiss = cluster.hire, cluster.leave
+        order = {
+            "objective": told,
+            "options": dict(options or {}),
+            "device": device,
+            "version": sys.modules["lrsearch"].__version__,
+        }
+        kind = TaskCrew if isinstance(objective, Elastic) else Crew
+        return kind(given, objective, order, hire, dismiss, count=count, retries=retries)
+
+
+def _nothing() -> None:
+    """Processes of this machine leave nothing to leave."""
+
+
+def _reference(given: Any, objective: Objective) -> str:
+    """Where a worker imports an objective from."""
+    if isinstance(given, str):
+        if not is_reference(given):
+            return given
+        source, colon, name = split_reference(given)
+        # User code may change the folder that this process is in.
+        return f"{Path(source).absolute()}{colon}{name}" if source.endswith(".py") else given
+    function = objective.function if isinstance(objective, FunctionObjective) else given
+    name = getattr(function, "__qualname__", type(function).__name__)
+    if not (isinstance(given, type) or callable(function)) or not name.isidentifier():
+        raise RequestError(
+            f"a worker cannot import {name}; define the function, or a class of the task, at the "
+            "top of a file, or leave workers and trial_timeout out"
+        )
+    module = function.__module__
+    if module != "__main__":
+        return f"{module}:{name}"
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is None:
+        raise RequestError(
+            f"a worker cannot import {name} from an interactive session; put it into a file, or "
+            "leave workers and trial_timeout out"
+        )
+    return f"{Path(file).absolute()}:{name}"

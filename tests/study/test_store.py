@@ -1,0 +1,109 @@
+"""Journals: torn lines, locks, names, and files that are none of ours."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lrsearch import api
+from lrsearch.errors import RequestError
+from lrsearch.study.location import Place
+from lrsearch.study.request import parse_duration
+from tests.doubles import Bowl, asked, search
+
+
+@pytest.mark.parametrize("torn", [b'{"op_co', b'{"op_code": 4, "wor\n', b"\x00\x00\x00"])
+def test_a_torn_last_line_loses_only_itself(tmp_path, torn):
+    whole = search(Bowl(), tmp_path / "a", trials=12)
+    search(Bowl(), tmp_path / "b", trials=6)
+    journal = tmp_path / "b" / "x.journal"
+    journal.write_bytes(journal.read_bytes() + torn)
+    again = search(Bowl(), tmp_path / "b", trials=12)
+    assert asked(again) == asked(whole)
+
+
+def test_a_record_cut_in_half_is_asked_for_again(tmp_path):
+    whole = search(Bowl(), tmp_path, trials=12)
+    journal = tmp_path / "x.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if line.startswith(b'{"op_code":8'))
+    journal.write_bytes(b"".join(lines[:last]) + lines[last][:-100])
+    bowl = Bowl()
+    assert asked(search(bowl, tmp_path, trials=12)) == asked(whole)
+    assert bowl.yielded == 1
+
+
+@pytest.mark.parametrize("text", ["dear diary\nnothing happened", "one line", "[1, 2]\n{}\n"])
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, text):
+    path = tmp_path / "x.journal"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=r"no journal"):
+        search(Bowl(), tmp_path, trials=2)
+    assert path.read_text() == text
+
+
+def test_a_killed_lock_holder_blocks_nobody(tmp_path):
+    search(Bowl(), tmp_path, trials=2)
+    holder = (
+        "import fcntl, os, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "g = open(sys.argv[2], 'a'); fcntl.flock(g, fcntl.LOCK_EX); os.kill(os.getpid(), 9)"
+    )
+    paths = [str(tmp_path / "x.journal"), str(tmp_path / "x.lock")]
+    assert subprocess.run([sys.executable, "-c", holder, *paths], check=False).returncode == -9
+    assert len(search(Bowl(), tmp_path, trials=4).trials) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a/b", "a b", ".hidden", "-x", "x" * 101, "ü", "a\nb", "a\x00"]
+)
+def test_unsafe_names_are_refused(name):
+    with pytest.raises(RequestError, match="no safe name"):
+        Place.of(name)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "redis://me:secret@host", "://secret@x"])
+def test_other_databases_are_refused_without_their_password(url):
+    with pytest.raises(RequestError, match="neither a PostgreSQL nor a MySQL") as caught:
+        Place.of("x", url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_study_can_be_read_and_an_unknown_one_is_refused(tmp_path, monkeypatch):
+    made = search(Bowl(), tmp_path, trials=3)
+    storage = str(tmp_path / "x.journal")
+    assert asked(api.load("s", storage=storage)) == asked(made)
+    with pytest.raises(RequestError, match="holds no study 't'"):
+        api.load("t", storage=storage)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lrsearch-studies").mkdir()
+    (tmp_path / "lrsearch-studies" / "mine-default.journal").touch()
+    with pytest.raises(RequestError, match="did you mean 'mine-default'"):
+        api.load("mine-defualt")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RequestError, match="cannot write"):
+        search(Bowl(), tmp_path / "a", trials=1)
+
+
+def test_a_folder_in_the_way_is_refused(tmp_path):
+    (tmp_path / "x.journal").mkdir()
+    with pytest.raises(RequestError, match=r"cannot (write|open)"):
+        search(Bowl(), tmp_path, trials=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2h", 7200.0), ("1d", 86400.0)],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1w", "m", "1 2", "inf", "1e3"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(RequestError, match="no duration"):
+        parse_duration(text)

@@ -1,0 +1,323 @@
+"""How many runs at once: measured, kept with the study, lowered when memory runs out."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lrsearch
+from lrsearch import Schedule
+from lrsearch.contract import Elastic, Run
+from lrsearch.errors import RequestError
+from lrsearch.objectives.builtin import make
+from lrsearch.search.slots import useful_slots, window
+from lrsearch.tasks.task import TorchTask, rungs
+from lrsearch.training import devices, slot_search
+from lrsearch.training.batchable import Batchable
+from lrsearch.training.population import Population
+from lrsearch.training.trainer import Trainer
+from tests.doubles import Bowl, asked, search
+from tests.objectives.test_proxy import Given
+from tests.training.test_population import STEPS, alone, exact_task, run_of, train
+
+CPU = torch.device("cpu")
+
+
+class Measured:
+    """Stands in for the measurement: seconds an update and run, by number of slots."""
+
+    def __init__(self, together, alone=1.0, bytes_a_slot=0, fails_from=1 << 20):
+        self.seconds, self.plain = together, alone
+        self.bytes_a_slot, self.fails_from = bytes_a_slot, fails_from
+        self.used, self.tried = 0, []
+
+    def __call__(self, *_):
+        return self
+
+    def alone(self):
+        return self.plain
+
+    def together(self, slots):
+        self.tried.append(slots)
+        if slots >= self.fails_from:
+            raise torch.OutOfMemoryError("no room")
+        self.used = max(self.used, slots * self.bytes_a_slot)
+        return self.seconds(slots)
+
+
+@pytest.fixture
+def found(monkeypatch):
+    def find(measured, most=1024):
+        monkeypatch.setattr(slot_search, "_Trial", measured)
+        monkeypatch.setattr(slot_search, "free_bytes", lambda device: 1000)
+        monkeypatch.setattr(slot_search, "peak_bytes", lambda device: measured.used)
+        return slot_search.find_slots(None, Batchable(), CPU, most, steps=1, batch=1)
+
+    return find
+
+
+def test_slots_grow_as_long_as_they_pay(found):
+    assert found(Measured(lambda k: max(1 / k, 1 / 16))) == 16
+    assert found(Measured(lambda k: 1 / k)) == 1024
+    assert found(Measured(lambda k: 1 / k), most=17) == 16
+    assert found(Measured(lambda k: 1 / k), most=1) == 1
+
+
+def test_one_run_that_fills_the_device_is_trained_alone(found):
+    assert found(Measured(lambda k: 1.2 - 0.001 * k)) == 1
+    measured = Measured(lambda k: 1.2)
+    assert found(measured) == 1
+    assert measured.tried == [2, 4]
+
+
+def test_slots_stop_before_memory_is_full(found):
+    measured = Measured(lambda k: 1 / k, bytes_a_slot=10)
+    assert found(measured) == 64  # 2 x 320 bytes fit into .7 of 1000, 2 x 640 do not
+    assert measured.tried[-1] == 64
+
+
+def test_slots_stop_where_memory_ran_out(found):
+    assert found(Measured(lambda k: 1 / k, fails_from=32)) == 16
+
+
+def test_measuring_gives_a_power_of_two_within_bounds():
+    digits = make("digits", {"hidden": 8}, device="cpu")
+    words = {"steps": digits.setup.steps, "batch": digits.setup.batch}
+    assert isinstance(digits, Elastic)
+    assert digits.setup.slots is None
+    assert digits.fit(1, thorough=False, **words) == digits.fit(1, thorough=True, **words) == 1
+    assert digits.fit(5, thorough=True, **words) in (1, 2, 4)
+    assert digits.fit(5, thorough=False, **words) in (1, 4)
+    assert digits.fit(100, thorough=False, **words) in (1, 16)
+
+
+def test_useful_slots_leave_two_thirds_of_the_trials_to_the_sampler():
+    for trials in range(1, 300):
+        for seeds in (1, 3):
+            slots = useful_slots(trials, seeds)
+            assert slots == seeds or window(slots, seeds) <= trials / 3
+            assert window(slots + seeds, seeds) > trials / 3
+
+
+class Stretchy(Bowl):
+    """A bowl that says how many slots it wants."""
+
+    def __init__(self, wants, **words):
+        super().__init__(slots=None, **words)
+        self.wants, self.asked = wants, []
+
+    def fit(self, most, *, steps, batch, thorough):
+        self.asked.append((most, thorough))
+        return self.wants
+
+    def evaluate(self, runs):
+        held = []
+        while True:
+            held += runs.take(runs.slots - len(held))
+            if not held:
+                return
+            yield self.outcome(held.pop(0))
+
+
+def test_a_study_keeps_its_slots_and_slots_never_change_what_is_asked(tmp_path):
+    bowl = Stretchy(4)
+    whole = search(bowl, tmp_path / "a", trials=40, sampler="tpe")
+    assert bowl.asked == [(useful_slots(40, 1), False)]
+    later = Stretchy(99)
+    for trials, slots in ((10, "auto"), (20, None), (25, 1), (33, 7), (40, 64)):
+        first = Stretchy(4) if trials == 10 else later
+        parts = search(first, tmp_path / "b", trials=trials, sampler="tpe", slots=slots)
+    assert later.asked == []
+    assert asked(parts) == asked(whole)
+
+
+def test_more_slots_look_back_less_far(tmp_path):
+    one = search(Stretchy(1), tmp_path / "a", trials=30, sampler="tpe")
+    many = search(Stretchy(1), tmp_path / "b", trials=30, sampler="tpe", slots=8)
+    differ = [
+        a.index for a, b in zip(one.trials, many.trials, strict=True) if a.schedule != b.schedule
+    ]
+    assert min(differ) >= 10  # until then points fill the space evenly, whatever is known
+
+
+@pytest.mark.parametrize("slots", ["many", 0, -1, 1.5, "", True])
+def test_other_slots_are_refused(tmp_path, slots):
+    with pytest.raises(RequestError, match="slots"):
+        search(Stretchy(2), tmp_path, trials=1, slots=slots)
+
+
+@pytest.mark.parametrize("slots", [4, "auto"])
+def test_what_has_no_slots_refuses_them(tmp_path, slots):
+    with pytest.raises(RequestError, match="trains one run at a time"):
+        search(Bowl(), tmp_path, trials=1, slots=slots)
+
+
+def test_no_gpu_is_said_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.find_device("auto") == CPU
+    for text in ("cuda", "cuda:1"):
+        with pytest.raises(RequestError, match="sees no GPU"):
+            devices.find_device(text)
+
+
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.find_device("auto") == torch.device("cuda")
+    assert devices.find_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(RequestError, match="sees 2 GPUs"):
+        devices.find_device("cuda:2")
+
+
+class Small(Population):
+    """A population on a device with room for a few members."""
+
+    room = 3
+
+    def _step(self):
+        if len(self._members) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super()._step()
+
+
+def test_out_of_memory_lowers_the_number_in_flight_and_loses_nothing(caplog):
+    task = exact_task()
+    schedules = [Schedule(peak=0.01 * (1 + i)) for i in range(11)]
+    whole = {o.trial: o for o in train(task, Given(*map(run_of, range(11), schedules)), slots=8)}
+    with caplog.at_level(logging.WARNING):
+        small = Small(task, 8, CPU)
+        outcomes = list(small.train(Given(*map(run_of, range(11), schedules))))
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "out of memory with 8 runs in flight; going on with 4",
+        "out of memory with 4 runs in flight; going on with 2",
+    ]
+    assert sorted(o.trial for o in outcomes) == list(range(11))
+    for outcome in outcomes:
+        assert outcome.state == "finished"
+        assert outcome.value == whole[outcome.trial].value
+        assert outcome.traces == whole[outcome.trial].traces
+
+
+def test_memory_that_runs_out_midway_starts_those_in_flight_again():
+    task = exact_task()
+
+    class Late(Small):
+        room = 8
+
+        def _step(self):
+            if any(member.done == 50 for member in self._members):
+                type(self).room = 2
+            return super()._step()
+
+    runs = [run_of(i, Schedule(peak=0.02 * (1 + i))) for i in range(4)]
+    whole = {o.trial: o for o in train(task, Given(*runs), slots=4)}
+    fresh = [run_of(i, Schedule(peak=0.02 * (1 + i))) for i in range(4)]
+    for outcome in Late(task, 4, CPU).train(Given(*fresh)):
+        assert outcome.traces == whole[outcome.trial].traces
+        assert outcome.updates == STEPS
+
+
+def test_no_room_for_a_single_run_is_a_failed_outcome():
+    class Full(Small):
+        room = 0
+
+    runs = [run_of(i, Schedule(peak=0.1)) for i in range(3)]
+    outcomes = list(Full(exact_task(), 2, CPU).train(Given(*runs)))
+    assert [o.trial for o in outcomes] == [0, 1, 2]
+    assert {(o.state, o.reason) for o in outcomes} == {
+        ("failed", "out of memory with one run in flight")
+    }
+
+
+def test_any_other_error_is_not_taken_for_one_of_memory():
+    class Broken(Population):
+        def _step(self):
+            raise RuntimeError("shapes differ")
+
+    (ended,) = Broken(exact_task(), 2, CPU).train(Given(run_of(0, Schedule(peak=0.1))))
+    assert (ended.state, ended.reason) == ("failed", "RuntimeError: shapes differ")
+    assert "in _step" in ended.details
+
+
+@pytest.mark.parametrize("updates", [1, 2, 3, 4, 7, 120])
+def test_rungs_are_evenly_spaced(updates):
+    exact = {np.floor(updates * i / 4 + 0.5) for i in (1, 2, 3)}
+    assert rungs(updates, 4) == exact - {0, updates}
+    assert rungs(updates, 1) == frozenset()
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_the_value_along_the_way_is_that_of_a_run_that_stops_there(slots):
+    task = exact_task(evaluations=3)
+    run = run_of(0, Schedule(peak=0.05, batch_growth=2))
+    other = run_of(1, Schedule(peak=0.1))
+    given = Given(run, other)
+    given.slots = slots
+    outcomes = {o.trial: o for o in Trainer(task, device=CPU).evaluate(given)}
+    trace = outcomes[0].traces["val_loss"]
+    ends = [*sorted(rungs(len(run.plan), 3)), len(run.plan)]
+    assert [t + 1 for t in trace.updates] == ends
+    assert trace.values[-1] == outcomes[0].value
+    for end, value in zip(ends, trace.values, strict=True):
+        short = lrsearch.Plan(
+            lr=run.plan.lr[:end], batch=run.plan.batch[:end], momentum=run.plan.momentum[:end]
+        )
+        assert value == pytest.approx(alone(task, short, run.seed)[1], rel=1e-9)
+
+
+class Line(TorchTask):
+    """A task as a class: fields are attributes, methods and properties."""
+
+    peak = (1e-3, 0.3)
+    steps = 40
+    batch = 8
+    momentum = 0.0
+    unit = "square"
+
+    @property
+    def train(self):
+        x = torch.linspace(-1, 1, 64)
+        return x, 2 * x - 1
+
+    def model(self, generator):
+        return nn.Sequential(nn.Linear(1, 1))
+
+    def loss(self, model, batch):
+        x, y = batch
+        return (model(x[..., None])[..., 0] - y).square()
+
+    @staticmethod
+    def evaluate(model):
+        return float((model[0].weight.item() - 2) ** 2 + (model[0].bias.item() + 1) ** 2)
+
+
+def test_a_task_can_be_a_class():
+    task = Line(steps=30)
+    assert (task.name, task.steps, task.batch, task.unit) == ("Line", 30, 8, "square")
+    assert len(task.train[0]) == 64
+    with pytest.raises(RequestError, match="steps is 0"):
+        Line(steps=0)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_task_of_ones_own_is_tuned(tmp_path, slots):
+    words = {"space": "cosine", "tracking_uri": "none", "storage": tmp_path / "line.journal"}
+    result = lrsearch.tune(Line(), trials=12, slots=slots, **words)
+    assert (result.study, result.unit) == ("Line-cosine", "square")
+    assert result.counts["finished"] == 12
+    run = Run(trial=0, replicate=0, seed=0, plan=result.best.schedule.plan(40, 8, momentum=0.0))
+    assert result.best.value < 0.5
+    assert len(result.best.outcomes[0].traces["loss"].values) == len(run.plan)
+
+
+def test_a_task_needs_no_device_of_its_own(tmp_path):
+    words = {"trials": 1, "tracking_uri": "none", "storage": tmp_path / "line.journal"}
+    with pytest.raises(RequestError, match="device is 'tpu'; give auto, cpu, cuda"):
+        lrsearch.tune(Line(), device="tpu", **words)
+    with pytest.raises(RequestError, match="chooses its own device"):
+        lrsearch.tune(Bowl(), device="cpu", **words)
+    with pytest.raises(RequestError, match="computed by NumPy"):
+        lrsearch.tune("quadratic", device="cuda", **words)

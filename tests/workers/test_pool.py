@@ -1,0 +1,336 @@
+"""Workers that train whole populations: what they are given, lose and bring back."""
+
+import itertools
+import os
+import queue
+import signal
+import threading
+import time
+
+import pytest
+
+import lrsearch
+from lrsearch import api
+from lrsearch.contract import NoProbes
+from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.schedule import Schedule
+from lrsearch.workers.pool import Crew
+from lrsearch.workers.workforce import Workforce
+from tests.doubles import Bowl
+
+TASK = """
+import itertools, os, pathlib, signal
+import torch
+from lrsearch import TorchTask
+
+CALLS = itertools.count()
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(64, 3, generator=GENERATOR, dtype=torch.float64)
+
+
+class Line(TorchTask):
+    train = (X, X.sum(1))
+    validation = train
+    unit = "mean square"
+    peak = (1e-3, 0.02)
+    steps, batch, optimizer = 80, 8, "sgd"
+
+    def model(self, generator):
+        layer = torch.nn.Linear(3, 1, dtype=torch.float64)
+        for parameter in layer.parameters():
+            torch.nn.init.uniform_(parameter, -1, 1, generator=generator)
+        return layer
+
+    def loss(self, model, batch):
+        x, y = batch
+        mark = pathlib.Path(os.environ.get("MARK", "nowhere"))
+        # Once, after the task was tried, when runs are under way.
+        if "LRSEARCH_WORKER" in os.environ and next(CALLS) > 60 and mark.exists():
+            mark.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return (model(x)[..., 0] - y).square()
+"""
+
+
+@pytest.fixture
+def task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "line.py").write_text(TASK)
+    return {"trials": 8, "sampler": "random", "tracking_uri": "none", "slots": 4}
+
+
+def essence(result):
+    return [(t.index, t.schedule, t.state) for t in result.trials]
+
+
+def check_equal(one, other):
+    assert essence(one) == essence(other)
+    for a, b in zip(one.trials, other.trials, strict=True):
+        assert a.value == pytest.approx(b.value, rel=1e-9)
+        assert a.diagnostics == pytest.approx(b.diagnostics, rel=1e-6)
+        assert a.outcomes[0].traces.keys() == b.outcomes[0].traces.keys()
+
+
+@pytest.mark.slow
+def test_populations_in_workers_measure_what_one_here_measures(task):
+    alone = lrsearch.tune("line.py:Line", study="alone", **task)
+    worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
+    check_equal(alone, worked)
+    assert worked.trials[0].diagnostics
+
+
+@pytest.mark.slow
+def test_a_population_that_is_killed_is_begun_again_with_its_runs(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("MARK", str(tmp_path / "mark"))
+    alone = lrsearch.tune("line.py:Line", study="alone", **task)
+    (tmp_path / "mark").touch()
+    worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
+    assert not (tmp_path / "mark").exists()
+    check_equal(alone, worked)
+    assert 1 <= sum(t.retries for t in worked.trials) <= 4  # one of two, with four slots
+
+
+@pytest.mark.slow
+def test_a_class_of_tasks_is_found_by_workers_and_an_instance_is_refused(task, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    import line
+
+    assert lrsearch.tune(line.Line, workers=2, **task).counts["finished"] == 8
+    with pytest.raises(RequestError, match="a worker cannot import"):
+        lrsearch.tune(line.Line(), workers=2, study="other", **task)
+
+
+@pytest.mark.slow
+def test_options_reach_the_workers(task):
+    words = {**task, "trials": 4, "options": {"hidden": 4}, "steps": 20}
+    alone = lrsearch.tune("digits", study="alone", **words)
+    check_equal(alone, lrsearch.tune("digits", study="worked", workers=2, **words))
+
+
+class Told:
+    """A worker that a test speaks for."""
+
+    def __init__(self, order, index, inbox):
+        self.order, self.index, self.inbox = order, index, inbox
+        self.given, self.closed = queue.SimpleQueue(), False
+
+    def say(self, message):
+        self.inbox.put((self, message))
+
+    def give(self, runs):
+        self.given.put(runs)
+
+    def close(self, *, dying=False):
+        self.closed = True
+        return "exit code 9"
+
+
+class Given:
+    """Runs of a study, as its loop gives them."""
+
+    def __init__(self, count, slots):
+        self.slots, self.probes = slots, NoProbes()
+        plan = Schedule(peak=0.1).plan(steps=4, batch=1)
+        self.left = [
+            lrsearch.Run(trial=i, replicate=0, seed=i, plan=plan, limit=None) for i in range(count)
+        ]
+
+    def take(self, room):
+        taken, self.left = self.left[:room], self.left[room:]
+        return taken
+
+
+class Stage:
+    """A crew of told workers, driven by a thread of its own."""
+
+    def __init__(self, *, count, runs, slots, each=None, retries=1):
+        self.hired, self.ended, self.error = [], [], None
+        bowl = Bowl(slots=each)
+        crew = Crew("x", bowl, {}, self.hire, lambda: None, count=count, retries=retries)
+        self.thread = threading.Thread(
+            target=self.work, args=(crew, Given(runs, slots)), daemon=True
+        )
+        self.thread.start()
+        while len(self.hired) < count:
+            time.sleep(0.001)
+
+    def hire(self, order, index, inbox):
+        self.hired.append(Told(order, index, inbox))
+        return self.hired[-1]
+
+    def work(self, crew, runs):
+        try:
+            self.ended.extend(crew.evaluate(runs))
+        except SearchFailed as error:
+            self.error = error
+
+    def end(self):
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        assert all(hand.closed for hand in self.hired)
+        return [(o.trial, o.state, o.retries) for o in self.ended]
+
+
+def outcome(run):
+    return lrsearch.Run.from_dict(run).end("finished", 1.0).to_dict()
+
+
+def test_a_worker_gets_as_many_runs_as_it_asks_for_and_an_idle_one_waits_for_its_answer():
+    stage = Stage(count=2, runs=3, slots=2)
+    one, two = stage.hired
+    assert [one.order["slots"], two.order["slots"]] == [2, 2]
+    one.say({"room": 2})
+    first = one.given.get(timeout=5)
+    assert [run["trial"] for run in first] == [0, 1]
+    two.say({"room": 2})
+    rest = two.given.get(timeout=5)
+    assert [run["trial"] for run in rest] == [2]
+    one.say(outcome(first[1]))
+    one.say({"room": 1})
+    assert one.given.get(timeout=5) == []  # none now: go on with what you have
+    one.say(outcome(first[0]))
+    one.say({"room": 2})
+    time.sleep(0.1)
+    assert one.given.empty()  # it has nothing to go on with
+    two.say(outcome(rest[0]))
+    two.say({"room": 2})
+    assert stage.end() == [(1, "finished", 0), (0, "finished", 0), (2, "finished", 0)]
+
+
+def test_what_a_dead_worker_was_at_goes_to_whoever_asks_next_and_fails_the_second_time():
+    stage = Stage(count=2, runs=2, slots=2)
+    one, two = stage.hired
+    one.say({"room": 1})
+    one.given.get(timeout=5)
+    one.say(None)
+    two.say({"room": 2})
+    runs = two.given.get(timeout=5)
+    assert [(run["trial"], run["retries"]) for run in runs] == [(0, 1), (1, 0)]
+    two.say(outcome(runs[1]))
+    two.say(None)
+    assert len(stage.hired) >= 3
+    for hand in stage.hired[2:]:
+        hand.say({"room": 1})
+    assert sorted(stage.end()) == [(0, "failed", 1), (1, "finished", 0)]
+    assert "died 2 times, the last with exit code 9" in stage.ended[-1].reason
+
+
+def test_workers_that_never_ask_for_a_run_end_the_search():
+    stage = Stage(count=2, runs=2, slots=2)
+    for i in itertools.count():
+        while len(stage.hired) <= i and stage.thread.is_alive():
+            time.sleep(0.001)
+        if not stage.thread.is_alive():
+            break
+        stage.hired[i].say(None)
+    assert stage.end() == []
+    assert "workers die before they ask for a run" in str(stage.error)
+    assert len(stage.hired) < 10
+
+
+def test_a_word_of_a_worker_that_was_replaced_is_not_heard():
+    stage = Stage(count=1, runs=1, slots=1, each=1)
+    gone = stage.hired[0]
+    gone.say({"room": 1})
+    run = gone.given.get(timeout=5)[0]
+    gone.say(None)
+    while len(stage.hired) < 2:
+        time.sleep(0.001)
+    gone.say(outcome(run))
+    gone.say(None)
+    stage.hired[1].say({"room": 1})
+    again = stage.hired[1].given.get(timeout=5)[0]
+    stage.hired[1].say(outcome(again))
+    stage.hired[1].say({"room": 1})
+    assert stage.end() == [(0, "finished", 1)]
+
+
+def test_another_version_is_refused(monkeypatch):
+    from lrsearch.workers import worker
+
+    monkeypatch.setattr(lrsearch, "__version__", "9.9")
+    order = {"version": "1.0", "objective": "digits", "options": {}, "device": "cpu"}
+    with pytest.raises(SearchFailed, match=r"a worker has lrsearch 9.9, and the search 1.0"):
+        next(worker.answer(order, lambda room: []))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"engine": "slurm"}, "engine is 'slurm'; known: local, ray"),
+        ({"workers": 0}, "workers is 0"),
+        ({"address": "auto"}, "address is of engine ray"),
+        ({"worker_gpus": 0.5}, "worker_gpus is of engine ray"),
+        ({"worker_cpus": -1, "engine": "ray"}, "worker_cpus is -1"),
+    ],
+)
+def test_a_workforce_that_makes_no_sense_is_refused(words, message):
+    with pytest.raises(RequestError, match=message):
+        Workforce(**words)
+
+
+@pytest.mark.slow
+def test_a_result_of_workers_is_confirmed_by_them_or_by_others(task):
+    result = lrsearch.tune("line.py:Line", workers=2, **task)
+    words = {"top": 1, "seeds": 5, "grid": 1, "against": ["cosine"]}
+    found = lrsearch.confirm(result, **words)
+    assert result.source.setup.workers == 2
+    assert lrsearch.confirm(result, workers=3, **words) == found  # nothing is left to measure
+    assert lrsearch.confirm(result, workers=1, **{**words, "seeds": 6}).seeds == 6
+
+
+def test_one_gpu_for_several_workers_is_refused():
+    bowl = Bowl()
+    with pytest.raises(RequestError, match="device cuda:1 names one GPU, and each worker has"):
+        Workforce(workers=2).join("x", bowl, options=None, device="cuda:1", alone=False, retries=0)
+
+
+def test_who_joins_alone_has_the_slots_of_one_worker(task):
+    lrsearch.tune("line.py:Line", study="s", workers=2, **{**task, "trials": 4})
+    from lrsearch.study.location import Place
+    from lrsearch.study.store import Store
+
+    store = Store.read(Place.of("s"))
+    assert (store.slots, store.window) == (4, 15)
+
+
+def test_a_study_keeps_how_many_runs_it_was_founded_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = {"trials": 3, "steps": 20, "tracking_uri": "none", "sampler": "tpe"}
+    lrsearch.tune("quadratic", parallel=8, **words)
+    store = api.load("quadratic-default")
+    assert len(store.trials) == 3
+    from lrsearch.study.location import Place
+    from lrsearch.study.store import Store
+
+    assert Store.read(Place.of("quadratic-default")).window == 15
+    with pytest.raises(RequestError, match="for 8 runs in flight, and not for 4; leave parallel"):
+        lrsearch.tune("quadratic", parallel=4, **{**words, "trials": 5})
+    assert len(lrsearch.tune("quadratic", **{**words, "trials": 5}).trials) == 5
+
+
+def test_a_supervised_worker_that_is_killed_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "supervised.py").write_text(
+        "import os, pathlib, time, lrsearch\n"
+        "@lrsearch.objective(peak=(1e-3, 1.0), steps=5)\n"
+        "def slow(run):\n"
+        "    pathlib.Path(f'{os.getpid()}.pid').touch()\n"
+        "    time.sleep(0.2)\n"
+        "    return float(run.plan.lr[0])\n"
+    )
+    words = {"workers": 2, "trials": 16, "tracking_uri": "none", "sampler": "random"}
+
+    def kill():
+        while not (found := list(tmp_path.glob("*.pid"))):
+            time.sleep(0.05)
+        os.kill(int(found[0].stem), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    result = lrsearch.tune("supervised.py:slow", **words)
+    killer.join()
+    assert [t.index for t in result.trials] == list(range(16))
+    assert result.counts["finished"] == 16
+    assert sum(t.retries for t in result.trials) <= 1
+    assert len(list(tmp_path.glob("*.pid"))) == 3
