@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrsearch import export
-    from lrsearch.api import confirm, load, tune
-    from lrsearch.comparison import Confirmation
+    from lrsearch.api import compare, load, tune
+    from lrsearch.comparison import Comparison
     from lrsearch.objectives.function import objective
     from lrsearch.ranges import Choices, Range
     from lrsearch.report.files import plot
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Choices",
-    "Confirmation",
+    "Comparison",
     "Outcome",
     "Plan",
     "Range",
@@ -37,7 +37,7 @@ __all__ = [
     "Trial",
     "Workforce",
     "__version__",
-    "confirm",
+    "compare",
     "export",
     "load",
     "objective",
@@ -49,7 +49,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Choices": "lrsearch.ranges",
-    "Confirmation": "lrsearch.comparison",
+    "Comparison": "lrsearch.comparison",
     "Outcome": "lrsearch.result",
     "Plan": "lrsearch.schedule",
     "Range": "lrsearch.ranges",
@@ -60,7 +60,7 @@ _HOMES = {
     "TorchTask": "lrsearch.tasks.task",
     "Trial": "lrsearch.result",
     "Workforce": "lrsearch.workers.workforce",
-    "confirm": "lrsearch.api",
+    "compare": "lrsearch.api",
     "load": "lrsearch.api",
     "objective": "lrsearch.objectives.function",
     "plot": "lrsearch.report.files",

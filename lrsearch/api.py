@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.bounds import Bound
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.contract import LEVELS, Objective, Run
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import RequestError, SearchFailed
@@ -18,17 +18,17 @@ from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.study.location import Place
-from lrsearch.study.request import Confirm, Request, Search
+from lrsearch.study.location import Location
+from lrsearch.study.request import ComparisonSpec, Request, Search
 from lrsearch.trackers import make_tracker, model_keeper, tracked_uri
 from lrsearch.tracking.uri import check_uri
 from lrsearch.workers.workforce import Workforce
 
 if TYPE_CHECKING:
-    from lrsearch.search.callbacks import Listener
+    from lrsearch.search.callbacks import Callback
     from lrsearch.tasks.task import TorchTask
 
-__all__ = ["confirm", "load", "prepare", "tune"]
+__all__ = ["compare", "load", "prepare", "tune"]
 
 LEVEL = Bound(kind="name", names=LEVELS)
 
@@ -60,8 +60,8 @@ def tune(
     tracking_uri: str | None = None,
     diagnostics: str = "cheap",
     log_model: str | None = None,
-    confirm: bool | Confirm = False,
-    listener: Listener | None = None,
+    compare: bool | ComparisonSpec = False,
+    callback: Callback | None = None,
 ) -> Result:
     """Searches for the best schedule of an objective.
 
@@ -105,9 +105,9 @@ def tune(
             and landscape, for at most a tenth of the training), `full` (for up to as much again).
         log_model: of a task: train the winner once more and log its model to MLflow, registered
             under this name unless it is empty.
-        confirm: whether to end with `lrsearch.confirm`: in full where a run takes under two
+        compare: whether to end with `lrsearch.compare`: in full where a run takes under two
             seconds, else within as many runs as there are trials, or not at all.
-        listener: sees the search go on.
+        callback: sees the search go on.
 
     Returns:
         the result; its `best` raises NothingFinished if no trial finished.
@@ -148,18 +148,18 @@ def tune(
         tracking_uri=tracking_uri,
     )
 
-    from lrsearch.search.callbacks import Silent
+    from lrsearch.search.callbacks import NoCallback
     from lrsearch.search.runner import run_search  # Optuna, which no error needs
 
     probes = Diagnosis(diagnostics)
-    asked = {True: Confirm(frugal=True), False: None}.get(confirm, confirm)  # type: ignore[arg-type]
+    asked = {True: ComparisonSpec(frugal=True), False: None}.get(compare, compare)  # type: ignore[arg-type]
     keep = None if log_model is None else model_keeper(search, answers, log_model)
     tracker = make_tracker(tracking_uri, keep)
-    result = run_search(search, answers, tracker, listener or Silent(), asked, probes)
+    result = run_search(search, answers, tracker, callback or NoCallback(), asked, probes)
     return dataclasses.replace(result, source=answers)
 
 
-def confirm(
+def compare(
     study: str | Result,
     *,
     objective: str
@@ -176,8 +176,8 @@ def confirm(
     workers: int | Workforce | None = None,
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
-    listener: Listener | None = None,
-) -> Confirmation:
+    callback: Callback | None = None,
+) -> Comparison:
     """Holds a study's best schedules against baselines, on seeds that the search never saw.
 
     The peak of each, the candidates' too, is tuned on the same grid with the same selection
@@ -199,10 +199,10 @@ def confirm(
         workers: processes that train, or a `Workforce`.
         storage: the study's; None is `lrsearch-studies/STUDY.journal`.
         tracking_uri: of MLflow; None is where the study is tracked.
-        listener: sees it go on.
+        callback: sees it go on.
 
     Returns:
-        the confirmation; `best.schedule` has its tuned peak.
+        the comparison; `best.schedule` has its tuned peak.
 
     Raises:
         RequestError: the request is wrong, or the study is another objective's.
@@ -211,18 +211,18 @@ def confirm(
 
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
-        >>> found = lrsearch.confirm(result, top=2, against=["linear", "cosine"])
+        >>> found = lrsearch.compare(result, top=2, against=["linear", "cosine"])
         >>> list(found.versus)
         ['linear', 'cosine']
     """
     from lrsearch.study.store import Store
 
-    asked = Confirm(top=top, seeds=seeds, grid=grid, against=against)
+    asked = ComparisonSpec(top=top, seeds=seeds, grid=grid, against=against)
     name = study.study if isinstance(study, Result) else study
-    place = study.storage if isinstance(study, Result) and storage is None else storage
-    with Store.read(Place.of(name, place)) as store:
+    location = study.storage if isinstance(study, Result) and storage is None else storage
+    with Store.read(Location.of(name, location)) as store:
         record, result = store.record, store.result()
-    _ = result.best  # a study without one has nothing to confirm
+    _ = result.best  # a study without one has nothing to compare
     if objective is None and isinstance(study, Result):
         objective = study.source
     words: dict[str, Any] = {}
@@ -248,17 +248,19 @@ def confirm(
         seed=record.seed,
         pruner=record.pruner,
         study=name,
-        storage=place,
+        storage=location,
         tracking_uri=where,
         **words,
     )
 
-    from lrsearch.search.callbacks import Silent
+    from lrsearch.search.callbacks import NoCallback
     from lrsearch.search.runner import run_search
 
-    found = run_search(search, answers, make_tracker(where), listener or Silent(), asked).confirmed
+    found = run_search(
+        search, answers, make_tracker(where), callback or NoCallback(), asked
+    ).comparison
     if found is None:
-        raise SearchFailed(f"study {name} was not confirmed; `lrsearch confirm {name}` goes on")
+        raise SearchFailed(f"study {name} was not compared; `lrsearch compare {name}` goes on")
     return found
 
 
@@ -328,9 +330,9 @@ def load(study: str, *, storage: str | Path | None = None) -> Result:
         >>> lrsearch.load("quadratic-default").best.value == result.best.value
         True
     """
-    place = Place.of(study, storage)
+    location = Location.of(study, storage)
 
     from lrsearch.study.store import Store
 
-    with Store.read(place) as store:
+    with Store.read(location) as store:
         return store.result()

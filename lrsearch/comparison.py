@@ -1,4 +1,4 @@
-"""`Confirmation`: how the best schedule of a search compares on fresh seeds, as a frozen record.
+"""`Comparison`: how the best schedule of a search compares on fresh seeds, as a frozen record.
 
 What was chosen (the candidate, every peak, the best baseline) was chosen on selection seeds; what
 is reported here comes from others, so that nothing in it was selected for being lucky.
@@ -19,17 +19,17 @@ from lrsearch.baselines import BASELINES
 from lrsearch.contender import Contender
 from lrsearch.stats import (
     ALPHA,
-    Comparison,
+    PairedTest,
     bca_interval,
-    compare,
+    paired_tests,
     seeds_needed,
 )
 
-__all__ = ["Confirmation"]
+__all__ = ["Comparison"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmation:
+class Comparison:
     """The searched schedule and the baselines on the same fresh seeds.
 
     Attributes:
@@ -46,7 +46,7 @@ class Confirmation:
 
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
-        >>> found = lrsearch.confirm(result, against=["cosine"])
+        >>> found = lrsearch.compare(result, against=["cosine"])
         >>> found.versus["cosine"].verdict in ("better", "worse", "not distinguishable")
         True
     """
@@ -62,9 +62,9 @@ class Confirmation:
     importance: Mapping[str, float] = field(default_factory=dict)
 
     @functools.cached_property
-    def versus(self) -> dict[str, Comparison]:
+    def versus(self) -> dict[str, PairedTest]:
         """The searched schedule against every baseline, by name."""
-        return compare(self.best.array, {b.name: b.array for b in self.baselines})
+        return paired_tests(self.best.array, {b.name: b.array for b in self.baselines})
 
     def baseline(self, name: str) -> Contender:
         """The baseline of a name."""
@@ -210,7 +210,7 @@ class Confirmation:
         return shown, _show_interval(contender.interval, ".4g")
 
     def to_dict(self) -> dict[str, Any]:
-        """The object under `confirmed` of `--json`."""
+        """The object under `comparison` of `--json`."""
         versus = {}
         for name, found in self.versus.items():
             rival = self.baseline(name)
@@ -249,7 +249,7 @@ class Confirmation:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Confirmation:
+    def from_record(cls, record: Mapping[str, Any]) -> Comparison:
         """The inverse of `to_record`."""
         rivals: Sequence[Mapping[str, Any]] = record["baselines"]
         return cls(
@@ -260,7 +260,7 @@ class Confirmation:
             }
         )
 
-    def _size(self, found: Comparison) -> str:
+    def _size(self, found: PairedTest) -> str:
         """A difference as people write it: 0.031 ± 0.006 nats."""
         size = abs(found.difference or 0.0)
         if found.interval is None:

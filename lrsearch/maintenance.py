@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrsearch.errors import LrsearchError, RequestError, SearchFailed
-from lrsearch.study.location import FOLDER, SAFE_NAME, Place
+from lrsearch.study.location import FOLDER, SAFE_NAME, Location
 from lrsearch.tracking.uri import check_uri, default_uri
 
 if TYPE_CHECKING:
     from lrsearch.study.repair import Repair
-    from lrsearch.study.status import Standing
+    from lrsearch.study.status import StudyStatus
 
 __all__ = ["Check", "examine", "repair", "status"]
 
@@ -31,7 +31,7 @@ ROOM = 200 * 2**20
 PACKAGES = ("optuna", "torch", "numpy", "scipy", "scikit-learn", "mlflow", "click", "matplotlib")
 
 
-def status(study: str | None = None, *, storage: str | Path | None = None) -> list[Standing]:
+def status(study: str | None = None, *, storage: str | Path | None = None) -> list[StudyStatus]:
     """Where studies stand.
 
     Args:
@@ -41,30 +41,34 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
     Raises:
         RequestError: there is no such study, or a storage without a study's name.
     """
-    from lrsearch.study.status import standing_in, standing_of
+    from lrsearch.study.status import status_in, status_of
     from lrsearch.study.store import Store
 
     if study is not None:
-        place = Place.of(study, storage)
-        if place.path is not None and place.path.is_file():
-            return [standing_of(place)]
-        with Store.read(place) as store:  # or says what there is instead
-            return [standing_in(store)]
+        location = Location.of(study, storage)
+        if location.path is not None and location.path.is_file():
+            return [status_of(location)]
+        with Store.read(location) as store:  # or says what there is instead
+            return [status_in(store)]
     if storage is None:
-        return _all_standings(Path(FOLDER))
-    place = Place.of("any", storage)
-    if place.path is not None:
+        return _all_studies(Path(FOLDER))
+    location = Location.of("any", storage)
+    if location.path is not None:
         raise RequestError("a journal may hold several studies; name one: lrsearch status STUDY")
-    return [standing_of(Place.of(name, storage)) for name in Store.names(place)]
+    return [status_of(Location.of(name, storage)) for name in Store.names(location)]
 
 
-def _all_standings(folder: Path) -> list[Standing]:
+def _all_studies(folder: Path) -> list[StudyStatus]:
     """Of every study in every journal of a folder."""
-    from lrsearch.study.status import names_in, standing_of
+    from lrsearch.study.status import status_of, study_names_in
 
     journals = [p for p in sorted(folder.glob("*.journal")) if SAFE_NAME.fullmatch(p.stem)]
-    places = [Place(path.stem, path) for path in journals]
-    return [standing_of(Place(name, place.path)) for place in places for name in names_in(place)]
+    places = [Location(path.stem, path) for path in journals]
+    return [
+        status_of(Location(name, location.path))
+        for location in places
+        for name in study_names_in(location)
+    ]
 
 
 def repair(study: str, *, storage: str | Path | None = None) -> Repair:
@@ -77,16 +81,16 @@ def repair(study: str, *, storage: str | Path | None = None) -> Repair:
     Raises:
         RequestError: there is no such study, a process is at it, or what it is was lost.
     """
-    place = Place.of(study, storage)
-    if place.path is None:
+    location = Location.of(study, storage)
+    if location.path is None:
         raise RequestError(
-            f"{place} keeps its own records in order; repair is for journals, whose path ends in "
-            ".journal"
+            f"{location} keeps its own records in order; repair is for journals, whose path "
+            "ends in .journal"
         )
 
     from lrsearch.study.repair import repair as repair_journal
 
-    return repair_journal(study, place.path)
+    return repair_journal(study, location.path)
 
 
 @dataclass(frozen=True)
@@ -115,14 +119,14 @@ def examine(*, storage: str | Path | None = None, tracking_uri: str | None = Non
     Raises:
         RequestError: the storage is neither, or the URI none of MLflow's.
     """
-    place = Place.of("doctor", storage)
-    folder = place.beside("").parent if place.path is None else place.path.parent
+    location = Location.of("doctor", storage)
+    folder = location.beside("").parent if location.path is None else location.path.parent
     uri = check_uri(tracking_uri or default_uri())
     return [
         _look("python", lambda: f"{platform.python_version()} on {platform.platform()}"),
         *(_look(name, functools.partial(_version, name)) for name in ("lrsearch", *PACKAGES)),
         _look("device", _device),
-        _look("storage", lambda: _storage(place, folder)),
+        _look("storage", lambda: _storage(location, folder)),
         _look("disk", lambda: _room(folder)),
         _look("tracking", lambda: _tracking(uri)),
         _look("studies", lambda: _studies(folder)),
@@ -159,16 +163,16 @@ def _device() -> str:
     return f"no GPU that torch {torch.__version__} can use; {cores} CPU cores"
 
 
-def _storage(place: Place, folder: Path) -> str:
-    if place.path is None:
-        return _database(place)
+def _storage(location: Location, folder: Path) -> str:
+    if location.path is None:
+        return _database(location)
     from lrsearch.study.journal import open_journal
-    from lrsearch.study.locks import Guard
+    from lrsearch.study.locks import FileLock
 
     there = _nearest(folder)
     with tempfile.TemporaryDirectory(dir=there, prefix=".lrsearch-") as name:
         path = Path(name) / "doctor.journal"
-        with Guard(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock")):
             storage = open_journal(path)
             began = time.perf_counter()
             storage.create_new_study([], "doctor")
@@ -176,22 +180,24 @@ def _storage(place: Place, folder: Path) -> str:
     return f"{folder} can be written and locked; a record takes {1000 * seconds:.1f} ms"
 
 
-def _database(place: Place) -> str:
+def _database(location: Location) -> str:
     """Tries a database out, leaving nothing but Optuna's tables."""
     from lrsearch.study.backend import begin
 
-    kept = begin(place)
+    kept = begin(location)
     began = time.perf_counter()
-    with kept.guard:
+    with kept.lock:
         studies = len(kept.records.get_all_studies())
     kept.close()
     seconds = time.perf_counter() - began
-    return f"{place} can be locked and read in {1000 * seconds:.1f} ms; it holds {studies} studies"
+    return (
+        f"{location} can be locked and read in {1000 * seconds:.1f} ms; it holds {studies} studies"
+    )
 
 
 def _nearest(folder: Path) -> Path:
     """A folder that exists, in which the given one is or can be made."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    return next(location for location in (folder, *folder.absolute().parents) if location.is_dir())
 
 
 def _room(folder: Path) -> str:
@@ -210,7 +216,7 @@ def _tracking(uri: str) -> str:
 
 
 def _studies(folder: Path) -> str:
-    found = _all_standings(folder)
+    found = _all_studies(folder)
     troubles = [standing.trouble for standing in found if standing.trouble]
     if troubles:
         raise SearchFailed(

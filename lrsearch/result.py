@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.curves import round_half_up
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.schedule import FIELDS, Schedule
@@ -206,8 +206,8 @@ class Result:
         trials: by index.
         optimum: the best possible value where it is known.
         enqueued: how many trials came first because they were enqueued; habit is the next one.
-        confirmed: how the best one compares on fresh seeds, once that is known.
-        source: what answered, where it was found in this process; `lrsearch.confirm` uses it.
+        comparison: how the best one compares on fresh seeds, once that is known.
+        source: what answered, where it was found in this process; `lrsearch.compare` uses it.
 
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
@@ -231,7 +231,7 @@ class Result:
     trials: tuple[Trial, ...]
     optimum: float | None = None
     enqueued: int = 0
-    confirmed: Confirmation | None = None
+    comparison: Comparison | None = None
     source: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -274,7 +274,7 @@ class Result:
     @property
     def chosen(self) -> Schedule:
         """What the study stands for: the comparison's choice, else the best trial's schedule."""
-        return self.best.schedule if self.confirmed is None else self.confirmed.best.schedule
+        return self.best.schedule if self.comparison is None else self.comparison.best.schedule
 
     def _why_nothing_finished(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
@@ -346,5 +346,5 @@ class Result:
                 "diagnostics": best.diagnostics,
             },
             "reference": self.reference,
-            "confirmed": None if self.confirmed is None else self.confirmed.to_dict(),
+            "compared": None if self.comparison is None else self.comparison.to_dict(),
         }

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 from lrsearch.trackers import make_tracker, tracked_uri
 from lrsearch.tracking.uri import check_uri, default_uri
 
 if TYPE_CHECKING:
     from lrsearch.study.store import Store
-    from lrsearch.tracking.mlflow_server import Server
+    from lrsearch.tracking.mlflow_server import MlflowServer
 
 __all__ = ["Page", "serve", "sync"]
 
@@ -66,7 +66,7 @@ class Page:
     """
 
     address: str
-    server: Server
+    server: MlflowServer
 
     def wait(self) -> None:
         """As the server's own `wait`."""
@@ -107,19 +107,19 @@ def serve(
         )
 
     from lrsearch.tracking.mlflow_server import (  # MLflow, which takes two seconds
-        Server,
+        MlflowServer,
         find_page,
     )
 
     page = find_page(uri, identity, study)
-    with Server(uri, port) as server:
+    with MlflowServer(uri, port) as server:
         yield Page(server.address + page, server)
 
 
 def _read(study: str, storage: str | Path | None) -> Store:
     from lrsearch.study.store import Store
 
-    return Store.read(Place.of(study, storage))
+    return Store.read(Location.of(study, storage))
 
 
 def _uri_of(store: Store, asked: str | None) -> str:

@@ -19,13 +19,13 @@ from numpy.typing import ArrayLike
 from lrsearch.errors import RequestError
 
 __all__ = [
-    "Comparison",
+    "PairedTest",
     "bca_interval",
-    "compare",
     "holm",
     "mean",
     "mean_interval",
     "paired_p",
+    "paired_tests",
     "seeds_needed",
 ]
 
@@ -37,7 +37,7 @@ MOST_SEEDS = 8_192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class PairedTest:
     """One schedule against another on the same seeds; lower values are better.
 
     Attributes:
@@ -169,9 +169,9 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def compare(
+def paired_tests(
     ours: ArrayLike, against: Mapping[str, ArrayLike], alpha: float = ALPHA
-) -> dict[str, Comparison]:
+) -> dict[str, PairedTest]:
     """Compares one schedule with several on the same seeds.
 
     Args:
@@ -191,7 +191,7 @@ def compare(
         both = np.isfinite(x) & np.isfinite(y)
         difference = mean((x - y)[both].tolist()) if both.any() else None
         decided = adjusted[name] < alpha
-        found[name] = Comparison(
+        found[name] = PairedTest(
             difference=difference,
             interval=mean_interval(x - y) if both.all() and test == "t" else None,
             p=adjusted[name],

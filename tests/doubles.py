@@ -6,7 +6,7 @@ import socket
 from lrsearch.contract import Setup
 from lrsearch.errors import RunStopped
 from lrsearch.ranges import Range
-from lrsearch.search.callbacks import Silent
+from lrsearch.search.callbacks import NoCallback
 from lrsearch.search.runner import run_search
 from lrsearch.space import Space
 from lrsearch.study.request import Request
@@ -85,13 +85,15 @@ class Memory(NoTracker):
         self.ends.append((result, state))
 
 
-def search(objective, folder, *, space=None, tracker=None, listener=None, confirm=None, **asked):
+def search(objective, folder, *, space=None, tracker=None, callback=None, compare=None, **asked):
     """Runs a search in a folder, or in the `storage` that is named."""
     space = space or Space.load("cosine")
     asked.setdefault("storage", folder and str(folder / "x.journal"))
     request = Request(space=space, study="s", **asked)
     resolved = request.resolve(objective.setup)
-    return run_search(resolved, objective, tracker or NoTracker(), listener or Silent(), confirm)
+    return run_search(
+        resolved, objective, tracker or NoTracker(), callback or NoCallback(), compare
+    )
 
 
 def asked(result):

@@ -12,7 +12,7 @@ from lrsearch.errors import LrsearchError, NothingFinished, RequestError, Search
 NAMES = [
     *(
         "Choices",
-        "Confirmation",
+        "Comparison",
         "Outcome",
         "Plan",
         "Range",
@@ -26,7 +26,7 @@ NAMES = [
         "Trial",
         "Workforce",
         "__version__",
-        "confirm",
+        "compare",
         "export",
         "load",
         "objective",

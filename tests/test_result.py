@@ -152,7 +152,7 @@ def test_the_json_object_has_exactly_the_documented_keys():
     record = result(trial(0, outcome(figures={"accuracy": 0.5})), optimum=0.5).to_dict()
     assert list(record) == [
         *("study", "objective", "space", "unit", "steps", "seconds", "storage", "tracking_uri"),
-        *("run_id", "trials", "best", "reference", "confirmed"),
+        *("run_id", "trials", "best", "reference", "compared"),
     ]
     assert list(record["best"]) == ["trial", "value", "schedule", "diagnostics"]
     assert record["best"]["diagnostics"] == {"accuracy": 0.5}

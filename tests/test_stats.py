@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 
 from lrsearch.errors import RequestError
 from lrsearch.seeding import stream
-from lrsearch.stats import bca_interval, compare, holm, mean_interval, paired_p, seeds_needed
+from lrsearch.stats import bca_interval, holm, mean_interval, paired_p, paired_tests, seeds_needed
 
 INF = math.inf
 
@@ -49,22 +49,22 @@ def test_holm_is_the_closed_procedure():
 
 
 def test_equal_values_are_not_distinguishable_and_exact_ones_need_no_test():
-    same = compare([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 3.0]})["a"]
+    same = paired_tests([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 3.0]})["a"]
     assert (same.verdict, same.test, same.interval) == ("not distinguishable", "exact", None)
-    lower = compare([1.0, 1.0], {"a": [2.0, 2.0]})["a"]
+    lower = paired_tests([1.0, 1.0], {"a": [2.0, 2.0]})["a"]
     assert (lower.verdict, lower.difference, lower.test) == ("better", -1.0, "exact")
-    assert compare([2.0], {"a": [1.0]})["a"].verdict == "worse"
+    assert paired_tests([2.0], {"a": [1.0]})["a"].verdict == "worse"
 
 
 def test_a_diverged_seed_has_the_worst_rank_and_no_interval():
     ours = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 1.02, 0.98]
     theirs = [2.0, 2.1, INF, 1.9, 2.2, INF, 2.05, 2.02]
-    found = compare(ours, {"a": theirs})["a"]
+    found = paired_tests(ours, {"a": theirs})["a"]
     assert (found.test, found.verdict, found.diverged) == ("signed ranks", "better", (0, 2))
     assert found.interval is None
     assert found.p == 2 / 2**8  # all eight signs agree
     assert found.difference == pytest.approx(np.mean(ours[:2] + ours[3:5] + ours[6:]) - 2.045)
-    assert compare(theirs, {"a": ours})["a"].verdict == "worse"
+    assert paired_tests(theirs, {"a": ours})["a"].verdict == "worse"
 
 
 def test_seeds_that_diverge_for_both_say_nothing():
@@ -84,7 +84,7 @@ def test_false_verdicts_stay_below_five_percent_over_six_rivals():
     wrong = 0
     for _ in range(400):
         values = rng.normal(size=(7, 10))
-        found = compare(values[0], {str(i): values[i] for i in range(1, 7)})
+        found = paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})
         wrong += any(c.verdict != "not distinguishable" for c in found.values())
     # Binomial: 400 draws at 5 % exceed 7.3 % in one case of fifty.
     assert wrong / 400 < 0.073
@@ -97,7 +97,8 @@ def test_two_noise_deviations_are_found_with_ten_seeds():
         values = rng.normal(size=(7, 10))
         values[1] += 2.0
         found += (
-            compare(values[0], {str(i): values[i] for i in range(1, 7)})["1"].verdict == "better"
+            paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})["1"].verdict
+            == "better"
         )
     assert 0.76 < found / 300 < 0.9  # .83 in a larger simulation; two standard errors are .043
 

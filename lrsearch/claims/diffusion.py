@@ -19,7 +19,7 @@ __all__ = ["diffusion", "diffusion_limit"]
 NOISES = ("root", "proportional")
 PULL, RATE, NOISE, START = 1.0, 0.1, 1.0, 1.0
 PATHS, STEPS, TIME = 40_000, 400, 20.0
-#: A formula counts as confirmed if the whole interval is this near. Euler's bias is below a
+#: A formula counts as compared if the whole interval is this near. Euler's bias is below a
 #: twentieth of it (measured).
 NEAR = 0.05
 

@@ -33,7 +33,7 @@ def energy(
     the velocity v = -ηλθ and one step from rest. With the velocity v/√η, which the chapter
     introduces itself, the threshold is 1/λ. Neither is a limit of stability, which is 2/λ: at
     λ = 1 and η = 1 the step injects nothing and gradient descent lands on the minimum.
-    Exact algebra, confirmed by steps; no randomness. The limit 2/λ: Polyak 1964.
+    Exact algebra, compared by steps; no randomness. The limit 2/λ: Polyak 1964.
 
     Args:
         velocities: which of `displacement` and `over root rate` to try.

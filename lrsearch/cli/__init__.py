@@ -16,7 +16,7 @@ import click
 
 from lrsearch import __version__
 from lrsearch.cli.claims import claims
-from lrsearch.cli.compare import confirm
+from lrsearch.cli.compare import compare
 from lrsearch.cli.doctor import doctor
 from lrsearch.cli.export import export
 from lrsearch.cli.objectives import objectives
@@ -47,7 +47,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(tune, confirm, show, status, export, spaces, objectives, claims, ui, sync),
+    *(tune, compare, show, status, export, spaces, objectives, claims, ui, sync),
     *(repair, doctor),
 ):
     cli.add_command(_command)

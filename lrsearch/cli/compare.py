@@ -1,4 +1,4 @@
-"""`lrsearch confirm`."""
+"""`lrsearch compare`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import click
 
 from lrsearch.cli.options import WORKFORCE, options, read_workforce
 from lrsearch.cli.progress import Progress
-from lrsearch.cli.verdict import describe_confirmation
+from lrsearch.cli.verdict import describe_comparison
 
-__all__ = ["confirm"]
+__all__ = ["compare"]
 
 
 @click.command()
@@ -24,7 +24,7 @@ __all__ = ["confirm"]
     default=5,
     show_default=True,
     metavar="K",
-    envvar="LRSEARCH_CONFIRM_TOP",
+    envvar="LRSEARCH_COMPARE_TOP",
     help="How many of the best trials compete.",
 )
 @click.option(
@@ -32,13 +32,13 @@ __all__ = ["confirm"]
     default=10,
     show_default=True,
     metavar="N",
-    envvar="LRSEARCH_CONFIRM_SEEDS",
+    envvar="LRSEARCH_COMPARE_SEEDS",
     help="Fresh seeds of the selection, and as many of the report.",
 )
 @options("grid", "against")
 @options("device", *WORKFORCE)
 @options("storage", "tracking_uri", "json", "quiet")
-def confirm(
+def compare(
     study: str,
     objective: str | None,
     top: int,
@@ -60,14 +60,14 @@ def confirm(
 
     \b
     Examples:
-      lrsearch confirm digits-default
-      lrsearch confirm digits-default --top 10 --seeds 28 --against cosine --against today.json
-      lrsearch confirm small_gpt-cosine --objective train.py:small_gpt
+      lrsearch compare digits-default
+      lrsearch compare digits-default --top 10 --seeds 28 --against cosine --against today.json
+      lrsearch compare small_gpt-cosine --objective train.py:small_gpt
     """
     from lrsearch import api
 
     with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
-        found = api.confirm(
+        found = api.compare(
             study,
             objective=objective,
             top=top,
@@ -78,9 +78,9 @@ def confirm(
             workers=read_workforce(placing),
             storage=storage,
             tracking_uri=tracking_uri,
-            listener=progress,
+            callback=progress,
         )
     if as_json:
         click.echo(json.dumps(api.load(study, storage=storage).to_dict()))
     else:
-        click.echo(describe_confirmation(found), nl=False)
+        click.echo(describe_comparison(found), nl=False)

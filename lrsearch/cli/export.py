@@ -31,9 +31,9 @@ class _Carried:
 @click.option("-o", "--output", metavar="FILE", help="Where to write it. Default: stdout.")
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Default: the best one.")
 @click.option(
-    "--confirmed",
+    "--compared",
     is_flag=True,
-    help="The schedule that the confirmation chose, with its tuned peak.",
+    help="The schedule that the comparison chose, with its tuned peak.",
 )
 @options("steps", "batch")
 @click.option(
@@ -66,7 +66,7 @@ def export(
 
     \b
     Examples:
-      lrsearch export digits-default --confirmed --to torch -o schedule.py
+      lrsearch export digits-default --compared --to torch -o schedule.py
       lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
       lrsearch export schedule.json --to optax --steps 20000
     """
@@ -97,18 +97,18 @@ def _find(
     study: str,
     *,
     trial: int | None,
-    confirmed: bool,
+    compared: bool,
     steps: int | None,
     batch: int | None,
     coupling: float | None,
     storage: str | None,
 ) -> _Carried:
     """The schedule of a .json file, or the one of a study that the options choose."""
-    if trial is not None and confirmed:
-        raise RequestError("--trial and --confirmed choose one schedule each; keep one")
+    if trial is not None and compared:
+        raise RequestError("--trial and --compared choose one schedule each; keep one")
     if study.endswith(".json"):
-        if trial is not None or confirmed:
-            option = "--confirmed" if confirmed else "--trial"
+        if trial is not None or compared:
+            option = "--compared" if compared else "--trial"
             raise RequestError(f"{option} chooses a study's schedule; a .json file holds one")
         if coupling is not None:
             raise RequestError("--coupling scales from a study's batch; a .json file holds none")
@@ -117,10 +117,10 @@ def _find(
     from lrsearch import api
 
     result = api.load(study, storage=storage)
-    if confirmed:
-        if result.confirmed is None:
-            raise RequestError(f"study {study} is not confirmed; `lrsearch confirm {study}` does")
-        schedule = result.confirmed.best.schedule
+    if compared:
+        if result.comparison is None:
+            raise RequestError(f"study {study} is not compared; `lrsearch compare {study}` does")
+        schedule = result.comparison.best.schedule
     else:
         schedule = result.best.schedule if trial is None else result.trial(trial).schedule
     if batch is not None and batch != result.batch:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from lrsearch.redaction import HIDDEN, redact
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 
 __all__ = ["join_command"]
 
@@ -18,12 +18,12 @@ OWN = ("as_json", "quiet")
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
-def join_command(context: click.Context, place: Place) -> str:
+def join_command(context: click.Context, location: Location) -> str:
     """What to type elsewhere, with everything that was asked for here, by variables too.
 
     Args:
         context: of the command in hand.
-        place: of its study, in a database.
+        location: of its study, in a database.
     """
     words = [*context.command_path.split()]
     for parameter in context.command.params:
@@ -31,7 +31,7 @@ def join_command(context: click.Context, place: Place) -> str:
         if name in OWN or context.get_parameter_source(name or "") not in GIVEN:
             continue
         if name == "storage":
-            value = place.seen_from_elsewhere(platform.node())
+            value = location.seen_from_elsewhere(platform.node())
         elif name == "tracking_uri":
             value = redact(str(value))
         flag = parameter.opts[0]

@@ -167,8 +167,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="STUDY",
         help="Try the best schedule of another study before all others.",
     ),
-    "no_confirm": _option(
-        "--no-confirm",
+    "no_compare": _option(
+        "--no-compare",
         is_flag=True,
         help="Do not hold the best schedules against baselines at the end.",
     ),

@@ -20,7 +20,7 @@ class Progress:
 
     Attributes:
         ended: trials that ended while it listened.
-        bill: what a confirmation would cost that was left out, or nothing.
+        bill: what a comparison would cost that was left out, or nothing.
     """
 
     def __init__(self, *, quiet: bool, first: str = "") -> None:
@@ -59,22 +59,22 @@ class Progress:
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._bar.update(1)
 
-    def confirming(self, bill: str, seconds: float, total: int, done: int) -> None:
-        """Says what a confirmation will cost, and starts its bar."""
+    def comparing(self, bill: str, seconds: float, total: int, done: int) -> None:
+        """Says what a comparison will cost, and starts its bar."""
         if self._quiet or done >= total:
             return
         self._close()
         print(f"{bill}, about {_show_seconds(seconds)}", file=sys.stderr)
-        self._open("confirming", "run", total, done)
+        self._open("comparing", "run", total, done)
 
-    def confirmed_runs(self, done: int) -> None:
+    def compared_runs(self, done: int) -> None:
         """Moves the bar to so many runs."""
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
     def declined(self, bill: str, seconds: float) -> None:
-        """Keeps what a confirmation would cost, for the result."""
-        self.bill = f"{bill.removeprefix('confirming: ')}, about {_show_seconds(seconds)}"
+        """Keeps what a comparison would cost, for the result."""
+        self.bill = f"{bill.removeprefix('comparing: ')}, about {_show_seconds(seconds)}"
 
     def waiting(self, what: str) -> None:
         """Says for what."""

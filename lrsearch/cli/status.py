@@ -13,7 +13,7 @@ from lrsearch.cli.options import options
 from lrsearch.errors import RequestError
 
 if TYPE_CHECKING:
-    from lrsearch.study.status import Standing
+    from lrsearch.study.status import StudyStatus
 
 __all__ = ["status"]
 
@@ -61,7 +61,7 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
             _detail(standing)
 
 
-def _row(standing: Standing) -> tuple[str, ...]:
+def _row(standing: StudyStatus) -> tuple[str, ...]:
     if standing.trouble:
         return (standing.study, *["-"] * 7, "cannot be read")
     best = "" if standing.best is None else f"{standing.best:.6g}"
@@ -69,7 +69,7 @@ def _row(standing: Standing) -> tuple[str, ...]:
     return (standing.study, *map(str, standing.trials.values()), *here)
 
 
-def _detail(standing: Standing) -> None:
+def _detail(standing: StudyStatus) -> None:
     for worker in standing.workers:
         click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
     if standing.running:
@@ -81,8 +81,8 @@ def _detail(standing: Standing) -> None:
         )
     if standing.lost:
         click.echo(f"begun again so far: {standing.lost}")
-    if standing.confirmed:
-        click.echo("confirmed on fresh seeds")
+    if standing.comparison:
+        click.echo("compared on fresh seeds")
 
 
 def _trials(indices: tuple[int, ...]) -> str:

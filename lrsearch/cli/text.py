@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 
 from lrsearch.cli.columns import table
-from lrsearch.cli.verdict import describe_confirmation
+from lrsearch.cli.verdict import describe_comparison
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
@@ -50,7 +50,7 @@ def spark(plan: Plan, width: int = 60) -> str:
 def describe_search(search: Search, setup: Setup) -> str:
     """What a search would do."""
     rows = [
-        ("study", f"{search.study} in {search.place}"),
+        ("study", f"{search.study} in {search.location}"),
         ("objective", f"{setup.name}, lower is better, in {setup.unit}"),
         ("space", f"{search.space.name}, {len(search.space.free)} free fields"),
         *((f"  {name}", describe_entry(e)) for name, e in search.space.entries.items()),
@@ -70,7 +70,7 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
     Args:
         result: of the search.
         complete: whether it had been complete before.
-        bill: what a confirmation would cost that was left out.
+        bill: what a comparison would cost that was left out.
     """
     best = result.best
     counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
@@ -95,16 +95,16 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
         note = f"{reference['optimum']:.6g} {result.unit}, the best is {reference['ratio']:.4f} x"
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
-    if result.confirmed is not None:
-        lines += ["", describe_confirmation(result.confirmed).rstrip()]
-        tuned = result.confirmed.best.schedule
+    if result.comparison is not None:
+        lines += ["", describe_comparison(result.comparison).rstrip()]
+        tuned = result.comparison.best.schedule
         if tuned != best.schedule:
             lines += ["", repr(tuned)]
     elif result.reference is None:
         lines += [
             "",
             f"The best of {trials} noisy trials looks better than it is: its value was selected, "
-            "not confirmed.",
+            "not compared.",
         ]
     lines += ["", table(_next_steps(result, complete, bill)).rstrip()]
     return "\n".join(lines) + "\n"
@@ -112,19 +112,21 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
 
 def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, str]]:
     study = result.study
-    place = "" if result.storage.endswith(f"/{study}.journal") else f" --storage {result.storage}"
-    chosen = "" if result.confirmed is None else "--confirmed "
+    location = (
+        "" if result.storage.endswith(f"/{study}.journal") else f" --storage {result.storage}"
+    )
+    chosen = "" if result.comparison is None else "--compared "
     steps = []
     if complete:
         steps.append(("go on", f"the same command with --trials {2 * len(result.trials)}"))
     if bill:
-        steps.append(("confirm", f"lrsearch confirm {study}{place}   ({bill})"))
+        steps.append(("compare", f"lrsearch compare {study}{location}   ({bill})"))
     steps += [
-        ("look", f"lrsearch show {study}{place} --plot {study}.png"),
-        ("carry", f"lrsearch export {study}{place} {chosen}--to torch -o schedule.py"),
+        ("look", f"lrsearch show {study}{location} --plot {study}.png"),
+        ("carry", f"lrsearch export {study}{location} {chosen}--to torch -o schedule.py"),
     ]
     if result.tracking_uri is not None:
-        steps.append(("review", f"lrsearch ui {study}{place}"))
+        steps.append(("review", f"lrsearch ui {study}{location}"))
     return steps
 
 

@@ -23,7 +23,7 @@ from lrsearch.cli.text import describe_result, describe_search
 from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
 from lrsearch.space import Space
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 
 __all__ = ["tune"]
 
@@ -35,7 +35,7 @@ __all__ = ["tune"]
 @options("sampler", "pruner", "slots", "device", "enqueue", "from")
 @options(*WORKFORCE, "parallel")
 @options("study", "storage", "tracking_uri", "diagnostics", "log_model")
-@options("no_confirm", "dry_run", "json", "quiet")
+@options("no_compare", "dry_run", "json", "quiet")
 def tune(
     objective: str,
     settings: tuple[str, ...],
@@ -44,7 +44,7 @@ def tune(
     start: str | None,
     diagnostics: str,
     log_model: str | None,
-    no_confirm: bool,
+    no_compare: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -73,7 +73,7 @@ def tune(
        "trials":    {"finished", "diverged", "pruned", "failed"},
        "best":      {"trial", "value", "schedule": {...}, "diagnostics": {...}},
        "reference": null | {"optimum", "ratio"},
-       "confirmed": null | {"value", "interval", "seeds", "schedule", "median", "bca", "noise",
+       "compared": null | {"value", "interval", "seeds", "schedule", "median", "bca", "noise",
          "diverged", "best_baseline", "sentence",
          "versus": {"cosine": {"value", "difference", "interval", "verdict", "median",
            "diverged", "peak"}, ...}}}
@@ -89,10 +89,10 @@ def tune(
         search, answers = api.prepare(objective, **asked)
         click.echo(describe_search(search, answers.setup), nl=False)
         return
-    place = Place.of(asked["study"] or "any", asked["storage"])
+    location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
-    if place.path is None:
-        command = join_command(click.get_current_context(), place)
+    if location.path is None:
+        command = join_command(click.get_current_context(), location)
         first = f"to join from another machine: {command}"
     # What the user's code prints must not mix with the result.
     progress = Progress(quiet=quiet, first=first)
@@ -102,12 +102,12 @@ def tune(
                 objective,
                 diagnostics=diagnostics,
                 log_model=log_model,
-                confirm=not no_confirm,
-                listener=progress,
+                compare=not no_compare,
+                callback=progress,
                 **asked,
             )
     except SearchFailed as error:
-        if isinstance(error.result, Result):  # the search ended, its confirmation did not
+        if isinstance(error.result, Result):  # the search ended, its comparison did not
             _print(error.result, progress, as_json)
         raise
     _print(result, progress, as_json)

@@ -1,18 +1,18 @@
-"""A confirmation as text for people."""
+"""A comparison as text for people."""
 
 from __future__ import annotations
 
 import textwrap
 
 from lrsearch.cli.columns import table
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 
-__all__ = ["describe_confirmation"]
+__all__ = ["describe_comparison"]
 
 WIDTH = 100
 
 
-def describe_confirmation(found: Confirmation) -> str:
+def describe_comparison(found: Comparison) -> str:
     """The sentence, the table, and what a reader should know beside them."""
     rows = found.rows
     if found.exact:  # neither intervals nor seeds

@@ -1,4 +1,4 @@
-"""A confirmation in one picture: schedules, losses, sensitivity to the peak, and what mattered."""
+"""A comparison in one picture: schedules, losses, sensitivity to the peak, and what mattered."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result
 
-__all__ = ["draw_confirmation"]
+__all__ = ["draw_comparison"]
 
 COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 #: Points at which losses of several seeds are averaged, and updates a point averages over.
 POINTS = 60
 
 
-def draw_confirmation(
+def draw_comparison(
     figure: Figure | SubFigure,
     result: Result,
-    found: Confirmation,
+    found: Comparison,
 ) -> None:
     """Four panels.
 
     Args:
         figure: where they are drawn.
         result: of the study, for its budget.
-        found: its confirmation.
+        found: its comparison.
     """
     (schedules, losses), (peaks, fields) = figure.subplots(2, 2)
     styles = {found.best.name: ("tab:blue", 2.2)}
@@ -58,7 +58,7 @@ def draw_confirmation(
     _draw_importance(fields, found.importance)
 
 
-def _label(found: Confirmation, contender: Contender) -> str:
+def _label(found: Comparison, contender: Contender) -> str:
     return f"searched ({contender.name})" if contender is found.best else contender.name
 
 

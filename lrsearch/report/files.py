@@ -43,7 +43,7 @@ def write(figure: Figure, path: str) -> None:
 def plot(result: Result, path: str | Path | None = None) -> Figure:
     """A study in one picture.
 
-    The best schedules, the value by trial, the value by peak; and of a study that is confirmed
+    The best schedules, the value by trial, the value by peak; and of a study that is compared
     its schedules beside the baselines, their losses, the value by peak of each, what mattered.
 
     Args:

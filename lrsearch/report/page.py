@@ -33,13 +33,13 @@ def draw_page(result: Result, figure: Figure) -> str:
     Raises:
         NothingFinished: there is nothing to report.
     """
-    best, found = result.best, result.confirmed
+    best, found = result.best, result.comparison
     counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
     parts = [f"<h1>{escape(result.study)}</h1>"]
     if found is None:
         parts.append(
             f'<p class="answer">Best of {len(result.trials)} trials: {best.value:.6g} '
-            f"{escape(result.unit)}, selected and not confirmed.</p>"
+            f"{escape(result.unit)}, selected and not compared.</p>"
         )
     else:
         parts += [f'<p class="answer">{escape(found.sentence)}</p>', _table(found.rows)]
@@ -62,7 +62,7 @@ def draw_page(result: Result, figure: Figure) -> str:
         f"{best.index}).</p>"
     )
     parts.append(_image(figure))
-    chosen = "" if found is None else "--confirmed "
+    chosen = "" if found is None else "--compared "
     command = f"lrsearch export {escape(result.study)} {chosen}--to torch -o schedule.py"
     parts.append(f"<pre>{command}</pre>")
     body = "\n".join(parts)

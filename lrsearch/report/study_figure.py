@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from lrsearch.report.comparison_figure import draw_confirmation
+from lrsearch.report.comparison_figure import draw_comparison
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result, Trial
 
@@ -21,19 +21,19 @@ FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 def draw_study(result: Result) -> Figure:
     """Three panels: the best schedules, the value by trial, the value by peak.
 
-    Below them four more where the study is confirmed; see `lrsearch.report.comparison_figure`.
+    Below them four more where the study is compared; see `lrsearch.report.comparison_figure`.
 
     Raises:
         NothingFinished: there is nothing to draw.
     """
     best = result.best
-    if result.confirmed is None:
+    if result.comparison is None:
         figure = Figure(figsize=(11.0, 3.6), layout="constrained")
         above: Figure | SubFigure = figure
     else:
         figure = Figure(figsize=(11.0, 10.6), layout="constrained")
         above, below = figure.subfigures(2, 1, height_ratios=[1, 2])  # type: ignore[misc]
-        draw_confirmation(below, result, result.confirmed)
+        draw_comparison(below, result, result.comparison)
     left, middle, right = above.subplots(1, 3)
     _draw_best(left, result, best)
     _draw_progress(middle, result)

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from lrsearch.result import Result, Trial
 
-__all__ = ["Listener", "Silent"]
+__all__ = ["Callback", "NoCallback"]
 
 
-class Listener(Protocol):
+class Callback(Protocol):
     """Is told what happens, when it happens."""
 
     def begin(self, result: Result, total: int) -> None:
@@ -20,8 +20,8 @@ class Listener(Protocol):
         """One more trial has ended; `result` counts it."""
         ...
 
-    def confirming(self, bill: str, seconds: float, total: int, done: int) -> None:
-        """A confirmation of `total` runs starts, of which `done` are known already.
+    def comparing(self, bill: str, seconds: float, total: int, done: int) -> None:
+        """A comparison of `total` runs starts, of which `done` are known already.
 
         Args:
             bill: what it will measure, in one line.
@@ -31,12 +31,12 @@ class Listener(Protocol):
         """
         ...
 
-    def confirmed_runs(self, done: int) -> None:
-        """So many runs of the confirmation have ended."""
+    def compared_runs(self, done: int) -> None:
+        """So many runs of the comparison have ended."""
         ...
 
     def declined(self, bill: str, seconds: float) -> None:
-        """A confirmation was left out because it would cost too much; arguments as above."""
+        """A comparison was left out because it would cost too much; arguments as above."""
         ...
 
     def waiting(self, what: str) -> None:
@@ -48,7 +48,7 @@ class Listener(Protocol):
         ...
 
 
-class Silent:
+class NoCallback:
     """Nobody watches."""
 
     def begin(self, result: Result, total: int) -> None:
@@ -57,10 +57,10 @@ class Silent:
     def trial_ended(self, trial: Trial, result: Result) -> None:
         """Does nothing."""
 
-    def confirming(self, bill: str, seconds: float, total: int, done: int) -> None:
+    def comparing(self, bill: str, seconds: float, total: int, done: int) -> None:
         """Does nothing."""
 
-    def confirmed_runs(self, done: int) -> None:
+    def compared_runs(self, done: int) -> None:
         """Does nothing."""
 
     def declined(self, bill: str, seconds: float) -> None:

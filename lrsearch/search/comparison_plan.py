@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Entry, Range
@@ -24,7 +24,14 @@ from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.stats import mean
 
-__all__ = ["FEWEST_SEEDS", "Protocol", "Rival", "peak_grid", "plan_protocol", "shrink"]
+__all__ = [
+    "FEWEST_SEEDS",
+    "ComparisonPlan",
+    "TunedShape",
+    "peak_grid",
+    "plan_comparison",
+    "shrink",
+]
 
 #: Peaks of the grid; and how a search that may not cost more shrinks them.
 GRID, SMALLER = 9, (7, 5, 3)
@@ -37,7 +44,7 @@ log = logging.getLogger("lrsearch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class TunedShape:
     """A shape with every peak at which it is tried.
 
     Attributes:
@@ -50,7 +57,7 @@ class Rival:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class ComparisonPlan:
     """What is measured, and how the answer is drawn from it.
 
     Attributes:
@@ -60,21 +67,21 @@ class Protocol:
         exact: whether a schedule always has one value.
     """
 
-    candidates: tuple[Rival, ...]
-    baselines: tuple[Rival, ...]
+    candidates: tuple[TunedShape, ...]
+    baselines: tuple[TunedShape, ...]
     selection: int
     seeds: int
     exact: bool = False
 
     @property
-    def rivals(self) -> tuple[Rival, ...]:
+    def shapes(self) -> tuple[TunedShape, ...]:
         """All that compete."""
         return (*self.candidates, *self.baselines)
 
     @property
     def schedules(self) -> list[Schedule]:
         """Every schedule that is tried in the selection, each once."""
-        return list(dict.fromkeys(s for rival in self.rivals for s in rival.schedules))
+        return list(dict.fromkeys(s for shape in self.shapes for s in shape.schedules))
 
     @property
     def look(self) -> int:
@@ -84,17 +91,17 @@ class Protocol:
     @property
     def runs(self) -> int:
         """How many runs it takes; fewer where rivals share schedules."""
-        kept = sum(min(KEPT, len(rival.schedules)) for rival in self.rivals)
+        kept = sum(min(KEPT, len(shape.schedules)) for shape in self.shapes)
         reported = 0 if self.exact else (1 + len(self.baselines)) * self.seeds
         selected = len(self.schedules) * self.look + kept * (self.selection - self.look)
         return selected + reported
 
     def describe(self) -> str:
         """The bill, in one line."""
-        peaks = max(len(rival.schedules) for rival in self.rivals)
+        peaks = max(len(shape.schedules) for shape in self.shapes)
         seeds = "" if self.exact else f", {self.selection} + {self.seeds} fresh seeds"
         return (
-            f"confirming: best {len(self.candidates)} and {len(self.baselines)} baselines, "
+            f"comparing: best {len(self.candidates)} and {len(self.baselines)} baselines, "
             f"{peaks} peaks each{seeds}: {self.runs} runs"
         )
 
@@ -105,8 +112,8 @@ class Protocol:
             measured: values by seed of every schedule, not finite where a seed diverged.
         """
         ranked = (
-            sorted(rival.schedules, key=lambda s: standing(measured[s][: self.look]))[:KEPT]
-            for rival in self.rivals
+            sorted(shape.schedules, key=lambda s: standing(measured[s][: self.look]))[:KEPT]
+            for shape in self.shapes
         )
         return list(dict.fromkeys(schedule for best in ranked for schedule in best))
 
@@ -114,10 +121,10 @@ class Protocol:
         """The best peak of every rival, by its name, among those measured on all seeds."""
         whole = {s for s, values in measured.items() if len(values) >= self.selection}
         return {
-            rival.name: min(
-                (s for s in rival.schedules if s in whole), key=lambda s: standing(measured[s])
+            shape.name: min(
+                (s for s in shape.schedules if s in whole), key=lambda s: standing(measured[s])
             )
-            for rival in self.rivals
+            for shape in self.shapes
         }
 
     def finalists(self, measured: Mapping[Schedule, Sequence[float]]) -> dict[str, Schedule]:
@@ -133,8 +140,8 @@ class Protocol:
         measured: Mapping[Schedule, Sequence[float]],
         reported: Mapping[Schedule, Sequence[float]],
         losses: Mapping[Schedule, Sequence[tuple[tuple[int, ...], tuple[float, ...]]]] = {},
-    ) -> Confirmation:
-        """The confirmation, from the values of the selection and of the report.
+    ) -> Comparison:
+        """The comparison, from the values of the selection and of the report.
 
         Args:
             unit: of the values.
@@ -143,10 +150,10 @@ class Protocol:
             losses: their training curves.
         """
         finalists = self.finalists(measured)
-        rivals = {rival.name: rival for rival in self.rivals}
+        shapes = {shape.name: shape for shape in self.shapes}
 
         def contender(name: str) -> Contender:
-            schedule, tried = finalists[name], rivals[name].schedules
+            schedule, tried = finalists[name], shapes[name].schedules
             return Contender(
                 name=name,
                 schedule=schedule,
@@ -157,7 +164,7 @@ class Protocol:
             )
 
         first, *names = finalists
-        return Confirmation(
+        return Comparison(
             unit=unit,
             exact=self.exact,
             best=contender(first),
@@ -205,7 +212,7 @@ def peak_grid(
     return [anchor * ratio**j if j else anchor for j in range(-below, above + 1)]
 
 
-def plan_protocol(
+def plan_comparison(
     result: Result,
     entries: Mapping[str, Entry],
     *,
@@ -216,8 +223,8 @@ def plan_protocol(
     exact: bool = False,
     points: int = GRID,
     nearest: int | None = None,
-) -> Protocol:
-    """What a study's confirmation measures.
+) -> ComparisonPlan:
+    """What a study's comparison measures.
 
     Args:
         result: the study's.
@@ -244,16 +251,18 @@ def plan_protocol(
     distinct = dict.fromkeys(t.schedule for t in result.ranked)
     names = {t.schedule: f"trial {t.index}" for t in reversed(result.ranked)}
     candidates = [(names[s], s) for s in list(distinct)[:top]]
-    rivals = [
+    shapes = [
         (name, _usual_shape(name, found, result.momentum) if schedule is None else schedule)
         for name, schedule in against or _usual(result)
     ]
-    fitting = [(n, s) for n, s in rivals if _fits(n, s, result, given=bool(against))]
+    fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=bool(against))]
     if not fitting:
         raise RequestError(f"no baseline has a plan of {result.steps} updates; give more steps")
-    return Protocol(
-        candidates=tuple(_rival(name, s, grid) for name, s in candidates),
-        baselines=tuple(_rival(name, s, grid, own=s.peak != found.peak) for name, s in fitting),
+    return ComparisonPlan(
+        candidates=tuple(_tuned_shape(name, s, grid) for name, s in candidates),
+        baselines=tuple(
+            _tuned_shape(name, s, grid, own=s.peak != found.peak) for name, s in fitting
+        ),
         selection=1 if exact else selection or seeds,
         seeds=1 if exact else seeds,
         exact=exact,
@@ -274,18 +283,20 @@ def _usual(result: Result) -> list[tuple[str, Schedule | None]]:
     return [*((name, None) for name in BASELINES), *own]
 
 
-def shrink(protocols: Iterable[Protocol], limit: int) -> Protocol | None:
+def shrink(protocols: Iterable[ComparisonPlan], limit: int) -> ComparisonPlan | None:
     """The first of some protocols that takes no more than so many runs."""
     return next((p for p in protocols if p.runs <= limit), None)
 
 
-def _rival(name: str, schedule: Schedule, grid: Sequence[float], own: bool = True) -> Rival:
+def _tuned_shape(
+    name: str, schedule: Schedule, grid: Sequence[float], own: bool = True
+) -> TunedShape:
     """A shape on the grid, whose nearest point gives way to the shape's own peak."""
     peaks = list(grid)
     if own and schedule.peak not in peaks:
         nearest = int(np.argmin(np.abs(np.log(np.array(peaks) / schedule.peak))))
         peaks[nearest] = schedule.peak
-    return Rival(name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks)))
+    return TunedShape(name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks)))
 
 
 def _fits(name: str, schedule: Schedule, result: Result, *, given: bool) -> bool:

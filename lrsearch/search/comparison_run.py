@@ -1,7 +1,7 @@
-"""Runs the protocol of a confirmation through an objective's stream, and keeps what it measured.
+"""Runs the protocol of a comparison through an objective's stream, and keeps what it measured.
 
 Schedules are measured one after another on all their seeds, and each is kept when its last seed
-has ended: a confirmation that is interrupted goes on where it was, and one with more seeds
+has ended: a comparison that is interrupted goes on where it was, and one with more seeds
 measures only the new ones.
 """
 
@@ -14,31 +14,31 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.contract import Elastic, NoProbes, Objective, Probes, Run
 from lrsearch.distributions import digest
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Outcome, Result
 from lrsearch.schedule import Schedule
-from lrsearch.search.callbacks import Listener
+from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_plan import (
     FEWEST_SEEDS,
     FEWEST_SELECTION,
     SMALLER,
-    Protocol,
-    plan_protocol,
+    ComparisonPlan,
+    plan_comparison,
     shrink,
 )
 from lrsearch.search.importance import importances
 from lrsearch.search.signals import Shield
 from lrsearch.seeding import stream_seed
-from lrsearch.study.request import Confirm, Search
+from lrsearch.study.request import ComparisonSpec, Search
 from lrsearch.study.store import Store
 
-__all__ = ["Confirmer", "seconds_a_run"]
+__all__ = ["ComparisonRun", "seconds_a_run"]
 
-#: A search whose runs take less is confirmed in full; else within as many runs as it has trials.
+#: A search whose runs take less is compared in full; else within as many runs as it has trials.
 CHEAP = 2.0
 
 log = logging.getLogger("lrsearch")
@@ -50,8 +50,8 @@ def seconds_a_run(result: Result) -> float:
     return math.fsum(times) / len(times) if times else 0.0
 
 
-class Confirmer:
-    """A confirmation in progress; what objectives see of it is `slots`, `probes` and `take`.
+class ComparisonRun:
+    """A comparison in progress; what objectives see of it is `slots`, `probes` and `take`.
 
     Attributes:
         slots: runs in flight.
@@ -62,7 +62,7 @@ class Confirmer:
         objective: what answers.
         store: the study.
         shield: holds signals back while a record is written.
-        listener: who watches.
+        callback: who watches.
     """
 
     def __init__(
@@ -71,18 +71,18 @@ class Confirmer:
         objective: Objective,
         store: Store,
         shield: Shield,
-        listener: Listener,
+        callback: Callback,
     ) -> None:
         self.slots = store.slots or 1  # `run` may find more
         self._search, self._objective = search, objective
-        self.store, self.shield, self._listener = store, shield, listener
+        self.store, self.shield, self._callback = store, shield, callback
         self._stage = ""
         self._queue: list[tuple[Schedule, int]] = []
         self._schedules: list[Schedule] = []
         self.done = 0
 
-    def answer(self, result: Result, asked: Confirm) -> None:
-        """Confirms a study, or says what that would cost where it may not cost so much.
+    def answer(self, result: Result, asked: ComparisonSpec) -> None:
+        """Compares a study, or says what that would cost where it may not cost so much.
 
         Raises:
             RequestError: as `plan`.
@@ -92,16 +92,16 @@ class Confirmer:
         if protocol is None:
             whole = self.plan(result, dataclasses.replace(asked, frugal=False))
             if whole is not None:
-                self._listener.declined(whole.describe(), whole.runs * each)
+                self._callback.declined(whole.describe(), whole.runs * each)
             return
         done = self.known(protocol)
         left = protocol.runs - done
-        self._listener.confirming(protocol.describe(), left * each, protocol.runs, done)
+        self._callback.comparing(protocol.describe(), left * each, protocol.runs, done)
         found = dataclasses.replace(self.run(protocol), importance=importances(self.store))
         with self.shield:
-            self.store.set_confirmed(found, len(result.trials))
+            self.store.set_comparison(found, len(result.trials))
 
-    def plan(self, result: Result, asked: Confirm) -> Protocol | None:
+    def plan(self, result: Result, asked: ComparisonSpec) -> ComparisonPlan | None:
         """What would be measured; None where it would cost more than a search may cost.
 
         Raises:
@@ -112,8 +112,8 @@ class Confirmer:
 
         def protocol(
             nearest: int | None, top: int, seeds: int, selection: int | None = None
-        ) -> Protocol:
-            return plan_protocol(
+        ) -> ComparisonPlan:
+            return plan_comparison(
                 result,
                 entries,
                 top=top,
@@ -138,13 +138,13 @@ class Confirmer:
         made = (protocol(*sizes) for sizes in smaller)
         return shrink(itertools.chain([whole], made), len(result.trials))
 
-    def known(self, protocol: Protocol) -> int:
+    def known(self, protocol: ComparisonPlan) -> int:
         """How many of its runs the study holds already, those of the selection alone."""
         held = self.store.measured("select")
         self.done = sum(min(protocol.selection, len(held.get(s, ()))) for s in protocol.schedules)
         return self.done
 
-    def run(self, protocol: Protocol) -> Confirmation:
+    def run(self, protocol: ComparisonPlan) -> Comparison:
         """Measures what is not known yet, and concludes.
 
         Raises:
@@ -172,7 +172,7 @@ class Confirmer:
             return self.slots
         return objective.fit(runs, steps=search.steps, batch=search.batch, thorough=False)
 
-    #: Values are all that a confirmation is about, and its bill is of training alone.
+    #: Values are all that a comparison is about, and its bill is of training alone.
     probes: Probes = NoProbes()
 
     def take(self, room: int) -> list[Run]:
@@ -203,7 +203,7 @@ class Confirmer:
                 if all(r in held[schedule] for r in range(seeds)):
                     with self.shield:
                         self.store.keep_measured(stage, schedule, held[schedule])
-                self._listener.confirmed_runs(self.done)
+                self._callback.compared_runs(self.done)
         finally:
             close = getattr(stream, "close", None)
             if close is not None:
@@ -241,7 +241,7 @@ class Confirmer:
         )
 
     def _folder(self, schedule: Schedule, replicate: int) -> Path:
-        return self._search.place.runs / f"{self._stage}-{digest(schedule)}-{replicate}"
+        return self._search.location.runs / f"{self._stage}-{digest(schedule)}-{replicate}"
 
     def _trim(self, outcome: Outcome) -> Outcome:
         """Of the selection only values are kept; curves are drawn of what is reported."""
@@ -252,7 +252,7 @@ class Confirmer:
     def _check(self, schedule: Schedule, outcome: Outcome) -> None:
         if outcome.state == "failed":
             raise SearchFailed(
-                f"a confirmation run of {schedule!r} failed: {outcome.reason}; the study itself "
-                "is whole, and `lrsearch confirm` goes on",
+                f"a comparison run of {schedule!r} failed: {outcome.reason}; the study itself "
+                "is whole, and `lrsearch compare` goes on",
                 outcome.details,
             )

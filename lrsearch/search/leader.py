@@ -11,20 +11,20 @@ from collections.abc import Iterable
 
 from lrsearch.contract import Tracker
 from lrsearch.result import Result, Trial
-from lrsearch.study.heartbeat import BROKEN, Attendance
+from lrsearch.study.heartbeat import BROKEN, Heartbeat
 from lrsearch.study.store import Store
 
-__all__ = ["Lead"]
+__all__ = ["Leader"]
 
 log = logging.getLogger("lrsearch")
 
 
-class Lead:
+class Leader:
     """Whether this process leads, and the tracker if it does.
 
     Args:
         store: the study.
-        attendance: this process as a worker.
+        heartbeat: this process as a worker.
         tracker: where people look.
         trials: how many are asked for.
 
@@ -32,16 +32,14 @@ class Lead:
         mine: whether it leads.
     """
 
-    def __init__(
-        self, store: Store, attendance: Attendance, tracker: Tracker, trials: int
-    ) -> None:
-        self._store, self._attendance, self._tracker = store, attendance, tracker
+    def __init__(self, store: Store, heartbeat: Heartbeat, tracker: Tracker, trials: int) -> None:
+        self._store, self._heartbeat, self._tracker = store, heartbeat, tracker
         self._asked = trials
         self.mine = False
 
     def follow(self, trials: Iterable[Trial]) -> None:
         """Takes the lead where nobody has it, and tells the tracker of the trials so far."""
-        if not self.mine and self._attendance.lead():
+        if not self.mine and self._heartbeat.lead():
             self.mine = True
             self._tracker.start(self._store.facts(self._asked), tuple(trials))
             self._store.set_tracking(self._tracker.uri, self._store.tracking[1])
@@ -54,7 +52,7 @@ class Lead:
     def finish(self, result: Result, state: str) -> None:
         """Closes the tracker; that of a leader that died without doing so, too."""
         try:
-            if not self.mine and self._attendance.abandoned:
+            if not self.mine and self._heartbeat.abandoned:
                 self.follow(result.trials)
             if self.mine:
                 self._tracker.finish(result, state)

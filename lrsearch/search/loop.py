@@ -18,16 +18,16 @@ from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.sampling.advisor import Advisor
 from lrsearch.schedule import Plan, Schedule
-from lrsearch.search.callbacks import Listener
-from lrsearch.search.leader import Lead
-from lrsearch.search.seed_pruning import Race
+from lrsearch.search.callbacks import Callback
+from lrsearch.search.leader import Leader
+from lrsearch.search.seed_pruning import SeedPruner
 from lrsearch.search.signals import Shield
 from lrsearch.search.slots import parallel
 from lrsearch.seeding import run_seed
 from lrsearch.study.attempts import Attempts
 from lrsearch.study.request import Search
 from lrsearch.study.store import Store
-from lrsearch.study.trials import Attempt, reading
+from lrsearch.study.trials import RunningTrial, reading
 
 __all__ = ["Loop"]
 
@@ -46,7 +46,7 @@ class _Open:
     retries: int
     begun: int = 0
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    race: Race | None = None
+    race: SeedPruner | None = None
 
 
 class Loop:
@@ -55,9 +55,9 @@ class Loop:
     Args:
         search, objective: what is asked for, and what answers.
         store: the study.
-        attempts: what this process has begun of it.
+        running: what this process has begun of it.
         lead: whether this process tells the tracker.
-        listener: who watches.
+        callback: who watches.
         shield: holds signals back while a record is written.
         probes, slots: what is measured beside losses, and runs in flight.
     """
@@ -67,9 +67,9 @@ class Loop:
         search: Search,
         objective: Objective,
         store: Store,
-        attempts: Attempts,
-        lead: Lead,
-        listener: Listener,
+        running: Attempts,
+        lead: Leader,
+        callback: Callback,
         shield: Shield,
         probes: Probes,
         slots: int,
@@ -77,8 +77,8 @@ class Loop:
         setup = objective.setup
         self.slots, self.probes = slots, probes
         self._search, self._objective, self._setup = search, objective, setup
-        self._store, self._ledger, self._attempts = store, store.ledger, attempts
-        self._lead, self._listener, self._shield = lead, listener, shield
+        self._store, self._table, self._running_trials = store, store.table, running
+        self._lead, self._callback, self._shield = lead, callback, shield
         self._began = time.perf_counter()
         self._open: dict[int, _Open] = {}
         self._points: list[Mapping[str, Value]] = []  # of the trials that were asked for, by index
@@ -98,13 +98,13 @@ class Loop:
             exact=setup.exact,
             untrained=setup.untrained,
         )
-        self._ledger.news.clear()
-        for trial in self._ledger.trials.values():
+        self._table.news.clear()
+        for trial in self._table.trials.values():
             self._advisor.tell(trial)
 
     def drive(self) -> None:
         """Runs the stream to its end."""
-        self._listener.begin(self.result(), self._search.trials)
+        self._callback.begin(self.result(), self._search.trials)
         outcomes = self._objective.evaluate(self)
         try:
             self._receive_all(outcomes)
@@ -137,11 +137,11 @@ class Loop:
     def say_what_it_waits_for(self, what: str) -> None:
         """Tells the listener once that it is waiting."""
         if what != self._waits_for:
-            self._listener.waiting(what)
+            self._callback.waiting(what)
         self._waits_for = what
 
     def _say_who_is_waited_for(self) -> None:
-        held = sorted(self._ledger.attempts.values(), key=lambda attempt: attempt.index)
+        held = sorted(self._table.running.values(), key=lambda attempt: attempt.index)
         if held:
             what = f"trial {held[0].index}, which another process is at"
             if not self._advisor.independent:
@@ -151,17 +151,17 @@ class Loop:
 
     def result(self) -> Result:
         """What the study holds now."""
-        return self._store.result(self._ledger.trials, seconds=time.perf_counter() - self._began)
+        return self._store.result(self._table.trials, seconds=time.perf_counter() - self._began)
 
     @property
     def complete(self) -> bool:
         """Whether as many trials have ended as were asked for."""
-        return self._ledger.complete(self._search.trials)
+        return self._table.complete(self._search.trials)
 
     @property
     def ended(self) -> int:
         """How many trials have ended."""
-        return len(self._ledger.trials)
+        return len(self._table.trials)
 
     @property
     def _late(self) -> bool:
@@ -183,20 +183,20 @@ class Loop:
 
     def _hear(self) -> None:
         """Takes in what other processes have ended, and gives back what dead ones were at."""
-        self._ledger.refresh()
+        self._table.refresh()
         self._heard = time.monotonic()
-        self._attempts.reap()
-        news, self._ledger.news = self._ledger.news, []
+        self._running_trials.reap()
+        news, self._table.news = self._table.news, []
         for trial in news:
             self._tell(trial)
         if not self._lead.mine and not self.complete:
-            self._lead.follow(self._ledger.trials.values())
+            self._lead.follow(self._table.trials.values())
 
     def _tell(self, trial: Trial) -> None:
         self._left.discard(trial.index)
         self._advisor.tell(trial)
         self._lead.trial_ended(trial)
-        self._listener.trial_ended(trial, self.result())
+        self._callback.trial_ended(trial, self.result())
 
     def _settle(self, index: int) -> bool:
         """Ends a trial whose last seed has ended, or whose first ones leave no hope."""
@@ -215,7 +215,7 @@ class Loop:
             if self._races:
                 if trial.race is None and not self._can_race(index):
                     return False
-                trial.race = trial.race or Race(self._seen_by(index), self._search.seeds)
+                trial.race = trial.race or SeedPruner(self._seen_by(index), self._search.seeds)
                 if trial.race.lost(values):
                     estimate = trial.race.estimate(values)
                     trial.outcomes[replicate + 1] = _given_up(index, replicate + 1, estimate)
@@ -225,10 +225,10 @@ class Loop:
 
     def _can_race(self, index: int) -> bool:
         """Whether all that a trial may see has ended, so that its race hangs on nothing else."""
-        return all(i in self._ledger.trials for i in range(index - self._store.window))
+        return all(i in self._table.trials for i in range(index - self._store.window))
 
     def _seen_by(self, index: int) -> dict[int, Trial]:
-        return {i: self._ledger.trials[i] for i in range(index - self._store.window)}
+        return {i: self._table.trials[i] for i in range(index - self._store.window)}
 
     def _next_run(self) -> Run | None:
         """The run that may start next.
@@ -259,21 +259,21 @@ class Loop:
             plan=trial.plan,
             stops=self._search.pruner != "none",
             untrained=self._setup.untrained,
-            folder=self._search.place.runs / f"{index:04d}-{replicate}",
+            folder=self._search.location.runs / f"{index:04d}-{replicate}",
             limit=self._search.trial_timeout,
             retries=trial.retries,
         )
 
     def _begin_trial(self) -> int | None:
         """Begins the next trial, if one may begin: first what a dead process has left."""
-        for index in sorted(self._left - self._ledger.attempts.keys()):
+        for index in sorted(self._left - self._table.running.keys()):
             if not self._late and self._open_trial(index):
                 return index
         while len(self._points) < self._search.trials and self._advisor.ready(len(self._points)):
             index = len(self._points)
-            known, other = self._ledger.trials.get(index), self._ledger.attempts.get(index)
+            known, other = self._table.trials.get(index), self._table.running.get(index)
             if known is not None or other is not None:
-                with reading(self._store.place):  # a point may be none of the space's
+                with reading(self._store.location):  # a point may be none of the space's
                     self._points.append(self._advisor.ask(index, _point(known, other, self._free)))
                 if known is None:
                     self._left.add(index)
@@ -287,7 +287,7 @@ class Loop:
 
     def _open_trial(self, index: int) -> bool:
         """Begins a trial whose point is known, unless another process was faster."""
-        if not self._attempts.begin(index, self._points[index]):
+        if not self._running_trials.begin(index, self._points[index]):
             self._left.add(index)
             return False
         self._left.discard(index)
@@ -295,7 +295,7 @@ class Loop:
         first = index < len(queue)
         schedule = queue[index] if first else search.space.schedule(self._points[index])
         plan = schedule.plan(search.steps, search.batch, momentum=self._setup.momentum)
-        trial = _Open(schedule, plan, self._ledger.lost[index])
+        trial = _Open(schedule, plan, self._table.lost[index])
         self._open[index] = trial
         if trial.retries > search.max_retries:
             reason = f"its process died {trial.retries} times"
@@ -307,11 +307,11 @@ class Loop:
         ended = self._open.pop(index)
         outcomes = tuple(ended.outcomes[i] for i in range(seeds))
         trial = Trial(index=index, schedule=ended.schedule, outcomes=outcomes)
-        counts = self._attempts.end(trial, self._advisor.penalty(trial))
+        counts = self._running_trials.end(trial, self._advisor.penalty(trial))
         if not counts:
             self._left.add(index)
             return
-        self._ledger.news = [t for t in self._ledger.news if t.index != index]
+        self._table.news = [t for t in self._table.news if t.index != index]
         self._tell(trial)
         self._failed = self._failed + 1 if trial.state == "failed" else 0
         if self._failed == self._search.max_failures:
@@ -328,7 +328,9 @@ class Loop:
             yield search.space.point(schedule, search.steps, search.batch, momentum)
 
 
-def _point(known: Trial | None, other: Attempt | None, free: Iterable[str]) -> Mapping[str, Value]:
+def _point(
+    known: Trial | None, other: RunningTrial | None, free: Iterable[str]
+) -> Mapping[str, Value]:
     """What a trial that others began was asked for with."""
     if known is None:
         return {} if other is None else other.point

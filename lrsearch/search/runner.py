@@ -1,4 +1,4 @@
-"""A search from its first look at the study to its confirmation, by one process or by many."""
+"""A search from its first look at the study to its comparison, by one process or by many."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import ExitStack
 from lrsearch.contract import NoProbes, Objective, Probes, Tracker
 from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
-from lrsearch.search.callbacks import Listener
-from lrsearch.search.comparison_run import Confirmer
-from lrsearch.search.leader import Lead
+from lrsearch.search.callbacks import Callback
+from lrsearch.search.comparison_run import ComparisonRun
+from lrsearch.search.leader import Leader
 from lrsearch.search.loop import POLL, Loop
 from lrsearch.search.signals import Interrupted, Shield, interruptible
 from lrsearch.search.slots import fix_slots
 from lrsearch.study.attempts import Attempts
-from lrsearch.study.heartbeat import Attendance
+from lrsearch.study.heartbeat import Heartbeat
 from lrsearch.study.record import study_record
-from lrsearch.study.request import Confirm, Search
+from lrsearch.study.request import ComparisonSpec, Search
 from lrsearch.study.store import Store
 
 __all__ = ["run_search"]
@@ -27,20 +27,20 @@ def run_search(
     search: Search,
     objective: Objective,
     tracker: Tracker,
-    listener: Listener,
-    confirm: Confirm | None = None,
+    callback: Callback,
+    compare: ComparisonSpec | None = None,
     probes: Probes | None = None,
 ) -> Result:
-    """Searches until as many trials have ended as were asked for, then confirms what it found.
+    """Searches until as many trials have ended as were asked for, then compares what it found.
 
-    Processes that are given the same study share its trials; one of them confirms.
+    Processes that are given the same study share its trials; one of them compares.
 
     Args:
         search: what is asked for.
         objective: what answers.
         tracker: where people look.
-        listener: who watches.
-        confirm: how the best schedule is held against baselines; None leaves it.
+        callback: who watches.
+        compare: how the best schedule is held against baselines; None leaves it.
         probes: what is measured beside losses; None is nothing.
 
     Raises:
@@ -51,45 +51,45 @@ def run_search(
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
     probes = NoProbes() if probes is None else probes
     with ExitStack() as exits, interruptible(shield):
-        store = exits.enter_context(Store.join(search.place, study_record(search, setup)))
+        store = exits.enter_context(Store.join(search.location, study_record(search, setup)))
         shield.hurry = store.clock.hurry
         store.enqueue(search.enqueued)
         result = store.result(seconds=0.0)
-        complete = store.ledger.complete(search.trials)
-        known = confirm is None or (confirm.frugal and result.confirmed is not None)
+        complete = store.table.complete(search.trials)
+        known = compare is None or (compare.frugal and result.comparison is not None)
         known = complete and known
         if known and store.is_told(result):
             _find_optimum(search, objective, store)
             return store.result(seconds=time.perf_counter() - began)
-        with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
-            attempts = Attempts(store, attendance)
-            lead = Lead(store, attendance, tracker, search.trials)
+        with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
+            running = Attempts(store, heartbeat)
+            lead = Leader(store, heartbeat, tracker, search.trials)
             with shield:
-                attempts.reap()
+                running.reap()
                 if not complete:
                     store.keep_facts(setup, sampler=search.sampler, diagnostics=probes.level)
             slots = fix_slots(search, objective, store)
-            loop = Loop(search, objective, store, attempts, lead, listener, shield, probes, slots)
+            loop = Loop(search, objective, store, running, lead, callback, shield, probes, slots)
             state = "failed"
             try:
                 _leads(loop, lead, shield)
                 if not loop.complete:
                     loop.drive()
                 _find_optimum(search, objective, store)
-                if confirm is not None and not known and loop.complete and loop.result().ranked:
-                    confirmer = Confirmer(search, objective, store, shield, listener)
-                    _confirm(loop, lead, confirmer, confirm)
+                if compare is not None and not known and loop.complete and loop.result().ranked:
+                    comparer = ComparisonRun(search, objective, store, shield, callback)
+                    _compare(loop, lead, comparer, compare)
                 state = "finished"
             except SearchFailed as error:
                 error.result = loop.result() if loop.complete else None
                 raise
             except Interrupted as interrupt:
                 state = "interrupted"
-                listener.stopping()
+                callback.stopping()
                 raise Interrupted(interrupt.number, _where_it_stands(loop, search)) from None
             finally:
                 with shield:
-                    attempts.release()
+                    running.release()
                     lead.finish(loop.result(), state)
             return loop.result()
 
@@ -113,29 +113,29 @@ def _find_optimum(search: Search, objective: Objective, store: Store) -> None:
             store.set_optimum(optimum)
 
 
-def _confirm(loop: Loop, lead: Lead, confirmer: Confirmer, asked: Confirm) -> None:
+def _compare(loop: Loop, lead: Leader, comparer: ComparisonRun, asked: ComparisonSpec) -> None:
     """Holds the best schedules against the baselines, or says what that would cost.
 
     Whoever leads does it; the others wait for its answer, or for the lead.
     """
-    while not _leads(loop, lead, confirmer.shield):
-        loop.say_what_it_waits_for("the confirmation, which the process that leads is at")
+    while not _leads(loop, lead, comparer.shield):
+        loop.say_what_it_waits_for("the comparison, which the process that leads is at")
         time.sleep(5 * POLL)
-        if asked.frugal and _look(loop, confirmer).confirmed is not None:
+        if asked.frugal and _look(loop, comparer).comparison is not None:
             return
-    result = _look(loop, confirmer)
-    if not (asked.frugal and result.confirmed is not None):
-        confirmer.answer(result, asked)
+    result = _look(loop, comparer)
+    if not (asked.frugal and result.comparison is not None):
+        comparer.answer(result, asked)
 
 
-def _look(loop: Loop, confirmer: Confirmer) -> Result:
+def _look(loop: Loop, comparer: ComparisonRun) -> Result:
     """What the study holds now; others may have gone on with it."""
-    confirmer.store.look()
-    confirmer.store.trials()
+    comparer.store.look()
+    comparer.store.trials()
     return loop.result()
 
 
-def _leads(loop: Loop, lead: Lead, shield: Shield) -> bool:
+def _leads(loop: Loop, lead: Leader, shield: Shield) -> bool:
     with shield:
         lead.follow(loop.result().trials)
     return lead.mine

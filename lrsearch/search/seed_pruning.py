@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from lrsearch.result import Trial
 from lrsearch.stats import mean
 
-__all__ = ["Race", "hopeless"]
+__all__ = ["SeedPruner", "hopeless"]
 
 #: Standard errors by which the first seeds must be worse. A convention.
 ERRORS = 3.0
@@ -43,7 +43,7 @@ def hopeless(
     return mean(differences) > spread * (ERRORS / math.sqrt(len(values)) + luck)
 
 
-class Race:
+class SeedPruner:
     """What one trial is held against.
 
     Args:

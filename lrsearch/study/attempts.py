@@ -15,14 +15,14 @@ from optuna.trial import TrialState, create_trial
 from lrsearch.distributions import distributions
 from lrsearch.ranges import Value
 from lrsearch.result import Trial
-from lrsearch.study.heartbeat import BROKEN, Attendance
-from lrsearch.study.locks import guarded
+from lrsearch.study.heartbeat import BROKEN, Heartbeat
+from lrsearch.study.locks import with_lock
 from lrsearch.study.store import Store
 from lrsearch.study.trials import (
     ATTEMPT,
     ENDED,
     LOST,
-    Attempt,
+    RunningTrial,
     final_state,
     read_trial,
     reading,
@@ -42,13 +42,13 @@ class Attempts:
 
     Args:
         store: the study.
-        attendance: this process as a worker.
+        heartbeat: this process as a worker.
     """
 
-    def __init__(self, store: Store, attendance: Attendance) -> None:
+    def __init__(self, store: Store, heartbeat: Heartbeat) -> None:
         self._storage, self._study = store.storage, store.key
-        self._ledger, self._guard, self._place = store.ledger, store.guard, store.place
-        self._attendance, self._identity = attendance, store.identity
+        self._table, self._study_lock, self._location = store.table, store.lock, store.location
+        self._heartbeat, self._identity = heartbeat, store.identity
         self._distributions = distributions(store.record.space)
         self._mine: dict[int, int] = {}
         self._due = -math.inf  # when to look again who lives, by the monotonic clock
@@ -60,28 +60,28 @@ class Attempts:
             index: of the trial.
             point: its values of the free fields; empty for a schedule outside the space.
         """
-        own = {"index": index, "worker": self._attendance.worker.id}
+        own = {"index": index, "worker": self._heartbeat.worker.id}
 
         def take() -> bool:
-            self._ledger.refresh()
-            known = self._ledger.attempts.get(index)
+            self._table.refresh()
+            known = self._table.running.get(index)
             if known is not None and known.worker == own["worker"]:
                 self._mine[index] = known.key  # begun here, under a guard that was lost
                 return True
-            if known is not None or index in self._ledger.trials:
+            if known is not None or index in self._table.trials:
                 return False
             attempt = create_trial(
                 state=TrialState.RUNNING,
                 params=dict(point),
                 distributions={n: d for n, d in self._distributions.items() if n in point},
                 user_attrs={
-                    ATTEMPT: {**own, "retry": self._ledger.lost[index], "point": dict(point)}
+                    ATTEMPT: {**own, "retry": self._table.lost[index], "point": dict(point)}
                 },
             )
             self._mine[index] = self._storage.create_new_trial(self._study, attempt)
             return True
 
-        return guarded(self._guard, take)
+        return with_lock(self._study_lock, take)
 
     def end(self, trial: Trial, penalty: float | None) -> bool:
         """Writes a trial that has ended; whether it counts.
@@ -104,11 +104,11 @@ class Attempts:
         try:
             if final_state(kept)[0] != TrialState.FAIL:
                 self._write(key, kept)
-            elif not guarded(self._guard, lambda: self._write_failed(key, kept)):
+            elif not with_lock(self._study_lock, lambda: self._write_failed(key, kept)):
                 return False
         except UpdateFinishedTrialError:
             return False
-        self._ledger.trials[trial.index] = trial  # whose curves are not thinned
+        self._table.trials[trial.index] = trial  # whose curves are not thinned
         return True
 
     def release(self) -> None:
@@ -122,28 +122,28 @@ class Attempts:
     def reap(self) -> None:
         """Gives back what was begun by processes that have died since."""
         if time.monotonic() >= self._due and self._orphans():
-            guarded(self._guard, self._reap)
+            with_lock(self._study_lock, self._reap)
 
     def _reap(self) -> None:
-        self._ledger.refresh()
+        self._table.refresh()
         for attempt in self._orphans():
             with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
                 left = self._storage.get_trial(attempt.key).user_attrs.get(ENDED)
                 if left is not None:  # it died between its two last records
-                    with reading(self._place):
+                    with reading(self._location):
                         read_trial(left)
                     self._close(attempt.key, left)
                 else:
                     self._storage.set_trial_user_attr(attempt.key, LOST, True)
                     self._fail(attempt.key)
-        self._ledger.refresh()
+        self._table.refresh()
 
-    def _orphans(self) -> list[Attempt]:
-        attempts = self._ledger.attempts.values()
-        others = [a for a in attempts if a.worker != self._attendance.worker.id]
+    def _orphans(self) -> list[RunningTrial]:
+        running = self._table.running.values()
+        others = [a for a in running if a.worker != self._heartbeat.worker.id]
         if not others:
             return []
-        living = self._attendance.alive()
+        living = self._heartbeat.alive()
         self._due = time.monotonic() + max(LOOK, len(living) * EACH)
         return [attempt for attempt in others if attempt.worker not in living]
 

@@ -14,13 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.errors import RequestError, closest
 from lrsearch.study.journal import check_journal, open_journal, real_path
-from lrsearch.study.location import FOLDER, Place
-from lrsearch.study.locks import Guard
+from lrsearch.study.location import FOLDER, Location
+from lrsearch.study.locks import FileLock
 
-__all__ = ["Clock", "Kept", "NoClock", "Records", "begin", "has", "look_up", "names_of"]
+__all__ = ["Backend", "Clock", "NoClock", "OpenBackend", "begin", "has", "look_up", "names_of"]
 
 
-class Records(Protocol):
+class Backend(Protocol):
     """The part of Optuna's storage interface that lrsearch uses."""
 
     def create_new_study(self, directions: Sequence[StudyDirection], name: str, /) -> int:
@@ -108,57 +108,59 @@ class NoClock:
 
 
 @dataclass(frozen=True)
-class Kept:
+class OpenBackend:
     """An open storage.
 
     Attributes:
         records: what it holds.
-        guard: of the study.
+        lock: of the study.
         clock: its time.
         close: gives back what it holds open.
     """
 
-    records: Records
-    guard: AbstractContextManager[None]
+    records: Backend
+    lock: AbstractContextManager[None]
     clock: Clock
     close: Callable[[], None]
 
 
-def begin(place: Place) -> Kept:
+def begin(location: Location) -> OpenBackend:
     """Opens a storage to write to it, and makes it where there is none.
 
     Raises:
         RequestError: it is no storage of studies, or cannot be opened.
         OSError: a journal cannot be written.
     """
-    if place.path is None:
-        return _database(place, create=True)
-    check_journal(place.path)
-    place.path.parent.mkdir(parents=True, exist_ok=True)
-    guard = Guard(real_path(place.path.with_suffix(".lock")))
-    with guard:
-        records = open_journal(place.path)
-    return Kept(records, guard, NoClock(), _nothing)
+    if location.path is None:
+        return _database(location, create=True)
+    check_journal(location.path)
+    location.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(real_path(location.path.with_suffix(".lock")))
+    with lock:
+        records = open_journal(location.path)
+    return OpenBackend(records, lock, NoClock(), _nothing)
 
 
-def look_up(place: Place) -> Kept:
+def look_up(location: Location) -> OpenBackend:
     """Opens a storage that there is.
 
     Raises:
         RequestError: there is none, or it cannot be read.
     """
-    if place.path is None:
-        return _database(place, create=False)
-    path = place.path
+    if location.path is None:
+        return _database(location, create=False)
+    path = location.path
     if not real_path(path).is_file():
         others = [p.stem for p in Path(FOLDER).glob("*.journal")]
-        hint = closest(place.study, others) if others else "; `lrsearch tune` makes one"
-        raise RequestError(f"there is no study {place.study!r} at {path}{hint}")
+        hint = closest(location.study, others) if others else "; `lrsearch tune` makes one"
+        raise RequestError(f"there is no study {location.study!r} at {path}{hint}")
     check_journal(path)
-    return Kept(open_journal(path), Guard(path.with_suffix(".lock")), NoClock(), _nothing)
+    return OpenBackend(
+        open_journal(path), FileLock(path.with_suffix(".lock")), NoClock(), _nothing
+    )
 
 
-def has(records: Records, name: str) -> bool:
+def has(records: Backend, name: str) -> bool:
     """Whether there is a study of that name."""
     try:
         records.get_study_id_from_name(name)
@@ -167,7 +169,7 @@ def has(records: Records, name: str) -> bool:
     return True
 
 
-def names_of(records: Records) -> list[str]:
+def names_of(records: Backend) -> list[str]:
     """The studies that there are, by name."""
     names = [study.study_name for study in records.get_all_studies()]
     return [name for name in names if isinstance(name, str)]
@@ -177,8 +179,8 @@ def _nothing() -> None:
     """A journal is opened for each look."""
 
 
-def _database(place: Place, *, create: bool) -> Kept:
-    from lrsearch.study.database import Database, DatabaseGuard  # SQLAlchemy, for who has one
+def _database(location: Location, *, create: bool) -> OpenBackend:
+    from lrsearch.study.database import Database, DatabaseLock  # SQLAlchemy, for who has one
 
-    database = Database(place, create=create)
-    return Kept(database, DatabaseGuard(database, place.study), database, database.close)
+    database = Database(location, create=create)
+    return OpenBackend(database, DatabaseLock(database, location.study), database, database.close)

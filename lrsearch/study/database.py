@@ -29,12 +29,12 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from lrsearch.errors import RequestError, SearchFailed, one_line
 from lrsearch.redaction import redact_text
-from lrsearch.study.dialect import server_of
-from lrsearch.study.location import Place
-from lrsearch.study.locks import GuardLost
-from lrsearch.study.trial_cache import Cache
+from lrsearch.study.dialect import dialect_of
+from lrsearch.study.location import Location
+from lrsearch.study.locks import LockLost
+from lrsearch.study.trial_cache import TrialCache
 
-__all__ = ["PATIENCE", "Database", "DatabaseGuard"]
+__all__ = ["PATIENCE", "Database", "DatabaseLock"]
 
 #: Seconds for which a database that does not answer is tried again.
 PATIENCE = 300.0
@@ -69,7 +69,7 @@ class Database:
     """The part of Optuna's storage interface that lrsearch uses, over a connection that may fail.
 
     Args:
-        place: of a study there.
+        location: of a study there.
         create: whether to make Optuna's tables where there are none.
 
     Attributes:
@@ -79,33 +79,33 @@ class Database:
         RequestError: it cannot be reached, holds no tables, or its driver is not installed.
     """
 
-    def __init__(self, place: Place, *, create: bool) -> None:
-        self._place = place
+    def __init__(self, location: Location, *, create: bool) -> None:
+        self._location = location
         self._turn = threading.RLock()
         self._guarded = self._hurried = self._gave_up = False
         self.silent = 0.0
         try:
-            self._server, url = server_of(sqlalchemy.make_url(place.url))
-            whole, words = url.render_as_string(hide_password=False), dict(self._server.connect)
+            self._dialect, url = dialect_of(sqlalchemy.make_url(location.url))
+            whole, words = url.render_as_string(hide_password=False), dict(self._dialect.connect)
             storage = self._until_it_is_up(lambda: self._prepare(whole, words, create=create))
         except (RequestError, SearchFailed):
             raise
         except (ArgumentError, NoSuchModuleError, ImportError, TypeError, ValueError) as error:
             raise RequestError(
-                f"storage {place} cannot be used ({self._say(error)}); give "
+                f"storage {location} cannot be used ({self._say(error)}); give "
                 "postgresql://USER@HOST/NAME or mysql+pymysql://USER@HOST/NAME"
             ) from error
         except (*FAULTS, RuntimeError) as error:
             raise RequestError(
-                f"cannot use {place} ({self._say(error)}); check that the server runs, and that "
-                "the database is there and yours to write"
+                f"cannot use {location} ({self._say(error)}); check that the server runs, and "
+                "that the database is there and yours to write"
             ) from error
         self._engine = storage.engine
         self._engine.dispose()  # what has looked at the tables was not set up
         sqlalchemy.event.listen(self._engine, "do_connect", self._refuse)
         sqlalchemy.event.listen(self._engine, "connect", self._set_up)
         self._storage = storage
-        self._caches: dict[int, Cache] = {}
+        self._caches: dict[int, TrialCache] = {}
 
     def _until_it_is_up(self, prepare: Callable[[], RDBStorage]) -> RDBStorage:
         """Lets a server that is being started answer."""
@@ -129,15 +129,15 @@ class Database:
         engine = sqlalchemy.create_engine(url, **once)
         sqlalchemy.event.listen(engine, "connect", self._set_up)
         with engine.connect() as connection:
-            self._server.lock(connection, "")
+            self._dialect.lock(connection, "")
             if not create and not sqlalchemy.inspect(connection).has_table("version_info"):
                 raise RequestError(
-                    f"there is no study {self._place.study!r} in {self._place}; `lrsearch tune` "
-                    "makes one"
+                    f"there is no study {self._location.study!r} in {self._location}; "
+                    "`lrsearch tune` makes one"
                 )
             RDBStorage(url, once)
-            self._server.widen(connection)
-            self._server.unlock(connection, "")
+            self._dialect.widen(connection)
+            self._dialect.unlock(connection, "")
         one = {**named, "pool_size": 1, "max_overflow": 0}
         return RDBStorage(url, one, skip_compatibility_check=True, skip_table_creation=True)
 
@@ -152,7 +152,7 @@ class Database:
 
         def ask() -> float:
             with self.session() as connection:
-                return self._server.clock(connection)
+                return self._dialect.clock(connection)
 
         return self._steady(ask)
 
@@ -198,7 +198,7 @@ class Database:
 
     def get_all_trials(self, study: int, deepcopy: bool = True) -> list[FrozenTrial]:
         """As Optuna's, as far as lrsearch needs them: see `lrsearch.study.trial_cache`."""
-        cache = self._caches.setdefault(study, Cache(study))
+        cache = self._caches.setdefault(study, TrialCache(study))
 
         def look() -> list[FrozenTrial]:
             with self.session() as connection:
@@ -237,7 +237,7 @@ class Database:
         """What the database answers, asked again while its connection is lost.
 
         Raises:
-            GuardLost: it was lost under a guard.
+            LockLost: it was lost under a guard.
             SearchFailed: it does not come back, or refuses what it was given.
         """
         with self._turn:
@@ -252,27 +252,27 @@ class Database:
                     if pause > PAUSE:
                         self.silent += time.monotonic() - began
                     if told:
-                        log.warning("%s answers again", self._place)
+                        log.warning("%s answers again", self._location)
                     return answer
                 gone, why = time.monotonic() - began, self._say(fault)
                 if not self._is_lost(fault):
                     raise SearchFailed(
-                        f"{self._place} refuses a record ({why}); mend that, and the same command "
-                        "goes on"
+                        f"{self._location} refuses a record ({why}); mend that, and the same "
+                        "command goes on"
                     ) from fault
                 if self._guarded:
-                    raise GuardLost(why) from fault
+                    raise LockLost(why) from fault
                 # Whoever has waited in vain has done so for the others, too.
                 if gone > PATIENCE or self._hurried or self._gave_up:
                     self.silent += gone
                     self._gave_up = True
                     raise SearchFailed(
-                        f"{self._place} has not answered for {gone:.0f} s ({why}); the same "
+                        f"{self._location} has not answered for {gone:.0f} s ({why}); the same "
                         "command goes on when it does"
                     ) from fault
                 if gone > QUIET and not told:
                     told = True
-                    log.warning("%s does not answer (%s); it is tried again", self._place, why)
+                    log.warning("%s does not answer (%s); it is tried again", self._location, why)
                 self._sleep(pause * (1 + os.getpid() % 16 / 16))  # not all at the same moment
                 pause = min(2 * pause, LONGEST)
 
@@ -286,24 +286,24 @@ class Database:
         fault = error.__cause__ if isinstance(error, StorageInternalError) else error
         if getattr(fault, "connection_invalidated", False):
             return True
-        return isinstance(fault, GONE) and self._server.is_lost(fault.orig or fault)
+        return isinstance(fault, GONE) and self._dialect.is_lost(fault.orig or fault)
 
     def _refuse(self, *_: object) -> None:
         """Under a guard there is no second session: it would not hold the lock."""
         if self._guarded:
-            raise GuardLost("its session has ended")
+            raise LockLost("its session has ended")
 
     def _set_up(self, connection: Any, _: object) -> None:
-        self._server.set_up(connection)
+        self._dialect.set_up(connection)
 
     def _say(self, error: BaseException) -> str:
         """What is wrong, in one line and without a password."""
         fault = error.__cause__ if isinstance(error, StorageInternalError) else error
         said = str(getattr(fault, "orig", None) or fault)
-        return one_line(redact_text(said, self._place.url))[:300]
+        return one_line(redact_text(said, self._location.url))[:300]
 
 
-class DatabaseGuard:
+class DatabaseLock:
     """A lock on a study, whichever machine its processes are on.
 
     Args:
@@ -327,12 +327,12 @@ class DatabaseGuard:
     def __exit__(self, *exception: object) -> None:
         database = self._database
         try:
-            with contextlib.suppress(GuardLost, *FAULTS), database.session() as connection:
-                database._server.unlock(connection, self._study)
+            with contextlib.suppress(LockLost, *FAULTS), database.session() as connection:
+                database._dialect.unlock(connection, self._study)
         finally:
             database._guarded = False
             database._turn.release()
 
     def _lock(self) -> None:
         with self._database.session() as connection:
-            self._database._server.lock(connection, self._study)
+            self._database._dialect.lock(connection, self._study)

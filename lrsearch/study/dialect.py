@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
 
-__all__ = ["LOCK", "Server", "server_of"]
+__all__ = ["LOCK", "Dialect", "dialect_of"]
 
 #: Seconds for which a lock is waited for: longer than a server takes to find out that its holder's
 #: machine is gone.
@@ -34,7 +34,7 @@ LOST = (0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031)
 NOT_AVAILABLE = "55P03"
 
 
-class Server:
+class Dialect:
     """A kind of database.
 
     Attributes:
@@ -76,7 +76,7 @@ class Server:
         return float(connection.execute(text(self.now)).scalar_one())
 
 
-class _Postgres(Server):
+class _Postgres(Dialect):
     drivers = ("psycopg", "psycopg2")
     extra = "postgresql"
     connect = POSTGRES
@@ -112,7 +112,7 @@ class _Postgres(Server):
         connection.commit()
 
 
-class _Mysql(Server):
+class _Mysql(Dialect):
     drivers = ("pymysql", "MySQLdb")
     extra = "mysql"
     connect = MYSQL
@@ -154,35 +154,37 @@ class _Mysql(Server):
         return f"lrsearch:{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
 
 
-_SERVERS: dict[str, Server] = {
+_DIALECTS: dict[str, Dialect] = {
     "postgresql": _Postgres(),
     "mysql": _Mysql(),
     "mariadb": _Mysql(),
 }
 
 
-def server_of(url: sqlalchemy.URL) -> tuple[Server, sqlalchemy.URL]:
+def dialect_of(url: sqlalchemy.URL) -> tuple[Dialect, sqlalchemy.URL]:
     """The kind of database that a URL names, and the URL with a driver that is installed.
 
     Raises:
         RequestError: none is installed.
     """
-    server = _SERVERS[url.get_backend_name()]
+    dialect = _DIALECTS[url.get_backend_name()]
     if "+" in url.drivername:
-        return server, url
-    for driver in server.drivers:
+        return dialect, url
+    for driver in dialect.drivers:
         if importlib.util.find_spec(driver) is not None:
             name = driver.lower()
-            return server, url.set(drivername=f"{url.get_backend_name()}+{name}")
+            return dialect, url.set(drivername=f"{url.get_backend_name()}+{name}")
     raise RequestError(
         f"storage {redact(url.render_as_string())} needs a driver, of "
-        f"{' and '.join(server.drivers)} none is installed; pip install 'lrsearch[{server.extra}]'"
+        f"{' and '.join(dialect.drivers)} none is installed; "
+        f"pip install 'lrsearch[{dialect.extra}]'"
     )
 
 
-def _stuck(place: str) -> SearchFailed:
+def _stuck(location: str) -> SearchFailed:
     return SearchFailed(
-        f"another process has held the study's lock for {LOCK:g} s; find it ({place}) and end it"
+        f"another process has held the study's lock for {LOCK:g} s; find it ({location}) and "
+        "end it"
     )
 
 

@@ -29,11 +29,11 @@ import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.errors import LrsearchError
-from lrsearch.study.backend import Clock, NoClock, Records
-from lrsearch.study.locks import guarded
+from lrsearch.study.backend import Backend, Clock, NoClock
+from lrsearch.study.locks import with_lock
 from lrsearch.study.shape import LINE, conform
 
-__all__ = ["BEAT", "BROKEN", "LEASE", "Attendance", "Watch", "Worker", "is_here", "workers_of"]
+__all__ = ["BEAT", "BROKEN", "LEASE", "Heartbeat", "Liveness", "Worker", "is_here", "workers_of"]
 
 #: A study's attributes: one a worker, empty again when it has left, and the id of the leader.
 WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
@@ -93,7 +93,7 @@ class Worker:
         )
 
 
-class Watch:
+class Liveness:
     """Which workers live, as far as can be seen from here.
 
     Args:
@@ -119,13 +119,13 @@ class Watch:
         return now - since < LEASE
 
 
-class Attendance:
+class Heartbeat:
     """This process as a worker of a study, from its entry to its exit.
 
     Args:
         storage: of the study.
         study: its id there.
-        guard: while it is held no other process changes who does what.
+        lock: while it is held no other process changes who does what.
         clock: the storage's own.
 
     Attributes:
@@ -133,19 +133,19 @@ class Attendance:
     """
 
     def __init__(
-        self, storage: Records, study: int, guard: AbstractContextManager[None], clock: Clock
+        self, storage: Backend, study: int, lock: AbstractContextManager[None], clock: Clock
     ) -> None:
         self.worker = Worker.here()
-        self._storage, self._study, self._guard = storage, study, guard
-        self._clock, self._watch = clock, Watch(clock)
+        self._storage, self._study, self._study_lock = storage, study, lock
+        self._clock, self._watch = clock, Liveness(clock)
         self._key = ""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> Attendance:
+    def __enter__(self) -> Heartbeat:
         _active.add(self.worker.id)
         try:
-            guarded(self._guard, self._enlist)
+            with_lock(self._study_lock, self._enlist)
         except BaseException:
             _active.discard(self.worker.id)
             raise
@@ -170,7 +170,7 @@ class Attendance:
         _active.discard(self.worker.id)
         self._over.set()
         self._thread.join()
-        with contextlib.suppress(*BROKEN), self._guard:  # else it will be found to be dead
+        with contextlib.suppress(*BROKEN), self._study_lock:  # else it will be found to be dead
             if self._leader() == self.worker.id:
                 self._storage.set_study_user_attr(self._study, LEADER, None)
             if self._is_listed:
@@ -182,7 +182,7 @@ class Attendance:
         return {w.id for w in listed if w.id == self.worker.id or self._watch.alive(w)}
 
     def lead(self) -> bool:
-        """Whether this worker is the one that tells the tracker, and confirms.
+        """Whether this worker is the one that tells the tracker, and compares.
 
         The first one leads; when it has left, whoever asks next.
         """
@@ -196,7 +196,7 @@ class Attendance:
                 self._storage.set_study_user_attr(self._study, LEADER, self.worker.id)
             return self._leader() == self.worker.id
 
-        return guarded(self._guard, take)
+        return with_lock(self._study_lock, take)
 
     @property
     def abandoned(self) -> bool:
@@ -229,7 +229,7 @@ class Attendance:
                 if self._is_listed:
                     self._attend()
                 else:
-                    guarded(self._guard, self._enlist)
+                    with_lock(self._study_lock, self._enlist)
             except BROKEN as error:
                 log.warning("cannot tell the study that this process lives: %s", error)
 
@@ -241,7 +241,7 @@ def workers_of(attributes: dict[str, Any], now: float | None = None) -> list[Wor
         attributes: of the study.
         now: by the storage's own clock. Without it those on other machines are taken to live.
     """
-    watch = Watch()
+    watch = Liveness()
     return [
         worker
         for worker in _attending(attributes).values()

@@ -30,7 +30,15 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.study.location import FOLDER
 from lrsearch.study.locks import lock, unlock
 
-__all__ = ["NOTHING", "STRANGE", "Line", "check_journal", "lines_of", "open_journal", "real_path"]
+__all__ = [
+    "NOTHING",
+    "STRANGE",
+    "JournalLine",
+    "check_journal",
+    "lines_of",
+    "open_journal",
+    "real_path",
+]
 
 #: Ends every line: the sum of the line before it, and that of all that stands before it here.
 SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
@@ -56,7 +64,7 @@ log = logging.getLogger("lrsearch")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class Line:
+class JournalLine:
     """One line of a journal, as it stands in the file.
 
     Attributes:
@@ -128,7 +136,7 @@ class Journal(BaseJournalBackend):
                 log.warning("%s: its last record was torn by a crash, and is left out", self._path)
             text, last = b"", self._last
             for record in logs:
-                line, last = Line.write(record, last)
+                line, last = JournalLine.write(record, last)
                 text += line
             try:
                 if os.fstat(file).st_size > self._end:
@@ -181,10 +189,12 @@ class Journal(BaseJournalBackend):
             raise self._damage(self._lines)
         found = lines_of(os.pread(file, max(0, size - self._end), self._end))
         for number, raw in enumerate(found):
-            line = Line(raw)
+            line = JournalLine(raw)
             if not line.sound or line.after != self._last:
                 rest = found[number:]
-                if settled and (len(rest) > TORN or any(Line(other).sound for other in rest)):
+                if settled and (
+                    len(rest) > TORN or any(JournalLine(other).sound for other in rest)
+                ):
                     raise self._damage(self._lines + 1)
                 return False
             self._end, self._last = self._end + len(raw), line.sum
@@ -206,10 +216,10 @@ def _repair_command(path: Path) -> str:
     return f"lrsearch repair STUDY --storage {path}"
 
 
-def _write_all(file: int, text: bytes, place: int) -> None:
+def _write_all(file: int, text: bytes, location: int) -> None:
     while text:
-        written = os.pwrite(file, text, place)
-        text, place = text[written:], place + written
+        written = os.pwrite(file, text, location)
+        text, location = text[written:], location + written
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -266,7 +276,7 @@ def check_journal(path: Path) -> None:
     begin = b'{"op_code"'
     if not begin.startswith(first[: len(begin)]):
         raise RequestError(f"{path} is no journal of studies; choose another --study or --storage")
-    if all(line and not Line(line).sound for line in (first, *others)):
+    if all(line and not JournalLine(line).sound for line in (first, *others)):
         raise RequestError(
             f"{path} was not written by this version of lrsearch; name another study"
         )

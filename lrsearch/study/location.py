@@ -9,7 +9,7 @@ from pathlib import Path
 from lrsearch.errors import RequestError
 from lrsearch.redaction import HIDDEN, redact
 
-__all__ = ["FOLDER", "SAFE_NAME", "SERVERS", "Place"]
+__all__ = ["FOLDER", "SAFE_NAME", "SERVERS", "Location"]
 
 #: Where journal files live when no storage is named.
 FOLDER = "lrsearch-studies"
@@ -25,7 +25,7 @@ _known: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where one study lives.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place:
     here: Path = field(default_factory=Path.cwd, compare=False)
 
     @classmethod
-    def of(cls, study: str, storage: str | Path | None = None) -> Place:
+    def of(cls, study: str, storage: str | Path | None = None) -> Location:
         """The place of a study.
 
         Args:

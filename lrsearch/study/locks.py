@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from lrsearch.errors import LrsearchError, SearchFailed
 
-__all__ = ["Guard", "GuardLost", "guarded", "lock", "unlock"]
+__all__ = ["FileLock", "LockLost", "lock", "unlock", "with_lock"]
 
 T = TypeVar("T")
 
@@ -28,15 +28,15 @@ PAUSE, PATIENCE = 0.002, 30.0
 RETRY, LONGEST = 300.0, 5.0
 
 
-class GuardLost(LrsearchError):
+class LockLost(LrsearchError):
     """A guard was lost while it was held, and nothing has been written since."""
 
 
-def guarded(guard: AbstractContextManager[None], work: Callable[[], T]) -> T:
+def with_lock(lock: AbstractContextManager[None], work: Callable[[], T]) -> T:
     """Does what only one process at a time may do; anew, where the guard was lost meanwhile.
 
     Args:
-        guard: of the study.
+        lock: of the study.
         work: what is to be done; what it has done already it must find, and not do twice.
 
     Raises:
@@ -45,9 +45,9 @@ def guarded(guard: AbstractContextManager[None], work: Callable[[], T]) -> T:
     began, pause = time.monotonic(), PAUSE
     while True:
         try:
-            with guard:
+            with lock:
                 return work()
-        except GuardLost as error:
+        except LockLost as error:
             if time.monotonic() - began > RETRY:
                 raise SearchFailed(
                     f"a lock was lost again and again for {RETRY:g} s ({error}); the same command "
@@ -84,7 +84,7 @@ def unlock(file: int) -> None:
     os.close(file)
 
 
-class Guard:
+class FileLock:
     """A lock on a file beside a journal.
 
     Args:

@@ -20,11 +20,11 @@ from optuna.trial import create_trial
 from lrsearch.distributions import distributions, point_within
 from lrsearch.errors import RequestError
 from lrsearch.result import Trial
-from lrsearch.study.backend import Records
+from lrsearch.study.backend import Backend
 from lrsearch.study.heartbeat import LEADER, WORKER, is_here, workers_of
-from lrsearch.study.journal import NOTHING, STRANGE, Line, lines_of, open_journal, real_path
-from lrsearch.study.location import Place
-from lrsearch.study.locks import Guard
+from lrsearch.study.journal import NOTHING, STRANGE, JournalLine, lines_of, open_journal, real_path
+from lrsearch.study.location import Location
+from lrsearch.study.locks import FileLock
 from lrsearch.study.record import SCHEMA, StudyRecord
 from lrsearch.study.store import ATTRIBUTE, MINIMIZE, Store
 from lrsearch.study.trials import ENDED, final_state, read_trial, reading
@@ -69,12 +69,12 @@ def repair(name: str, path: Path) -> Repair:
     """
     if not real_path(path).is_file():
         raise RequestError(f"there is no {path}; name the journal with --storage")
-    if not any(Line(raw).sound for raw in lines_of(path.read_bytes())):
+    if not any(JournalLine(raw).sound for raw in lines_of(path.read_bytes())):
         raise RequestError(
             f"{path} holds no record of lrsearch's; remove it, or name another study"
         )
     try:
-        with Guard(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock")):
             return _repair(name, path)
     except OSError as error:
         raise RequestError(
@@ -83,7 +83,7 @@ def repair(name: str, path: Path) -> Repair:
 
 
 def _repair(name: str, path: Path) -> Repair:
-    lines = [Line(raw) for raw in lines_of(path.read_bytes())]
+    lines = [JournalLine(raw) for raw in lines_of(path.read_bytes())]
     sound = [line for line in lines if line.sound]
     before = [NOTHING, *(line.sum for line in lines)]
     damaged = sum(
@@ -112,7 +112,7 @@ def _repair(name: str, path: Path) -> Repair:
         aside = _free_name(path)
         shutil.copy2(path, aside)
         os.replace(fresh, path)
-    kept = Store.read(Place(name, path)).trials()
+    kept = Store.read(Location(name, path)).trials()
     lost = tuple(i for i in range(max(kept, default=-1) + 1) if i not in kept)
     return Repair(lines=len(lines), damaged=damaged, trials=len(kept), lost=lost, aside=aside)
 
@@ -140,7 +140,7 @@ def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
     return studies
 
 
-def _write(storage: Records, study: _Salvage) -> None:
+def _write(storage: Backend, study: _Salvage) -> None:
     """Writes a study anew."""
     record = StudyRecord.from_dict(study.attributes[ATTRIBUTE])
     searched = distributions(record.space)

@@ -15,14 +15,14 @@ from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import Value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 
 __all__ = [
     "AUTO",
     "MOST",
     "PRUNERS",
     "SAMPLERS",
-    "Confirm",
+    "ComparisonSpec",
     "Request",
     "Search",
     "parse_duration",
@@ -43,7 +43,7 @@ MOST = 10_000_000
 SLOTS = Bound(kind="int", low=1, high=65_536)
 PARALLEL = Bound(kind="int", low=1, high=65_536, optional=True)
 
-_CONFIRM = {
+_COMPARISON_BOUNDS = {
     "top": Bound(kind="int", low=1, high=1000),
     "seeds": Bound(kind="int", low=5, high=1000),
     "grid": Bound(kind="int", low=1, high=101),
@@ -68,14 +68,14 @@ class Search:
 
     Attributes:
         study: its name.
-        place: where it lives.
+        location: where it lives.
         space: with every entry resolved.
         first: the point of habit: what one would have picked without a search.
         enqueued: schedules that come before it, trial 0 and so on.
     """
 
     study: str
-    place: Place
+    location: Location
     space: Space
     first: Mapping[str, Value]
     enqueued: tuple[Schedule, ...] = ()
@@ -153,7 +153,7 @@ class Request:
         if self.slots not in (None, AUTO):
             object.__setattr__(self, "slots", _parse_slots(self.slots))
         object.__setattr__(self, "enqueue", _check_queue(self.enqueue))
-        Place.of("study" if self.study is None else self.study, self.storage)
+        Location.of("study" if self.study is None else self.study, self.storage)
 
     @property
     def queue(self) -> tuple[Schedule, ...]:
@@ -201,7 +201,7 @@ class Request:
         usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
         return Search(
             study=study,
-            place=Place.of(study, self.storage),
+            location=Location.of(study, self.storage),
             space=space,
             first=space.habit(usual),
             enqueued=self.queue,
@@ -222,8 +222,8 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirm:
-    """A confirmation as it is asked for.
+class ComparisonSpec:
+    """A comparison as it is asked for.
 
     Attributes:
         top: how many of the best trials are considered.
@@ -244,7 +244,7 @@ class Confirm:
     frugal: bool = False
 
     def __post_init__(self) -> None:
-        for name, bound in _CONFIRM.items():
+        for name, bound in _COMPARISON_BOUNDS.items():
             object.__setattr__(self, name, bound.check(name, getattr(self, name)))
         given = (self.against,) if isinstance(self.against, str | Schedule) else self.against
         named = dict(_name_baseline(i, rival) for i, rival in enumerate(given))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["CONFIRMATION", "LINE", "OUTCOME", "STUDY", "TRIAL", "conform"]
+__all__ = ["COMPARISON_SHAPE", "LINE", "OUTCOME", "STUDY", "TRIAL", "conform"]
 
 LINE = "line"
 
@@ -59,7 +59,7 @@ CONTENDER = {
     "selection": [(None, float)],
     "losses": [[[float]]],
 }
-CONFIRMATION = {
+COMPARISON_SHAPE = {
     "unit": LINE,
     "exact": bool,
     "best": CONTENDER,

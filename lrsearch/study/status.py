@@ -10,15 +10,15 @@ from typing import Any
 from lrsearch.errors import LrsearchError
 from lrsearch.result import STATES
 from lrsearch.study.heartbeat import LEASE, Worker, is_here, workers_of
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 from lrsearch.study.store import Store
 from lrsearch.study.trials import reading
 
-__all__ = ["Standing", "names_in", "standing_in", "standing_of"]
+__all__ = ["StudyStatus", "status_in", "status_of", "study_names_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class StudyStatus:
     """Where a study stands.
 
     Attributes:
@@ -29,7 +29,7 @@ class Standing:
         lost: how many attempts at trials were lost with their process.
         workers: those that live.
         best: the lowest value, or None.
-        confirmed: whether its best schedule was held against baselines.
+        comparison: whether its best schedule was held against baselines.
         changed: when it was last written.
         trouble: why it cannot be read; nothing else is known then.
     """
@@ -44,7 +44,7 @@ class Standing:
     lost: int = 0
     workers: tuple[Worker, ...] = ()
     best: float | None = None
-    confirmed: bool = False
+    comparison: bool = False
     changed: datetime | None = None
     trouble: str = ""
 
@@ -62,7 +62,7 @@ class Standing:
             "lost": self.lost,
             "workers": shown,
             "best": self.best,
-            "confirmed": self.confirmed,
+            "compared": self.comparison,
             "changed": None
             if self.changed is None
             else self.changed.isoformat(timespec="seconds"),
@@ -70,49 +70,49 @@ class Standing:
         }
 
 
-def names_in(place: Place) -> list[str]:
+def study_names_in(location: Location) -> list[str]:
     """The studies in a journal; one that cannot be read is called as its file."""
     try:
-        return Store.names(place) or [place.study]
+        return Store.names(location) or [location.study]
     except (LrsearchError, OSError):
-        return [place.study]
+        return [location.study]
 
 
-def standing_of(place: Place) -> Standing:
+def status_of(location: Location) -> StudyStatus:
     """Where a study stands; one that is damaged says so."""
     try:
-        with Store.read(place) as store:
-            return standing_in(store)
+        with Store.read(location) as store:
+            return status_in(store)
     except (LrsearchError, OSError) as error:
-        return Standing(study=place.study, storage=str(place), trouble=str(error))
+        return StudyStatus(study=location.study, storage=str(location), trouble=str(error))
 
 
-def standing_in(store: Store) -> Standing:
+def status_in(store: Store) -> StudyStatus:
     """Where a study stands that can be read.
 
     Raises:
         RequestError: a record is none of lrsearch's.
     """
-    place, result, written = store.place, store.result(), _written(store)
-    with reading(place):
+    location, result, written = store.location, store.result(), _written(store)
+    with reading(location):
         attributes = store.storage.get_study_user_attrs(store.key)
         workers = workers_of(attributes, store.clock.clock())
-    if place.path is not None:  # one on another machine would have written its beat here
+    if location.path is not None:  # one on another machine would have written its beat here
         workers = [w for w in workers if is_here(w) or time.time() - written < LEASE]
     living = {worker.id for worker in workers}
-    attempts = store.ledger.attempts.values()
-    return Standing(
-        study=place.study,
+    running = store.table.running.values()
+    return StudyStatus(
+        study=location.study,
         objective=result.objective,
         unit=result.unit,
-        storage=str(place),
+        storage=str(location),
         trials=result.counts,
-        running=tuple(sorted(a.index for a in attempts if a.worker in living)),
-        orphans=tuple(sorted(a.index for a in attempts if a.worker not in living)),
-        lost=store.ledger.lost.total(),
+        running=tuple(sorted(a.index for a in running if a.worker in living)),
+        orphans=tuple(sorted(a.index for a in running if a.worker not in living)),
+        lost=store.table.lost.total(),
         workers=tuple(workers),
         best=result.ranked[0].value if result.ranked else None,
-        confirmed=result.confirmed is not None,
+        comparison=result.comparison is not None,
         changed=datetime.fromtimestamp(written, UTC),
     )
 
@@ -122,8 +122,8 @@ def _written(store: Store) -> float:
 
     Of a database that is what its trials say, each by the clock of the machine that was at it.
     """
-    if store.place.path is not None:
-        return store.place.path.stat().st_mtime
+    if store.location.path is not None:
+        return store.location.path.stat().st_mtime
     trials = store.storage.get_all_trials(store.key, deepcopy=False)
     dates = [t.datetime_complete or t.datetime_start for t in trials]
     return max((d.timestamp() for d in dates if d is not None), default=time.time())

@@ -1,4 +1,4 @@
-"""A study in its storage: what it is, its trials and its confirmation.
+"""A study in its storage: what it is, its trials and its comparison.
 
 Every process that searches a study joins it: what they share they change under one guard, and what
 a dead one was at is given back (`lrsearch.study.attempts`).
@@ -15,18 +15,18 @@ from typing import Any
 
 from optuna.study import StudyDirection
 
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.contract import Setup, StudyFacts
 from lrsearch.distributions import digest
 from lrsearch.errors import RequestError, closest
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import Schedule
-from lrsearch.study.backend import Kept, Records, begin, has, look_up, names_of
-from lrsearch.study.location import SAFE_NAME, Place
-from lrsearch.study.locks import guarded
+from lrsearch.study.backend import Backend, OpenBackend, begin, has, look_up, names_of
+from lrsearch.study.location import SAFE_NAME, Location
+from lrsearch.study.locks import with_lock
 from lrsearch.study.record import SCHEMA, StudyRecord, study_facts
-from lrsearch.study.shape import CONFIRMATION, OUTCOME, conform
-from lrsearch.study.trials import Ledger, reading
+from lrsearch.study.shape import COMPARISON_SHAPE, OUTCOME, conform
+from lrsearch.study.trials import TrialTable, reading
 
 __all__ = ["ATTRIBUTE", "MINIMIZE", "Store"]
 
@@ -37,7 +37,7 @@ TRACKING = "lrsearch.tracking"
 SLOTS = "lrsearch.slots"
 QUEUE = "lrsearch.enqueued"
 MEASURED = "lrsearch.measured"
-CONFIRMED = "lrsearch.confirmed"
+COMPARISON = "lrsearch.confirmed"
 FACTS = "lrsearch.facts"
 TOLD = "lrsearch.told"
 
@@ -47,7 +47,7 @@ SHAPES = {
     SLOTS: [int],
     QUEUE: [{str: object}],
     TOLD: [int],
-    CONFIRMED: {"trials": int, "confirmation": CONFIRMATION},
+    COMPARISON: {"trials": int, "confirmation": COMPARISON_SHAPE},
     FACTS: {"device": str, "data": {str: object}, "sampler": str, "diagnostics": str},
 }
 
@@ -60,7 +60,7 @@ class Store:
 
     Attributes:
         name: of the study.
-        place: where it lives.
+        location: where it lives.
         record: what the study is.
         identity: tells it from another study of the same name, for trackers.
         optimum: the best possible value of the problem, where it is known.
@@ -70,13 +70,13 @@ class Store:
         tracking: MLflow's URI without its password, and the parent run's id, where there are.
     """
 
-    def __init__(self, place: Place, kept: Kept) -> None:
-        self.name = place.study
-        self.place = place
-        self.storage, self.guard, self.clock = kept.records, kept.guard, kept.clock
+    def __init__(self, location: Location, kept: OpenBackend) -> None:
+        self.name = location.study
+        self.location = location
+        self.storage, self.lock, self.clock = kept.records, kept.lock, kept.clock
         self.close = kept.close
         self.key = self.storage.get_study_id_from_name(self.name)
-        self.ledger = Ledger(self.storage, self.key, place)
+        self.table = TrialTable(self.storage, self.key, location)
         self.look()
 
     def __enter__(self) -> Store:
@@ -94,7 +94,7 @@ class Store:
         kept = self.storage.get_study_user_attrs(self.key)
         directions = self.storage.get_study_directions(self.key)
         record = kept.get(ATTRIBUTE)
-        with reading(self.place):
+        with reading(self.location):
             if not isinstance(record, dict) or record.get("schema") != SCHEMA:
                 raise RequestError("it is not of this version; name another study")
             if directions != MINIMIZE:
@@ -110,68 +110,68 @@ class Store:
             self.identity = str(record["id"])
             uri, run_id = kept.get(TRACKING) or (None, None)
             self.tracking: tuple[str | None, str | None] = (uri, run_id)
-            self._confirmed: tuple[int, Confirmation] | None = None
-            if (known := kept.get(CONFIRMED)) is not None:
-                confirmation = Confirmation.from_record(known["confirmation"])
-                self._confirmed = (known["trials"], confirmation)
+            self._comparison: tuple[int, Comparison] | None = None
+            if (known := kept.get(COMPARISON)) is not None:
+                comparison = Comparison.from_record(known["confirmation"])
+                self._comparison = (known["trials"], comparison)
             self._facts: dict[str, Any] = kept.get(FACTS) or {}
             self._told: list[int] = kept.get(TOLD) or []
 
     @classmethod
-    def join(cls, place: Place, record: StudyRecord) -> Store:
+    def join(cls, location: Location, record: StudyRecord) -> Store:
         """Opens a study to search it, creating it where there is none.
 
         Raises:
             RequestError: it belongs to another request, or cannot be written or read.
         """
         try:
-            kept = begin(place)
-            guarded(kept.guard, lambda: _found(kept.records, place.study, record))
-            store = cls(place, kept)
+            kept = begin(location)
+            with_lock(kept.lock, lambda: _found(kept.records, location.study, record))
+            store = cls(location, kept)
         except OSError as error:
             raise RequestError(
-                f"cannot write {(place.path or place.runs).parent}: {error.strerror}; choose "
-                "another --storage"
+                f"cannot write {(location.path or location.runs).parent}: {error.strerror}; "
+                "choose another --storage"
             ) from error
         differences = store.record.differences(record)
         if differences:
             store.close()
             raise RequestError(
-                f"study {place.study} is of another request ({'; '.join(differences)}); name "
+                f"study {location.study} is of another request ({'; '.join(differences)}); name "
                 "another with --study, or ask as before"
             )
         return store
 
     @classmethod
-    def read(cls, place: Place) -> Store:
+    def read(cls, location: Location) -> Store:
         """Opens a study to look at it.
 
         Raises:
             RequestError: there is no such study.
         """
-        kept = look_up(place)
-        if not has(kept.records, place.study):
+        kept = look_up(location)
+        if not has(kept.records, location.study):
             known = names_of(kept.records)
             kept.close()
             raise RequestError(
-                f"{place} holds no study {place.study!r}{closest(place.study, known)}"
+                f"{location} holds no study {location.study!r}{closest(location.study, known)}"
             )
-        return cls(place, kept)
+        return cls(location, kept)
 
     @staticmethod
-    def names(place: Place) -> list[str]:
+    def names(location: Location) -> list[str]:
         """The studies in a storage, by name.
 
         Raises:
             RequestError: it is none, or damaged.
         """
-        with closing(look_up(place)) as kept:
+        with closing(look_up(location)) as kept:
             return [name for name in names_of(kept.records) if SAFE_NAME.fullmatch(name)]
 
     def trials(self) -> dict[int, Trial]:
         """The ended trials by lrsearch's index."""
-        self.ledger.refresh()
-        return self.ledger.trials
+        self.table.refresh()
+        return self.table.trials
 
     def result(
         self,
@@ -195,13 +195,13 @@ class Store:
             batch=record.batch,
             momentum=record.momentum,
             seconds=math.fsum(t.seconds for t in known.values()) if seconds is None else seconds,
-            storage=str(self.place),
+            storage=str(self.location),
             tracking_uri=self.tracking[0],
             run_id=self.tracking[1],
             trials=tuple(known[i] for i in sorted(known)),
             optimum=self.optimum,
             enqueued=len(self.enqueued),
-            confirmed=self.confirmed(len(known)),
+            comparison=self.comparison(len(known)),
         )
 
     def facts(self, trials: int) -> StudyFacts:
@@ -210,8 +210,8 @@ class Store:
             self.record,
             study=self.name,
             identity=self.identity,
-            storage=str(self.place),
-            spool=self.place.beside(".spool.jsonl"),
+            storage=str(self.location),
+            spool=self.location.beside(".spool.jsonl"),
             trials=trials,
             slots=self.slots or 1,
         )
@@ -243,7 +243,7 @@ class Store:
                 self.enqueued = given
                 self.keep(QUEUE, [s.to_dict(defaults=False) for s in given])
 
-        guarded(self.guard, keep)
+        with_lock(self.lock, keep)
         if given and given != self.enqueued:
             raise RequestError(
                 f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
@@ -251,13 +251,13 @@ class Store:
             )
 
     def measured(self, stage: str) -> dict[Schedule, dict[int, Outcome]]:
-        """Outcomes of a confirmation's runs by schedule and seed.
+        """Outcomes of a comparison's runs by schedule and seed.
 
         Args:
             stage: `select` or `report`.
         """
         found = {}
-        with reading(self.place):
+        with reading(self.location):
             for name, kept in self.storage.get_study_user_attrs(self.key).items():
                 if name.startswith(f"{MEASURED}.{stage}."):
                     conform(kept, {"schedule": {str: object}, "outcomes": [OUTCOME]}, name)
@@ -275,19 +275,19 @@ class Store:
         }
         self.keep(f"{MEASURED}.{stage}.{digest(schedule)}", kept)
 
-    def confirmed(self, trials: int) -> Confirmation | None:
-        """The latest confirmation, unless the study has other than so many trials by now."""
-        if self._confirmed is None or self._confirmed[0] != trials:
+    def comparison(self, trials: int) -> Comparison | None:
+        """The latest comparison, unless the study has other than so many trials by now."""
+        if self._comparison is None or self._comparison[0] != trials:
             return None
-        return self._confirmed[1]
+        return self._comparison[1]
 
-    def set_confirmed(self, confirmation: Confirmation, trials: int) -> None:
-        """Keeps a confirmation of so many trials, unless there is one of more."""
+    def set_comparison(self, comparison: Comparison, trials: int) -> None:
+        """Keeps a comparison of so many trials, unless there is one of more."""
         self.look()
-        if self._confirmed is not None and self._confirmed[0] > trials:
+        if self._comparison is not None and self._comparison[0] > trials:
             return
-        self._confirmed = (trials, confirmation)
-        self.keep(CONFIRMED, {"trials": trials, "confirmation": confirmation.to_record()})
+        self._comparison = (trials, comparison)
+        self.keep(COMPARISON, {"trials": trials, "confirmation": comparison.to_record()})
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back, the first time."""
@@ -301,7 +301,7 @@ class Store:
                 kept = self.storage.get_study_user_attrs(self.key)
                 self.keep(ATTRIBUTE, kept[ATTRIBUTE])
 
-        guarded(self.guard, keep)
+        with_lock(self.lock, keep)
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
         """Keeps where people look."""
@@ -325,7 +325,7 @@ class Store:
         self.keep(OPTIMUM, optimum)
 
 
-def _found(storage: Records, name: str, record: StudyRecord) -> None:
+def _found(storage: Backend, name: str, record: StudyRecord) -> None:
     """Makes a study that there is not yet, or finishes what a process began that died at it."""
     if not has(storage, name):
         storage.create_new_study(MINIMIZE, name)
@@ -337,5 +337,5 @@ def _found(storage: Records, name: str, record: StudyRecord) -> None:
 
 
 def _told(result: Result) -> list[int]:
-    """How many trials a tracker knows, and of how many runs a confirmation."""
-    return [len(result.trials), 0 if result.confirmed is None else result.confirmed.runs]
+    """How many trials a tracker knows, and of how many runs a comparison."""
+    return [len(result.trials), 0 if result.comparison is None else result.comparison.runs]

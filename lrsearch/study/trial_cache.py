@@ -15,7 +15,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, column, or_, select, table
 
-__all__ = ["Cache"]
+__all__ = ["TrialCache"]
 
 #: Optuna's tables, whose version it has looked at, as far as they are read here.
 TRIALS = table(
@@ -30,7 +30,7 @@ NOTES = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_j
 MOST = 10_000
 
 
-class Cache:
+class TrialCache:
     """The trials of one study as they were last seen.
 
     Args:

@@ -20,7 +20,7 @@ from lrsearch.errors import RequestError, one_line
 from lrsearch.ranges import Value
 from lrsearch.result import STATES, Outcome, Trial
 from lrsearch.schedule import Schedule
-from lrsearch.study.backend import Records
+from lrsearch.study.backend import Backend
 from lrsearch.study.journal import STRANGE
 from lrsearch.study.request import MOST
 from lrsearch.study.shape import TRIAL, conform
@@ -29,8 +29,8 @@ __all__ = [
     "ATTEMPT",
     "ENDED",
     "LOST",
-    "Attempt",
-    "Ledger",
+    "RunningTrial",
+    "TrialTable",
     "final_state",
     "read_trial",
     "reading",
@@ -41,7 +41,7 @@ ENDED, ATTEMPT, LOST = "lrsearch", "lrsearch.attempt", "lrsearch.lost"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class RunningTrial:
     """A trial under way.
 
     Attributes:
@@ -58,7 +58,7 @@ class Attempt:
 
 
 @contextmanager
-def reading(place: object) -> Iterator[None]:
+def reading(location: object) -> Iterator[None]:
     """Turns what a record raises that lrsearch did not write into one clear error.
 
     Raises:
@@ -68,36 +68,36 @@ def reading(place: object) -> Iterator[None]:
         yield
     except RequestError as error:
         raise RequestError(
-            f"{place} holds a record that is none of lrsearch's: {error}"
+            f"{location} holds a record that is none of lrsearch's: {error}"
         ) from error
     except STRANGE as error:
         raise RequestError(
-            f"{place} holds a record that is none of lrsearch's ({type(error).__name__}: "
+            f"{location} holds a record that is none of lrsearch's ({type(error).__name__}: "
             f"{error}); choose another --storage"
         ) from error
 
 
-class Ledger:
+class TrialTable:
     """The trials of one study.
 
     Args:
         storage: Optuna's.
         study: the study's id there.
-        place: what holds it, for messages.
+        location: what holds it, for messages.
 
     Attributes:
         trials: those that have ended, by index.
-        attempts: those under way, by index.
+        running: those under way, by index.
         lost: how many attempts at a trial were lost with their process.
         news: the trials that have ended and that nobody has taken from here yet.
     """
 
-    def __init__(self, storage: Records, study: int, place: object) -> None:
+    def __init__(self, storage: Backend, study: int, location: object) -> None:
         self.trials: dict[int, Trial] = {}
-        self.attempts: dict[int, Attempt] = {}
+        self.running: dict[int, RunningTrial] = {}
         self.lost: Counter[int] = Counter()
         self.news: list[Trial] = []
-        self._storage, self._study, self._place = storage, study, place
+        self._storage, self._study, self._location = storage, study, location
         self._settled: set[int] = set()
         self._first = 0  # before it all are settled
 
@@ -111,8 +111,8 @@ class Ledger:
         Raises:
             RequestError: a record is none of lrsearch's.
         """
-        self.attempts, known = {}, len(self.trials)
-        with reading(self._place):
+        self.running, known = {}, len(self.trials)
+        with reading(self._location):
             trials = self._storage.get_all_trials(self._study, deepcopy=False)
             while self._first < len(trials) and trials[self._first].number in self._settled:
                 self._first += 1
@@ -133,13 +133,13 @@ class Ledger:
             conform(own, {"index": int, "worker": str, "retry": int, "point": {str: object}})
         if not frozen.state.is_finished():
             if own is not None:
-                attempt = Attempt(
+                attempt = RunningTrial(
                     index=own["index"],
                     worker=own["worker"],
                     point=own["point"],
                     key=frozen._trial_id,
                 )
-                self.attempts.setdefault(attempt.index, attempt)
+                self.running.setdefault(attempt.index, attempt)
             return None
         self._settled.add(frozen.number)
         # What it wrote after it was taken for dead counts for nothing: another was at it by then.

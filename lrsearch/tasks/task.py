@@ -19,7 +19,7 @@ from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
 
-__all__ = ["OPTIMIZERS", "TorchTask", "rungs"]
+__all__ = ["OPTIMIZERS", "TorchTask", "validation_steps"]
 
 #: `adam` couples its weight decay to the gradient, `adamw` subtracts it from the weights.
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
@@ -39,7 +39,7 @@ _BOUNDS = {
 }
 
 
-def rungs(updates: int, evaluations: int) -> frozenset[int]:
+def validation_steps(updates: int, evaluations: int) -> frozenset[int]:
     """After how many updates the value is computed before the end: evenly spaced, half up."""
     marks = ((2 * updates * i + evaluations) // (2 * evaluations) for i in range(1, evaluations))
     return frozenset(marks) - {0, updates}

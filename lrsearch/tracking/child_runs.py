@@ -1,4 +1,4 @@
-"""The child runs of a study: its trials, and the schedules of its confirmation.
+"""The child runs of a study: its trials, and the schedules of its comparison.
 
 Every record is a plain JSON object: a run is a name, tags, parameters and numbers. No infinite or
 NaN number is among them, because it would break MLflow's pages.
@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lrsearch.comparison import Confirmation
+from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
 from lrsearch.contract import StudyFacts
 from lrsearch.result import Result, Trace, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.tracking.metric_points import mean_trace, planned, points, share
 
-__all__ = ["TEXT_LIMIT", "confirmation_records", "trial_key", "trial_record"]
+__all__ = ["TEXT_LIMIT", "comparison_records", "trial_key", "trial_record"]
 
 #: MLflow cuts off or refuses longer texts.
 TEXT_LIMIT = 5_000
@@ -53,15 +53,15 @@ def trial_key(trial: Trial) -> str:
     return f"trial-{trial.index:04d}"
 
 
-def confirmation_records(
-    facts: StudyFacts, result: Result, found: Confirmation
+def comparison_records(
+    facts: StudyFacts, result: Result, found: Comparison
 ) -> Iterator[dict[str, Any]]:
-    """One child run a schedule of the confirmation: the mean over its fresh seeds."""
+    """One child run a schedule of the comparison: the mean over its fresh seeds."""
     now = int(1000 * time.time())
     versus = found.versus
     for contender in (found.best, *found.baselines):
         role = "searched" if contender is found.best else "baseline"
-        tags = _tags(facts, "confirmation", f"confirmation-{contender.name}")
+        tags = _tags(facts, "comparison", f"comparison-{contender.name}")
         tags |= {"lrsearch.contender": contender.name, "lrsearch.role": role}
         tags["lrsearch.state"] = "diverged" if contender.value is None else "finished"
         numbers = list(_contender_numbers(facts, contender))
@@ -72,7 +72,7 @@ def confirmation_records(
                 numbers.append(("searched_minus_it", 0, comparison.difference))
         yield {
             "kind": "child",
-            "name": f"confirm {contender.name} {_number(contender.schedule.peak)}",
+            "name": f"compare {contender.name} {_number(contender.schedule.peak)}",
             "began": now,
             "ended": now,
             "status": "FINISHED",

@@ -20,12 +20,12 @@ def describe(facts: StudyFacts, result: Result) -> str:
     Raises:
         NothingFinished: there is nothing to describe.
     """
-    best, found = result.best, result.confirmed
+    best, found = result.best, result.comparison
     parts = []
     if found is None:
         parts.append(
             f"**Best of {len(result.trials)} trials: {best.value:.6g} {result.unit}** (trial "
-            f"{best.index}; selected, not confirmed)"
+            f"{best.index}; selected, not compared)"
         )
     else:
         how = "exact" if found.exact else f"{found.seeds} fresh seeds"
@@ -46,7 +46,7 @@ def describe(facts: StudyFacts, result: Result) -> str:
 
 
 def _commands(facts: StudyFacts, result: Result) -> list[str]:
-    chosen = " --confirmed" if result.confirmed is not None else ""
+    chosen = " --compared" if result.comparison is not None else ""
     asked = {
         "trials": len(result.trials),
         "steps": facts.steps,

@@ -23,14 +23,14 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
 from lrsearch.tracking.writer import experiment_name, parent_of, view_key
 
-__all__ = ["Server", "find_page"]
+__all__ = ["MlflowServer", "find_page"]
 
 HOST = "127.0.0.1"
 #: Seconds in which a server must answer; it needs 9 to 16 on two cores.
 PATIENCE = 120.0
 
 
-class Server:
+class MlflowServer:
     """MLflow's server on this machine, for as long as the context lasts.
 
     Args:
@@ -68,7 +68,7 @@ class Server:
             start_new_session=True,  # Ctrl-C is ours to handle
         )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> MlflowServer:
         """Waits until it answers."""
         try:
             self._wait_for_answer()

@@ -24,7 +24,7 @@ from typing import IO, Any, cast
 from lrsearch.contract import StudyFacts
 from lrsearch.redaction import redact, redact_text
 from lrsearch.result import Result, Trial
-from lrsearch.tracking.child_runs import confirmation_records, trial_key, trial_record
+from lrsearch.tracking.child_runs import comparison_records, trial_key, trial_record
 from lrsearch.tracking.parent_run import best_so_far, end_record, study_record
 from lrsearch.tracking.spool import Spool
 from lrsearch.tracking.uri import check_uri, default_uri
@@ -121,8 +121,8 @@ class MlflowTracker:
             files[0].write_text(self._facts.space.to_yaml(), encoding="utf-8")
             if self._draw is not None and result.ranked:
                 files += self._draw(result, Path(folder))
-            if result.confirmed is not None:
-                for record in confirmation_records(self._facts, result, result.confirmed):
+            if result.comparison is not None:
+                for record in comparison_records(self._facts, result, result.comparison):
                     self._put(record)
             end = end_record(self._facts, result, state, files)
             if self._keep is not None and state == "finished" and result.ranked:

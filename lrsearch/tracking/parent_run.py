@@ -115,10 +115,10 @@ def end_record(
         tags["mlflow.note.content"] = describe(facts, result)
         if result.reference is not None:
             metrics.append(("ratio", 0, result.reference["ratio"]))
-    if result.confirmed is not None:
-        found = result.confirmed
-        tags["lrsearch.confirmed_schedule"] = repr(found.best.schedule)[:TEXT_LIMIT]
-        metrics += [("confirmed", 0, found.best.value)] if found.best.value is not None else []
+    if result.comparison is not None:
+        found = result.comparison
+        tags["lrsearch.comparison_schedule"] = repr(found.best.schedule)[:TEXT_LIMIT]
+        metrics += [("compared", 0, found.best.value)] if found.best.value is not None else []
     return {
         "kind": "end",
         "tags": tags,

@@ -27,7 +27,7 @@ from mlflow.tracking import MlflowClient
 EXPERIMENT = "lrsearch"
 ABOUT = (
     "Searches for learning-rate schedules by lrsearch. A study is a parent run, whose description "
-    "is its report; its trials and the schedules of its confirmation are child runs. `value` is "
+    "is its report; its trials and the schedules of its comparison are child runs. `value` is "
     "what is minimised."
 )
 #: MLflow refuses more metrics in one call, and returns no more runs.
@@ -128,7 +128,7 @@ class Writer:
                 return
 
     def _child(self, record: dict[str, Any]) -> None:
-        """Writes a child run; a trial that is there already stays, a confirmation is replaced."""
+        """Writes a child run; a trial that is there already stays, a comparison is replaced."""
         key = record["tags"]["lrsearch.key"]
         old = self.have.get(key)
         if old is not None and record["tags"]["lrsearch.kind"] == "trial":
@@ -225,8 +225,8 @@ def one_creator(uri: str) -> Iterator[None]:
     if path == uri or not path:
         yield
         return
-    with Path(f"{path}.lock").open("a") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
+    with Path(f"{path}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -11,11 +11,11 @@ from lrsearch.errors import RunStopped
 from lrsearch.result import Outcome, Trace
 from lrsearch.training.norms import NORMS
 
-__all__ = ["Member"]
+__all__ = ["ActiveRun"]
 
 
 @dataclass
-class Member:
+class ActiveRun:
     """A run in flight; its place in the list is its row in the stack.
 
     Attributes:

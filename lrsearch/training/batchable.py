@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from lrsearch.tasks.task import TorchTask
-from lrsearch.training.data_order import Samples
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.dropout import key_dropout
 
-__all__ = ["Batchable", "probe"]
+__all__ = ["Batchable", "check_batchable"]
 
 #: Samples that are tried, and how far float32 sums in another order may differ.
 TRIED, TOLERANCE = 4, 1e-3
@@ -53,13 +53,13 @@ class _Loss(nn.Module):
         return self._task.loss(self.model, batch)
 
 
-def probe(task: TorchTask) -> Batchable:
+def check_batchable(task: TorchTask) -> Batchable:
     """Tries a task on the CPU.
 
     Raises:
         Exception: whatever the task's own code raises when it is run plainly.
     """
-    samples = Samples(task.train, torch.device("cpu"))
+    samples = TrainingData(task.train, torch.device("cpu"))
     rows = torch.tensor([samples.row(seed, TRIED, TRIED) for seed in SEEDS])
     batch = samples.take(rows, torch.zeros(len(SEEDS), dtype=torch.int64), TRIED)
     models = [task.model(torch.Generator().manual_seed(seed)).train() for seed in SEEDS]

@@ -15,7 +15,7 @@ from torch.utils.data import default_collate
 
 from lrsearch.seeding import stream
 
-__all__ = ["Samples", "sample_order"]
+__all__ = ["TrainingData", "sample_order"]
 
 
 def sample_order(
@@ -39,7 +39,7 @@ def sample_order(
     return np.concatenate(shuffles)[:budget]
 
 
-class Samples:
+class TrainingData:
     """The training data on a device, and the order of every seed in use.
 
     Args:

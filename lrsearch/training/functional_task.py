@@ -16,15 +16,15 @@ from torch.func import functional_call, vmap
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.cuda_graphs import Replay, fill_up
 from lrsearch.training.dropout import key_dropout
-from lrsearch.training.loss_module import Wrapped, mean_over_samples, summed_loss
+from lrsearch.training.loss_module import LossModule, mean_over_samples, summed_loss
 
-__all__ = ["Program"]
+__all__ = ["FunctionalTask"]
 
 #: Members whose validation is computed at once.
 EVALUATED = {"cpu": 1, "cuda": 16}
 
 
-class Program:
+class FunctionalTask:
     """A model, its loss and its validation, with every parameter an argument.
 
     Args:
@@ -40,8 +40,8 @@ class Program:
         self._task, self._device = task, device
         self.template = task.model(torch.Generator().manual_seed(0)).to(device)
         self._key = key_dropout(self.template)
-        self._loss = Wrapped(self.template, task.loss)
-        self._metrics = None if task.metrics is None else Wrapped(self.template, task.metrics)
+        self._loss = LossModule(self.template, task.loss)
+        self._metrics = None if task.metrics is None else LossModule(self.template, task.metrics)
         self._validation = tuple(t.to(device) for t in task.validation or ())
         named = dict(self.template.named_parameters())
         self.names = [name for name, p in named.items() if p.requires_grad]
@@ -136,7 +136,7 @@ class Program:
         losses: Tensor = self._call(self._loss, values, batch)
         return summed_loss(losses, weight)
 
-    def _call(self, wrapped: Wrapped, values: tuple[Tensor, ...], batch: Any) -> Any:
+    def _call(self, wrapped: LossModule, values: tuple[Tensor, ...], batch: Any) -> Any:
         replaced = {**dict(zip(self.names, values, strict=True)), **self._frozen}
         state = {f"model.{name}": value for name, value in replaced.items()}
         if self._task.precision == "float32":

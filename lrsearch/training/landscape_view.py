@@ -19,7 +19,7 @@ from lrsearch.training.cuda_graphs import Capture, Replay, fill_up, power_of_two
 from lrsearch.training.devices import is_out_of_memory
 from lrsearch.training.optimizer_rules import column
 
-__all__ = ["View"]
+__all__ = ["LandscapeView"]
 
 #: How far a replayed look may lie from a launched one, as a part of the largest number in a
 #: column. A guess: wide for float32, and far below what other samples or parameters would give.
@@ -30,7 +30,7 @@ METHODS = {"sgd": "heavy_ball", "nesterov": "nesterov", "adam": "adam", "adamw":
 log = logging.getLogger("lrsearch")
 
 
-class View:
+class LandscapeView:
     """Shows probes what they measure.
 
     Args:

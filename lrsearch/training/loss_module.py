@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-__all__ = ["VALIDATION_ROWS", "Wrapped", "clip_members", "mean_over_samples", "summed_loss"]
+__all__ = ["VALIDATION_ROWS", "LossModule", "clip_members", "mean_over_samples", "summed_loss"]
 
 #: Validation samples at a time.
 VALIDATION_ROWS = 1024
 
 
-class Wrapped(nn.Module):
+class LossModule(nn.Module):
     """The task's loss as a module's forward pass, so that its parameters can be replaced."""
 
     def __init__(self, model: nn.Module, call: Callable[[Any, Any], Any]) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lrsearch.stacked import flatten
 
-__all__ = ["NORMS", "Watch", "norms"]
+__all__ = ["NORMS", "NormTable", "norms"]
 
-#: The columns of `Watch.norms`: curves by these names.
+#: The columns of `NormTable.norms`: curves by these names.
 NORMS = ("gradient_norm", "update_norm", "deviation")
 
 
@@ -21,7 +21,7 @@ def norms(before: Tensor, after: Tensor, gradients: Tensor, start: Tensor) -> Te
     return torch.stack([column.norm(dim=1) for column in columns], 1).double()
 
 
-class Watch:
+class NormTable:
     """What a population keeps of its members' norms.
 
     Args:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["Updates", "column", "make_updates"]
+__all__ = ["OptimizerRule", "column", "make_rule"]
 
 
-class Updates(Protocol):
+class OptimizerRule(Protocol):
     """An optimizer over stacked parameters.
 
     Attributes:
@@ -27,7 +27,11 @@ class Updates(Protocol):
     state: dict[str, Tensor]
 
     def apply(
-        self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
+        self,
+        names: Sequence[str],
+        values: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        at: StepState,
     ) -> None:
         """Updates `values` in place, and the rows of the state that belong to them."""
         ...
@@ -37,7 +41,7 @@ class Updates(Protocol):
         ...
 
 
-class At:
+class StepState:
     """Where the runs of one step stand.
 
     Attributes:
@@ -57,7 +61,7 @@ class At:
         self.rest = rest
 
 
-def make_updates(task: TorchTask, parameters: Mapping[str, Tensor]) -> Updates:
+def make_rule(task: TorchTask, parameters: Mapping[str, Tensor]) -> OptimizerRule:
     """The optimizer of a task, for parameters stacked along a leading axis."""
     if task.optimizer in ("sgd", "nesterov"):
         return _Sgd(task, parameters)
@@ -78,7 +82,11 @@ class _Sgd:
         self._decay = task.weight_decay
 
     def apply(
-        self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
+        self,
+        names: Sequence[str],
+        values: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        at: StepState,
     ) -> None:
         for name, value, g in zip(names, values, gradients, strict=True):
             rate, mu = column(-at.rate, value), column(at.momentum, value)
@@ -107,7 +115,11 @@ class _Adam:
         self._decay, self._decoupled = task.weight_decay, task.optimizer == "adamw"
 
     def apply(
-        self, names: Sequence[str], values: Sequence[Tensor], gradients: Sequence[Tensor], at: At
+        self,
+        names: Sequence[str],
+        values: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        at: StepState,
     ) -> None:
         count = at.count.double()
         # As torch.optim does, with the β1 of this update to the power of all updates so far.

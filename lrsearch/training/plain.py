@@ -17,13 +17,13 @@ from lrsearch.contract import Probes, Run, Runs
 from lrsearch.errors import RunStopped
 from lrsearch.result import Outcome
 from lrsearch.stacked import flatten
-from lrsearch.tasks.task import TorchTask, rungs
-from lrsearch.training.active_run import Member
-from lrsearch.training.data_order import Samples
+from lrsearch.tasks.task import TorchTask, validation_steps
+from lrsearch.training.active_run import ActiveRun
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import Trouble, deliberate, own_randomness
 from lrsearch.training.dropout import key_dropout, mix
-from lrsearch.training.landscape_view import View
-from lrsearch.training.loss_module import VALIDATION_ROWS, Wrapped
+from lrsearch.training.landscape_view import LandscapeView
+from lrsearch.training.loss_module import VALIDATION_ROWS, LossModule
 from lrsearch.training.norms import norms as take_norms
 
 __all__ = ["PlainRun", "train_alone"]
@@ -31,23 +31,23 @@ __all__ = ["PlainRun", "train_alone"]
 
 def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:
     """Pulls runs one by one and trains each to its end."""
-    loop = _Loop(task, runs.probes, device)
+    loop = _PlainTrainer(task, runs.probes, device)
     while taken := runs.take(1):
         yield loop.train(taken[0])
 
 
-class _Loop:
+class _PlainTrainer:
     """Trains one run after the other, and lets probes look at each."""
 
     def __init__(self, task: TorchTask, probes: Probes, device: torch.device) -> None:
         self._task, self._probes, self._device = task, probes, device
-        self._samples = Samples(task.train, device, independent=task.independent)
-        self._view: View | None = None
+        self._samples = TrainingData(task.train, device, independent=task.independent)
+        self._view: LandscapeView | None = None
 
     def train(self, run: Run) -> Outcome:
         """Trains a run to its end."""
         task, device, began = self._task, self._device, time.perf_counter()
-        member = Member(run, checks=rungs(len(run.plan), task.evaluations))
+        member = ActiveRun(run, checks=validation_steps(len(run.plan), task.evaluations))
         if self._probes.looks:
             member.ask(self._probes, task.samples)
 
@@ -77,7 +77,7 @@ class _Loop:
         member.keep("val_loss", len(run.plan) - 1, value)
         return end("finished", value)
 
-    def _update(self, plain: PlainRun, member: Member) -> None:
+    def _update(self, plain: PlainRun, member: ActiveRun) -> None:
         """One update, and what is due after it."""
         t = member.done
         watched = t in member.norms
@@ -90,7 +90,7 @@ class _Loop:
         if t + 1 in member.agenda:
             began = time.perf_counter()
             if self._view is None:
-                self._view = View(self._task, self._probes, self._device, plain.model)
+                self._view = LandscapeView(self._task, self._probes, self._device, plain.model)
             seen = plain.look(self._view, member.agenda[t + 1], member.turn)
             member.keep_look({name: column[0] for name, column in seen.items()})
             member.probing += time.perf_counter() - began
@@ -115,7 +115,7 @@ class PlainRun:
     def __init__(
         self,
         task: TorchTask,
-        samples: Samples,
+        samples: TrainingData,
         run: Run,
         device: torch.device,
         *,
@@ -129,7 +129,7 @@ class PlainRun:
         self.parameters = sum(p.numel() for p in self._trained)
         self.norms = torch.zeros(0)
         self._start = self._flat(self._trained) if norms else None
-        self._loss = Wrapped(self.model, task.loss)
+        self._loss = LossModule(self.model, task.loss)
         self._optimizer = _optimizer(task, self._trained)
         order = samples.row(run.seed, run.plan.samples, int(run.plan.batch[0]))
         self._row = torch.tensor([order], device=device)
@@ -168,7 +168,9 @@ class PlainRun:
         with torch.no_grad(), own_randomness(self._device):
             return _validate(self._task, self.model.eval(), self._device)
 
-    def look(self, view: View, parts: frozenset[str], turn: int) -> Mapping[str, list[float]]:
+    def look(
+        self, view: LandscapeView, parts: frozenset[str], turn: int
+    ) -> Mapping[str, list[float]]:
         """What probes see of it after the last update."""
         plan, t = self._run.plan, self._t - 1
         state = [self._optimizer.state[p] for p in self._trained]

@@ -27,14 +27,14 @@ from torch import Tensor
 
 from lrsearch.contract import Probes, Run, Runs
 from lrsearch.result import Outcome
-from lrsearch.tasks.task import TorchTask, rungs
-from lrsearch.training.active_run import Member
+from lrsearch.tasks.task import TorchTask, validation_steps
+from lrsearch.training.active_run import ActiveRun
 from lrsearch.training.cuda_graphs import Capture, Recorder, Replay, fill_up, power_of_two
-from lrsearch.training.data_order import Samples
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import Trouble, deliberate
-from lrsearch.training.functional_task import Program
-from lrsearch.training.landscape_view import View
-from lrsearch.training.slot_tensors import Stack
+from lrsearch.training.functional_task import FunctionalTask
+from lrsearch.training.landscape_view import LandscapeView
+from lrsearch.training.slot_tensors import SlotTensors
 
 __all__ = ["Population"]
 
@@ -62,13 +62,13 @@ class Population:
         self._task = task
         self._paddable = paddable
         self._device = device
-        self._samples = Samples(task.train, device, independent=task.independent)
-        self._program = Program(task, device)
+        self._samples = TrainingData(task.train, device, independent=task.independent)
+        self._program = FunctionalTask(task, device)
         self._probes: Probes | None = None
-        self._view: View | None = None
-        self._members: list[Member] = []
+        self._view: LandscapeView | None = None
+        self._members: list[ActiveRun] = []
         self._waiting: list[Run] = []
-        self._norms: list[tuple[list[int], list[Member], Tensor]] = []
+        self._norms: list[tuple[list[int], list[ActiveRun], Tensor]] = []
         # A dataset is read on the host, which no graph can hold.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         self._record: Capture | None = Recorder() if graphs else None
@@ -81,7 +81,7 @@ class Population:
     def _allocate(self, slots: int) -> None:
         """Makes room for so many members, all of them empty."""
         self._slots = slots
-        self._stack = Stack(self._task, self._program, self._samples, slots, self._device)
+        self._stack = SlotTensors(self._task, self._program, self._samples, slots, self._device)
 
     @property
     def _cohort(self) -> int:
@@ -93,7 +93,7 @@ class Population:
         if runs.probes.looks:
             self._probes = runs.probes
             template, slots = self._program.template, self._slots
-            self._view = View(
+            self._view = LandscapeView(
                 self._task, self._probes, self._device, template, record=self._record, slots=slots
             )
         while True:
@@ -161,7 +161,9 @@ class Population:
         self._stack.admit(runs, len(self._members), watched=watched)
         if self._stack.version != version:
             self._replay.forget()
-        members = [Member(run, rungs(len(run.plan), self._task.evaluations)) for run in runs]
+        members = [
+            ActiveRun(run, validation_steps(len(run.plan), self._task.evaluations)) for run in runs
+        ]
         if self._probes is not None:
             for member in members:
                 member.ask(self._probes, self._task.samples)
@@ -239,7 +241,7 @@ class Population:
                 member.keep_norms(t, row)
         self._norms.clear()
 
-    def _look(self, due: list[tuple[int, Member]]) -> None:
+    def _look(self, due: list[tuple[int, ActiveRun]]) -> None:
         """Lets probes look at members, all those together of which they want the same."""
         if self._view is None:
             return

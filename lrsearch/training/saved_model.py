@@ -13,11 +13,11 @@ from torch import Tensor
 from lrsearch.contract import Run
 from lrsearch.schedule import Plan
 from lrsearch.tasks.task import TorchTask
-from lrsearch.training.data_order import Samples
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate, own_randomness
 from lrsearch.training.plain import PlainRun
 
-__all__ = ["save_winner"]
+__all__ = ["save_trained_model"]
 
 #: Samples of the example by which a model's graph is traced.
 EXAMPLE = 2
@@ -25,7 +25,7 @@ EXAMPLE = 2
 log = logging.getLogger("lrsearch")
 
 
-def save_winner(
+def save_trained_model(
     task: TorchTask, plan: Plan, seed: int, device: torch.device, folder: Path
 ) -> dict[str, str]:
     """Trains a plan once more and writes `model.pt2` and `example.npy`.
@@ -44,7 +44,7 @@ def save_winner(
         tensor, or its graph cannot be traced.
     """
     run = Run(trial=0, replicate=0, seed=seed, plan=plan, stops=False)
-    samples = Samples(task.train, device, independent=task.independent)
+    samples = TrainingData(task.train, device, independent=task.independent)
     with own_randomness(device):
         torch.manual_seed(seed)
         plain = PlainRun(task, samples, run, device)
@@ -74,7 +74,7 @@ def _given(task: TorchTask, model: torch.nn.Module) -> tuple[Any, ...]:
     seen: list[tuple[Any, ...]] = []
     hook = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     rows = torch.zeros(1, dtype=torch.int64)
-    samples = Samples(task.train, torch.device("cpu"), independent=task.independent)
+    samples = TrainingData(task.train, torch.device("cpu"), independent=task.independent)
     row = samples.row(0, EXAMPLE, EXAMPLE)
     batch = samples.take(torch.tensor([row]), rows, EXAMPLE)
     with torch.no_grad():

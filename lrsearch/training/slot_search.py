@@ -16,7 +16,7 @@ from lrsearch.contract import Run
 from lrsearch.schedule import Schedule
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.batchable import Batchable
-from lrsearch.training.data_order import Samples
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate, free_bytes, is_out_of_memory, peak_bytes
 from lrsearch.training.plain import PlainRun
 from lrsearch.training.population import Population
@@ -52,7 +52,7 @@ def find_slots(
         steps: updates of a run.
         batch: samples of an update.
     """
-    trial = _Trial(task, batchable, device, steps, batch)
+    trial = _Timing(task, batchable, device, steps, batch)
     alone, best, fastest, slots = trial.alone(), 1, float("inf"), 2
     room, before = free_bytes(device), peak_bytes(device)
     while slots <= most:
@@ -84,11 +84,11 @@ def is_faster_together(
     batch: int,
 ) -> bool:
     """Whether so many runs at once take less time each than a plain loop; as for `find_slots`."""
-    trial = _Trial(task, batchable, device, steps, batch)
+    trial = _Timing(task, batchable, device, steps, batch)
     return trial.together(slots) < trial.alone()
 
 
-class _Trial:
+class _Timing:
     """Seconds an update and run, in both ways, at the least rate that the task knows."""
 
     def __init__(
@@ -101,7 +101,7 @@ class _Trial:
         self._plan = plan
 
     def alone(self) -> float:
-        samples = Samples(self._task.train, self._device, independent=self._task.independent)
+        samples = TrainingData(self._task.train, self._device, independent=self._task.independent)
         plain = PlainRun(self._task, samples, self._run(0), self._device)
         with deliberate(self._device, plain.parameters):
             return self._seconds(plain.step)

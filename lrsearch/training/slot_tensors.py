@@ -16,20 +16,20 @@ from torch import Tensor
 from lrsearch.contract import Run
 from lrsearch.stacked import flatten
 from lrsearch.tasks.task import TorchTask
-from lrsearch.training.data_order import Samples
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.dropout import mix
-from lrsearch.training.functional_task import Program
+from lrsearch.training.functional_task import FunctionalTask
 from lrsearch.training.loss_module import clip_members
-from lrsearch.training.norms import Watch
-from lrsearch.training.optimizer_rules import At, make_updates
+from lrsearch.training.norms import NormTable
+from lrsearch.training.optimizer_rules import StepState, make_rule
 
-__all__ = ["Stack"]
+__all__ = ["SlotTensors"]
 
 #: What a slot does at each update, by name: the type of the number.
 TABLES = {"rate": np.float64, "momentum": np.float64, "begin": np.int64, "batch": np.int64}
 
 
-class Stack:
+class SlotTensors:
     """K rows on one device.
 
     Args:
@@ -50,16 +50,16 @@ class Stack:
     def __init__(
         self,
         task: TorchTask,
-        program: Program,
-        samples: Samples,
+        program: FunctionalTask,
+        samples: TrainingData,
         slots: int,
         device: torch.device,
     ) -> None:
         self._program, self._samples, self._device = program, samples, device
         self._clip = task.clip
         self.parameters = program.stack(slots)
-        self.updates = make_updates(task, self.parameters)
-        self.watch = Watch(slots, device)
+        self.updates = make_rule(task, self.parameters)
+        self.watch = NormTable(slots, device)
         self._tables = {
             name: torch.from_numpy(np.zeros((slots, 0), kind)).to(device)
             for name, kind in TABLES.items()
@@ -148,7 +148,7 @@ class Stack:
                 began = time.perf_counter()
                 before = flatten([v[watched] for v in values])
                 self.watching += time.perf_counter() - began
-            at = At(rows, now["rate"], now["momentum"], t + 1, rests)
+            at = StepState(rows, now["rate"], now["momentum"], t + 1, rests)
             self.updates.apply(self._program.names, values, gradients, at)
             if not isinstance(rows, slice):
                 for value, parameter in zip(values, self.parameters.values(), strict=True):

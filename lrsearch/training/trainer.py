@@ -13,12 +13,12 @@ from lrsearch.failure import reason_of
 from lrsearch.result import Outcome
 from lrsearch.schedule import Plan
 from lrsearch.tasks.task import TorchTask
-from lrsearch.training.batchable import probe
+from lrsearch.training.batchable import check_batchable
 from lrsearch.training.dataset import describe_data
 from lrsearch.training.devices import describe_device, find_device
 from lrsearch.training.plain import train_alone
 from lrsearch.training.population import Population
-from lrsearch.training.saved_model import save_winner
+from lrsearch.training.saved_model import save_trained_model
 from lrsearch.training.slot_search import find_slots, is_faster_together
 
 __all__ = ["Trainer", "find_device"]
@@ -42,7 +42,7 @@ class Trainer:
     def __init__(self, task: TorchTask, *, device: torch.device | None = None) -> None:
         self.task = task
         self.device = find_device("auto") if device is None else device
-        self.batchable = probe(task)
+        self.batchable = check_batchable(task)
         if self.batchable.reason:
             log.warning(
                 "task %s is trained one run at a time: %s", task.name, self.batchable.reason
@@ -98,7 +98,7 @@ class Trainer:
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
         """Trains a plan once more and writes its model; see `lrsearch.training.saved_model`."""
-        return save_winner(self.task, plan, seed, self.device, folder)
+        return save_trained_model(self.task, plan, seed, self.device, folder)
 
     def optimum(self, steps: int, batch: int) -> float | None:
         """Unknown, as for every real task."""

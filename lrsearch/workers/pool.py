@@ -20,7 +20,7 @@ from lrsearch.errors import SearchFailed
 from lrsearch.result import Outcome
 from lrsearch.schedule import Plan
 
-__all__ = ["Crew", "Hand", "Inbox", "TaskCrew"]
+__all__ = ["Inbox", "TaskPool", "WorkerHandle", "WorkerPool"]
 
 #: Seconds after its time is up at which a run is no longer waited for: it has its own clock too.
 GRACE = 1.0
@@ -28,7 +28,7 @@ GRACE = 1.0
 LOOK = 0.5
 
 
-class Hand(Protocol):
+class WorkerHandle(Protocol):
     """A worker, as its crew sees it."""
 
     def give(self, runs: list[dict[str, Any]]) -> None:
@@ -45,12 +45,12 @@ class Hand(Protocol):
 
 
 #: What workers say: `{"room": N}` asks for runs, other objects are outcomes, None comes last.
-Inbox = queue.SimpleQueue[tuple[Hand, dict[str, Any] | None]]
+Inbox = queue.SimpleQueue[tuple[WorkerHandle, dict[str, Any] | None]]
 #: Starts a worker, given its order, its number and where it is to be heard.
-Hire = Callable[[dict[str, Any], int, Inbox], Hand]
+Hire = Callable[[dict[str, Any], int, Inbox], WorkerHandle]
 
 
-class Crew:
+class WorkerPool:
     """An objective whose runs are answered by workers.
 
     Args:
@@ -82,7 +82,7 @@ class Crew:
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
         """Keeps every worker busy and yields outcomes as they come."""
         order = {**self._order, "slots": runs.slots, "level": runs.probes.level}
-        shift = _Shift(lambda i, inbox: self._hire(order, i, inbox), self._count, self._retries)
+        shift = _PoolRun(lambda i, inbox: self._hire(order, i, inbox), self._count, self._retries)
         try:
             yield from shift.work(runs, alone=runs.slots == 1)
         finally:
@@ -94,7 +94,7 @@ class Crew:
         return self.inner.optimum(steps, batch)
 
 
-class TaskCrew(Crew):
+class TaskPool(WorkerPool):
     """A crew that trains a task: a population each."""
 
     def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
@@ -109,7 +109,7 @@ class TaskCrew(Crew):
 
 
 @dataclasses.dataclass(eq=False)
-class _Post:
+class _Seat:
     """A worker and what it is at.
 
     Attributes:
@@ -119,20 +119,22 @@ class _Post:
     """
 
     number: int
-    hand: Hand
+    hand: WorkerHandle
     runs: dict[tuple[int, int], Run] = dataclasses.field(default_factory=dict)
     asked: int = 0
     since: float = 0.0
     heard: bool = False
 
 
-class _Shift:
+class _PoolRun:
     """Workers from their start to their end."""
 
-    def __init__(self, hire: Callable[[int, Inbox], Hand], count: int, retries: int) -> None:
+    def __init__(
+        self, hire: Callable[[int, Inbox], WorkerHandle], count: int, retries: int
+    ) -> None:
         self._hire, self._retries = hire, retries
         self._inbox: Inbox = queue.SimpleQueue()
-        self._posts = {i: _Post(i, hire(i, self._inbox)) for i in range(count)}
+        self._posts = {i: _Seat(i, hire(i, self._inbox)) for i in range(count)}
         self._again: list[Run] = []
         self._mute = 0  # workers that died before they said anything, since one did
 
@@ -180,7 +182,7 @@ class _Shift:
                 post.hand.give([run.to_dict() for run in given])
         return False
 
-    def _listen(self, *, alone: bool) -> tuple[_Post | None, dict[str, Any] | None]:
+    def _listen(self, *, alone: bool) -> tuple[_Seat | None, dict[str, Any] | None]:
         """The next message and whose it is; None for both after a while without."""
         left = min(map(self._end, self._posts.values())) if alone else math.inf
         wait = max(0.0, left - time.monotonic())
@@ -194,15 +196,15 @@ class _Shift:
         # What a worker said that has been replaced meanwhile is of no use any more.
         return next((p for p in self._posts.values() if p.hand is hand), None), message
 
-    def _end(self, post: _Post) -> float:
+    def _end(self, post: _Seat) -> float:
         """When the time of the run that a worker is at is up, by the monotonic clock."""
         limits = [run.limit for run in post.runs.values() if run.limit is not None]
         return post.since + min(limits) + GRACE if limits else math.inf
 
-    def _is_late(self, post: _Post) -> bool:
+    def _is_late(self, post: _Seat) -> bool:
         return time.monotonic() >= self._end(post)
 
-    def _replace(self, post: _Post, *, late: bool) -> Iterator[Outcome]:
+    def _replace(self, post: _Seat, *, late: bool) -> Iterator[Outcome]:
         """Starts another worker for one that is dead, or whose run takes too long."""
         how = post.hand.close(dying=not late)
         if not post.heard:
@@ -213,7 +215,7 @@ class _Shift:
                     "is above, and `--workers 1` tries the objective here"
                 )
         fresh = self._hire(post.number, self._inbox)
-        self._posts[post.number] = _Post(post.number, fresh)
+        self._posts[post.number] = _Seat(post.number, fresh)
         for run in post.runs.values():
             if late:
                 reason = f"it took longer than {run.limit:g} s, and was ended"

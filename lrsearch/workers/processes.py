@@ -48,16 +48,16 @@ class Process:
         self._inbox = inbox
         self._write({**order, "path": sys.path})
         self._once, self._said = threading.Lock(), False
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        self._callback = threading.Thread(target=self._listen, daemon=True)
+        self._callback.start()
         threading.Thread(target=self._bury, daemon=True).start()
 
     def give(self, runs: list[dict[str, Any]]) -> None:
-        """As `lrsearch.workers.pool.Hand`."""
+        """As `lrsearch.workers.pool.WorkerHandle`."""
         self._write(runs)
 
     def close(self, *, dying: bool = False) -> str:
-        """As `lrsearch.workers.pool.Hand`."""
+        """As `lrsearch.workers.pool.WorkerHandle`."""
         with contextlib.suppress(BrokenPipeError):
             cast(IO[str], self._process.stdin).close()
         if dying:
@@ -84,7 +84,7 @@ class Process:
         """
         self._process.wait()
         self._end_all()
-        self._listener.join(PATIENCE)
+        self._callback.join(PATIENCE)
         self._say_dead()
 
     def _say_dead(self) -> None:

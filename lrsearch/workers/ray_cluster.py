@@ -117,11 +117,11 @@ class Cluster:
             "max_concurrency": 2,
             "scheduling_strategy": "SPREAD",
         }
-        worker = self._ray.remote(**words)(_Worker).remote(order, index, self._answer)
+        worker = self._ray.remote(**words)(_RayWorker).remote(order, index, self._answer)
         return _Actor(self._ray, worker, inbox)
 
 
-class _Worker:
+class _RayWorker:
     """What runs on the cluster: the stream in a thread, and its messages."""
 
     def __init__(self, order: dict[str, Any], index: int, answer: Answer) -> None:
@@ -159,7 +159,7 @@ class _Worker:
 
 
 class _Actor:
-    """A worker on the cluster, as `lrsearch.workers.pool.Hand`."""
+    """A worker on the cluster, as `lrsearch.workers.pool.WorkerHandle`."""
 
     def __init__(self, ray: Any, worker: Any, inbox: Inbox) -> None:
         self._ray, self._worker, self._inbox = ray, worker, inbox
@@ -169,11 +169,11 @@ class _Actor:
         self._thread.start()
 
     def give(self, runs: list[dict[str, Any]]) -> None:
-        """As `lrsearch.workers.pool.Hand`."""
+        """As `lrsearch.workers.pool.WorkerHandle`."""
         self._worker.give.remote(runs)  # one that is dead is heard of by the thread that listens
 
     def close(self, *, dying: bool = False) -> str:
-        """As `lrsearch.workers.pool.Hand`."""
+        """As `lrsearch.workers.pool.WorkerHandle`."""
         self._over = True
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._worker)

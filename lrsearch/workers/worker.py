@@ -29,7 +29,7 @@ ALL = sys.maxsize
 Ask = Callable[[int], list[dict[str, Any]]]
 
 
-class _Runs:
+class _RemoteRuns:
     """Runs that somebody else has."""
 
     def __init__(self, slots: int, level: str, ask: Ask) -> None:
@@ -59,7 +59,7 @@ def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
             "same everywhere"
         )
     objective = find_objective(order["objective"], order["options"], order["device"])
-    for outcome in objective.evaluate(_Runs(order["slots"], order["level"], ask)):
+    for outcome in objective.evaluate(_RemoteRuns(order["slots"], order["level"], ask)):
         yield outcome.to_dict(ALL)
 
 

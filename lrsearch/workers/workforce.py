@@ -13,7 +13,7 @@ from lrsearch.contract import Elastic, Objective
 from lrsearch.errors import RequestError
 from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import is_reference, split_reference
-from lrsearch.workers.pool import Crew, Hand, Inbox, TaskCrew
+from lrsearch.workers.pool import Inbox, TaskPool, WorkerHandle, WorkerPool
 
 __all__ = ["ENGINES", "Workforce"]
 
@@ -84,7 +84,7 @@ class Workforce:
         Raises:
             RequestError: it cannot be trained elsewhere, or there is no such cluster.
         """
-        if isinstance(objective, Crew):  # of a search before
+        if isinstance(objective, WorkerPool):  # of a search before
             if self == Workforce():
                 return objective
             given, objective = objective.given, objective.inner
@@ -105,7 +105,7 @@ class Workforce:
 
             told, count = _reference(given, objective), self.workers or 1
 
-            def start(order: dict[str, Any], index: int, inbox: Inbox) -> Hand:
+            def start(order: dict[str, Any], index: int, inbox: Inbox) -> WorkerHandle:
                 return Process(order, index, count, inbox)
 
             hire, dismiss = start, _nothing
@@ -124,7 +124,7 @@ class Workforce:
             "device": device,
             "version": sys.modules["lrsearch"].__version__,
         }
-        kind = TaskCrew if isinstance(objective, Elastic) else Crew
+        kind = TaskPool if isinstance(objective, Elastic) else WorkerPool
         return kind(given, objective, order, hire, dismiss, count=count, retries=retries)
 
 

@@ -16,7 +16,7 @@ from lrsearch.contract import NoProbes, Run
 from lrsearch.diagnostics.curvature import HessianProduct, largest_eigenvalue, signs
 from lrsearch.diagnostics.diagnosis import LANCZOS, Diagnosis
 from lrsearch.objectives.builtin import make
-from lrsearch.training.functional_task import Program
+from lrsearch.training.functional_task import FunctionalTask
 from lrsearch.training.population import Population
 from tests.bench.machine import record
 from tests.bench.population import Given, plan_of
@@ -74,7 +74,7 @@ def least(work, repeats, device):
 
 def sharpness(device):
     task = make("digits", device="cpu").task
-    program = Program(task, device)
+    program = FunctionalTask(task, device)
     batch = tuple(part[:ROWS].to(device) for part in task.train)
     starts = [program.start(seed) for seed in range(MEMBERS)]
     values = [torch.stack(parts) for parts in zip(*starts, strict=True)]

@@ -24,7 +24,7 @@ from lrsearch.result import Outcome, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.study.attempts import Attempts
-from lrsearch.study.heartbeat import BEAT, Attendance
+from lrsearch.study.heartbeat import BEAT, Heartbeat
 from lrsearch.study.record import study_record
 from lrsearch.study.request import Request
 from lrsearch.study.store import Store
@@ -40,7 +40,7 @@ IN_FLIGHT, CYCLES, TURNS = (1, 8, 64, 256, 1000), 40, 5
 
 def search(url, name, trials, workers):
     """The study's trials, as Optuna has them, after so many processes have searched it."""
-    words = ["--sampler", "random", "--no-confirm", "--tracking-uri", "none", "--quiet"]
+    words = ["--sampler", "random", "--no-compare", "--tracking-uri", "none", "--quiet"]
     command = [sys.executable, "-m", "lrsearch", "tune", f"{SLEEP}:{name}", *words]
     command += ["--trials", str(trials), "--storage", url]
     with tempfile.TemporaryDirectory() as folder:
@@ -118,35 +118,35 @@ def costs(postgres):
     found = {"by_in_flight": {}}
     request = Request(space=Space.load("cosine"), storage=url, study="s").resolve(bowl.setup)
     with (
-        Store.join(request.place, study_record(request, bowl.setup)) as store,
-        Attendance(store.storage, store.key, store.guard, store.clock) as attendance,
+        Store.join(request.location, study_record(request, bowl.setup)) as store,
+        Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat,
     ):
-        attempts, done, others = Attempts(store, attendance), 0, 0
-        point = {name: d.low for name, d in attempts._distributions.items()}
+        running, done, others = Attempts(store, heartbeat), 0, 0
+        point = {name: d.low for name, d in running._distributions.items()}
         for in_flight in IN_FLIGHT:
             while others < in_flight - 1:  # of this worker, so that nobody takes them for dead
-                own = {"index": 10**6 + others, "worker": attendance.worker.id}
+                own = {"index": 10**6 + others, "worker": heartbeat.worker.id}
                 own |= {"retry": 0, "point": point}
                 running = create_trial(
                     state=TrialState.RUNNING,
                     params=point,
-                    distributions=attempts._distributions,
+                    distributions=running._distributions,
                     user_attrs={"lrsearch.attempt": own},
                 )
                 store.storage.create_new_trial(store.key, running)
                 others += 1
-            store.ledger.refresh()
+            store.table.refresh()
             locked, before = [], transactions(postgres, "costs")
             store.clock.clock()
             used, began = server_seconds(), time.perf_counter()
             for _ in range(CYCLES):
-                store.ledger.refresh()
+                store.table.refresh()
                 started = time.perf_counter()
-                attempts.begin(done, point)
+                running.begin(done, point)
                 locked.append(time.perf_counter() - started)
                 outcome = Outcome(trial=done, replicate=0, state="finished", value=1.0)
                 schedule = Schedule(peak=0.1)
-                attempts.end(Trial(index=done, schedule=schedule, outcomes=(outcome,)), None)
+                running.end(Trial(index=done, schedule=schedule, outcomes=(outcome,)), None)
                 done += 1
             wall, used = time.perf_counter() - began, server_seconds() - used
             time.sleep(1.2)
@@ -168,12 +168,12 @@ def costs(postgres):
         found["us_of_the_server_to_read_a_trial"] = round(1e6 * (server_seconds() - used) / read)
         # A worker's beat, where a thousand are listed.
         for i in range(1, 1000):
-            record = dataclasses.asdict(dataclasses.replace(attendance.worker, id=f"w{i}"))
+            record = dataclasses.asdict(dataclasses.replace(heartbeat.worker, id=f"w{i}"))
             store.keep(f"lrsearch.workers.worker.{i}", record)
         used = server_seconds()
         for _ in range(CYCLES):
-            assert attendance._is_listed
-            attendance._attend()
+            assert heartbeat._is_listed
+            heartbeat._attend()
         beat = 1e3 * (server_seconds() - used) / CYCLES
         found["ms_of_the_server_for_a_beat_of_1000"] = round(beat, 1)
     return found

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lrsearch import Schedule
 from lrsearch.contract import Run
 from lrsearch.objectives.builtin import make
-from lrsearch.training.data_order import Samples
+from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate
 from lrsearch.training.plain import PlainRun
 from lrsearch.training.population import Population
@@ -91,7 +91,7 @@ def share_of_products(step, device):
 def floor_of(objective, device):
     """Seconds of an update that a run costs at the least; figures of the device."""
     task = objective.task
-    samples = Samples(task.train, device, independent=task.independent)
+    samples = TrainingData(task.train, device, independent=task.independent)
     run = PlainRun(task, samples, run_of(objective, 2), device)
     with FlopCounterMode(display=False) as counter:
         run.step()

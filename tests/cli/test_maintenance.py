@@ -11,8 +11,8 @@ import pytest
 from lrsearch import maintenance
 from lrsearch.cli import main
 from lrsearch.study.attempts import Attempts
-from lrsearch.study.heartbeat import Attendance
-from lrsearch.study.location import Place
+from lrsearch.study.heartbeat import Heartbeat
+from lrsearch.study.location import Location
 from lrsearch.study.store import Store
 
 TUNE = ["tune", "quadratic", "--tracking-uri", "none", "--sampler", "random", "--quiet"]
@@ -27,16 +27,16 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def study(here):
-    assert main([*TUNE, "--trials", "8", "--no-confirm"]) == 0
+    assert main([*TUNE, "--trials", "8", "--no-compare"]) == 0
     return here / "lrsearch-studies" / "quadratic-default.journal"
 
 
 def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys):
     capsys.readouterr()
-    store = Store.read(Place("quadratic-default", study))
-    with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
-        attempts = Attempts(store, attendance)
-        assert attempts.begin(8, {})
+    store = Store.read(Location("quadratic-default", study))
+    with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
+        running = Attempts(store, heartbeat)
+        assert running.begin(8, {})
         assert main(["status"]) == 0
         head, row = capsys.readouterr().out.splitlines()
         assert head.split()[:7] == [
@@ -51,7 +51,7 @@ def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys)
         out = capsys.readouterr().out
         assert f"worker {os.getpid()} on " in out
         assert "running: trial 8\n" in out
-        attempts.release()
+        running.release()
     assert main(["status", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["running"], found["workers"], found["trouble"]) == ([], [], "")
@@ -60,15 +60,15 @@ def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys)
 
 
 def test_status_names_trials_that_were_lost_with_their_process(study, monkeypatch, capsys):
-    store = Store.read(Place("quadratic-default", study))
-    attendance = Attendance(store.storage, store.key, store.guard, store.clock)
-    attendance._enlist()
-    assert Attempts(store, attendance).begin(8, {})  # and then it dies
+    store = Store.read(Location("quadratic-default", study))
+    heartbeat = Heartbeat(store.storage, store.key, store.lock, store.clock)
+    heartbeat._enlist()
+    assert Attempts(store, heartbeat).begin(8, {})  # and then it dies
     capsys.readouterr()
     assert main(["status", "quadratic-default"]) == 0
     out = capsys.readouterr().out
     assert "lost with their process: trial 8, which the next search begins again" in out
-    assert main([*TUNE, "--trials", "9", "--no-confirm"]) == 0
+    assert main([*TUNE, "--trials", "9", "--no-compare"]) == 0
     capsys.readouterr()
     assert main(["status", "quadratic-default"]) == 0
     assert "begun again so far: 1" in capsys.readouterr().out
@@ -85,8 +85,8 @@ def test_status_of_nothing_and_of_an_unknown_study(here, capsys):
 
 def test_a_damaged_study_is_named_repaired_and_goes_on(study, capsys):
     lines = study.read_bytes().splitlines(keepends=True)
-    place = next(i for i, line in enumerate(lines) if b'"op_code":8' in line)
-    lines[place] = lines[place].replace(b"finished", b"finishes")
+    location = next(i for i, line in enumerate(lines) if b'"op_code":8' in line)
+    lines[location] = lines[location].replace(b"finished", b"finishes")
     study.write_bytes(b"".join(lines))
     capsys.readouterr()
     assert main(["show", "quadratic-default"]) == 2
@@ -101,13 +101,13 @@ def test_a_damaged_study_is_named_repaired_and_goes_on(study, capsys):
     out = capsys.readouterr().out
     assert re.search(r"damaged: 1 of \d+ records; the old file is .*\.journal\.damaged-1\n", out)
     assert "has 7 trials; the next search measures trial 0 again" in out
-    assert main([*TUNE, "--trials", "8", "--no-confirm"]) == 0
+    assert main([*TUNE, "--trials", "8", "--no-compare"]) == 0
     assert "8 trials" in capsys.readouterr().out
 
 
 def test_a_study_in_use_is_not_repaired(study, capsys):
-    store = Store.read(Place("quadratic-default", study))
-    with Attendance(store.storage, store.key, store.guard, store.clock):
+    store = Store.read(Location("quadratic-default", study))
+    with Heartbeat(store.storage, store.key, store.lock, store.clock):
         assert main(["repair", "quadratic-default"]) == 2
     assert "is in use by process" in capsys.readouterr().err
     assert main(["repair", "quadratic-default"]) == 0

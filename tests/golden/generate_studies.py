@@ -119,7 +119,7 @@ def write(name, server=None):
     expected = {}
     if name in ("compared", "exact"):
         words = {"objective": objectives.plain} if name == "compared" else {}
-        found = lrsearch.confirm(
+        found = lrsearch.compare(
             name,
             storage=storage,
             top=2,

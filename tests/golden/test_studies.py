@@ -97,7 +97,7 @@ def test_an_earlier_comparison_opens_with_identical_numbers_and_measures_nothing
             for c in (found.best, *found.baselines)
         }
 
-    kept = lrsearch.load(name, storage=storage).confirmed
+    kept = lrsearch.load(name, storage=storage).comparison
     assert again(kept) == expected["comparison"]
     assert kept.runs == expected["runs"]
 
@@ -106,7 +106,7 @@ def test_an_earlier_comparison_opens_with_identical_numbers_and_measures_nothing
         raise AssertionError("a run was measured again")
 
     words = {"objective": silent} if name == "compared" else {}
-    found = lrsearch.confirm(
+    found = lrsearch.compare(
         name,
         storage=storage,
         top=2,

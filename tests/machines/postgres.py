@@ -37,8 +37,8 @@ class Postgres:
         secret = self.home / "password"
         secret.write_text(PASSWORD)
         if self.user is not None:
-            for place in (self.data, secret):
-                shutil.chown(place, self.user)
+            for location in (self.data, secret):
+                shutil.chown(location, self.user)
         words = ["--username=me", f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync"]
         self.run("initdb", *words, "-D", str(self.data))
         self.start()

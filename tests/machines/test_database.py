@@ -21,9 +21,9 @@ from lrsearch.study import database as module
 from lrsearch.study import heartbeat, locks
 from lrsearch.study.attempts import Attempts
 from lrsearch.study.database import Database
-from lrsearch.study.heartbeat import Attendance, Worker
-from lrsearch.study.location import Place
-from lrsearch.study.locks import guarded
+from lrsearch.study.heartbeat import Heartbeat, Worker
+from lrsearch.study.location import Location
+from lrsearch.study.locks import with_lock
 from lrsearch.study.record import study_record
 from lrsearch.study.request import Request
 from lrsearch.study.store import Store
@@ -33,12 +33,12 @@ from tests.machines.test_join import tune
 from tests.survival.swarm import STUDY, essence, swarm
 from tests.survival.test_kills import check_every_trial_ended_once, nap
 
-RANDOM = ["--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+RANDOM = ["--no-compare", "--tracking-uri", "none", "--sampler", "random"]
 QUADRATIC = {"trials": 6, "steps": 50, "sampler": "random", "tracking_uri": "none"}
 
 
 def test_a_study_in_a_database_is_the_study_in_a_journal(database):
-    words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "confirm": True}
+    words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "compare": True}
     kept = api.tune("quadratic", storage=database, **words)
     twin = api.tune("quadratic", **words)
     assert essence(kept) == essence(twin)
@@ -125,7 +125,7 @@ def store(database):
     bowl = Bowl()
     request = Request(space=Space.load("cosine"), storage=database, study="s")
     resolved = request.resolve(bowl.setup)
-    with Store.join(resolved.place, study_record(resolved, bowl.setup)) as store:
+    with Store.join(resolved.location, study_record(resolved, bowl.setup)) as store:
         yield store
 
 
@@ -154,14 +154,14 @@ def test_a_trial_is_begun_once_wherever_the_connection_is_cut(postgres, store, w
         return made
 
     monkeypatch.setattr(store.storage._storage, "create_new_trial", cutting)
-    with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
-        attempts = Attempts(store, attendance)
+    with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
+        running = Attempts(store, heartbeat)
         if when == "between":
             cut(postgres)
-        assert attempts.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
-        running = store.storage.get_all_trials(store.key)
-        assert [t.state.name for t in running] == ["RUNNING"]
-        assert attempts._mine == {0: running[0]._trial_id}
+        assert running.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
+        begun = store.storage.get_all_trials(store.key)
+        assert [t.state.name for t in begun] == ["RUNNING"]
+        assert running._mine == {0: begun[0]._trial_id}
     assert cuts
 
 
@@ -176,7 +176,7 @@ def test_under_a_guard_no_other_session_writes(postgres, store):
         store.keep("lrsearch.test", len(tries))
         return "done"
 
-    assert guarded(store.guard, work) == "done"
+    assert with_lock(store.lock, work) == "done"
     assert len(tries) == 2
     assert store.storage.get_study_user_attrs(store.key)["lrsearch.test"] == 2
 
@@ -192,14 +192,14 @@ def test_a_lost_session_that_is_handed_back_leaves_no_traceback(postgres, store,
 
 
 def test_a_guard_keeps_others_out_until_its_holder_is_gone(postgres, store):
-    other, order = Store.read(store.place), []
+    other, order = Store.read(store.location), []
 
     def wait():
-        with other, other.guard:
+        with other, other.lock:
             order.append("other")
 
     waiting = threading.Thread(target=wait)
-    with store.guard:
+    with store.lock:
         waiting.start()
         time.sleep(0.3)
         order.append("first")
@@ -254,13 +254,13 @@ def test_a_process_has_one_connection(postgres, database):
 def test_a_worker_elsewhere_that_is_dead_is_found_by_the_servers_clock(store, monkeypatch):
     here, far = heartbeat._host(), "elsewhere"
     monkeypatch.setattr(heartbeat, "_host", lambda: far)
-    with Attendance(store.storage, store.key, store.guard, store.clock):
+    with Heartbeat(store.storage, store.key, store.lock, store.clock):
         monkeypatch.setattr(heartbeat, "_host", lambda: here)
-        assert [w.host for w in maintenance.status("s", storage=store.place.url)[0].workers] == [
-            far
-        ]
+        assert [
+            w.host for w in maintenance.status("s", storage=store.location.url)[0].workers
+        ] == [far]
         monkeypatch.setattr(heartbeat, "LEASE", -1.0)
-        assert maintenance.status("s", storage=store.place.url)[0].workers == ()
+        assert maintenance.status("s", storage=store.location.url)[0].workers == ()
 
 
 def test_nobodys_lease_runs_while_the_server_is_away(monkeypatch):
@@ -268,7 +268,7 @@ def test_nobodys_lease_runs_while_the_server_is_away(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
     far = dataclasses.replace(Worker.here(), host="elsewhere")
-    watch = heartbeat.Watch(clock)
+    watch = heartbeat.Liveness(clock)
     assert watch.alive(far)
     now[0] += 600.0
     clock.silent = 590.0
@@ -303,7 +303,7 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
     check_nothing_tells(captured.out, captured.err)
     for command in (
         ["show", "quadratic-default"],
-        ["confirm", "quadratic-default", "--seeds", "5"],
+        ["compare", "quadratic-default", "--seeds", "5"],
         ["status"],
         ["status", "quadratic-default"],
         ["export", "quadratic-default", "--to", "json"],
@@ -319,10 +319,10 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
     assert "keeps its own records in order" in capsys.readouterr().err
 
 
-def test_a_result_can_be_confirmed_though_its_storage_has_no_password(database):
+def test_a_result_can_be_compared_though_its_storage_has_no_password(database):
     result = api.tune("quadratic", storage=with_password(database), **QUADRATIC)
-    check_nothing_tells(repr(result), repr(Place.of("s", with_password(database))))
-    assert api.confirm(result, top=2, against=["linear"]).versus
+    check_nothing_tells(repr(result), repr(Location.of("s", with_password(database))))
+    assert api.compare(result, top=2, against=["linear"]).versus
 
 
 @pytest.mark.parametrize(
@@ -385,31 +385,31 @@ def test_a_url_loses_its_password_wherever_it_is():
         ("mysql+pymysql://h/d?passwd=x", "mysql+pymysql://h/d?passwd=***"),
         ("postgresql://h/d?sslpassword=x", "postgresql://h/d?sslpassword=***"),
     ):
-        place = Place.of("s", url)
-        assert str(place) == shown
-        assert Place.of("s", shown) == place  # this process was told it
+        location = Location.of("s", url)
+        assert str(location) == shown
+        assert Location.of("s", shown) == location  # this process was told it
     with pytest.raises(RequestError, match="has lost its password"):
-        Place.of("s", "postgresql://you:***@h/d")
+        Location.of("s", "postgresql://you:***@h/d")
 
 
 def test_a_journal_may_be_named_as_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    place = Place.of("s", "journal:x/s.journal")
-    assert place == Place("s", Path("x/s.journal"))
+    location = Location.of("s", "journal:x/s.journal")
+    assert location == Location("s", Path("x/s.journal"))
     monkeypatch.chdir("/")  # as code of the user's may
-    assert place.runs == tmp_path / "x" / "s.runs"
-    assert place.beside(".spool.jsonl") == tmp_path / "x" / "s.spool.jsonl"
+    assert location.runs == tmp_path / "x" / "s.runs"
+    assert location.beside(".spool.jsonl") == tmp_path / "x" / "s.spool.jsonl"
 
 
 def test_a_url_that_has_lost_a_slash_is_not_repeated_with_its_password():
     with pytest.raises(RequestError, match="is no journal file") as caught:
-        Place.of("s", "postgresql:/me:SECRET@h/d")
+        Location.of("s", "postgresql:/me:SECRET@h/d")
     assert "SECRET" not in str(caught.value)
 
 
 @pytest.mark.slow
 def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp_path):
-    words = ["tune", f"{STUDY}:nap", "--trials", "500", "--sampler", "random", "--no-confirm"]
+    words = ["tune", f"{STUDY}:nap", "--trials", "500", "--sampler", "random", "--no-compare"]
     words += ["--storage", with_password(database)]
     words += ["--tracking-uri", "http://bob:TRACKPW@127.0.0.1:9"]
     process = tune(tmp_path, *words)
@@ -442,7 +442,7 @@ def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_pat
 
 
 def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
-    name = store.place.url.rpartition("/")[2]
+    name = store.location.url.rpartition("/")[2]
     postgres.psql(
         "CREATE FUNCTION full_() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'no room' "
         "USING ERRCODE = '53100'; END $$ LANGUAGE plpgsql; "
@@ -453,14 +453,14 @@ def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
     with pytest.raises(SearchFailed, match=r"refuses a record \(no room"):
         store.set_slots(1, 0)
     monkeypatch.setattr(locks, "RETRY", 0.5)
-    monkeypatch.setattr(store.storage._server, "is_lost", lambda error: True)
+    monkeypatch.setattr(store.storage._dialect, "is_lost", lambda error: True)
     with pytest.raises(SearchFailed, match="a lock was lost again and again"):
         store.set_slots(1, 0)
 
 
 @pytest.mark.slow
 def test_many_trials_are_read_in_several_questions(postgres, store):
-    name = store.place.url.rpartition("/")[2]
+    name = store.location.url.rpartition("/")[2]
     postgres.psql(
         "INSERT INTO trials (number, study_id, state) "
         f"SELECT i, {store.key}, 'FAIL' FROM generate_series(0, 70000) AS i",
@@ -474,16 +474,16 @@ def test_a_failed_trial_that_was_taken_for_lost_counts_nowhere(store):
     from lrsearch.schedule import Schedule
     from lrsearch.study.trials import LOST
 
-    with Attendance(store.storage, store.key, store.guard, store.clock) as attendance:
-        attempts = Attempts(store, attendance)
-        attempts.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
-        store.storage.set_trial_user_attr(attempts._mine[0], LOST, True)
+    with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
+        running = Attempts(store, heartbeat)
+        running.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
+        store.storage.set_trial_user_attr(running._mine[0], LOST, True)
         outcome = Outcome(trial=0, replicate=0, state="failed", reason="x")
         trial = Trial(index=0, schedule=Schedule(peak=0.1), outcomes=(outcome,))
-        assert not attempts.end(trial, None)
+        assert not running.end(trial, None)
 
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'lrsearch\[postgresql\]'"):
-        Database(Place.of("s", "postgresql://me@h/d"), create=False)
+        Database(Location.of("s", "postgresql://me@h/d"), create=False)

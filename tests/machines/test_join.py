@@ -20,7 +20,7 @@ def nap(run):
     time.sleep(0.3)
     return float(run.plan.lr[0])
 """
-COMMON = ["--no-confirm", "--tracking-uri", "none"]
+COMMON = ["--no-compare", "--tracking-uri", "none"]
 
 
 def first_line(process):
@@ -93,7 +93,7 @@ def test_it_says_all_that_was_asked_for_and_no_password(database, capsys, monkey
     assert typed == [
         *("lrsearch", "tune", "quadratic", "--set", "warmup=0.1", "--set", "peak=1e-3..0.1"),
         *("--trials", "3", "--timeout", "90s", "--steps", "30", "--sampler", "random"),
-        *("--storage", shown, "--tracking-uri", "none", "--no-confirm"),
+        *("--storage", shown, "--tracking-uri", "none", "--no-compare"),
     ]
 
 

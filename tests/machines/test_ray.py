@@ -75,7 +75,7 @@ def start(monkeypatch, tmp_path):
 
 def begin(cluster, *words):
     command = ["tune", *words, "--engine", "ray", "--address", cluster.address]
-    quick = ["--no-confirm", "--tracking-uri", "none", "--sampler", "random", "--json"]
+    quick = ["--no-compare", "--tracking-uri", "none", "--sampler", "random", "--json"]
     return subprocess.Popen(
         [sys.executable, "-m", "lrsearch", *command, *quick],
         stdout=subprocess.PIPE,
@@ -219,7 +219,7 @@ def test_the_three_commands_of_the_readme(start, database, tmp_path, monkeypatch
     for name, value in (
         ("LRSEARCH_SAMPLER", "random"),
         ("LRSEARCH_TRACKING_URI", "none"),
-        ("LRSEARCH_NO_CONFIRM", "1"),
+        ("LRSEARCH_NO_COMPARE", "1"),
         ("LRSEARCH_JSON", "1"),
         ("RAY_ADDRESS", cluster.address),
     ):

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from lrsearch import api
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 from lrsearch.study.store import Store
 from tests.doubles import Bowl, free_port, search
 from tests.survival.swarm import essence, swarm
@@ -23,7 +23,7 @@ from tests.survival.test_kills import check_every_trial_ended_once, nap
 
 pytestmark = pytest.mark.slow
 
-RANDOM = ["--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+RANDOM = ["--no-compare", "--tracking-uri", "none", "--sampler", "random"]
 MARIADB = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
 
 
@@ -56,7 +56,7 @@ def test_two_machines_share_a_postgresql_and_an_mlflow_server_on_one(
 ):
     from mlflow.tracking import MlflowClient
 
-    words = nap(30, "--sampler", "random", "--no-confirm", "--storage", database)
+    words = nap(30, "--sampler", "random", "--no-compare", "--storage", database)
     how = {"kills": 3, "alive": 2, "between": (1.5, 2.5), "seed": 3}
     assert swarm(tmp_path, [*words, "--tracking-uri", mlflow], **how)[1] == 0
     check_every_trial_ended_once(tmp_path, "nap-default", 30, database)
@@ -143,7 +143,7 @@ def mysql():
 
 def test_a_study_in_mysql_is_the_study_in_a_journal(mysql, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "confirm": True}
+    words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "compare": True}
     kept = api.tune("quadratic", storage=mysql.fresh("twin"), **words)
     assert essence(kept) == essence(api.tune("quadratic", **words))
 
@@ -151,7 +151,7 @@ def test_a_study_in_mysql_is_the_study_in_a_journal(mysql, tmp_path, monkeypatch
 def test_mysql_keeps_records_of_more_than_64_kilobytes(mysql):
     url = mysql.fresh("wide")
     search(Bowl(), None, storage=url, trials=2, sampler="random")
-    with Store.read(Place.of("s", url)) as store:
+    with Store.read(Location.of("s", url)) as store:
         store.keep("lrsearch.test", "x" * 200_000)
         assert len(store.storage.get_study_user_attrs(store.key)["lrsearch.test"]) == 200_000
 

@@ -37,12 +37,12 @@ def test_a_search_ranks_shapes_as_the_bound_does(tmp_path):
         "convex-bound",
         space="linear",
         settings={"warmup": 0.0, "floor": 0.0},
-        confirm=True,
+        compare=True,
         storage=tmp_path / "x.journal",
         **words,
     )
     assert result.best.value == pytest.approx(FIGURES["polynomial"], rel=2e-4)
-    found = result.confirmed
+    found = result.comparison
     assert found.exact
     assert {c.verdict for n, c in found.versus.items() if n != "linear"} == {"better"}
     ranked = sorted(found.baselines, key=lambda b: b.value)

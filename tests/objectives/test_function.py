@@ -398,8 +398,8 @@ def test_a_worker_that_dies_is_replaced_and_its_run_begun_again(worked):
     assert result.trial(4).value == 5.0
     assert result.trial(2).reason == "its process died 4 times, the last with exit code -9"
     runs = worked / "lrsearch-studies" / "dies-default.runs"
-    attempts = [(runs / f"{i:04d}-0" / "attempts").read_text() for i in range(6)]
-    assert attempts == ["x", "x", "xxxx", "x", "xx", "x"]
+    running = [(runs / f"{i:04d}-0" / "attempts").read_text() for i in range(6)]
+    assert running == ["x", "x", "xxxx", "x", "xx", "x"]
 
 
 def test_what_a_function_raises_in_a_worker_stops_the_search_here(worked):

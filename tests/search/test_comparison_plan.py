@@ -1,4 +1,4 @@
-"""The protocol of a confirmation: what is measured, what is chosen where, is it honest."""
+"""The protocol of a comparison: what is measured, what is chosen where, is it honest."""
 
 import itertools
 import math
@@ -12,20 +12,20 @@ from lrsearch.baselines import BASELINES, baseline
 from lrsearch.search.comparison_plan import (
     KEPT,
     LOOK,
-    Protocol,
-    Rival,
+    ComparisonPlan,
+    TunedShape,
     peak_grid,
     shrink,
     standing,
 )
 from lrsearch.seeding import stream
-from tests.bench.confirmation import worth
+from tests.bench.comparison import worth
 
 
 def rivals(*names, peaks=(0.1, 0.2, 0.4)):
     """A rival a name, whose `warmup` tells the names apart."""
     return tuple(
-        Rival(
+        TunedShape(
             name=name,
             schedules=tuple(Schedule(peak=p, warmup=0.01 * (i + 1)) for p in peaks),
         )
@@ -36,13 +36,13 @@ def rivals(*names, peaks=(0.1, 0.2, 0.4)):
 def protocol(candidates=5, against=6, seeds=10, points=9):
     names = [f"trial {i}" for i in range(candidates)] + [f"b{i}" for i in range(against)]
     every = rivals(*names, peaks=tuple(2.0 ** -np.arange(points)))
-    return Protocol(
+    return ComparisonPlan(
         candidates=every[:candidates], baselines=every[candidates:], selection=seeds, seeds=seeds
     )
 
 
 def run(asked, value):
-    """The confirmation of values `value(schedule, stage, seed)`, and what it took."""
+    """The comparison of values `value(schedule, stage, seed)`, and what it took."""
     calls = []
 
     def measure(schedules, stage, seeds):
@@ -109,7 +109,7 @@ def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone()
     """What the report would have liked better does not matter."""
     names = ("trial 1", "trial 2", "a", "b")
     every = rivals(*names)
-    asked = Protocol(candidates=every[:2], baselines=every[2:], selection=6, seeds=6)
+    asked = ComparisonPlan(candidates=every[:2], baselines=every[2:], selection=6, seeds=6)
     tuned = {0.01: 0.2, 0.02: 0.4, 0.03: 0.1, 0.04: 0.2}
     order = {"select": {0.01: 1.0, 0.02: 2.0, 0.03: 3.0, 0.04: 4.0}}
     order["report"] = {warmup: -value for warmup, value in order["select"].items()}
@@ -131,7 +131,7 @@ def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone()
 def test_diverged_seeds_are_counted_and_never_dropped():
     assert standing([1.0, math.inf]) > standing([5.0, 5.0])
     assert standing([math.inf, math.inf]) == (2, math.inf)
-    asked = Protocol(
+    asked = ComparisonPlan(
         candidates=rivals("trial 1"), baselines=rivals("x", "b")[1:], selection=10, seeds=10
     )
 
@@ -152,7 +152,9 @@ def test_diverged_seeds_are_counted_and_never_dropped():
 
 def test_an_exact_objective_is_compared_as_it_is():
     every = rivals("trial 1", "a", "b")
-    asked = Protocol(candidates=every[:1], baselines=every[1:], selection=1, seeds=1, exact=True)
+    asked = ComparisonPlan(
+        candidates=every[:1], baselines=every[1:], selection=1, seeds=1, exact=True
+    )
     assert asked.runs == 9
     worth = {0.01: 2.0, 0.02: 2.0, 0.03: 3.0}
     measured = {s: [worth[s.warmup] + s.peak] for s in asked.schedules}
@@ -168,7 +170,7 @@ def test_an_exact_objective_is_compared_as_it_is():
 
 
 def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
-    """Confirmations of random searches: `shift[i]` is added to the i-th baseline's truth."""
+    """Comparisons of random searches: `shift[i]` is added to the i-th baseline's truth."""
     peaks = tuple(2.0 ** -np.arange(9))
     baselines = rivals(*(f"b{i}" for i in range(6)), peaks=peaks)
     shifts = np.broadcast_to(shift, 6)
@@ -178,13 +180,15 @@ def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
         luck = noise * draw(rng, trials)  # what the search saw of schedules that are all equal
         top = np.argsort(luck)[:5]
         candidates = tuple(
-            Rival(
+            TunedShape(
                 name=f"trial {i}",
                 schedules=tuple(Schedule(peak=p, warmup=0.5 + i / 1000) for p in peaks),
             )
             for i in top
         )
-        asked = Protocol(candidates=candidates, baselines=baselines, selection=seeds, seeds=seeds)
+        asked = ComparisonPlan(
+            candidates=candidates, baselines=baselines, selection=seeds, seeds=seeds
+        )
         values = {}
 
         def value(schedule, stage, seed, values=values, rng=rng, draw=draw):
@@ -245,9 +249,9 @@ def test_a_skewed_noise_is_covered_less_and_by_how_much():
 
 
 @pytest.mark.slow
-def test_a_confirmed_value_is_no_luck_and_its_schedule_is_nearer_to_the_optimum():
+def test_a_compared_value_is_no_luck_and_its_schedule_is_nearer_to_the_optimum():
     """200 studies of 100 TPE trials each on a bowl with a known truth; see the benchmark."""
     found = worth(0.03, 200)
-    assert abs(found["optimism_of_the_confirmed_value"]) < 0.1
+    assert abs(found["optimism_of_the_compared_value"]) < 0.1
     assert found["optimism_of_the_best_value"] > 1.6
     assert found["ratio_of_regrets"] <= 0.6

@@ -1,4 +1,4 @@
-"""Confirmations through an objective's stream: kept, resumed, paid for in advance."""
+"""Comparisons through an objective's stream: kept, resumed, paid for in advance."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from lrsearch.errors import RequestError, RunStopped, SearchFailed
 from lrsearch.search.runner import run_search
 from lrsearch.seeding import stream
 from lrsearch.space import Space
-from lrsearch.study.request import Confirm, Request
+from lrsearch.study.request import ComparisonSpec, Request
 from lrsearch.tracking.nothing import NoTracker
 from tests.doubles import Bowl, Memory
 
@@ -51,17 +51,17 @@ class Watch:
 
     def trial_ended(self, trial, result): ...
 
-    def confirming(self, bill, seconds, total, done):
+    def comparing(self, bill, seconds, total, done):
         self.bills.append((bill, total, done))
 
-    def confirmed_runs(self, done):
+    def compared_runs(self, done):
         self.progress.append(done)
 
     def declined(self, bill, seconds):
         self.refused.append((bill, seconds))
 
 
-def confirm(objective, folder, *, trials=30, watch=None, tracker=None, **asked):
+def compare(objective, folder, *, trials=30, watch=None, tracker=None, **asked):
     request = Request(
         space=Space.load("cosine"),
         storage=str(folder / "x.journal"),
@@ -70,14 +70,16 @@ def confirm(objective, folder, *, trials=30, watch=None, tracker=None, **asked):
         sampler="random",
     )
     found = request.resolve(objective.setup)
-    return run_search(found, objective, tracker or NoTracker(), watch or Watch(), Confirm(**asked))
+    return run_search(
+        found, objective, tracker or NoTracker(), watch or Watch(), ComparisonSpec(**asked)
+    )
 
 
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_search_ends_with_its_comparison_and_the_bill_is_told_before(tmp_path, slots):
     objective, watch = Noisy(slots=slots), Watch()
-    result = confirm(objective, tmp_path, watch=watch, seeds=10)
-    found = result.confirmed
+    result = compare(objective, tmp_path, watch=watch, seeds=10)
+    found = result.comparison
     ((bill, total, done),) = watch.bills
     assert total == found.runs
     assert f"{total} runs" in bill
@@ -96,42 +98,42 @@ def test_a_search_ends_with_its_comparison_and_the_bill_is_told_before(tmp_path,
     assert not used & {seed for _, _, seed in objective.seeds[30:]}, "seeds were not fresh"
 
 
-def test_slots_do_not_change_a_confirmation_and_the_same_again_measures_nothing(tmp_path):
-    one = confirm(Noisy(), tmp_path / "a").confirmed
-    four = confirm(Noisy(slots=4), tmp_path / "b").confirmed
+def test_slots_do_not_change_a_comparison_and_the_same_again_measures_nothing(tmp_path):
+    one = compare(Noisy(), tmp_path / "a").comparison
+    four = compare(Noisy(slots=4), tmp_path / "b").comparison
     assert one.best == dataclasses.replace(four.best)
     again = Noisy()
-    assert confirm(again, tmp_path / "a").confirmed == one
+    assert compare(again, tmp_path / "a").comparison == one
     assert again.seeds == []
-    assert lrsearch.load("s", storage=tmp_path / "a" / "x.journal").confirmed == one
+    assert lrsearch.load("s", storage=tmp_path / "a" / "x.journal").comparison == one
 
 
 @pytest.mark.parametrize(
     "stop", [60, 300, *(pytest.param(s, marks=pytest.mark.slow) for s in (31, 200))]
 )
-def test_an_interrupted_confirmation_goes_on_and_ends_the_same(tmp_path, stop):
-    whole = confirm(Noisy(), tmp_path / "a").confirmed
+def test_an_interrupted_comparison_goes_on_and_ends_the_same(tmp_path, stop):
+    whole = compare(Noisy(), tmp_path / "a").comparison
     with pytest.raises(KeyboardInterrupt):
-        confirm(Noisy(stop_after=stop), tmp_path / "b")
+        compare(Noisy(stop_after=stop), tmp_path / "b")
     rest = Noisy()
-    assert confirm(rest, tmp_path / "b").confirmed == whole
+    assert compare(rest, tmp_path / "b").comparison == whole
     assert len(rest.seeds) < whole.runs - (stop - 30) + 10
 
 
 def test_more_seeds_measure_only_the_new_ones(tmp_path):
-    few = confirm(Noisy(), tmp_path, seeds=6).confirmed
+    few = compare(Noisy(), tmp_path, seeds=6).comparison
     objective = Noisy()
-    more = confirm(objective, tmp_path, seeds=12).confirmed
+    more = compare(objective, tmp_path, seeds=12).comparison
     assert len(objective.seeds) < more.runs - few.runs + 60
     assert more.best.values[:6] == few.best.values or more.best.schedule != few.best.schedule
     assert len(more.best.values) == 12
 
 
-def test_a_study_that_has_grown_is_confirmed_anew(tmp_path):
-    confirm(Noisy(), tmp_path, trials=20)
+def test_a_study_that_has_grown_is_compared_anew(tmp_path):
+    compare(Noisy(), tmp_path, trials=20)
     objective = Noisy()
-    result = confirm(objective, tmp_path, trials=40, frugal=True)
-    assert result.confirmed is not None
+    result = compare(objective, tmp_path, trials=40, frugal=True)
+    assert result.comparison is not None
     assert len(result.trials) == 40
     assert len(objective.seeds) > 20
 
@@ -144,39 +146,39 @@ class Slow(Noisy):
 
 
 @pytest.mark.slow
-def test_a_dear_confirmation_shrinks_to_the_trials_or_is_left_to_the_user(tmp_path):
+def test_a_dear_comparison_shrinks_to_the_trials_or_is_left_to_the_user(tmp_path):
     watch = Watch()
-    assert confirm(Slow(), tmp_path / "a", trials=90, watch=watch, frugal=True).confirmed is None
+    assert compare(Slow(), tmp_path / "a", trials=90, watch=watch, frugal=True).comparison is None
     ((bill, seconds),) = watch.refused
     assert "runs" in bill
     assert seconds > 1000
     for trials, runs in ((100, 98), (200, 200)):
         objective = Slow()
         folder = tmp_path / str(trials)
-        found = confirm(objective, folder, trials=trials, frugal=True).confirmed
+        found = compare(objective, folder, trials=trials, frugal=True).comparison
         assert len(objective.seeds) - trials <= found.runs <= runs
         assert len(found.best.peaks) == 3
         assert found.seeds >= 5
-    assert confirm(Slow(), tmp_path / "a", trials=90).confirmed.runs > 500  # asked for by name
+    assert compare(Slow(), tmp_path / "a", trials=90).comparison.runs > 500  # asked for by name
 
 
 def test_what_is_enqueued_is_a_baseline_and_others_are_named(tmp_path):
     mine = lrsearch.Schedule(peak=0.03, decay="polynomial", power=3.0)
     (tmp_path / "mine.json").write_text(json.dumps(mine.to_dict()))
-    found = confirm(Noisy(), tmp_path, against=["cosine", str(tmp_path / "mine.json"), mine])
-    assert list(found.confirmed.versus) == ["cosine", "mine", "schedule 3"]
-    assert found.confirmed.baseline("mine").schedule.power == 3.0
-    assert 0.03 in found.confirmed.baseline("mine").peaks
+    found = compare(Noisy(), tmp_path, against=["cosine", str(tmp_path / "mine.json"), mine])
+    assert list(found.comparison.versus) == ["cosine", "mine", "schedule 3"]
+    assert found.comparison.baseline("mine").schedule.power == 3.0
+    assert 0.03 in found.comparison.baseline("mine").peaks
     result = lrsearch.tune(
         "quadratic",
         trials=5,
         enqueue=[mine],
-        confirm=True,
+        compare=True,
         tracking_uri="none",
         storage=tmp_path / "q.journal",
         steps=60,
     )
-    assert list(result.confirmed.versus)[-1] == "enqueued"
+    assert list(result.comparison.versus)[-1] == "enqueued"
 
 
 @pytest.mark.parametrize(
@@ -195,10 +197,10 @@ def test_wrong_wishes_are_refused(words, message):
     if message is None:
         message = "names a baseline twice"
     with pytest.raises(RequestError, match=message):
-        Confirm(**words)
+        ComparisonSpec(**words)
 
 
-def test_a_failing_run_stops_a_confirmation_with_its_traceback(tmp_path):
+def test_a_failing_run_stops_a_comparison_with_its_traceback(tmp_path):
     class Breaks(Noisy):
         def outcome(self, run):
             if self.yielded > 50:
@@ -206,20 +208,20 @@ def test_a_failing_run_stops_a_confirmation_with_its_traceback(tmp_path):
             return super().outcome(run)
 
     with pytest.raises(SearchFailed, match=r"run of Schedule.*ValueError: no") as error:
-        confirm(Breaks(), tmp_path)
+        compare(Breaks(), tmp_path)
     assert error.value.details == "Traceback …\n"
-    assert confirm(Noisy(), tmp_path).confirmed is not None
+    assert compare(Noisy(), tmp_path).comparison is not None
 
 
-def test_the_tracker_is_told_of_the_confirmation(tmp_path):
+def test_the_tracker_is_told_of_the_comparison(tmp_path):
     memory = Memory()
-    confirm(Noisy(), tmp_path, tracker=memory)
+    compare(Noisy(), tmp_path, tracker=memory)
     ((result, state),) = memory.ends
     assert state == "finished"
-    assert result.confirmed is not None
+    assert result.comparison is not None
 
 
-def test_a_checkpoint_belongs_to_its_schedule_whatever_else_is_confirmed(tmp_path):
+def test_a_checkpoint_belongs_to_its_schedule_whatever_else_is_compared(tmp_path):
     """A run that is begun again finds its folder; another schedule never finds it."""
 
     class Keeps(Noisy):
@@ -229,36 +231,36 @@ def test_a_checkpoint_belongs_to_its_schedule_whatever_else_is_confirmed(tmp_pat
                 kept.write_text(repr(float(super().value(run))))
             return float(kept.read_text())
 
-    confirm(Keeps(), tmp_path / "a", trials=12)
-    grown = confirm(Keeps(), tmp_path / "a", trials=24).confirmed
-    assert grown == confirm(Keeps(), tmp_path / "b", trials=24).confirmed
+    compare(Keeps(), tmp_path / "a", trials=12)
+    grown = compare(Keeps(), tmp_path / "a", trials=24).comparison
+    assert grown == compare(Keeps(), tmp_path / "b", trials=24).comparison
 
 
 class Odd(Noisy):
-    """In its confirmation, late decays (`late`) or early ones end without a finite value."""
+    """In its comparison, late decays (`late`) or early ones end without a finite value."""
 
     def __init__(self, *, late, **words):
         super().__init__(**words)
         self.late = late
 
     def outcome(self, run):
-        confirms = run.folder.name.startswith(("report", "select"))
+        compares = run.folder.name.startswith(("report", "select"))
         late = run.plan.lr[10] >= 0.8 * run.plan.lr.max()
-        if confirms and late == self.late:
+        if compares and late == self.late:
             return run.end("finished", math.nan)
         return super().outcome(run)
 
 
 def test_total_divergence_is_told_as_it_is(tmp_path):
     words = {"against": ["constant", "wsd"], "trials": 12}
-    found = confirm(Odd(late=True), tmp_path / "a", **words).confirmed
+    found = compare(Odd(late=True), tmp_path / "a", **words).comparison
     assert found.sentence == "Under the best baseline, a tuned constant, every seed diverged."
     assert {c.verdict for c in found.versus.values()} == {"better"}
     assert "wsd: every seed diverged." in found.remarks
-    found = confirm(Odd(late=False), tmp_path / "b", **words).confirmed
+    found = compare(Odd(late=False), tmp_path / "b", **words).comparison
     assert "Under the searched schedule every seed diverged; use a tuned" in found.sentence
     assert {c.verdict for c in found.versus.values()} == {"worse"}
-    few = confirm(Odd(late=True), tmp_path / "c", seeds=5, trials=12).confirmed
+    few = compare(Odd(late=True), tmp_path / "c", seeds=5, trials=12).comparison
     assert any("5 seeds cannot decide over 6 baselines; 8 can" in line for line in few.remarks)
 
 
@@ -269,13 +271,13 @@ def test_odd_values_neither_crash_nor_leave_json(tmp_path, value, varies):
         def value(self, run):
             return value * (1 + (run.seed % varies) / 10 if varies else 1)
 
-    result = confirm(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
-    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["confirmed"]["sentence"]
-    assert result.confirmed.rows
-    assert result.confirmed.secondary_rows
+    result = compare(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["compared"]["sentence"]
+    assert result.comparison.rows
+    assert result.comparison.secondary_rows
 
 
-def test_a_pruner_is_part_of_a_study_and_of_its_confirmation(tmp_path):
+def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
     class Spikes(Noisy):
         def outcome(self, run):
             for t in range(len(run.plan)):
@@ -296,8 +298,8 @@ def test_a_pruner_is_part_of_a_study_and_of_its_confirmation(tmp_path):
     search = request.resolve(Spikes().setup)
     run_search(search, Spikes(), NoTracker(), Watch())
     with pytest.raises(RequestError, match="pruner none there, divergence here"):
-        confirm(Spikes(), tmp_path, trials=8)
-    found = run_search(search, Spikes(), NoTracker(), Watch(), Confirm(seeds=5)).confirmed
+        compare(Spikes(), tmp_path, trials=8)
+    found = run_search(search, Spikes(), NoTracker(), Watch(), ComparisonSpec(seeds=5)).comparison
     assert found.best.diverged == 0
 
 
@@ -308,33 +310,33 @@ def test_baselines_have_the_momentum_of_what_was_searched(tmp_path):
         settings={"momentum": 0.5},
         trials=4,
         steps=60,
-        confirm=True,
+        compare=True,
         tracking_uri="none",
         storage=tmp_path / "x.journal",
     )
-    for rival in result.confirmed.baselines:
+    for rival in result.comparison.baselines:
         assert rival.schedule.plan(60).momentum.max() == pytest.approx(0.5, rel=1e-2)
 
 
 def test_a_baseline_may_be_named_like_a_trial(tmp_path):
     (tmp_path / "trial 0.json").write_text('{"peak": 0.1}')
-    found = confirm(Noisy(), tmp_path, against=[str(tmp_path / "trial 0.json")]).confirmed
+    found = compare(Noisy(), tmp_path, against=[str(tmp_path / "trial 0.json")]).comparison
     assert list(found.versus) == ["trial 0.json"]
 
 
 def test_what_was_searched_may_be_a_baseline_itself(tmp_path):
-    best = confirm(Noisy(), tmp_path, trials=12).best.schedule
-    found = confirm(Noisy(), tmp_path, trials=12, against=[best], top=1).confirmed
+    best = compare(Noisy(), tmp_path, trials=12).best.schedule
+    found = compare(Noisy(), tmp_path, trials=12, against=[best], top=1).comparison
     assert found.baselines[0].schedule == found.best.schedule
     assert found.sentence == "The searched schedule is schedule 1, tuned: they are the same."
 
 
-def test_a_search_is_printed_though_its_confirmation_fails(here, capsys):
+def test_a_search_is_printed_though_its_comparison_fails(here, capsys):
     (here / "fails.py").write_text(FAILS)
     assert main(["tune", "fails.py", "--trials", "4", "--tracking-uri", "none", "--json"]) == 1
     captured = capsys.readouterr()
     assert json.loads(captured.out)["trials"]["finished"] == 4
-    assert "confirmation run of Schedule" in captured.err
+    assert "comparison run of Schedule" in captured.err
     assert "ValueError: out of disk" in captured.err
 
 
@@ -386,20 +388,20 @@ def here(tmp_path, monkeypatch):
 
 def test_code_of_the_users_is_never_found_through_a_study(here, capsys):
     words = ["--tracking-uri", "none", "--quiet"]
-    tune = ["tune", "own.py:bowl", "--trials", "12", "--sampler", "random", "--no-confirm", *words]
+    tune = ["tune", "own.py:bowl", "--trials", "12", "--sampler", "random", "--no-compare", *words]
     assert main(tune) == 0
-    assert "selected, not confirmed" in " ".join(capsys.readouterr().out.split())
-    assert main(["confirm", "bowl-default", *words]) == 2
+    assert "selected, not compared" in " ".join(capsys.readouterr().out.split())
+    assert main(["compare", "bowl-default", *words]) == 2
     assert "--objective FILE.py:NAME" in capsys.readouterr().err
-    assert main(["confirm", "bowl-default", "--objective", "quadratic", *words]) == 2
+    assert main(["compare", "bowl-default", "--objective", "quadratic", *words]) == 2
     assert "another request" in capsys.readouterr().err
-    asked = ["confirm", "bowl-default", "--objective", "own.py:bowl", "--seeds", "6", *words]
+    asked = ["compare", "bowl-default", "--objective", "own.py:bowl", "--seeds", "6", *words]
     assert main(asked) == 0
     out = capsys.readouterr().out
     assert "searched minus it" in out
     assert "6 fresh seeds" in out
     assert main([*asked, "--json"]) == 0
-    record = json.loads(capsys.readouterr().out)["confirmed"]
+    record = json.loads(capsys.readouterr().out)["compared"]
     assert {"value", "interval", "seeds", "schedule", "versus"} <= set(record)
     assert record["seeds"] == 6
     assert set(record["versus"]) == {"constant", "linear", "cosine", "wsd", "step", "onecycle"}
@@ -407,34 +409,34 @@ def test_code_of_the_users_is_never_found_through_a_study(here, capsys):
         assert {"value", "difference", "interval", "verdict"} <= set(rival)
         assert rival["verdict"] in ("better", "worse", "not distinguishable")
     assert lrsearch.Schedule.from_dict(record["schedule"])
-    assert main(["export", "bowl-default", "--confirmed", "--to", "json"]) == 0
+    assert main(["export", "bowl-default", "--compared", "--to", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == record["schedule"]
 
 
-def test_the_library_confirms_what_it_tuned(here):
+def test_the_library_compares_what_it_tuned(here):
     @lrsearch.objective(peak=(1e-3, 1.0), steps=20)
     def mine(run):
         return 1.0 + float(np.abs(np.log(run.plan.lr.max() / 0.1))) + run.seed % 7 / 100
 
     result = lrsearch.tune(mine, trials=12, sampler="random", tracking_uri="none")
-    assert result.confirmed is None
-    found = lrsearch.confirm(result, top=3, seeds=5)
+    assert result.comparison is None
+    found = lrsearch.compare(result, top=3, seeds=5)
     assert found.candidates == 3
     assert found.best.schedule.peak == pytest.approx(0.1, rel=0.6)
-    assert lrsearch.load("mine-default").confirmed == found
+    assert lrsearch.load("mine-default").comparison == found
 
 
 def test_the_answer_stands_in_text_page_and_picture(here, capsys):
     words = ["--tracking-uri", "none", "--quiet", "--sampler", "random"]
     assert main(["tune", "quadratic", "--trials", "25", *words]) == 0
     out = capsys.readouterr().out
-    assert "lrsearch export quadratic-default --confirmed --to torch" in out
+    assert "lrsearch export quadratic-default --compared --to torch" in out
     result = lrsearch.load("quadratic-default")
-    assert " ".join(result.confirmed.sentence.split()) in " ".join(out.split())
+    assert " ".join(result.comparison.sentence.split()) in " ".join(out.split())
     assert main(["show", "quadratic-default", "--html", "r.html", "--plot", "r.png"]) == 0
     page = (here / "r.html").read_text()
-    assert result.confirmed.sentence in page
-    for word in ("wsd", "better", "data:image/png;base64,", "--confirmed"):
+    assert result.comparison.sentence in page
+    for word in ("wsd", "better", "data:image/png;base64,", "--compared"):
         assert word in page
     for outside in ("http", "<script", 'src="/', "url("):
         assert outside not in page.replace("data:image/png", "")
@@ -446,7 +448,7 @@ def test_hostile_names_do_not_reach_a_page(here):
     def hostile(run):
         return float(run.plan.lr.max()) + run.seed % 7 / 1000
 
-    lrsearch.tune(hostile, trials=5, tracking_uri="none", confirm=True)
+    lrsearch.tune(hostile, trials=5, tracking_uri="none", compare=True)
     assert main(["show", "x-default", "--html", "r.html"]) == 0
     assert "<script" not in (here / "r.html").read_text()
 
@@ -457,7 +459,7 @@ def test_hostile_names_do_not_reach_a_page(here):
 )
 def test_a_signal_passes_through_training_code_that_catches_everything(here, number, code):
     command = [sys.executable, "-m", "lrsearch", "tune", "own.py:slow", "--trials", "6"]
-    command += ["--tracking-uri", "none", "--quiet", "--no-confirm", "--sampler", "random"]
+    command += ["--tracking-uri", "none", "--quiet", "--no-compare", "--sampler", "random"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = here / "lrsearch-studies" / "slow-default.journal"
     while not journal.exists() or journal.read_text().count('"op_code"') < 6:
@@ -492,10 +494,10 @@ def test_twenty_searches_from_end_to_end_claim_no_win_where_there_is_none(tmp_pa
         )
         objective = Null(slots=4)
         found = run_search(
-            request.resolve(objective.setup), objective, NoTracker(), Watch(), Confirm()
+            request.resolve(objective.setup), objective, NoTracker(), Watch(), ComparisonSpec()
         )
-        wins += "better" in {c.verdict for c in found.confirmed.versus.values()}
-        values.append((found.best.value, found.confirmed.best.value))
+        wins += "better" in {c.verdict for c in found.comparison.versus.values()}
+        values.append((found.best.value, found.comparison.best.value))
         assert found.best.value < 1.0 - 1.5 * 0.05  # the luckiest of a hundred
     assert wins <= 3
     assert np.mean([v for _, v in values]) == pytest.approx(1.0, abs=4 * 0.05 / math.sqrt(200))

@@ -5,7 +5,7 @@ import pytest
 
 from lrsearch import Schedule
 from lrsearch.result import Outcome, Trial
-from lrsearch.search.seed_pruning import ERRORS, Race, hopeless
+from lrsearch.search.seed_pruning import ERRORS, SeedPruner, hopeless
 from lrsearch.seeding import stream
 from tests.doubles import Bowl, asked, search
 
@@ -48,7 +48,7 @@ def test_equal_schedules_are_seldom_given_up(seeds, known, most):
         return Trial(index=index, schedule=Schedule(peak=0.1), outcomes=outcomes)
 
     for _ in range(500):
-        race = Race({i: trial(i) for i in range(known)}, seeds)
+        race = SeedPruner({i: trial(i) for i in range(known)}, seeds)
         values = list(10 + rng.normal(size=seeds))
         lost += any(race.lost(values[:m]) for m in range(1, seeds))
     assert lost / 500 <= most

@@ -8,7 +8,7 @@ import pytest
 
 from lrsearch import api
 from lrsearch.errors import RequestError
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 from lrsearch.study.request import parse_duration
 from tests.doubles import Bowl, asked, search
 
@@ -59,13 +59,13 @@ def test_a_killed_lock_holder_blocks_nobody(tmp_path):
 )
 def test_unsafe_names_are_refused(name):
     with pytest.raises(RequestError, match="no safe name"):
-        Place.of(name)
+        Location.of(name)
 
 
 @pytest.mark.parametrize("url", ["sqlite:///x.db", "redis://me:secret@host", "://secret@x"])
 def test_other_databases_are_refused_without_their_password(url):
     with pytest.raises(RequestError, match="neither a PostgreSQL nor a MySQL") as caught:
-        Place.of("x", url)
+        Location.of("x", url)
     assert "secret" not in str(caught.value)
 
 

@@ -20,7 +20,7 @@ def nap(run):
 
 @lrsearch.objective(peak=(1e-3, 1.0), steps=20, positive=True, unit="points")
 def wink(run):
-    """Hardly sleeps: a confirmation of it takes a few seconds."""
+    """Hardly sleeps: a comparison of it takes a few seconds."""
     time.sleep(0.002)
     return follow(run)
 

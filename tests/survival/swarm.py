@@ -77,7 +77,7 @@ def essence(result):
         for outcome in record:
             del outcome["seconds"], outcome["probing"], outcome["retries"]
         trials.append((trial.index, trial.schedule, json.dumps(record, sort_keys=True)))
-    return trials, result.confirmed
+    return trials, result.comparison
 
 
 def _start(words, fresh):
@@ -97,7 +97,7 @@ def _warm_up(words):
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as elsewhere, contextlib.redirect_stdout(sys.stderr):
         os.chdir(elsewhere)
-        untracked = ["--trials", "12", "--tracking-uri", "none", "--no-confirm", "--quiet"]
+        untracked = ["--trials", "12", "--tracking-uri", "none", "--no-compare", "--quiet"]
         assert main(["tune", *words, *untracked]) == 0
         os.chdir(here)
 

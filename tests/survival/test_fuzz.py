@@ -16,7 +16,7 @@ from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.ranges import Choices, Range, parse_setting
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space, shipped_spaces
-from lrsearch.study.journal import NOTHING, Line, lines_of
+from lrsearch.study.journal import NOTHING, JournalLine, lines_of
 from tests.doubles import Bowl, search
 from tests.survival.swarm import essence
 
@@ -60,10 +60,12 @@ def pieces(drawn, marks):
 def changed(drawn, text):
     """A few characters of a text replaced, doubled, removed or moved."""
     for _ in range(drawn.randrange(1, 4)):
-        place = drawn.randrange(len(text) + 1)
-        end = min(len(text), place + drawn.randrange(6))
-        new = drawn.choice(["", text[place:end] * 2, pieces(drawn, MARKS), drawn.choice(NUMBERS)])
-        text = text[:place] + new + text[end:]
+        location = drawn.randrange(len(text) + 1)
+        end = min(len(text), location + drawn.randrange(6))
+        new = drawn.choice(
+            ["", text[location:end] * 2, pieces(drawn, MARKS), drawn.choice(NUMBERS)]
+        )
+        text = text[:location] + new + text[end:]
     return text
 
 
@@ -210,9 +212,9 @@ def test_any_bytes_as_a_journal(tmp_path, journal, inputs):
     for _ in range(inputs):
         content = bytearray(journal)
         for _ in range(drawn.randrange(1, 4)):
-            place, length = drawn.randrange(len(content) + 1), drawn.choice([0, 1, 1, 8, 300])
+            location, length = drawn.randrange(len(content) + 1), drawn.choice([0, 1, 1, 8, 300])
             new = drawn.choice([b"", b"\n", b"\x00", drawn.randbytes(length), content[:length]])
-            content[place : place + length] = new
+            content[location : location + length] = new
         path.write_bytes(content)
         try:
             kept = essence(api.load("s", storage=str(path)))[0]
@@ -231,8 +233,8 @@ def strange(drawn, value):
         new = {**value, name: strange(drawn, value[name])}
         return {n: v for n, v in new.items() if drawn.random() < 0.98}
     if isinstance(value, list) and value and drawn.random() < 0.8:
-        place = drawn.randrange(len(value))
-        return [*value[:place], strange(drawn, value[place]), *value[place + 1 :]]
+        location = drawn.randrange(len(value))
+        return [*value[:location], strange(drawn, value[location]), *value[location + 1 :]]
     return drawn.choice(
         [
             None,
@@ -259,16 +261,18 @@ def strange(drawn, value):
 def test_any_records_with_right_sums_as_a_journal(tmp_path, journal, inputs):
     """A file that somebody made on purpose: its sums are right and its content is not."""
     drawn, path = random.Random(5), tmp_path / "x.journal"
-    records = [Line(raw).record() for raw in lines_of(journal)]
+    records = [JournalLine(raw).record() for raw in lines_of(journal)]
     for record in records:
         del record["after"]
     for _ in range(inputs):
         wrong = list(records)
-        place = drawn.randrange(len(wrong))
-        wrong[place] = strange(drawn, wrong[place])
+        location = drawn.randrange(len(wrong))
+        wrong[location] = strange(drawn, wrong[location])
         text, last = b"", NOTHING
         for record in wrong:
-            line, last = Line.write(record if isinstance(record, dict) else {"x": record}, last)
+            line, last = JournalLine.write(
+                record if isinstance(record, dict) else {"x": record}, last
+            )
             text += line
         path.write_bytes(text)
         try:

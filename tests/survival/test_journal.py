@@ -12,7 +12,7 @@ from lrsearch import api, maintenance
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.result import Trial
-from lrsearch.study.journal import Line, lines_of
+from lrsearch.study.journal import JournalLine, lines_of
 from tests.doubles import Bowl, asked, search
 from tests.survival.swarm import essence
 
@@ -40,7 +40,7 @@ def ended(path):
 def test_cut_at_any_byte_of_its_last_records_it_opens_without_the_last(tmp_path, whole, every):
     content, truth = whole.read_bytes(), ended(whole)
     lines = lines_of(content)
-    records = [i for i, line in enumerate(lines) if Line(line).record()["op_code"] == 8]
+    records = [i for i, line in enumerate(lines) if JournalLine(line).record()["op_code"] == 8]
     for number in records[-3:]:
         begin = sum(map(len, lines[:number]))
         before = None
@@ -101,7 +101,7 @@ def test_repair_keeps_what_is_sound_and_the_search_measures_the_rest_again(tmp_p
     truth = asked(load(whole))
     path = tmp_path / "s.journal"
     lines = lines_of(whole.read_bytes())
-    records = [i for i, line in enumerate(lines) if Line(line).record()["op_code"] == 8]
+    records = [i for i, line in enumerate(lines) if JournalLine(line).record()["op_code"] == 8]
     lines[records[2]] = lines[records[2]].replace(b'"updates":', b'"updatez":')
     path.write_bytes(b"".join(lines))
     damaged = path.read_bytes()
@@ -129,8 +129,8 @@ def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
     repaired, refusals = 0, set()
     for number in range(40):
         damaged = bytearray(content)
-        for place in drawn.sample(range(len(damaged)), 4):
-            damaged[place] ^= 1 << drawn.randrange(8)
+        for location in drawn.sample(range(len(damaged)), 4):
+            damaged[location] ^= 1 << drawn.randrange(8)
         path = tmp_path / str(number) / "s.journal"
         path.parent.mkdir()
         path.write_bytes(damaged)

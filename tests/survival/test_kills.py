@@ -21,18 +21,18 @@ def nap(trials, *words):
 def check_every_trial_ended_once(folder, study, trials, storage=None):
     result = result_of(folder, study, storage)
     assert [t.index for t in result.trials] == list(range(trials))
-    attempts = optuna_trials(folder, study, storage)
-    assert "RUNNING" not in {t.state.name for t in attempts}
-    ended = [t.user_attrs["lrsearch"]["index"] for t in attempts if "lrsearch" in t.user_attrs]
+    running = optuna_trials(folder, study, storage)
+    assert "RUNNING" not in {t.state.name for t in running}
+    ended = [t.user_attrs["lrsearch"]["index"] for t in running if "lrsearch" in t.user_attrs]
     assert sorted(ended) == list(range(trials))
-    lost = sum("lrsearch.lost" in t.user_attrs for t in attempts)
+    lost = sum("lrsearch.lost" in t.user_attrs for t in running)
     assert sum(t.retries for t in result.trials) == lost
     return lost
 
 
 @pytest.mark.parametrize("kills", [TENTH, FULL])
 def test_four_processes_are_killed_at_random_and_every_trial_ends_once(tmp_path, kills):
-    words = nap(15 * kills, "--no-confirm", "--sampler", "random", *UNTRACKED)
+    words = nap(15 * kills, "--no-compare", "--sampler", "random", *UNTRACKED)
     found, code = swarm(tmp_path, words, kills=kills, alive=4, between=(0.02, 0.2), seed=1)
     assert code == 0
     # Else the kills would prove little; how many find a trial under way hangs on the machine.
@@ -44,7 +44,7 @@ def test_four_processes_are_killed_at_random_and_every_trial_ends_once(tmp_path,
 def test_mlflow_too_holds_every_trial_once_after_a_hundred_kills(tmp_path):
     from mlflow.tracking import MlflowClient
 
-    words = nap(1000, "--no-confirm", "--sampler", "random")
+    words = nap(1000, "--no-compare", "--sampler", "random")
     found, code = swarm(tmp_path, words, kills=100, alive=4, between=(0.1, 0.9), seed=2)
     assert code == 0
     assert found > 50
@@ -62,7 +62,7 @@ def test_mlflow_too_holds_every_trial_once_after_a_hundred_kills(tmp_path):
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
-    """A search and its confirmation that nothing interrupts."""
+    """A search and its comparison that nothing interrupts."""
     folder = tmp_path_factory.mktemp("twin")
     swarm(folder, WINK, kills=0, alive=0, between=(0, 0), seed=0)
     return essence(result_of(folder, "wink-default"))
@@ -80,7 +80,7 @@ def twin(tmp_path_factory):
     ],
 )
 def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, how, seed):
-    """Here the search lasts two seconds and the confirmation three: both are hit."""
+    """Here the search lasts two seconds and the comparison three: both are hit."""
     kills = {"kills": 10, "alive": 1, "between": (0.05, 0.5), "seed": seed}
     found, code = swarm(tmp_path, WINK, signal=int(how), **kills)
     assert code == 0
@@ -89,7 +89,7 @@ def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, 
 
 
 @pytest.mark.slow
-def test_so_does_a_population_with_its_confirmation(tmp_path):
+def test_so_does_a_population_with_its_comparison(tmp_path):
     """One K holds for the whole study, and runs leave each other alone, to the last bit."""
     words, found = [*DIGITS, "--max-retries", "1000", *UNTRACKED], {}
     for kills in (0, 8):

@@ -12,21 +12,21 @@ import pytest
 
 from lrsearch import maintenance
 from lrsearch.errors import SearchFailed
-from lrsearch.search.callbacks import Silent
+from lrsearch.search.callbacks import NoCallback
 from lrsearch.space import Space
 from lrsearch.study import heartbeat
 from lrsearch.study.attempts import Attempts
-from lrsearch.study.heartbeat import LEASE, Attendance, Watch, Worker
-from lrsearch.study.location import Place
-from lrsearch.study.locks import Guard
+from lrsearch.study.heartbeat import LEASE, Heartbeat, Liveness, Worker
+from lrsearch.study.location import Location
+from lrsearch.study.locks import FileLock
 from lrsearch.study.record import study_record
-from lrsearch.study.request import Confirm, Request
+from lrsearch.study.request import ComparisonSpec, Request
 from lrsearch.study.store import Store
 from tests.doubles import Bowl, Memory, asked, search
 from tests.survival.swarm import STUDY, result_of, swarm
 from tests.survival.test_kills import check_every_trial_ended_once
 
-NAP = [f"{STUDY}:nap", "--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+NAP = [f"{STUDY}:nap", "--no-compare", "--tracking-uri", "none", "--sampler", "random"]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def join(folder, **words):
     )
     bowl = Bowl()
     resolved = request.resolve(bowl.setup)
-    return Store.join(resolved.place, study_record(resolved, bowl.setup))
+    return Store.join(resolved.location, study_record(resolved, bowl.setup))
 
 
 def one_that_ended(folder):
@@ -57,7 +57,7 @@ def one_that_ended(folder):
 
 
 def attend(store):
-    return Attendance(store.storage, store.key, store.guard, store.clock)
+    return Heartbeat(store.storage, store.key, store.lock, store.clock)
 
 
 def test_one_process_at_a_time_is_at_a_trial(tmp_path):
@@ -77,15 +77,15 @@ def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monke
     with attend(one) as a, attend(two) as b:
         slow, other = Attempts(one, a), Attempts(two, b)
         assert slow.begin(1, {})
-        monkeypatch.setattr(Attendance, "alive", lambda self: {b.worker.id})
-        two.ledger.refresh()
+        monkeypatch.setattr(Heartbeat, "alive", lambda self: {b.worker.id})
+        two.table.refresh()
         other.reap()
         assert other.begin(1, {})
         assert other.end(done, None)
         assert not slow.end(done, None)
     third = join(tmp_path)
     assert list(third.trials()) == [1]
-    assert third.ledger.lost == {1: 1}
+    assert third.table.lost == {1: 1}
 
 
 def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
@@ -97,12 +97,12 @@ def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
         assert dying.begin(1, {})
         monkeypatch.setattr(dying, "_close", lambda key, kept: None)
         assert dying.end(done, None)
-        two.ledger.refresh()
-        assert list(two.ledger.trials) == []
-        monkeypatch.setattr(Attendance, "alive", lambda self: {b.worker.id})
+        two.table.refresh()
+        assert list(two.table.trials) == []
+        monkeypatch.setattr(Heartbeat, "alive", lambda self: {b.worker.id})
         other.reap()
-        assert two.ledger.trials[1].value == done.value
-        assert not two.ledger.lost
+        assert two.table.trials[1].value == done.value
+        assert not two.table.lost
 
 
 def test_on_this_machine_a_worker_lives_exactly_as_long_as_its_process():
@@ -110,13 +110,17 @@ def test_on_this_machine_a_worker_lives_exactly_as_long_as_its_process():
     worker = dataclasses.replace(
         Worker.here(), pid=process.pid, started=heartbeat._started(process.pid)
     )
-    assert Watch().alive(worker)
-    assert not Watch().alive(dataclasses.replace(worker, started="0"))  # its pid given away again
+    assert Liveness().alive(worker)
+    assert not Liveness().alive(
+        dataclasses.replace(worker, started="0")
+    )  # its pid given away again
     process.kill()
-    assert not _soon(lambda: Watch().alive(worker), until=False)  # even before it is buried
+    assert not _soon(lambda: Liveness().alive(worker), until=False)  # even before it is buried
     process.wait()
-    assert not Watch().alive(worker)
-    assert not Watch().alive(Worker.here())  # one of this process that never joined, or has left
+    assert not Liveness().alive(worker)
+    assert not Liveness().alive(
+        Worker.here()
+    )  # one of this process that never joined, or has left
 
 
 def _soon(ask, *, until):
@@ -130,7 +134,7 @@ def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "time", lambda: pytest.fail("a clock that can be set was read"))
-    far, watch = dataclasses.replace(Worker.here(), host="elsewhere"), Watch()
+    far, watch = dataclasses.replace(Worker.here(), host="elsewhere"), Liveness()
     assert watch.alive(far)
     clock[0] += LEASE - 1
     assert watch.alive(far)
@@ -145,10 +149,10 @@ def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
 def test_a_worker_beats_and_is_struck_off_when_it_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     store = join(tmp_path)
-    with attend(store) as attendance:
-        assert _soon(lambda: attendance.worker.beat > 3, until=True)
+    with attend(store) as attending:
+        assert _soon(lambda: attending.worker.beat > 3, until=True)
         kept = store.storage.get_study_user_attrs(store.key)
-        assert [w.id for w in heartbeat.workers_of(kept)] == [attendance.worker.id]
+        assert [w.id for w in heartbeat.workers_of(kept)] == [attending.worker.id]
     assert heartbeat.workers_of(store.storage.get_study_user_attrs(store.key)) == []
 
 
@@ -201,7 +205,7 @@ def test_a_second_process_waits_for_its_turn_where_trials_hang_on_each_other(tmp
 @pytest.mark.slow
 def test_trials_of_the_dead_are_begun_again_and_fail_in_the_end(tmp_path):
     """A trial that kills its process is begun again `--max-retries` times and no more."""
-    words = [f"{STUDY}:killer", "--no-confirm", "--tracking-uri", "none", "--sampler", "random"]
+    words = [f"{STUDY}:killer", "--no-compare", "--tracking-uri", "none", "--sampler", "random"]
     command = [sys.executable, "-m", "lrsearch", "tune", *words, "--trials", "6", "--quiet"]
     codes = []
     while not codes or codes[-1] != 0:
@@ -221,8 +225,8 @@ def test_trials_of_the_dead_are_begun_again_and_fail_in_the_end(tmp_path):
 
 def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from lrsearch.study.locks import Guard\n"
-        "with Guard(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
+        "import sys, time; from pathlib import Path; from lrsearch.study.locks import FileLock\n"
+        "with FileLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
     )
     path = tmp_path / "x.lock"
     command = [sys.executable, "-c", script, str(path)]
@@ -230,7 +234,7 @@ def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
     assert holder.stdout.readline() == "held\n"
     holder.kill()
     began = time.monotonic()
-    with Guard(path):
+    with FileLock(path):
         assert time.monotonic() - began < 2
     holder.communicate()
 
@@ -238,22 +242,22 @@ def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
 def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("lrsearch.study.locks.PATIENCE", 0.05)
     path = tmp_path / "x.lock"
-    with Guard(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find out"):
-        Guard(path).__enter__()
+    with FileLock(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find out"):
+        FileLock(path).__enter__()
     assert os.path.exists(path)
 
 
 def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.02)
     one, two = join(tmp_path), join(tmp_path)
-    alive = Watch.alive
+    alive = Liveness.alive
     with attend(one) as a:
         slow = a.worker.id
         monkeypatch.setattr(
-            Watch, "alive", lambda self, worker: worker.id != slow and alive(self, worker)
+            Liveness, "alive", lambda self, worker: worker.id != slow and alive(self, worker)
         )
         with attend(two) as b:  # takes the other's place in the list
-            monkeypatch.setattr(Watch, "alive", alive)
+            monkeypatch.setattr(Liveness, "alive", alive)
             both = {a.worker.id, b.worker.id}
             assert _soon(lambda: b.alive() == both, until=True)
         assert a.alive() == {slow}
@@ -261,7 +265,7 @@ def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_pat
 
 def test_a_process_of_this_machine_that_no_longer_beats_is_taken_for_dead(monkeypatch):
     """It may live on, as a notebook does, and have failed to say that it has left."""
-    clock, worker, watch = [1000.0], Worker.here(), Watch()
+    clock, worker, watch = [1000.0], Worker.here(), Liveness()
     monkeypatch.setattr(heartbeat, "_active", {worker.id})
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     assert watch.alive(worker)
@@ -272,11 +276,11 @@ def test_a_process_of_this_machine_that_no_longer_beats_is_taken_for_dead(monkey
 
 def test_a_worker_that_could_not_enlist_does_not_count(tmp_path, monkeypatch):
     store = join(tmp_path)
-    attendance = attend(store)
-    monkeypatch.setattr(attendance, "_enlist", lambda: (_ for _ in ()).throw(OSError("full")))
+    attending = attend(store)
+    monkeypatch.setattr(attending, "_enlist", lambda: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
-        attendance.__enter__()
-    assert attendance.worker.id not in heartbeat._active
+        attending.__enter__()
+    assert attending.worker.id not in heartbeat._active
 
 
 def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_ghost(
@@ -298,13 +302,13 @@ def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_gho
 FORKS = """
 import os, sys, time
 from pathlib import Path
-from lrsearch.study.locks import Guard
+from lrsearch.study.locks import FileLock
 
-with Guard(Path(sys.argv[1])):
+with FileLock(Path(sys.argv[1])):
     child = os.fork()
     if not child:
         time.sleep(100)
-with Guard(Path(sys.argv[1])):
+with FileLock(Path(sys.argv[1])):
     print("free")
 os.kill(child, 9)
 """
@@ -316,15 +320,15 @@ def test_a_child_that_was_forked_while_a_lock_was_held_does_not_keep_it(tmp_path
     assert done.stdout == "free\n"
 
 
-def test_a_confirmation_of_more_trials_is_not_replaced(tmp_path):
-    search(Bowl(), tmp_path, trials=12, confirm=Confirm(seeds=5, top=1, grid=3))
-    store = Store.read(Place("s", tmp_path / "x.journal"))
-    found = store.result().confirmed
+def test_a_comparison_of_more_trials_is_not_replaced(tmp_path):
+    search(Bowl(), tmp_path, trials=12, compare=ComparisonSpec(seeds=5, top=1, grid=3))
+    store = Store.read(Location("s", tmp_path / "x.journal"))
+    found = store.result().comparison
     assert found is not None
-    store.set_confirmed(dataclasses.replace(found, runs=1), 8)
-    assert Store.read(Place("s", tmp_path / "x.journal")).result().confirmed == found
-    store.set_confirmed(dataclasses.replace(found, runs=1), 12)
-    assert Store.read(Place("s", tmp_path / "x.journal")).result().confirmed.runs == 1
+    store.set_comparison(dataclasses.replace(found, runs=1), 8)
+    assert Store.read(Location("s", tmp_path / "x.journal")).result().comparison == found
+    store.set_comparison(dataclasses.replace(found, runs=1), 12)
+    assert Store.read(Location("s", tmp_path / "x.journal")).result().comparison.runs == 1
 
 
 def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again(tmp_path):
@@ -336,7 +340,7 @@ def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again
     again = Tracked()
     search(Bowl(), tmp_path, trials=6, tracker=again)
     assert again.facts is None
-    store = Store.read(Place("s", tmp_path / "x.journal"))
+    store = Store.read(Location("s", tmp_path / "x.journal"))
     store.keep("lrsearch.told", [4, 0])
     search(Bowl(), tmp_path, trials=6, tracker=again)
     assert [t.index for t in again.earlier] == list(range(6))
@@ -344,7 +348,7 @@ def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again
 
 
 def test_who_waits_says_for_what(tmp_path):
-    class Waits(Silent):
+    class Waits(NoCallback):
         said = ()
 
         def waiting(self, what):
@@ -352,11 +356,11 @@ def test_who_waits_says_for_what(tmp_path):
 
     one = join(tmp_path)
     one.set_slots(1, 0)
-    listener = Waits()
+    callback = Waits()
     with attend(one) as a:
         first = Attempts(one, a)
         assert first.begin(0, {"peak": 0.03, "warmup": 0.05, "floor": 0.0})
         threading.Timer(0.7, first.release).start()
-        assert len(search(Bowl(), tmp_path, trials=3, listener=listener).trials) == 3
+        assert len(search(Bowl(), tmp_path, trials=3, callback=callback).trials) == 3
     what = "trial 0, which another process is at (founded for 1 at once; see --parallel)"
-    assert listener.said == (what,)
+    assert callback.said == (what,)

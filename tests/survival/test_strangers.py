@@ -11,7 +11,7 @@ import lrsearch
 from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
-from lrsearch.study.journal import NOTHING, Line, lines_of
+from lrsearch.study.journal import NOTHING, JournalLine, lines_of
 from tests.doubles import Bowl, search
 
 MARK = "touched"
@@ -41,9 +41,9 @@ def rewrite(path, change):
     """A journal whose records were changed by somebody who made its sums right."""
     text, last = b"", NOTHING
     for raw in lines_of(path.read_bytes()):
-        record = Line(raw).record()
+        record = JournalLine(raw).record()
         del record["after"]
-        line, last = Line.write(change(record), last)
+        line, last = JournalLine.write(change(record), last)
         text += line
     path.write_bytes(text)
 
@@ -66,7 +66,7 @@ def test_a_hostile_attribute_of_a_study_is_text_or_refused(here, capsys, field):
     for text in HOSTILE:
         path.write_bytes(sound)
         rewrite(path, lambda record, text=text: everywhere(record, field, text))
-        for command in ("show s", "status s", "confirm s", "export s --to torch -o out.py"):
+        for command in ("show s", "status s", "compare s", "export s --to torch -o out.py"):
             assert main([*command.split(), *(["--storage", str(path)])]) in (0, 2)
         shown = capsys.readouterr()
         assert "Traceback" not in shown.err
@@ -77,13 +77,13 @@ def test_a_hostile_attribute_of_a_study_is_text_or_refused(here, capsys, field):
         assert not (here / MARK).exists()
 
 
-def test_a_study_cannot_name_the_code_that_confirms_it(here, capsys):
+def test_a_study_cannot_name_the_code_that_compares_it(here, capsys):
     path = here / "lrsearch-studies" / "s.journal"
     path.parent.mkdir()
     search(Bowl(), path.parent, trials=3)
     (path.parent / "x.journal").rename(path)
     rewrite(path, lambda record: everywhere(record, "objective", "evil.py:objective"))
-    assert main(["confirm", "s"]) == 2
+    assert main(["compare", "s"]) == 2
     assert "is code of yours; name it" in capsys.readouterr().err
     assert not (here / MARK).exists()
 
@@ -212,7 +212,7 @@ def test_a_file_in_the_folder_of_studies_whose_name_a_terminal_would_obey_is_not
 
 
 def test_several_studies_in_one_journal_are_each_shown(here, capsys):
-    words = ["tune", "quadratic", "--tracking-uri", "none", "--trials", "2", "--no-confirm"]
+    words = ["tune", "quadratic", "--tracking-uri", "none", "--trials", "2", "--no-compare"]
     for study in ("one", "two"):
         where = ["--storage", "lrsearch-studies/all.journal", "--study", study, "--quiet"]
         assert main([*words, *where]) == 0

@@ -16,7 +16,7 @@ from lrsearch.errors import RequestError, RunStopped, SearchFailed
 from tests.doubles import Bowl, asked, search
 from tests.survival.swarm import STUDY
 
-WORDS = ["--tracking-uri", "none", "--no-confirm", "--sampler", "random", "--quiet"]
+WORDS = ["--tracking-uri", "none", "--no-compare", "--sampler", "random", "--quiet"]
 ODD = ["tune", f"{STUDY}:odd", *WORDS]
 
 OUTCOMES = {
@@ -262,11 +262,11 @@ def full(monkeypatch, after):
     """The disk is full after so many records: half of the next one is still written."""
     records, pwrite = [], os.pwrite
 
-    def write(file, text, place):
+    def write(file, text, location):
         records.append(text)
         if len(records) <= after:
-            return pwrite(file, text, place)
-        pwrite(file, text[: len(text) // 2], place)
+            return pwrite(file, text, location)
+        pwrite(file, text[: len(text) // 2], location)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("lrsearch.study.journal.os.pwrite", write)

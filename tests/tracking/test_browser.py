@@ -1,6 +1,6 @@
 """A study in MLflow's pages, as a person reads it: `pytest -m browser` drives Chromium over them.
 
-The study is searched and confirmed by `lrsearch tune`, the pages are served by `lrsearch ui`, and
+The study is searched and compared by `lrsearch tune`, the pages are served by `lrsearch ui`, and
 what is asserted is what stands on the screen.
 """
 
@@ -39,7 +39,7 @@ def lrsearch(*words):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A study with trials that finished and diverged, confirmed, and all curves."""
+    """A study with trials that finished and diverged, compared, and all curves."""
     path = tmp_path_factory.mktemp("review")
     words = ["tune", "digits", "--trials", "14", "--steps", "120", "--diagnostics", "full"]
     words += ["--set", "peak=1e-3..1e4", "--sampler", "qmc", "--quiet"]
@@ -120,7 +120,7 @@ def table(page):
     return merged, titles
 
 
-def test_the_table_lists_the_study_its_trials_and_its_confirmation_the_best_first(
+def test_the_table_lists_the_study_its_trials_and_its_comparison_the_best_first(
     page, address, runs
 ):
     page.goto(address)
@@ -134,7 +134,7 @@ def test_the_table_lists_the_study_its_trials_and_its_confirmation_the_best_firs
     assert known == sorted(known)
     assert len(known) >= 10
     assert any(re.match(r"\d{4} rex \d\.\de-?\d", name) for name in shown)
-    assert any(name.startswith("confirm ") for name in shown)
+    assert any(name.startswith("compare ") for name in shown)
     assert "digits-default" in shown
 
 
@@ -157,7 +157,7 @@ def test_the_description_shows_the_sentence_the_table_and_the_commands(page, add
     for name in ("constant", "linear", "cosine", "wsd", "step", "onecycle"):
         assert page.locator("table td", has_text=re.compile(rf"^{name}( \*)?$")).count() >= 1
     code = page.locator("code").all_inner_texts()
-    assert any("lrsearch export digits-default --confirmed" in text for text in code)
+    assert any("lrsearch export digits-default --compared" in text for text in code)
     assert any("lrsearch tune digits --space space.yaml" in text for text in code)
     sentence = parent.data.tags["mlflow.note.content"].splitlines()[0].strip("*")
     page.get_by_text(sentence[:60]).first.wait_for()

@@ -259,31 +259,31 @@ def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_confirmed_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
+def test_a_compared_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 6, "steps": 60, "sampler": "random", "tracking_uri": uri}
     result = api.tune("quadratic", **words)
     client = MlflowClient(tracking_uri=uri)
     before = client.get_run(result.run_id).data.tags["mlflow.note.content"]
     assert before.startswith(f"**Best of 6 trials: {result.best.value:.6g}")
-    assert "selected, not confirmed" in before
-    found = api.confirm(result)
+    assert "selected, not compared" in before
+    found = api.compare(result)
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["confirmed"] == found.best.value
+    assert run.data.metrics["compared"] == found.best.value
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith(f"**{found.sentence}**")
     assert len(note) < 8000
     for name, versus in found.versus.items():
         assert re.search(rf"^\| {name}( \*)? \| .* \| {versus.verdict} \| ", note, re.M)
-    assert "lrsearch export quadratic-default --confirmed" in note
+    assert "lrsearch export quadratic-default --compared" in note
     kept = {artifact.path for artifact in client.list_artifacts(result.run_id)}
     assert kept == {
         *("report.html", "schedule.json", "schedule.csv"),
         *("study.png", "space.yaml", "leaderboard.json"),
     }
     runs = client.search_runs([run.info.experiment_id], max_results=100)
-    rivals = {r.data.tags["lrsearch.contender"]: r for r in of_kind(runs, "confirmation")}
+    rivals = {r.data.tags["lrsearch.contender"]: r for r in of_kind(runs, "comparison")}
     assert set(rivals) == {found.best.name, *found.versus}
     for contender in (found.best, *found.baselines):
         child = rivals[contender.name]
@@ -300,12 +300,12 @@ def test_a_confirmed_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     command = next(line for line in note.splitlines() if line.startswith("lrsearch tune"))
     words = [*shlex.split(command)[1:], "--tracking-uri", "none", "--study", "again"]
     assert Path(space).name == "space.yaml"
-    assert main([*words, "--no-confirm", "--quiet"]) == 0
+    assert main([*words, "--no-compare", "--quiet"]) == 0
     again = api.load("again").best  # the command reproduces it
     assert (again.schedule, again.value) == (result.best.schedule, result.best.value)
-    api.confirm(result, seeds=6)  # writes the children of the confirmation again, not twice
+    api.compare(result, seeds=6)  # writes the children of the comparison again, not twice
     runs = client.search_runs([run.info.experiment_id], max_results=100)
-    assert len(of_kind(runs, "confirmation")) == len(rivals)
+    assert len(of_kind(runs, "comparison")) == len(rivals)
     path = client.download_artifacts(result.run_id, "schedule.json", str(tmp_path))
     assert Schedule.load(Path(path)) == found.best.schedule
 

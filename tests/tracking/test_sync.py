@@ -21,9 +21,9 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.builtin import make
 from lrsearch.redaction import redact_text
 from lrsearch.result import Trace
-from lrsearch.study.location import Place
+from lrsearch.study.location import Location
 from lrsearch.tracking.metric_points import mean_trace
-from lrsearch.tracking.mlflow_server import Server
+from lrsearch.tracking.mlflow_server import MlflowServer
 from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.spool import Spool
 from lrsearch.training.dataset import describe_data
@@ -46,7 +46,7 @@ def trials(runs):
 
 @pytest.mark.slow
 def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again(uri, capsys):
-    result = api.tune("quadratic", tracking_uri="none", confirm=True, **WORDS)
+    result = api.tune("quadratic", tracking_uri="none", compare=True, **WORDS)
     assert main(["sync", "quadratic-default", "--tracking-uri", uri]) == 0
     once = runs_at(uri)
     assert trials(once) == [f"trial-{i:04d}" for i in range(4)]
@@ -65,7 +65,7 @@ def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again
     assert once.keys() == twice.keys()
     for key in trials(once):
         assert once[key].info.run_id == twice[key].info.run_id
-    assert any(key.startswith("confirmation") for key in once)
+    assert any(key.startswith("comparison") for key in once)
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def test_a_password_is_not_kept_so_it_must_be_given_again():
     api.tune("quadratic", tracking_uri="none", **WORDS)
     from lrsearch.study.store import Store
 
-    store = Store.read(Place.of("quadratic-default"))
+    store = Store.read(Location.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")
     with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not kept"):
         review.sync("quadratic-default")
@@ -304,11 +304,11 @@ def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
                 server._process.wait()
             return super().outcome(run)
 
-    with Server(uri, port) as server:
+    with MlflowServer(uri, port) as server:
         tracker = MlflowTracker(server.address)
         search(Dying(), tmp_path, tracker=tracker, trials=6)
     assert tracker.missed > 0
-    with Server(uri, port) as server:
+    with MlflowServer(uri, port) as server:
         review.sync("s", storage=tmp_path / "x.journal", tracking_uri=server.address)
     runs = runs_at(uri)
     assert trials(runs) == [f"trial-{i:04d}" for i in range(6)]
@@ -344,7 +344,7 @@ def test_a_port_that_is_taken_is_refused_with_the_cure(uri):
         with pytest.raises(
             RequestError, match=rf"port {port} is taken .*name another with --port"
         ):
-            Server(uri, port)
+            MlflowServer(uri, port)
 
 
 def test_what_no_server_can_show_is_refused(uri, capsys):

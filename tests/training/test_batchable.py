@@ -11,7 +11,7 @@ from torch import nn
 from lrsearch import Schedule
 from lrsearch.contract import Run
 from lrsearch.tasks.digits import cross_entropy, digits
-from lrsearch.training.batchable import probe
+from lrsearch.training.batchable import check_batchable
 from lrsearch.training.dropout import Key, KeyedDropout, mix
 from lrsearch.training.plain import train_alone
 from lrsearch.training.population import Population
@@ -131,7 +131,7 @@ SCHEDULES = [
 @pytest.mark.parametrize("name", BATCHED)
 def test_a_population_agrees_with_the_plain_loop(name):
     task = make_task(BATCHED[name])
-    found = probe(task)
+    found = check_batchable(task)
     assert found.reason == ""
     assert found.paddable == (name != "batch norm")
     together = Population(task, 3, CPU, paddable=found.paddable).train(runs_of(*SCHEDULES))
@@ -166,7 +166,7 @@ def test_what_cannot_be_batched_says_why_in_one_line_and_is_trained_alone(name, 
 def test_a_loss_that_takes_its_own_mean_is_batched_at_exact_widths():
     task = make_task(BATCHED["mlp"])
     mean = dataclasses.replace(task, loss=lambda model, b: cross_entropy(model, b).mean())
-    found = probe(mean)
+    found = check_batchable(mean)
     assert (found.reason, found.paddable) == ("", False)
     values = [
         [o.value for o in sorted(p.train(runs_of(*SCHEDULES)), key=lambda o: o.trial)]

@@ -13,7 +13,7 @@ from lrsearch.contract import Elastic, Run
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
 from lrsearch.search.slots import useful_slots, window
-from lrsearch.tasks.task import TorchTask, rungs
+from lrsearch.tasks.task import TorchTask, validation_steps
 from lrsearch.training import devices, slot_search
 from lrsearch.training.batchable import Batchable
 from lrsearch.training.population import Population
@@ -50,7 +50,7 @@ class Measured:
 @pytest.fixture
 def found(monkeypatch):
     def find(measured, most=1024):
-        monkeypatch.setattr(slot_search, "_Trial", measured)
+        monkeypatch.setattr(slot_search, "_Timing", measured)
         monkeypatch.setattr(slot_search, "free_bytes", lambda device: 1000)
         monkeypatch.setattr(slot_search, "peak_bytes", lambda device: measured.used)
         return slot_search.find_slots(None, Batchable(), CPU, most, steps=1, batch=1)
@@ -245,8 +245,8 @@ def test_any_other_error_is_not_taken_for_one_of_memory():
 @pytest.mark.parametrize("updates", [1, 2, 3, 4, 7, 120])
 def test_rungs_are_evenly_spaced(updates):
     exact = {np.floor(updates * i / 4 + 0.5) for i in (1, 2, 3)}
-    assert rungs(updates, 4) == exact - {0, updates}
-    assert rungs(updates, 1) == frozenset()
+    assert validation_steps(updates, 4) == exact - {0, updates}
+    assert validation_steps(updates, 1) == frozenset()
 
 
 @pytest.mark.parametrize("slots", [1, 4])
@@ -258,7 +258,7 @@ def test_the_value_along_the_way_is_that_of_a_run_that_stops_there(slots):
     given.slots = slots
     outcomes = {o.trial: o for o in Trainer(task, device=CPU).evaluate(given)}
     trace = outcomes[0].traces["val_loss"]
-    ends = [*sorted(rungs(len(run.plan), 3)), len(run.plan)]
+    ends = [*sorted(validation_steps(len(run.plan), 3)), len(run.plan)]
     assert [t + 1 for t in trace.updates] == ends
     assert trace.values[-1] == outcomes[0].value
     for end, value in zip(ends, trace.values, strict=True):

@@ -14,7 +14,7 @@ from lrsearch import api
 from lrsearch.contract import NoProbes
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.schedule import Schedule
-from lrsearch.workers.pool import Crew
+from lrsearch.workers.pool import WorkerPool
 from lrsearch.workers.workforce import Workforce
 from tests.doubles import Bowl
 
@@ -146,7 +146,7 @@ class Stage:
     def __init__(self, *, count, runs, slots, each=None, retries=1):
         self.hired, self.ended, self.error = [], [], None
         bowl = Bowl(slots=each)
-        crew = Crew("x", bowl, {}, self.hire, lambda: None, count=count, retries=retries)
+        crew = WorkerPool("x", bowl, {}, self.hire, lambda: None, count=count, retries=retries)
         self.thread = threading.Thread(
             target=self.work, args=(crew, Given(runs, slots)), daemon=True
         )
@@ -270,13 +270,13 @@ def test_a_workforce_that_makes_no_sense_is_refused(words, message):
 
 
 @pytest.mark.slow
-def test_a_result_of_workers_is_confirmed_by_them_or_by_others(task):
+def test_a_result_of_workers_is_compared_by_them_or_by_others(task):
     result = lrsearch.tune("line.py:Line", workers=2, **task)
     words = {"top": 1, "seeds": 5, "grid": 1, "against": ["cosine"]}
-    found = lrsearch.confirm(result, **words)
+    found = lrsearch.compare(result, **words)
     assert result.source.setup.workers == 2
-    assert lrsearch.confirm(result, workers=3, **words) == found  # nothing is left to measure
-    assert lrsearch.confirm(result, workers=1, **{**words, "seeds": 6}).seeds == 6
+    assert lrsearch.compare(result, workers=3, **words) == found  # nothing is left to measure
+    assert lrsearch.compare(result, workers=1, **{**words, "seeds": 6}).seeds == 6
 
 
 def test_one_gpu_for_several_workers_is_refused():
@@ -287,10 +287,10 @@ def test_one_gpu_for_several_workers_is_refused():
 
 def test_who_joins_alone_has_the_slots_of_one_worker(task):
     lrsearch.tune("line.py:Line", study="s", workers=2, **{**task, "trials": 4})
-    from lrsearch.study.location import Place
+    from lrsearch.study.location import Location
     from lrsearch.study.store import Store
 
-    store = Store.read(Place.of("s"))
+    store = Store.read(Location.of("s"))
     assert (store.slots, store.window) == (4, 15)
 
 
@@ -300,10 +300,10 @@ def test_a_study_keeps_how_many_runs_it_was_founded_for(tmp_path, monkeypatch):
     lrsearch.tune("quadratic", parallel=8, **words)
     store = api.load("quadratic-default")
     assert len(store.trials) == 3
-    from lrsearch.study.location import Place
+    from lrsearch.study.location import Location
     from lrsearch.study.store import Store
 
-    assert Store.read(Place.of("quadratic-default")).window == 15
+    assert Store.read(Location.of("quadratic-default")).window == 15
     with pytest.raises(RequestError, match="for 8 runs in flight, and not for 4; leave parallel"):
         lrsearch.tune("quadratic", parallel=4, **{**words, "trials": 5})
     assert len(lrsearch.tune("quadratic", **{**words, "trials": 5}).trials) == 5

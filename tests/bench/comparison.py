@@ -1,4 +1,4 @@
-"""What a confirmation is worth: `python -m tests.bench.confirmation [STUDIES]`.
+"""What a comparison is worth: `python -m tests.bench.comparison [STUDIES]`.
 
 Studies of 100 TPE trials on a bowl in three dimensions whose truth is known, at several sizes of
 noise; then the protocol with the top ten on ten seeds. How much too good is the value that is
@@ -14,7 +14,7 @@ import optuna
 
 from lrsearch import Schedule
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.search.comparison_plan import Protocol, Rival, peak_grid
+from lrsearch.search.comparison_plan import ComparisonPlan, TunedShape, peak_grid
 from lrsearch.seeding import stream, stream_seed
 from tests.bench.machine import record
 
@@ -49,17 +49,19 @@ def search(study, noise):
     return sorted(trials, key=lambda pair: pair[0])
 
 
-def confirm(study, trials, noise):
-    """The confirmation of a study's best ten."""
+def compare(study, trials, noise):
+    """The comparison of a study's best ten."""
     anchor = trials[0][1].peak
     grid = peak_grid(anchor, LOW, HIGH)
 
     def rival(name, schedule):
         peaks = list(grid)
         peaks[int(np.argmin(np.abs(np.log(np.array(grid) / schedule.peak))))] = schedule.peak
-        return Rival(name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks)))
+        return TunedShape(
+            name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks))
+        )
 
-    asked = Protocol(
+    asked = ComparisonPlan(
         candidates=tuple(rival(f"trial {i}", s) for i, (_, s) in enumerate(trials[:TOP])),
         baselines=tuple(rival(name, baseline(name, anchor)) for name in BASELINES),
         selection=SEEDS,
@@ -78,21 +80,21 @@ def confirm(study, trials, noise):
 
 
 def worth(noise, studies):
-    """Optimism in units of the noise, and regret, of the plain winner and of the confirmed one."""
-    plain, confirmed = [], []
+    """Optimism in units of the noise, and regret, of the plain winner and of the compared one."""
+    plain, comparison = [], []
     for study in range(studies):
         trials = search(study, noise)
         value, best = trials[0]
-        found = confirm(study, trials, noise).best
+        found = compare(study, trials, noise).best
         plain.append((truth(best) - value, truth(best)))
-        confirmed.append((truth(found.schedule) - found.value, truth(found.schedule)))
-    (lucky, regret), (optimism, left) = np.mean(plain, axis=0), np.mean(confirmed, axis=0)
+        comparison.append((truth(found.schedule) - found.value, truth(found.schedule)))
+    (lucky, regret), (optimism, left) = np.mean(plain, axis=0), np.mean(comparison, axis=0)
     return {
         "studies": studies,
         "optimism_of_the_best_value": round(float(lucky / noise), 3),
-        "optimism_of_the_confirmed_value": round(float(optimism / noise), 3),
+        "optimism_of_the_compared_value": round(float(optimism / noise), 3),
         "regret_of_the_best_trial": round(float(regret), 5),
-        "regret_of_the_confirmed_schedule": round(float(left), 5),
+        "regret_of_the_compared_schedule": round(float(left), 5),
         "ratio_of_regrets": round(float(left / regret), 3),
     }
 
@@ -100,4 +102,4 @@ def worth(noise, studies):
 if __name__ == "__main__":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     count = int(sys.argv[1]) if sys.argv[1:] else 200
-    record("confirmation", {f"noise_{noise}": worth(noise, count) for noise in NOISE})
+    record("comparison", {f"noise_{noise}": worth(noise, count) for noise in NOISE})
