@@ -29,7 +29,7 @@ class Wine(lightning.LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
-        return lrsearch.export.to_lightning(self.schedule, optimizer, self.steps)
+        return lrsearch.export.to_lightning(self.schedule.plan(self.steps), optimizer)
 
 
 def fit(schedule, steps, seed, run=None):

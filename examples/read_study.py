@@ -19,5 +19,5 @@ for trial in result.trials:
         print(f"trial {trial.index:3d}  {trial.reason}")
 
 Path("best.json").write_text(lrsearch.export.to_json(result.best.schedule))
-Path("best.csv").write_text(lrsearch.export.to_csv(result.best.schedule, steps=200, batch=4))
+Path("best.csv").write_text(lrsearch.export.to_csv(result.budget.plan(result.best.schedule)))
 print("best.json and best.csv written")

@@ -45,7 +45,7 @@ if __name__ == "__main__":
     # The recipe is dimensionless: here it is stretched to five times the updates.
     model = build(seed=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    scheduler = lrsearch.export.to_torch(result.best.schedule, optimizer, steps=1000)
+    scheduler = lrsearch.export.to_torch(result.best.schedule.plan(1000), optimizer)
     for _ in range(1000):
         rows = torch.randint(len(X), (32,))
         optimizer.zero_grad()

@@ -31,7 +31,7 @@ class Report(TrainerCallback):
             self.run.report(state.global_step - 1, logs["loss"])
 
 
-def train(schedule, steps, seed, callbacks=()):
+def train(plan, seed, callbacks=()):
     set_seed(seed)
     sizes = {"vocab_size": 16, "hidden_size": 32, "intermediate_size": 64}
     config = BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2, num_labels=2)
@@ -40,8 +40,8 @@ def train(schedule, steps, seed, callbacks=()):
     with tempfile.TemporaryDirectory() as folder:
         words = {"report_to": [], "save_strategy": "no", "disable_tqdm": True, "use_cpu": True}
         words |= {"logging_steps": 5, "seed": seed, "dataloader_pin_memory": False}
-        arguments = TrainingArguments(folder, max_steps=steps, **words)
-        scheduler = lrsearch.export.to_transformers(schedule, optimizer, steps)
+        arguments = TrainingArguments(folder, max_steps=len(plan), **words)
+        scheduler = lrsearch.export.to_transformers(plan, optimizer)
         words = {"train_dataset": DATA[:192], "callbacks": [*callbacks]}
         trainer = Trainer(model, arguments, optimizers=(optimizer, scheduler), **words)
         trainer.remove_callback(PrinterCallback)
@@ -51,10 +51,10 @@ def train(schedule, steps, seed, callbacks=()):
 
 @lrsearch.objective(unit="nats", peak=(1e-4, 1e-1), steps=40)
 def tiny_bert(run):
-    return train(run.plan, len(run.plan), run.seed, [Report(run)])
+    return train(run.plan, run.seed, [Report(run)])
 
 
 if __name__ == "__main__":
     result = lrsearch.tune(tiny_bert, space="linear", trials=10, tracking_uri="none")
     print(f"best {result.best.value:.4f} {result.unit} with {result.best.schedule}")
-    print(f"after 120 updates {train(result.best.schedule, 120, seed=1):.4f}")
+    print(f"after 120 updates {train(result.best.schedule.plan(120), seed=1):.4f}")

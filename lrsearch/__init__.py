@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from lrsearch.api import compare, load, tune
     from lrsearch.comparison import Comparison
     from lrsearch.objectives.function import objective
+    from lrsearch.plan import Plan
     from lrsearch.ranges import Choices, Range
     from lrsearch.report.files import plot
     from lrsearch.result import Outcome, Result, Trial
     from lrsearch.run import Run
-    from lrsearch.schedule import Plan, Schedule
+    from lrsearch.schedule import Budget, Schedule
     from lrsearch.space import Space
     from lrsearch.tasks.task import TorchTask
     from lrsearch.workers.workforce import Workforce
 
 __all__ = [
+    "Budget",
     "Choices",
     "Comparison",
     "Outcome",
@@ -48,10 +50,11 @@ __all__ = [
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "Budget": "lrsearch.schedule",
     "Choices": "lrsearch.ranges",
     "Comparison": "lrsearch.comparison",
     "Outcome": "lrsearch.result",
-    "Plan": "lrsearch.schedule",
+    "Plan": "lrsearch.plan",
     "Range": "lrsearch.ranges",
     "Result": "lrsearch.result",
     "Run": "lrsearch.run",

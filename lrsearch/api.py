@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.bounds import Bound
 from lrsearch.comparison import Comparison
-from lrsearch.contract import LEVELS, Objective, Run
+from lrsearch.contract import Objective, Run
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.builtin import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
+from lrsearch.publishing import make_tracker, model_keeper, tracked_uri
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space
 from lrsearch.study.location import Location
-from lrsearch.study.request import ComparisonSpec, Request, Search
-from lrsearch.trackers import make_tracker, model_keeper, tracked_uri
+from lrsearch.study.settings import Settings, declared
+from lrsearch.study.spec import StudySpec, resolve
 from lrsearch.tracking.uri import check_uri
 from lrsearch.workers.workforce import Workforce
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from lrsearch.tasks.task import TorchTask
 
 __all__ = ["compare", "load", "prepare", "tune"]
-
-LEVEL = Bound(kind="name", names=LEVELS)
 
 
 def tune(
@@ -121,41 +120,19 @@ def tune(
         >>> result.best.schedule.decay
         'rex'
     """
-    LEVEL.check("diagnostics", diagnostics)
-    search, answers = prepare(
-        objective,
-        space=space,
-        settings=settings,
-        options=options,
-        trials=trials,
-        timeout=timeout,
-        trial_timeout=trial_timeout,
-        max_retries=max_retries,
-        max_failures=max_failures,
-        steps=steps,
-        batch=batch,
-        seeds=seeds,
-        seed=seed,
-        sampler=sampler,
-        pruner=pruner,
-        slots=slots,
-        device=device,
-        workers=workers,
-        parallel=parallel,
-        enqueue=enqueue,
-        study=study,
-        storage=storage,
-        tracking_uri=tracking_uri,
-    )
+    asked = dict(locals())  # every setting is written here once, in the signature
+    for name in ("compare", "log_model", "callback"):
+        del asked[name]
+    spec, answers = prepare(**asked)
 
     from lrsearch.search.callbacks import NoCallback
     from lrsearch.search.runner import run_search  # Optuna, which no error needs
 
-    probes = Diagnosis(diagnostics)
-    asked = {True: ComparisonSpec(frugal=True), False: None}.get(compare, compare)  # type: ignore[arg-type]
-    keep = None if log_model is None else model_keeper(search, answers, log_model)
-    tracker = make_tracker(tracking_uri, keep)
-    result = run_search(search, answers, tracker, callback or NoCallback(), asked, probes)
+    comparison = ComparisonSpec(frugal=True) if compare is True else compare or None
+    keep = None if log_model is None else model_keeper(spec, answers, log_model)
+    tracker, probes = make_tracker(tracking_uri, keep), Diagnosis(spec.diagnostics)
+    watcher = callback or NoCallback()
+    result = run_search(spec, answers, tracker, watcher, comparison, probes)
     return dataclasses.replace(result, source=answers)
 
 
@@ -219,46 +196,42 @@ def compare(
 
     asked = ComparisonSpec(top=top, seeds=seeds, grid=grid, against=against)
     name = study.study if isinstance(study, Result) else study
-    location = study.storage if isinstance(study, Result) and storage is None else storage
-    with Store.read(Location.of(name, location)) as store:
-        record, result = store.record, store.result()
+    place = study.storage if isinstance(study, Result) and storage is None else storage
+    with Store.read(Location.of(name, place)) as store:
+        known, result = store.spec, store.result()
     _ = result.best  # a study without one has nothing to compare
     if objective is None and isinstance(study, Result):
         objective = study.source
     words: dict[str, Any] = {}
     if objective is None:
-        if record.objective not in BUILT_IN:
+        if known.objective not in BUILT_IN:
             raise RequestError(
-                f"study {name} is of objective {record.objective}, which is code of yours; "
+                f"study {name} is of objective {known.objective}, which is code of yours; "
                 "name it with objective (--objective FILE.py:NAME)"
             )
-        objective, words = record.objective, {"options": record.options}
+        objective, words = known.objective, {"options": known.options}
     if result.trials[0].index != 0:
         raise RequestError(f"trial 0 of study {name} has not ended; `lrsearch tune` ends it")
     where = tracked_uri(result, tracking_uri)
-    search, answers = prepare(
+    identity = {f.name: getattr(known, f.name) for f, about in declared(known) if about.identity}
+    spec, answers = prepare(
         objective,
-        space=record.space,
+        space=known.space,
         device=device,
         workers=workers,
         trials=next((n for n, t in enumerate(result.trials) if t.index != n), len(result.trials)),
-        steps=record.steps,
-        batch=record.batch,
-        seeds=record.seeds,
-        seed=record.seed,
-        pruner=record.pruner,
         study=name,
-        storage=location,
+        storage=place,
         tracking_uri=where,
+        **identity,
         **words,
     )
 
     from lrsearch.search.callbacks import NoCallback
     from lrsearch.search.runner import run_search
 
-    found = run_search(
-        search, answers, make_tracker(where), callback or NoCallback(), asked
-    ).comparison
+    tracker, watcher = make_tracker(where), callback or NoCallback()
+    found = run_search(spec, answers, tracker, watcher, asked).comparison
     if found is None:
         raise SearchFailed(f"study {name} was not compared; `lrsearch compare {name}` goes on")
     return found
@@ -274,7 +247,7 @@ def prepare(
     workers: int | Workforce | None = None,
     tracking_uri: str | None = None,
     **asked: Any,
-) -> tuple[Search, Objective]:
+) -> tuple[StudySpec, Objective]:
     """Checks a request without starting anything; what is cheap to check comes first.
 
     Args:
@@ -285,7 +258,7 @@ def prepare(
         device: where tasks train.
         workers: processes that train, or a `Workforce`.
         tracking_uri: of MLflow.
-        asked: further fields of `lrsearch.study.request.Request`.
+        asked: further fields of `lrsearch.study.settings.Settings`.
 
     Raises:
         RequestError: the request is wrong.
@@ -300,7 +273,7 @@ def prepare(
     workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)
     check_device(device)
     chosen = space if isinstance(space, Space) else Space.load(space)
-    request = Request(space=chosen.with_entries(settings or {}), **asked)
+    request = Settings(space=chosen.with_entries(settings or {}), **asked)
     if tracking_uri is not None:
         check_uri(tracking_uri)
     answers = find_objective(objective, options, device)
@@ -312,7 +285,7 @@ def prepare(
         alone=request.trial_timeout is not None,  # what hangs can only be ended with its process
         retries=request.max_retries,
     )
-    return request.resolve(answers.setup), answers
+    return resolve(request, answers.setup), answers
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:

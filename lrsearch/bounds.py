@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lrsearch.errors import RequestError, closest
 
 __all__ = ["COUNT", "SEEDS", "STEPS", "Bound"]
+
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,11 @@ class Bound:
     """What a field of a Schedule may hold.
 
     Attributes:
-        kind: `float`, `int`, `name`, or `text` for any words, such as a folder.
+        kind: `float`, `int`, `name`, `text` for any words, such as a folder, or `duration` for
+            seconds, given as a number or as `90s`, `15m`, `2h` or `1.5d`.
         low, high: the ends of the range (numbers only).
         open_low, open_high: whether that end itself is excluded.
-        names: the allowed words (names only).
+        names: the allowed words; of an `int` those that may stand for a number.
         optional: whether None is allowed.
     """
 
@@ -41,6 +46,8 @@ class Bound:
             return "text"
         if self.kind == "name":
             return "one of " + ", ".join(self.names)
+        if self.names:
+            return " or ".join([*self.names, str(replace(self, names=()))])
         article = "an integer" if self.kind == "int" else "a number"
         if self.high == math.inf:
             return f"{article} {'above' if self.open_low else 'of at least'} {self.low:g}"
@@ -60,14 +67,25 @@ class Bound:
                 return value
             raise RequestError(f"{name} is {value!r}; give text without control characters")
         if self.kind == "name":
-            if isinstance(value, str) and value in self.names:
+            return self._name(name, value)
+        if self.kind == "duration":
+            return _seconds(value)
+        if self.names and isinstance(value, str):
+            if value in self.names:
                 return value
-            hint = (
-                closest(value, self.names)
-                if isinstance(value, str)
-                else f"; known: {', '.join(self.names)}"
-            )
-            raise RequestError(f"{name} is {value!r}{hint}")
+            if not value.isdecimal():
+                raise RequestError(f"{name} is {value!r}; give {self}")
+            value = int(value)
+        return self._number(name, value)
+
+    def _name(self, name: str, value: Any) -> str:
+        if isinstance(value, str) and value in self.names:
+            return value
+        known = f"; known: {', '.join(self.names)}"
+        hint = closest(value, self.names) if isinstance(value, str) else known
+        raise RequestError(f"{name} is {value!r}{hint}")
+
+    def _number(self, name: str, value: Any) -> float:
         # bool is an int to Python, and never a rate to a person.
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise RequestError(f"{name} is {value!r}, which is no number; give {self}")
@@ -80,6 +98,14 @@ class Bound:
         ):
             raise RequestError(f"{name} is {value!r}; give {self}")
         return int(number) if self.kind == "int" else number
+
+
+def _seconds(value: Any) -> float:
+    text = str(value).strip()
+    match = DURATION.fullmatch(text)
+    if not match or not float(match[1]):
+        raise RequestError(f"{text!r} is no duration; give 90s, 15m, 2h or 1.5d")
+    return float(match[1]) * SECONDS[match[2] or "s"]
 
 
 #: What a number of updates, samples or trials may be.

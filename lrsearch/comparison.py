@@ -6,10 +6,9 @@ is reported here comes from others, so that nothing in it was selected for being
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -237,28 +236,6 @@ class Comparison:
             "sentence": self.sentence,
             "versus": versus,
         }
-
-    def to_record(self) -> dict[str, Any]:
-        """A JSON object from which `from_record` makes it again."""
-        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {
-            **record,
-            "importance": dict(self.importance),
-            "best": self.best.to_dict(),
-            "baselines": [baseline.to_dict() for baseline in self.baselines],
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Comparison:
-        """The inverse of `to_record`."""
-        rivals: Sequence[Mapping[str, Any]] = record["baselines"]
-        return cls(
-            **{
-                **record,
-                "best": Contender.from_dict(record["best"]),
-                "baselines": tuple(Contender.from_dict(rival) for rival in rivals),
-            }
-        )
 
     def _size(self, found: PairedTest) -> str:
         """A difference as people write it: 0.031 ± 0.006 nats."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from lrsearch.schedule import Schedule
 from lrsearch.stats import bca_interval, mean, mean_interval
+from lrsearch.trace import Trace
 
 __all__ = ["Contender"]
 
@@ -27,7 +25,7 @@ class Contender:
         peaks: the grid on which its peak was tuned.
         selection: mean value at each of them on the selection seeds on which all were tried; None
             where every seed diverged.
-        losses: training curves of the reported runs by seed, each updates and losses.
+        losses: training curves of the reported runs by seed.
     """
 
     name: str
@@ -35,7 +33,7 @@ class Contender:
     values: tuple[float | None, ...]
     peaks: tuple[float, ...]
     selection: tuple[float | None, ...]
-    losses: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...] = ()
+    losses: tuple[Trace, ...] = ()
 
     @property
     def array(self) -> np.ndarray:
@@ -75,16 +73,3 @@ class Contender:
         """Whether the best peak was the first or the last of the grid."""
         known = {value for value in self.selection if value is not None}
         return len(known) > 1 and self.schedule.peak in (self.peaks[0], self.peaks[-1])
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON object."""
-        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**record, "schedule": self.schedule.to_dict(defaults=False)}
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Contender:
-        """The inverse of `to_dict`."""
-        lists = {name: tuple(record[name]) for name in ("values", "peaks", "selection")}
-        losses = tuple((tuple(u), tuple(v)) for u, v in record["losses"])
-        schedule = Schedule.from_dict(record["schedule"])
-        return cls(name=record["name"], schedule=schedule, losses=losses, **lists)

@@ -9,17 +9,17 @@ objective nothing of Optuna or MLflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lrsearch.landscape import Landscape
+from lrsearch.plan import Plan
 from lrsearch.ranges import Entry
-from lrsearch.result import Outcome, Result, Trial
+from lrsearch.result import Outcome
 from lrsearch.run import Run
-from lrsearch.schedule import Plan
-from lrsearch.space import Space
+from lrsearch.schedule import Budget
 
 __all__ = [
     "LEVELS",
@@ -31,7 +31,6 @@ __all__ = [
     "Run",
     "Runs",
     "Setup",
-    "Tracker",
 ]
 
 #: How much is measured of a run beside its value: nothing, its schedule, what costs at most a
@@ -195,7 +194,7 @@ class Objective(Protocol):
         """Pulls runs and yields each outcome as it ends, in any order."""
         ...
 
-    def optimum(self, steps: int, batch: int) -> float | None:
+    def optimum(self, budget: Budget) -> float | None:
         """The best possible value at a constant batch without momentum, where it is known."""
         ...
 
@@ -204,13 +203,12 @@ class Objective(Protocol):
 class Elastic(Objective, Protocol):
     """An objective that finds out how many runs it advances at once best."""
 
-    def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+    def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
         """The number of slots to use, found by measuring; a study keeps it.
 
         Args:
             most: the largest that the search has a use for.
-            steps: updates of a run.
-            batch: samples of an update.
+            budget: of a run.
             thorough: whether to look for the fastest number, or only whether the usual one is
                 better than a plain loop.
         """
@@ -228,75 +226,4 @@ class KeepsModel(Objective, Protocol):
             paths by `model`, a graph that loads without pickle, and `example`, an input; empty
             where the model cannot be kept.
         """
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyFacts:
-    """What a tracker is told of a study at its start.
-
-    Attributes:
-        study: its name.
-        identity: tells it from an earlier study of the same name.
-        objective, options, version, unit: the objective's, as in `Setup`.
-        momentum: of schedules that name none.
-        device: where it runs; empty where that is not known.
-        data: what is trained on, as in `Setup`.
-        space: with every entry resolved.
-        steps, batch, seeds, seed: the budget and the seeds.
-        trials: how many are asked for in total.
-        slots: runs in flight.
-        sampler: how trials are chosen; empty where that is not known.
-        pruner: what ends a run early.
-        storage: where the study lives, without a password.
-        spool: the file on this machine of what could not be told.
-        diagnostics: one of `LEVELS`; empty where that is not known.
-    """
-
-    study: str
-    identity: str
-    objective: str
-    options: Mapping[str, Any]
-    version: int
-    unit: str
-    momentum: float
-    device: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    space: Space
-    steps: int
-    batch: int
-    seeds: int
-    seed: int
-    trials: int
-    slots: int
-    sampler: str = ""
-    pruner: str
-    storage: str
-    spool: Path
-    diagnostics: str = ""
-
-
-class Tracker(Protocol):
-    """A view of the study for people. It may fail without harm: the storage is the truth.
-
-    Attributes:
-        uri: where it is, without a password; None where there is none.
-        run_id: of the study's page, once it is known.
-        missed: how much could not be written.
-    """
-
-    uri: str | None
-    run_id: str | None
-    missed: int
-
-    def start(self, facts: StudyFacts, trials: Iterable[Trial]) -> None:
-        """Opens the study's page; `trials` are those that ended earlier."""
-        ...
-
-    def trial_ended(self, trial: Trial) -> None:
-        """Takes a trial; returns at once."""
-        ...
-
-    def finish(self, result: Result, state: str) -> None:
-        """Writes what is left. `state` is `finished`, `interrupted` or `failed`."""
         ...

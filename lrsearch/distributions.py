@@ -17,7 +17,7 @@ from lrsearch.ranges import Choices
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space
 
-__all__ = ["digest", "distributions", "point_within"]
+__all__ = ["check_point", "digest", "distributions", "point_within"]
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -49,3 +49,16 @@ def point_within(
 def digest(schedule: Schedule) -> str:
     """A short name of a schedule, for files and keys."""
     return hashlib.sha256(repr(schedule).encode()).hexdigest()[:16]
+
+
+def check_point(point: Mapping[str, Any], searched: Mapping[str, BaseDistribution]) -> None:
+    """Check that a point has a value of the space for every free field.
+
+    Raises:
+        ValueError: it has not.
+    """
+    inside = point.keys() == searched.keys() and all(
+        searched[n]._contains(searched[n].to_internal_repr(v)) for n, v in point.items()
+    )
+    if not inside:
+        raise ValueError(f"the point {dict(point)} is none of the space's")

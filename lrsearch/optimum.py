@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lrsearch.plan import Plan
 from lrsearch.quadratic import Array, Quadratic, expected_loss
-from lrsearch.schedule import Plan
 
 __all__ = ["best_rates"]
 

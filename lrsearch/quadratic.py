@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
 
 __all__ = ["Optimizer", "Quadratic", "expected_loss", "lr_ref", "noisy_quadratic"]
 

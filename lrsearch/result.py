@@ -8,52 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from lrsearch.comparison import Comparison
-from lrsearch.curves import round_half_up
-from lrsearch.errors import NothingFinished, RequestError
-from lrsearch.schedule import FIELDS, Schedule
+from lrsearch.errors import NothingFinished, RequestError, one_line
+from lrsearch.schedule import FIELDS, Budget, Schedule
 from lrsearch.stats import mean
+from lrsearch.trace import Trace
 
-__all__ = ["STATES", "Outcome", "Result", "Trace", "Trial"]
+__all__ = ["STATES", "Outcome", "Result", "Trial"]
 
 #: How a run or a trial may end.
 STATES = ("finished", "diverged", "pruned", "failed")
 
 #: Points of a curve that the study's storage keeps.
 STORED_POINTS = 64
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A quantity by update.
-
-    Attributes:
-        updates: increasing, each from 0 to T.
-        values: as many finite numbers.
-    """
-
-    updates: tuple[int, ...]
-    values: tuple[float, ...]
-
-    @classmethod
-    def of(cls, updates: Iterable[int], values: Iterable[float]) -> Trace:
-        """Keeps the finite points."""
-        pairs = zip(updates, values, strict=True)
-        kept = [(int(u), float(v)) for u, v in pairs if math.isfinite(v)]
-        return cls(tuple(u for u, _ in kept), tuple(v for _, v in kept))
-
-    def thin(self, points: int) -> Trace:
-        """At most `points` of them, evenly by index, first and last included."""
-        n = len(self.updates)
-        if n <= points:
-            return self
-        kept = [round_half_up(i * (n - 1) / (points - 1)) for i in range(points)]
-        return Trace(tuple(self.updates[i] for i in kept), tuple(self.values[i] for i in kept))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,22 +68,15 @@ class Outcome:
             raise ValueError(f"a {self.state} outcome with value {self.value}")
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError(f"value {self.value} is not finite; the outcome is `diverged`")
+        object.__setattr__(self, "reason", one_line(self.reason))
         object.__setattr__(self, "traces", MappingProxyType(dict(self.traces)))
-        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+        figures = {name: float(figure) for name, figure in self.figures.items()}
+        object.__setattr__(self, "figures", MappingProxyType(figures))
 
-    def to_dict(self, points: int = STORED_POINTS) -> dict[str, Any]:
-        """A JSON object, its traces thinned to at most `points` each."""
-        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        thin = {name: trace.thin(points) for name, trace in self.traces.items()}
-        record["traces"] = {n: [list(t.updates), list(t.values)] for n, t in thin.items()}
-        record["figures"] = dict(self.figures)
-        return record
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Outcome:
-        """The inverse of `to_dict`, up to thinning."""
-        traces = {n: Trace(tuple(u), tuple(v)) for n, (u, v) in record["traces"].items()}
-        return cls(**{**record, "traces": traces})
+    def thin(self, points: int = STORED_POINTS) -> Outcome:
+        """Return the outcome with at most so many points of each curve."""
+        traces = {name: trace.thin(points) for name, trace in self.traces.items()}
+        return dataclasses.replace(self, traces=traces)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +162,7 @@ class Result:
 
     Attributes:
         study, objective, space, unit: names, and the unit of the value.
-        steps, batch: the budget of every run.
-        momentum: of schedules that name none.
+        budget: of every run.
         seconds: wall time of the search's call, not of earlier ones that it continued; of a study
             that was loaded, that of its runs together.
         storage, tracking_uri: where the study and its tracking live.
@@ -221,9 +185,7 @@ class Result:
     objective: str
     space: str
     unit: str
-    steps: int
-    batch: int
-    momentum: float
+    budget: Budget
     seconds: float
     storage: str
     tracking_uri: str | None
@@ -333,7 +295,7 @@ class Result:
             "objective": self.objective,
             "space": self.space,
             "unit": self.unit,
-            "steps": self.steps,
+            "steps": self.budget.steps,
             "seconds": round(self.seconds, 3),
             "storage": self.storage,
             "tracking_uri": self.tracking_uri,
@@ -346,5 +308,5 @@ class Result:
                 "diagnostics": best.diagnostics,
             },
             "reference": self.reference,
-            "compared": None if self.comparison is None else self.comparison.to_dict(),
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
         }

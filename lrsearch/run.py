@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lrsearch.divergence import (
     describe_divergence,
@@ -17,12 +15,14 @@ from lrsearch.divergence import (
     divergence_window,
 )
 from lrsearch.errors import RequestError, RunStopped, one_line
-from lrsearch.result import Outcome, Trace
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
+from lrsearch.result import Outcome
+from lrsearch.trace import Trace
 
 __all__ = ["Run"]
 
 
+@dataclass(kw_only=True, eq=False)
 class Run:
     """One Plan with one seed, handed to an objective.
 
@@ -32,12 +32,10 @@ class Run:
         plan: what to do at each update.
         stops: whether a run that has diverged ends at once; a non-finite loss always does.
         untrained: the value of an untrained model, where it is known.
-        stopped: what `report` raised, once it has.
         limit: seconds that it may take, or None.
         retries: how often it was lost with its process and begun again.
-
-    Args:
-        folder: where `folder` is to be; None where there is no study.
+        home: where `folder` is made, an absolute path; None where there is no study.
+        stopped: what `report` raised, once it has.
 
     Example:
         >>> plan = lrsearch.Schedule(peak=0.1).plan(steps=3, batch=8)
@@ -46,73 +44,29 @@ class Run:
         ...     run.report(t, 1.0 - lr)
     """
 
-    def __init__(
-        self,
-        *,
-        trial: int,
-        replicate: int,
-        seed: int,
-        plan: Plan,
-        stops: bool = True,
-        untrained: float | None = None,
-        folder: Path | None = None,
-        limit: float | None = None,
-        retries: int = 0,
-    ) -> None:
-        self.trial = trial
-        self.replicate = replicate
-        self.seed = seed
-        self.plan = plan
-        self.stops = stops
-        self.untrained = untrained
-        self.stopped: RunStopped | None = None
-        self.limit = limit
-        self.retries = retries
-        self._folder = folder
+    trial: int
+    replicate: int
+    seed: int
+    plan: Plan
+    stops: bool = True
+    untrained: float | None = None
+    limit: float | None = None
+    retries: int = 0
+    home: str | None = None
+    stopped: RunStopped | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._window = divergence_window(len(self.plan))
+        self._began = time.perf_counter()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was reported: the run begins again at update 0."""
         self._updates: list[int] = []
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
-        self._window = divergence_window(len(plan))
         self._high = 0  # how many of the last `_window` losses are
-        self._negative = False
-        self._began = time.perf_counter()
-
-    def to_dict(self) -> dict[str, Any]:
-        """What another process needs to do this run, as a JSON object."""
-        return {
-            "trial": self.trial,
-            "replicate": self.replicate,
-            "seed": self.seed,
-            "lr": self.plan.lr.tolist(),
-            "batch": self.plan.batch.tolist(),
-            "momentum": self.plan.momentum.tolist(),
-            "stops": self.stops,
-            "untrained": self.untrained,
-            "folder": None if self._folder is None else str(self._folder.absolute()),
-            "limit": self.limit,
-            "retries": self.retries,
-        }
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Run:
-        """The inverse of `to_dict`."""
-        lr, batch, momentum = (np.array(record[name]) for name in ("lr", "batch", "momentum"))
-        return cls(
-            trial=record["trial"],
-            replicate=record["replicate"],
-            seed=record["seed"],
-            plan=Plan(lr=lr, batch=batch, momentum=momentum),
-            stops=record["stops"],
-            untrained=record["untrained"],
-            folder=None if record["folder"] is None else Path(record["folder"]),
-            limit=record["limit"],
-            retries=record["retries"],
-        )
-
-    def restart(self) -> None:
-        """Forgets what was reported: the run begins again at update 0."""
-        self._updates, self._losses, self._figures = [], [], {}
-        self._high, self._negative, self.stopped = 0, False, None
+        self._negative, self.stopped = False, None
 
     @property
     def folder(self) -> Path:
@@ -121,13 +75,14 @@ class Run:
         Raises:
             RequestError: the run belongs to no study, or a link leads out of the study's folder.
         """
-        if self._folder is None:
+        if self.home is None:
             raise RequestError("this run belongs to no study, so it has no folder; make your own")
-        for place in (self._folder.parent, self._folder):
+        folder = Path(self.home)
+        for place in (folder.parent, folder):
             if place.is_symlink():
                 raise RequestError(f"{place} is a symbolic link; remove it, and run again")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def report(self, t: int, loss: float) -> None:
         """Tells the loss of update t.

@@ -1,4 +1,4 @@
-"""`Schedule`, the recipe, and `Plan`, what it draws for one run.
+"""`Schedule`, the recipe, and `Budget`, for which it draws a Plan.
 
 A Schedule holds dimensionless numbers: fractions of the run and of the peak. It draws a Plan only
 when it is told the budget, so one recipe found at 2 000 updates is carried to 20 000 without a
@@ -11,13 +11,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrsearch import coupling as laws
 from lrsearch.bounds import COUNT, STEPS, Bound
@@ -31,69 +30,15 @@ from lrsearch.curves import (
     warmup_ramp,
 )
 from lrsearch.errors import RequestError, closest
+from lrsearch.plan import Plan
 
-__all__ = ["FIELDS", "MOMENTUM_RULES", "Plan", "Schedule"]
+__all__ = ["FIELDS", "MOMENTUM_RULES", "Budget", "Schedule"]
 
 MOMENTUM_RULES = ("constant", "critical_nesterov", "critical_heavy_ball", "opposed")
 
 
 def _field(default: Any, **bound: Any) -> Any:
     return field(default=default, metadata={"bound": Bound(**bound)})
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What one run does at each of its T updates; iterating gives a pair `(lr, batch)` an update.
-
-    Attributes:
-        lr: learning rate, shape `[T]`, float64, read-only.
-        batch: samples per update, shape `[T]`, int64, read-only.
-        momentum: momentum (β1 for Adam), shape `[T]`, float64, read-only.
-        overdamped: updates at which a critical momentum rule found ηλ ≥ 1 and fell back to
-            momentum 0.
-
-    Example:
-        >>> schedule = lrsearch.Schedule(peak=0.1, warmup=0.5, decay="constant")
-        >>> plan = schedule.plan(steps=4, batch=32)
-        >>> plan.lr
-        array([0.05, 0.1 , 0.1 , 0.1 ])
-        >>> for lr, batch in plan:
-        ...     print(lr, batch)
-        0.05 32
-        0.1 32
-        0.1 32
-        0.1 32
-    """
-
-    lr: Curve
-    batch: NDArray[np.int64]
-    momentum: Curve
-    overdamped: int = 0
-
-    def __post_init__(self) -> None:
-        for name, dtype in (("lr", np.float64), ("batch", np.int64), ("momentum", np.float64)):
-            view = np.asarray(getattr(self, name), dtype=dtype).view()
-            view.setflags(write=False)
-            object.__setattr__(self, name, view)
-
-    def __len__(self) -> int:
-        return len(self.lr)
-
-    def __iter__(self) -> Iterator[tuple[float, int]]:
-        return zip(self.lr.tolist(), self.batch.tolist(), strict=True)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Plan):
-            return NotImplemented
-        pairs = ((self.lr, other.lr), (self.batch, other.batch), (self.momentum, other.momentum))
-        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
-
-    __hash__ = None  # type: ignore[assignment]  # arrays do not hash
-
-    @property
-    def samples(self) -> int:
-        """The budget: training samples over the whole run."""
-        return int(self.batch.sum())
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -176,6 +121,15 @@ class Schedule:
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v!r}" for k, v in self.to_dict(defaults=False).items())
         return f"Schedule({shown})"
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what is stored: the fields that differ from their defaults."""
+        return self.to_dict(defaults=False)
+
+    @classmethod
+    def from_plain(cls, values: Any) -> Schedule:
+        """Read what `to_plain` returns; errors as for `from_dict`."""
+        return cls.from_dict(values)
 
     def to_dict(self, *, defaults: bool = True) -> dict[str, Any]:
         """The flat object of JSON files and results; without `defaults` what differs from them."""
@@ -261,29 +215,33 @@ class Schedule:
         )
         return self.replace(peak=self.peak * ratio**power)
 
-    def plan(self, steps: int, batch: int = 1, *, momentum: float = 0.0) -> Plan:
-        """Draws the schedule for one run.
+    def with_momentum(self, momentum: float) -> Schedule:
+        """Return the schedule with this momentum where it names none of its own.
+
+        An objective's momentum is filled in once, where a schedule enters a study; 0 is none.
+        """
+        return self.replace(momentum=momentum) if self.momentum is None and momentum else self
+
+    def plan(self, steps: int, batch: int = 1) -> Plan:
+        """Draw the schedule for one run.
 
         Args:
             steps: the budget in updates of the first batch size.
             batch: B_0, samples of the first update.
-            momentum: used where the schedule leaves its own at None; in [0, 1).
 
         Returns:
             a Plan of T updates over exactly steps·batch samples; T = steps unless the batch grows.
+            A momentum of None is 0.
 
         Raises:
             RequestError: the budget is too short for the recipe's phases.
         """
         steps = STEPS.check("steps", steps)
         batch = COUNT.check("batch", batch)
-        top = FIELDS["momentum"].check(
-            "momentum", self.momentum if self.momentum is not None else momentum
-        )
         batches = laws.batch_plan(steps, batch, self.batch_growth, self.batch_ramp)
         uncoupled = self.peak * smooth(self._unit_curve(len(batches)), self.smoothing)
         lr = uncoupled * laws.coupled_scale(batches, batch, self.coupling)
-        mu, overdamped = self._momenta(lr, uncoupled, top)
+        mu, overdamped = self._momenta(lr, uncoupled, self.momentum or 0.0)
         return Plan(lr=lr, batch=batches, momentum=mu, overdamped=overdamped)
 
     def _unit_curve(self, updates: int) -> Curve:
@@ -321,6 +279,38 @@ class Schedule:
             nesterov = self.momentum_rule == "critical_nesterov"
             return laws.critical_momentum(lr, self.curvature, top, nesterov=nesterov)
         return np.full(len(lr), top), 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run may spend: `steps·batch` samples.
+
+    Attributes:
+        steps: updates at the first batch size.
+        batch: samples of the first update.
+
+    Raises:
+        RequestError: a number is out of range.
+
+    Example:
+        >>> lrsearch.Budget(steps=1000, batch=64).plan(lrsearch.Schedule(peak=0.1)).samples
+        64000
+    """
+
+    steps: int
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", STEPS.check("steps", self.steps))
+        object.__setattr__(self, "batch", COUNT.check("batch", self.batch))
+
+    def plan(self, schedule: Schedule) -> Plan:
+        """Draw a schedule for this budget.
+
+        Raises:
+            RequestError: the budget is too short for the recipe's phases.
+        """
+        return schedule.plan(self.steps, self.batch)
 
 
 #: What every field of a Schedule may hold, by name, in the order in which the fields act.

@@ -11,7 +11,27 @@ import zlib
 
 import numpy as np
 
-__all__ = ["run_seed", "stream", "stream_seed"]
+__all__ = [
+    "DRAW",
+    "LANDSCAPE",
+    "LOOK",
+    "ORDER",
+    "POINT",
+    "REPORT",
+    "RUN",
+    "SAMPLER",
+    "SELECT",
+    "SOBOL",
+    "run_seed",
+    "stream",
+    "stream_seed",
+]
+
+#: What streams are for. The word is the stream: renaming code never touches its text, or every
+#: study would go on with other numbers.
+RUN, SELECT, REPORT = "run", "select", "report"
+SAMPLER, POINT, SOBOL, DRAW = "sampler", "point", "sobol", "draw"
+ORDER, LANDSCAPE, LOOK = "order", "landscape", "look"
 
 
 def _sequence(seed: int, purpose: str, keys: tuple[int, ...]) -> np.random.SeedSequence:
@@ -42,4 +62,4 @@ def run_seed(seed: int, replicate: int) -> int:
     It depends on the replicate and not on the trial: two schedules with one replicate see the same
     initialisation and the same data, so their difference is paired (common random numbers).
     """
-    return stream_seed(seed, "run", replicate)
+    return stream_seed(seed, RUN, replicate)

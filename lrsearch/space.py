@@ -20,9 +20,10 @@ from typing import Any
 
 import yaml
 
+from lrsearch.codec import Line, decode
 from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import FLOAT, INT, Choices, Entry, Range, Value, check_entry
-from lrsearch.schedule import FIELDS, Schedule
+from lrsearch.schedule import FIELDS, Budget, Schedule
 
 __all__ = ["Space", "shipped_spaces"]
 
@@ -139,32 +140,21 @@ class Space:
                 point[name] = entry.at(unit[name], whole=whole)
         return point
 
-    def point(
-        self, schedule: Schedule, steps: int, batch: int, momentum: float
-    ) -> dict[str, Value] | None:
-        """The point of the space that draws the same plan as a schedule; None where none does.
-
-        Args:
-            schedule: any.
-            steps: updates of the run.
-            batch: samples of the first update.
-            momentum: of schedules that name none.
+    def point(self, schedule: Schedule, budget: Budget) -> dict[str, Value] | None:
+        """Return the point that draws the same plan as a schedule; None where none does.
 
         Raises:
             RequestError: the schedule has no plan within the budget.
         """
-        given = {**schedule.to_dict()}
-        if schedule.momentum is None:
-            given["momentum"] = momentum
+        given = {**schedule.to_dict(), "momentum": schedule.momentum or 0.0}
         point = {name: given[name] for name in self.free}
         if not all(entry.holds(point[name]) for name, entry in self.free.items()):
             return None
-        wanted = schedule.plan(steps, batch, momentum=momentum)
-        same = self.schedule(point).plan(steps, batch, momentum=momentum) == wanted
+        same = budget.plan(self.schedule(point)) == budget.plan(schedule)
         return point if same else None
 
-    def check_budget(self, steps: int, batch: int, momentum: float) -> int:
-        """Refuses a space of which a corner leaves no decay phase within the budget.
+    def check_budget(self, budget: Budget) -> int:
+        """Refuse a space of which a corner leaves no decay phase within the budget.
 
         Returns:
             the largest batch of that corner.
@@ -186,11 +176,23 @@ class Space:
         for rule in choices:
             point = corner if rule is None else {**corner, "momentum_rule": rule}
             try:
-                plan = self.schedule(point).plan(steps, batch, momentum=momentum)
+                plan = budget.plan(self.schedule(point))
             except RequestError as error:
                 raise RequestError(f"space {self.name} reaches too far: {error}") from error
             largest = max(largest, int(plan.batch.max()))
         return largest
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what is stored: the name, and the entries in the words of the YAML file."""
+        return {"name": self.name, "entries": self.to_dict()}
+
+    @classmethod
+    def from_plain(cls, record: Any) -> Space:
+        """Read what `to_plain` returns; errors as for the class."""
+        words = {"name": Line, "entries": Mapping[str, Any]}
+        if type(record) is not dict or record.keys() != words.keys():
+            raise ValueError("a space has a name and entries")
+        return cls(**{name: decode(kind, record[name], name) for name, kind in words.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """The entries as plain values, in the words of the YAML file."""

@@ -23,9 +23,10 @@ import pytest
 from lrsearch.contract import NoProbes, Objective, Probes, Run
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.loading import find_objective
+from lrsearch.plan import Plan
 from lrsearch.ranges import Range
 from lrsearch.result import Outcome
-from lrsearch.schedule import Plan, Schedule
+from lrsearch.schedule import Budget, Schedule
 
 __all__ = ["ObjectiveChecks"]
 
@@ -172,11 +173,12 @@ class ObjectiveChecks:
     ) -> tuple[Outcome, Any]:
         """How a run ends, and the run."""
         setup = subject.setup
-        drawn = (schedule or self._schedule(subject)).plan(
-            self.steps if steps is None else steps,
-            setup.batch if self.batch is None else self.batch,
-            momentum=setup.momentum,
+        budget = Budget(
+            steps=self.steps if steps is None else steps,
+            batch=setup.batch if self.batch is None else self.batch,
         )
+        given = schedule or self._schedule(subject)
+        drawn = budget.plan(given.with_momentum(setup.momentum))
         self._runs += 1
         run = _Watched(
             trial=0,
@@ -185,7 +187,7 @@ class ObjectiveChecks:
             plan=_CountingPlan(lr=drawn.lr, batch=drawn.batch, momentum=drawn.momentum),
             prunes=prunes,
             untrained=setup.untrained,
-            folder=self._tmp / str(self._runs),
+            home=str(self._tmp / str(self._runs)),
         )
         outcomes = list(subject.evaluate(_Given(run)))
         assert len(outcomes) == 1, f"one run gave {len(outcomes)} outcomes"

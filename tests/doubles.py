@@ -9,8 +9,9 @@ from lrsearch.ranges import Range
 from lrsearch.search.callbacks import NoCallback
 from lrsearch.search.runner import run_search
 from lrsearch.space import Space
-from lrsearch.study.request import Request
-from lrsearch.tracking.nothing import NoTracker
+from lrsearch.study.settings import Settings
+from lrsearch.study.spec import resolve
+from lrsearch.tracking.tracker import NoTracker
 
 PEAK = Range(low=1e-3, high=1.0, log=True)
 
@@ -65,7 +66,7 @@ class Bowl:
         peak, first = float(run.plan.lr.max()), float(run.plan.lr[0])
         return 0.1 + (math.log10(peak) + 1.5) ** 2 + first**2 + noise
 
-    def optimum(self, steps, batch):
+    def optimum(self, budget):
         return None
 
 
@@ -89,8 +90,8 @@ def search(objective, folder, *, space=None, tracker=None, callback=None, compar
     """Runs a search in a folder, or in the `storage` that is named."""
     space = space or Space.load("cosine")
     asked.setdefault("storage", folder and str(folder / "x.journal"))
-    request = Request(space=space, study="s", **asked)
-    resolved = request.resolve(objective.setup)
+    request = Settings(space=space, study="s", **asked)
+    resolved = resolve(request, objective.setup)
     return run_search(
         resolved, objective, tracker or NoTracker(), callback or NoCallback(), compare
     )

@@ -91,5 +91,7 @@ def test_opposed_momentum_follows_the_uncoupled_rate():
 
 
 def test_a_schedule_without_momentum_takes_the_objectives():
-    assert Schedule(peak=1.0).plan(3, momentum=0.7).momentum.tolist() == [0.7] * 3
-    assert Schedule(peak=1.0, momentum=0.0).plan(3, momentum=0.7).momentum.tolist() == [0.0] * 3
+    assert Schedule(peak=1.0).with_momentum(0.7).plan(3).momentum.tolist() == [0.7] * 3
+    assert (
+        Schedule(peak=1.0, momentum=0.0).with_momentum(0.7).plan(3).momentum.tolist() == [0.0] * 3
+    )

@@ -11,6 +11,7 @@ from lrsearch.errors import LrsearchError, NothingFinished, RequestError, Search
 
 NAMES = [
     *(
+        "Budget",
         "Choices",
         "Comparison",
         "Outcome",

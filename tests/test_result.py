@@ -5,9 +5,11 @@ import math
 
 import pytest
 
+from lrsearch.codec import decode, encode
 from lrsearch.errors import NothingFinished, RequestError
-from lrsearch.result import STATES, Outcome, Result, Trace, Trial
-from lrsearch.schedule import Schedule
+from lrsearch.result import STATES, Outcome, Result, Trial
+from lrsearch.schedule import Budget, Schedule
+from lrsearch.trace import Trace
 
 
 def outcome(state="finished", value=None, **more):
@@ -25,9 +27,7 @@ def result(*trials, **more):
         "objective": "o",
         "space": "default",
         "unit": "nats",
-        "steps": 10,
-        "batch": 2,
-        "momentum": 0.0,
+        "budget": Budget(steps=10, batch=2),
         "seconds": 1.23456,
         "storage": "s.journal",
         "tracking_uri": None,
@@ -80,12 +80,12 @@ def test_an_outcome_round_trips_through_json():
         figures={"accuracy": 0.9},
         seconds=0.25,
     )
-    assert Outcome.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert decode(Outcome, json.loads(json.dumps(encode(made)))) == made
 
 
 def test_a_stored_outcome_holds_at_most_64_points():
     long = Trace(tuple(range(5000)), (1.0,) * 5000)
-    assert len(outcome(traces={"loss": long}).to_dict()["traces"]["loss"][0]) == 64
+    assert len(outcome(traces={"loss": long}).thin().traces["loss"].updates) == 64
 
 
 def test_an_outcome_cannot_be_changed():
@@ -152,7 +152,7 @@ def test_the_json_object_has_exactly_the_documented_keys():
     record = result(trial(0, outcome(figures={"accuracy": 0.5})), optimum=0.5).to_dict()
     assert list(record) == [
         *("study", "objective", "space", "unit", "steps", "seconds", "storage", "tracking_uri"),
-        *("run_id", "trials", "best", "reference", "compared"),
+        *("run_id", "trials", "best", "reference", "comparison"),
     ]
     assert list(record["best"]) == ["trial", "value", "schedule", "diagnostics"]
     assert record["best"]["diagnostics"] == {"accuracy": 0.5}

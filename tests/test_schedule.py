@@ -29,7 +29,7 @@ def test_a_schedule_survives_repr_and_json(fields):
 @given(schedules())
 @settings(max_examples=300)
 def test_every_plan_is_finite_bounded_and_on_budget(fields):
-    plan = Schedule(**fields).plan(STEPS, 12, momentum=0.9)
+    plan = Schedule(**fields).with_momentum(0.9).plan(STEPS, 12)
     assert np.isfinite(plan.lr).all()
     assert (plan.lr >= 0).all()
     # One product and one power round by an ulp each.
@@ -43,13 +43,13 @@ def test_every_plan_is_finite_bounded_and_on_budget(fields):
 
 @given(schedules(smoothing=0.0, coupling=0.0))
 def test_the_peak_is_reached_where_nothing_smooths_it(fields):
-    plan = Schedule(**fields).plan(STEPS, 12, momentum=0.9)
+    plan = Schedule(**fields).with_momentum(0.9).plan(STEPS, 12)
     assert plan.lr.max() == pytest.approx(fields["peak"], rel=1e-15)
 
 
 @given(schedules(smoothing=0.0, coupling=0.0, warmup=0.0, cycles=1))
 def test_without_warmup_and_restarts_no_curve_rises(fields):
-    lr = Schedule(**fields).plan(STEPS, 12, momentum=0.9).lr
+    lr = Schedule(**fields).with_momentum(0.9).plan(STEPS, 12).lr
     # PCHIP is monotone up to its own rounding, some ulp of the peak.
     assert np.diff(lr).max() <= 1e-14 * fields["peak"]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lrsearch import Schedule
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Choices, Range, parse_setting
-from lrsearch.schedule import FIELDS
+from lrsearch.schedule import FIELDS, Budget
 from lrsearch.space import Space, shipped_spaces
 
 SHIPPED = [
@@ -34,7 +34,7 @@ def test_a_shipped_space_explains_itself_and_holds_shape_only(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_habit_and_both_ends_of_every_range_draw_a_plan(name):
     space = Space.load(name).with_defaults(PEAK)
-    space.check_budget(100, 8, 0.9)
+    space.check_budget(Budget(steps=100, batch=8))
     habit = space.habit()
     space.schedule(habit).plan(100, 8)
     for field, entry in space.free.items():
@@ -148,15 +148,15 @@ def test_a_setting_that_cannot_be_read_is_refused(text):
 
 def test_a_space_that_reaches_too_far_for_its_budget_is_refused_before_the_search():
     space = Space.from_yaml("hold: {low: 0, high: 0.99}", "mine").with_defaults(PEAK)
-    space.check_budget(1000, 8, 0.9)
+    space.check_budget(Budget(steps=1000, batch=8))
     with pytest.raises(RequestError, match=r"space mine reaches too far: .*leave no decay phase"):
-        space.check_budget(20, 8, 0.9)
+        space.check_budget(Budget(steps=20, batch=8))
 
 
 def test_momentum_ranges_that_contradict_are_refused_before_the_search():
     space = Space.from_yaml("momentum: {low: 0.5, high: 0.9}\nmomentum_rule: opposed")
     with pytest.raises(RequestError, match=r"momentum_low 0\.85 is above momentum 0\.5"):
-        space.with_defaults(PEAK).check_budget(100, 8, 0.9)
+        space.with_defaults(PEAK).check_budget(Budget(steps=100, batch=8))
 
 
 def test_a_point_becomes_a_schedule():

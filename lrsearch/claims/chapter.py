@@ -10,7 +10,7 @@ import numpy as np
 
 from lrsearch.bounds import Bound
 from lrsearch.curves import Curve
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
 
 __all__ = ["CURVES", "both_ends", "draw", "make_plan"]
 

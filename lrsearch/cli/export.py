@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -10,19 +9,9 @@ import click
 from lrsearch.cli.options import options
 from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_json, to_module
-from lrsearch.schedule import Schedule
+from lrsearch.schedule import Budget, Schedule
 
 __all__ = ["export"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Carried:
-    """A schedule and the budget that it is drawn for."""
-
-    schedule: Schedule
-    steps: int | None
-    batch: int | None
-    momentum: float = 0.0
 
 
 @click.command()
@@ -70,20 +59,13 @@ def export(
       lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
       lrsearch export schedule.json --to optax --steps 20000
     """
-    carried = _find(study, **asked)  # type: ignore[arg-type]  # click has checked the types
+    schedule, budget = _find(study, **asked)  # type: ignore[arg-type]  # click has checked them
     if form == "json":
-        text = to_json(carried.schedule)
-    elif form == "csv":
-        text = to_csv(carried.schedule, *_budget(carried), momentum=carried.momentum)
+        text = to_json(schedule)
     else:
-        text = to_module(
-            form,
-            carried.schedule,
-            *_budget(carried),
-            momentum=carried.momentum,
-            ignore_batch=ignore_batch,
-            ignore_momentum=ignore_momentum,
-        )
+        plan = _checked_budget(schedule, *budget).plan(schedule)
+        lost = {"ignore_batch": ignore_batch, "ignore_momentum": ignore_momentum}
+        text = to_csv(plan) if form == "csv" else to_module(form, plan, schedule, **lost)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -102,8 +84,8 @@ def _find(
     batch: int | None,
     coupling: float | None,
     storage: str | None,
-) -> _Carried:
-    """The schedule of a .json file, or the one of a study that the options choose."""
+) -> tuple[Schedule, tuple[int | None, int | None]]:
+    """The schedule that the options choose, and the steps and the batch that are known."""
     if trial is not None and compared:
         raise RequestError("--trial and --compared choose one schedule each; keep one")
     if study.endswith(".json"):
@@ -112,7 +94,7 @@ def _find(
             raise RequestError(f"{option} chooses a study's schedule; a .json file holds one")
         if coupling is not None:
             raise RequestError("--coupling scales from a study's batch; a .json file holds none")
-        return _Carried(schedule=Schedule.load(Path(study)), steps=steps, batch=batch)
+        return Schedule.load(Path(study)), (steps, batch)
 
     from lrsearch import api
 
@@ -123,34 +105,32 @@ def _find(
         schedule = result.comparison.best.schedule
     else:
         schedule = result.best.schedule if trial is None else result.trial(trial).schedule
-    if batch is not None and batch != result.batch:
-        scaled = schedule.at_batch(batch, result.batch, coupling)
+    if batch is not None and batch != result.budget.batch:
+        scaled = schedule.at_batch(batch, result.budget.batch, coupling)
         if scaled == schedule:
             click.echo(
                 f"lrsearch: the peak stays {schedule.peak:.4g} at batch {batch}, as at "
-                f"{result.batch}; --coupling 1 or 0.5 would scale it",
+                f"{result.budget.batch}; --coupling 1 or 0.5 would scale it",
                 err=True,
             )
         else:
             click.echo(
-                f"lrsearch: the peak {schedule.peak:.4g} at the study's batch of {result.batch} "
-                f"becomes {scaled.peak:.4g} at {batch}",
+                f"lrsearch: the peak {schedule.peak:.4g} at the study's batch of "
+                f"{result.budget.batch} becomes {scaled.peak:.4g} at {batch}",
                 err=True,
             )
         schedule = scaled
     elif coupling is not None:
-        raise RequestError(f"--coupling scales to another batch; give --batch, not {result.batch}")
-    return _Carried(
-        schedule=schedule,
-        steps=result.steps if steps is None else steps,
-        batch=result.batch if batch is None else batch,
-        momentum=result.momentum,
-    )
+        raise RequestError(
+            f"--coupling scales to another batch; give --batch, not {result.budget.batch}"
+        )
+    own = result.budget
+    return schedule, (own.steps if steps is None else steps, own.batch if batch is None else batch)
 
 
-def _budget(carried: _Carried) -> tuple[int, int]:
-    if carried.steps is None:
+def _checked_budget(schedule: Schedule, steps: int | None, batch: int | None) -> Budget:
+    if steps is None:
         raise RequestError("a .json schedule holds no budget; give --steps")
-    if carried.batch is None and carried.schedule.batch_growth != 1.0:
+    if batch is None and schedule.batch_growth != 1.0:
         raise RequestError("this schedule's batch grows; give --batch, the samples it starts from")
-    return carried.steps, 1 if carried.batch is None else carried.batch
+    return Budget(steps=steps, batch=1 if batch is None else batch)

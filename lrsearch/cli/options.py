@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from lrsearch.contract import LEVELS
 from lrsearch.errors import RequestError
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.study.request import PRUNERS, SAMPLERS
+from lrsearch.study.settings import Declared, declared
 from lrsearch.workers.workforce import ENGINES, Workforce
 
 __all__ = [
@@ -25,6 +24,7 @@ __all__ = [
     "read_queue",
     "read_settings",
     "read_workforce",
+    "settings_of",
 ]
 
 
@@ -34,7 +34,8 @@ WORKFORCE = tuple(field.name for field in fields(Workforce))
 
 def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
     long = next(name for name in names if name.startswith("--"))
-    variable = "LRSEARCH_" + long.removeprefix("--").replace("-", "_").upper()
+    prefix = words.pop("prefix", "")
+    variable = f"LRSEARCH_{prefix}" + long.removeprefix("--").replace("-", "_").upper()
     words.setdefault("show_default", "default" in words)
     return click.option(*names, envvar=variable, **words)
 
@@ -60,60 +61,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="NAME=VALUE",
         help="An option of the objective; `lrsearch objectives NAME` lists them. Repeatable.",
     ),
-    "trials": _option(
-        "--trials",
-        type=int,
-        default=100,
-        metavar="N",
-        help="Ended trials in total; the same command with a larger N goes on.",
-    ),
-    "timeout": _option(
-        "--timeout", metavar="DURATION", help="Begin no further trial after 90s, 15m or 2h."
-    ),
-    "trial_timeout": _option(
-        "--trial-timeout",
-        metavar="DURATION",
-        help="Fail a run that takes longer; a function runs in a process of its own for that, "
-        "which is ended even where it hangs.",
-    ),
-    "max_retries": _option(
-        "--max-retries",
-        type=int,
-        default=3,
-        metavar="N",
-        help="Begin a trial whose process has died again so often before it is failed.",
-    ),
-    "max_failures": _option(
-        "--max-failures",
-        type=int,
-        default=3,
-        metavar="N",
-        help="End the search after so many failed trials in a row since its start.",
-    ),
     "steps": _option("--steps", type=int, metavar="T", help="Updates of a run."),
     "batch": _option("--batch", type=int, metavar="B", help="Samples of the first update."),
-    "seeds": _option(
-        "--seeds", type=int, default=1, metavar="N", help="Runs a trial; their mean is its value."
-    ),
-    "seed": _option("--seed", type=int, default=0, metavar="N", help="Seed of the study."),
-    "sampler": _option(
-        "--sampler",
-        type=click.Choice(SAMPLERS),
-        default="auto",
-        help="How schedules are chosen; auto is gp first and tpe later.",
-    ),
-    "pruner": _option(
-        "--pruner",
-        type=click.Choice(PRUNERS),
-        default="divergence",
-        help="What ends a run early.",
-    ),
-    "slots": _option(
-        "--slots",
-        metavar="K|auto",
-        help="Runs in flight, for tasks that train several at once, of each worker; auto measures "
-        "which number is fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
-    ),
     "device": _option(
         "--device",
         default="auto",
@@ -147,20 +96,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "worker_cpus": _option(
         "--worker-cpus", type=float, metavar="X", help="CPU cores of a worker on a cluster."
     ),
-    "parallel": _option(
-        "--parallel",
-        type=int,
-        metavar="K",
-        help="Runs at once on all machines together that a new study is founded for: trials look "
-        "no further back than that. Default: those of this command.",
-    ),
-    "enqueue": _option(
-        "--enqueue",
-        multiple=True,
-        metavar="FILE",
-        help="A Schedule's .json file to try before all others, such as the one in use today. "
-        "Repeatable.",
-    ),
     "from": _option(
         "--from",
         "start",
@@ -177,21 +112,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="NAME",
         help="What answers, where it is code of yours: FILE.py:NAME or package.module:NAME.",
     ),
-    "grid": _option(
-        "--grid",
-        type=int,
-        default=9,
-        metavar="N",
-        help="Peaks on which every schedule is tuned.",
-    ),
-    "against": _option(
-        "--against",
-        multiple=True,
-        metavar="NAME|FILE",
-        help="A baseline's name or a Schedule's .json file. Repeatable. Default: every baseline, "
-        "and what was enqueued.",
-    ),
-    "study": _option("--study", metavar="NAME", help="Default: OBJECTIVE-SPACE."),
     "storage": _option(
         "--storage",
         metavar="FILE|URL",
@@ -216,13 +136,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         default=5000,
         metavar="N",
         help="Where MLflow's server listens on this machine.",
-    ),
-    "diagnostics": _option(
-        "--diagnostics",
-        type=click.Choice(LEVELS),
-        default="cheap",
-        help="What is measured of every trial beside its value; cheap costs at most a tenth of "
-        "the training, full up to as much again.",
     ),
     "sort": _option(
         "--sort",
@@ -252,6 +165,40 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="Rows of the leaderboard.",
     ),
 }
+
+
+def settings_of(kind: Any, *, prefix: str = "") -> Callable[[Any], Any]:
+    """Add an option for every setting that a dataclass declares, in their order.
+
+    Args:
+        kind: the dataclass.
+        prefix: of their environment variables, after LRSEARCH_.
+    """
+
+    def decorate(command: Any) -> Any:
+        for each, about in reversed(list(declared(kind))):
+            if each.name not in OPTIONS:
+                command = _setting(each.name, each.default, about, prefix)(command)
+            else:
+                command = OPTIONS[each.name](command)
+        return command
+
+    return decorate
+
+
+def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[[Any], Any]:
+    """The option of a setting."""
+    words: dict[str, Any] = {"help": about.help, "metavar": about.metavar, "prefix": prefix}
+    bound = about.bound
+    if bound is not None and bound.kind == "name":
+        words["type"] = click.Choice(bound.names)
+    elif bound is not None and bound.kind == "int" and not bound.names:
+        words["type"] = int
+    if about.multiple:
+        words["multiple"] = True
+    elif default is not None:
+        words["default"] = default
+    return _option(f"--{name.replace('_', '-')}", **words)
 
 
 def options(*names: str) -> Callable[[Any], Any]:

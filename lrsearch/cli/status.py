@@ -81,7 +81,7 @@ def _detail(standing: StudyStatus) -> None:
         )
     if standing.lost:
         click.echo(f"begun again so far: {standing.lost}")
-    if standing.comparison:
+    if standing.compared:
         click.echo("compared on fresh seeds")
 
 

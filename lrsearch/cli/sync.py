@@ -20,7 +20,7 @@ def sync(study: str, storage: str | None, tracking_uri: str | None) -> None:
       lrsearch sync digits-default
       lrsearch sync digits-default --tracking-uri http://mlflow.example.com
     """
-    from lrsearch import review
+    from lrsearch import publishing
 
-    uri, run_id = review.sync(study, storage=storage, tracking_uri=tracking_uri)
+    uri, run_id = publishing.sync(study, storage=storage, tracking_uri=tracking_uri)
     click.echo(f"{study} is in MLflow at {uri}, run {run_id}")

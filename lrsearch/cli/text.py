@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 
+from lrsearch.answer import Answer, answer_of, differing_fields
 from lrsearch.cli.columns import table
-from lrsearch.cli.verdict import describe_comparison
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
+from lrsearch.plan import Plan
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result, Trial
-from lrsearch.schedule import Plan
-from lrsearch.study.request import Search
+from lrsearch.study.settings import declared
+from lrsearch.study.spec import StudySpec
 
 __all__ = [
+    "describe_comparison",
     "describe_entry",
     "describe_ranking",
     "describe_result",
@@ -47,21 +50,34 @@ def spark(plan: Plan, width: int = 60) -> str:
     return "".join(BARS[round(rate / top * (len(BARS) - 1))] for rate in rates)
 
 
-def describe_search(search: Search, setup: Setup) -> str:
+def describe_search(spec: StudySpec, setup: Setup) -> str:
     """What a search would do."""
+    settings = [
+        (each.name, str(getattr(spec, each.name)))
+        for each, about in declared(spec)
+        if about.bound is not None and getattr(spec, each.name) is not None
+    ]
     rows = [
-        ("study", f"{search.study} in {search.location}"),
+        ("study", f"{spec.name} in {spec.location}"),
         ("objective", f"{setup.name}, lower is better, in {setup.unit}"),
-        ("space", f"{search.space.name}, {len(search.space.free)} free fields"),
-        *((f"  {name}", describe_entry(e)) for name, e in search.space.entries.items()),
-        ("budget", f"{search.steps} updates of batch {search.batch}"),
-        ("trials", f"{search.trials}, seeds a trial: {search.seeds}, seed {search.seed}"),
-        ("sampler", search.sampler),
+        ("space", f"{spec.space.name}, {len(spec.space.free)} free fields"),
+        *((f"  {name}", describe_entry(e)) for name, e in spec.space.entries.items()),
+        *settings,
         ("device", setup.device),
-        *(("enqueued", repr(schedule)) for schedule in search.enqueued),
-        ("habit", repr(search.space.schedule(search.first))),
+        *(("enqueued", repr(schedule)) for schedule in spec.queue),
+        ("habit", repr(spec.space.schedule(spec.first))),
     ]
     return table(rows)
+
+
+def describe_comparison(answer: Answer, *, exact: bool) -> str:
+    """The sentence, the table, and what a reader should know beside them."""
+    rows: Sequence[Sequence[str]] = answer.rows
+    if exact:  # neither intervals nor seeds
+        rows = [(name, value, minus, verdict) for name, value, _, minus, _, verdict, _ in rows]
+    lines = [fill(answer.sentence, WIDTH), "", table(rows).rstrip(), "", f"({answer.how})"]
+    lines += [fill(remark, WIDTH, subsequent_indent="  ") for remark in answer.remarks]
+    return "\n".join(lines) + "\n"
 
 
 def describe_result(result: Result, complete: bool = False, bill: str = "") -> str:
@@ -72,11 +88,9 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
         complete: whether it had been complete before.
         bill: what a comparison would cost that was left out.
     """
-    best = result.best
-    counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
-    plan = best.schedule.plan(result.steps, result.batch, momentum=result.momentum)
-    trials = len(result.trials)
-    lines = [f"{result.study}: {trials} trials ({counts})"]
+    best, answer = result.best, answer_of(result)
+    plan, trials = result.budget.plan(best.schedule), len(result.trials)
+    lines = [f"{result.study}: {trials} trials ({answer.counts})"]
     if complete:
         lines[0] += "; the study is complete"
     rows = [("best", f"trial {best.index}", f"{best.value:.6g} {result.unit}")]
@@ -96,37 +110,35 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
     if result.comparison is not None:
-        lines += ["", describe_comparison(result.comparison).rstrip()]
-        tuned = result.comparison.best.schedule
-        if tuned != best.schedule:
-            lines += ["", repr(tuned)]
+        text = describe_comparison(answer, exact=result.comparison.exact)
+        lines += ["", text.rstrip()]
+        if answer.schedule != best.schedule:
+            lines += ["", repr(answer.schedule)]
     elif result.reference is None:
         lines += [
             "",
             f"The best of {trials} noisy trials looks better than it is: its value was selected, "
             "not compared.",
         ]
-    lines += ["", table(_next_steps(result, complete, bill)).rstrip()]
+    lines += ["", table(_next_steps(result, answer, complete, bill)).rstrip()]
     return "\n".join(lines) + "\n"
 
 
-def _next_steps(result: Result, complete: bool, bill: str) -> list[tuple[str, str]]:
+def _next_steps(
+    result: Result, answer: Answer, complete: bool, bill: str
+) -> list[tuple[str, str]]:
     study = result.study
-    location = (
-        "" if result.storage.endswith(f"/{study}.journal") else f" --storage {result.storage}"
-    )
-    chosen = "" if result.comparison is None else "--compared "
+    usual = result.storage.endswith(f"/{study}.journal")
+    storage = "" if usual else f" --storage {result.storage}"
     steps = []
     if complete:
         steps.append(("go on", f"the same command with --trials {2 * len(result.trials)}"))
     if bill:
-        steps.append(("compare", f"lrsearch compare {study}{location}   ({bill})"))
-    steps += [
-        ("look", f"lrsearch show {study}{location} --plot {study}.png"),
-        ("carry", f"lrsearch export {study}{location} {chosen}--to torch -o schedule.py"),
-    ]
+        steps.append(("compare", f"lrsearch compare {study}{storage}   ({bill})"))
+    steps.append(("look", f"lrsearch show {study}{storage} --plot {study}.png"))
+    steps.append(("carry", answer.export))
     if result.tracking_uri is not None:
-        steps.append(("review", f"lrsearch ui {study}{location}"))
+        steps.append(("review", f"lrsearch ui {study}{storage}"))
     return steps
 
 
@@ -140,11 +152,7 @@ def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str
     """
     shown = (result.ranked if ranking is None else ranking.trials)[:top]
     beside = [] if ranking is None or ranking.name == "value" else [ranking.name]
-    fields = [
-        name
-        for name in result.trials[0].schedule.to_dict()
-        if len({getattr(trial.schedule, name) for trial in result.trials}) > 1
-    ]
+    fields = differing_fields([trial.schedule for trial in result.trials])
     rows = [("trial", result.unit, *beside, *fields)]
     rows += [_row(trial, beside, fields) for trial in shown]
     failed = [

@@ -17,6 +17,7 @@ from lrsearch.cli.options import (
     read_queue,
     read_settings,
     read_workforce,
+    settings_of,
 )
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_result, describe_search
@@ -24,25 +25,22 @@ from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
 from lrsearch.space import Space
 from lrsearch.study.location import Location
+from lrsearch.study.settings import Settings
 
 __all__ = ["tune"]
 
 
 @click.command()
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
-@options("space", "set", "with", "trials", "timeout", "steps", "batch", "seeds", "seed")
-@options("trial_timeout", "max_retries", "max_failures")
-@options("sampler", "pruner", "slots", "device", "enqueue", "from")
-@options(*WORKFORCE, "parallel")
-@options("study", "storage", "tracking_uri", "diagnostics", "log_model")
-@options("no_compare", "dry_run", "json", "quiet")
+@options("space", "set", "with", "from")
+@settings_of(Settings)
+@options("device", *WORKFORCE)
+@options("tracking_uri", "log_model", "no_compare", "dry_run", "json", "quiet")
 def tune(
     objective: str,
     settings: tuple[str, ...],
     values: tuple[str, ...],
-    enqueue: tuple[str, ...],
     start: str | None,
-    diagnostics: str,
     log_model: str | None,
     no_compare: bool,
     dry_run: bool,
@@ -73,7 +71,7 @@ def tune(
        "trials":    {"finished", "diverged", "pruned", "failed"},
        "best":      {"trial", "value", "schedule": {...}, "diagnostics": {...}},
        "reference": null | {"optimum", "ratio"},
-       "compared": null | {"value", "interval", "seeds", "schedule", "median", "bca", "noise",
+       "comparison": null | {"value", "interval", "seeds", "schedule", "median", "bca", "noise",
          "diverged", "best_baseline", "sentence",
          "versus": {"cosine": {"value", "difference", "interval", "verdict", "median",
            "diverged", "peak"}, ...}}}
@@ -83,7 +81,7 @@ def tune(
     asked["space"] = space = Space.load(asked["space"])
     asked["settings"] = read_settings(space, settings)
     asked["options"] = read_options(values)
-    asked["enqueue"] = read_queue(enqueue, start, asked["storage"])
+    asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])
     asked["workers"] = read_workforce(asked)
     if dry_run:
         search, answers = api.prepare(objective, **asked)
@@ -100,7 +98,6 @@ def tune(
         with progress, contextlib.redirect_stdout(sys.stderr):
             result = api.tune(
                 objective,
-                diagnostics=diagnostics,
                 log_model=log_model,
                 compare=not no_compare,
                 callback=progress,

@@ -23,14 +23,14 @@ def ui(study: str | None, port: int, storage: str | None, tracking_uri: str | No
       lrsearch ui digits-default
       lrsearch ui --port 5001 --tracking-uri sqlite:///mlflow.db
     """
-    from lrsearch import review
+    from lrsearch import publishing
 
     click.echo("starting MLflow's server, which takes some ten seconds", err=True)
     # SIGTERM stops it as Ctrl-C does, and either is how it is meant to end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        review.serve(study, port=port, storage=storage, tracking_uri=tracking_uri) as page,
+        publishing.serve(study, port=port, storage=storage, tracking_uri=tracking_uri) as page,
     ):
         click.echo(page.address)
         click.echo("Ctrl-C stops it", err=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lrsearch.result import Trace
+from lrsearch.trace import Trace
 
 __all__ = ["count_spikes", "diagnose_traces", "energy_trace"]
 

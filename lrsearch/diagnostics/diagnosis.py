@@ -16,8 +16,9 @@ from lrsearch.curves import round_half_up
 from lrsearch.diagnostics.curve_figures import diagnose_traces, energy_trace
 from lrsearch.diagnostics.plan_figures import diagnose_plan
 from lrsearch.landscape import Landscape
-from lrsearch.result import Outcome, Trace
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
+from lrsearch.result import Outcome
+from lrsearch.trace import Trace
 
 __all__ = ["Diagnosis"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
 from lrsearch.theory import noise_scale, weight_decay_product
 from lrsearch.variation import (
     largest_jump,

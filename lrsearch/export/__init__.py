@@ -5,7 +5,7 @@ needs the framework alone.
 
 Example:
     >>> schedule = lrsearch.Schedule(peak=0.1)
-    >>> lrsearch.export.to_csv(schedule, steps=2).splitlines()
+    >>> lrsearch.export.to_csv(schedule.plan(steps=2)).splitlines()
     ['update,lr,batch,momentum', '0,0.1,1,0.0', '1,0.05,1,0.0']
 """
 
@@ -19,9 +19,8 @@ from lrsearch.export.objects import (
     to_torch,
     to_transformers,
 )
-from lrsearch.export.table import to_csv
+from lrsearch.export.plain_text import to_csv, to_json
 from lrsearch.export.transformers_words import transformers_arguments
-from lrsearch.export.words import to_json
 
 __all__ = [
     "FORMATS",

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrsearch.export.drawing import draw, varying_momentum
+from lrsearch.export.plan_checks import check_plan, varying_momentum
 from lrsearch.export.transformers_words import transformers_arguments
-from lrsearch.schedule import Plan, Schedule
+from lrsearch.plan import Plan
+from lrsearch.schedule import Schedule
 
 __all__ = ["MODULES", "to_module"]
 
@@ -123,37 +124,27 @@ MODULES = tuple(_FORMS)
 
 def to_module(
     form: str,
-    schedule: Schedule,
-    steps: int,
-    batch: int = 1,
+    plan: Plan,
+    recipe: Schedule | None = None,
     *,
-    momentum: float = 0.0,
     ignore_batch: bool = False,
     ignore_momentum: bool = False,
 ) -> str:
-    """The text of a Python file.
+    """Return the text of a Python file.
 
     Args:
         form: one of `MODULES`.
-        schedule: the recipe.
-        steps: updates of the run.
-        batch: samples of the first update.
-        momentum: where the schedule names none.
+        plan: a schedule drawn for a budget.
+        recipe: the schedule, which the file's docstring names.
         ignore_batch: leave a growing batch to the data loader instead of refusing it.
         ignore_momentum: leave out a varying momentum that the framework cannot set.
 
     Raises:
-        RequestError: the budget is too short for the recipe, or something would be lost.
+        RequestError: something would be lost.
     """
     made = _FORMS[form]
-    plan = draw(
-        schedule,
-        steps,
-        batch,
-        momentum,
-        ignore_batch=ignore_batch,
-        ignore_momentum=ignore_momentum or made.momentum,
-    )
+    may_lose_momentum = ignore_momentum or made.momentum
+    check_plan(plan, ignore_batch=ignore_batch, ignore_momentum=may_lose_momentum)
     imports, bodies = _read(made.sources)
     varying, tail = varying_momentum(plan), made.tail
     tables = {"LR": plan.lr.tolist()}
@@ -162,20 +153,21 @@ def to_module(
     if form == "optax" and varying:
         tail += "momentum = planned(MOMENTUM)\n"
     if form == "transformers":
-        tail += _arguments(schedule, steps)
-    head = [_docstring(schedule, plan, made.usage), imports, _tables(tables)]
+        tail += _arguments(recipe, len(plan))
+    head = [_docstring(recipe, plan, made.usage), imports, _tables(tables)]
     return "\n".join([*head, *bodies, tail])
 
 
-def _docstring(schedule: Schedule, plan: Plan, usage: str) -> str:
-    recipe = textwrap.fill(repr(schedule), WIDTH, subsequent_indent="    ")
-    shown = textwrap.dedent(usage).rstrip()
-    title = f"Learning rates of {len(plan)} updates, written by lrsearch."
+def _docstring(recipe: Schedule | None, plan: Plan, usage: str) -> str:
+    parts = [f"Learning rates of {len(plan)} updates, written by lrsearch."]
+    if recipe is not None:
+        parts.append(textwrap.fill(repr(recipe), WIDTH, subsequent_indent="    "))
     if plan.momentum[0] and not varying_momentum(plan):
-        recipe += (
-            f"\n\nFound at momentum (beta1) {float(plan.momentum[0])!r}: give the optimizer that."
+        parts.append(
+            f"Found at momentum (beta1) {float(plan.momentum[0])!r}: give the optimizer that."
         )
-    return f'"""{title}\n\n{recipe}\n\n{shown}\n"""\n'
+    text = "\n\n".join([*parts, textwrap.dedent(usage).rstrip()])
+    return f'"""{text}\n"""\n'
 
 
 def _read(sources: Sequence[str]) -> tuple[str, list[str]]:
@@ -215,9 +207,9 @@ def _tables(tables: Mapping[str, Sequence[float]]) -> str:
     return "\n".join(["# fmt: off", *texts, "# fmt: on"]) + "\n"
 
 
-def _arguments(schedule: Schedule, steps: int) -> str:
+def _arguments(recipe: Schedule | None, steps: int) -> str:
     """What transformers' own scheduler takes, where it has the shape."""
-    words = transformers_arguments(schedule, steps)
+    words = None if recipe is None else transformers_arguments(recipe, steps)
     if words is None:
         return "\n\n# transformers' own get_scheduler lacks this shape.\nGET_SCHEDULER = None\n"
     note = "# The same by transformers' own get_scheduler, but that its warmup lags one update."

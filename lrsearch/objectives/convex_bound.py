@@ -16,6 +16,7 @@ from lrsearch.contract import Run, Runs, Setup
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range
 from lrsearch.result import Outcome
+from lrsearch.schedule import Budget
 from lrsearch.theory import convex_bound, convex_bound_best
 
 __all__ = ["ConvexBound", "convex_bound_objective"]
@@ -52,7 +53,7 @@ class ConvexBound:
         run.note("bound_at_best_rate", best)
         return run.end("finished", value, seconds=time.perf_counter() - began)
 
-    def optimum(self, steps: int, batch: int) -> float | None:
+    def optimum(self, budget: Budget) -> float | None:
         """Unknown."""
         return None
 

@@ -14,6 +14,7 @@ from lrsearch.errors import RequestError, RunStopped
 from lrsearch.failure import reason_of, trace_of
 from lrsearch.ranges import Range, check_entry
 from lrsearch.result import Outcome
+from lrsearch.schedule import Budget
 
 __all__ = ["FunctionObjective", "objective"]
 
@@ -78,7 +79,7 @@ class FunctionObjective:
             return run.end("failed", reason=f"{reason}, which is no number; return the value")
         return run.end("finished", number)
 
-    def optimum(self, steps: int, batch: int) -> float | None:
+    def optimum(self, budget: Budget) -> float | None:
         """Unknown."""
         return None
 

@@ -18,7 +18,9 @@ from lrsearch.divergence import describe_divergence, divergence
 from lrsearch.optimum import best_rates
 from lrsearch.quadratic import Array, Optimizer, Quadratic, expected_loss, lr_ref, noisy_quadratic
 from lrsearch.ranges import Range
-from lrsearch.result import Outcome, Trace
+from lrsearch.result import Outcome
+from lrsearch.schedule import Budget
+from lrsearch.trace import Trace
 
 __all__ = ["Proxy", "additive", "multiplicative"]
 
@@ -49,14 +51,14 @@ class Proxy:
             for run, curve in zip(taken, curves, strict=True):
                 yield _outcome(run, curve, seconds)
 
-    def optimum(self, steps: int, batch: int) -> float | None:
+    def optimum(self, budget: Budget) -> float | None:
         """The least loss of plain SGD with every rate free below 2/λ_max.
 
         None with weight decay or an averaged iterate, for which no reference is offered.
         """
         if self.optimizer.weight_decay or self.optimizer.ema:
             return None
-        return best_rates(self.problem, np.full(steps, batch))[1]
+        return best_rates(self.problem, np.full(budget.steps, budget.batch))[1]
 
 
 def _outcome(run: Run, curve: Array, seconds: float) -> Outcome:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
 
 from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
@@ -41,7 +40,7 @@ def draw_comparison(
     everyone = (*found.baselines, found.best)
     for contender in everyone:
         colour, width = styles[contender.name]
-        plan = contender.schedule.plan(result.steps, result.batch, momentum=result.momentum)
+        plan = result.budget.plan(contender.schedule)
         schedules.plot(plan.lr, color=colour, linewidth=width, label=_label(found, contender))
         _draw_losses(losses, contender, colour, width)
         _draw_peaks(peaks, contender, colour, width)
@@ -66,19 +65,13 @@ def _draw_losses(axes: Axes, contender: Contender, colour: str, width: float) ->
     """The mean over seeds at common updates, with a band over the middle half of them."""
     if not contender.losses:
         return
-    last = max(updates[-1] for updates, _ in contender.losses)
+    last = max(trace.updates[-1] for trace in contender.losses)
     at = np.linspace(0, last, POINTS)
-    curves = np.array([_resample(at, u, v) for u, v in contender.losses])
+    # Where a curve had ended, the last value it had.
+    curves = np.array([np.interp(at, t.updates, t.values) for t in contender.losses])
     low, high = np.nanquantile(curves, [0.25, 0.75], axis=0)
     axes.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.plot(at, np.nanmean(curves, axis=0), color=colour, linewidth=width)
-
-
-def _resample(
-    at: NDArray[np.float64], updates: tuple[int, ...], values: tuple[float, ...]
-) -> NDArray[np.float64]:
-    """A curve at other updates; where it had ended, the last value it had."""
-    return np.interp(at, updates, values)
 
 
 def _draw_peaks(axes: Axes, contender: Contender, colour: str, width: float) -> None:

@@ -9,6 +9,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from lrsearch.answer import answer_of
 from lrsearch.result import Result
 
 __all__ = ["draw_page"]
@@ -33,38 +34,29 @@ def draw_page(result: Result, figure: Figure) -> str:
     Raises:
         NothingFinished: there is nothing to report.
     """
-    best, found = result.best, result.comparison
-    counts = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
-    parts = [f"<h1>{escape(result.study)}</h1>"]
-    if found is None:
-        parts.append(
-            f'<p class="answer">Best of {len(result.trials)} trials: {best.value:.6g} '
-            f"{escape(result.unit)}, selected and not compared.</p>"
-        )
-    else:
-        parts += [f'<p class="answer">{escape(found.sentence)}</p>', _table(found.rows)]
-        seeds = "exact" if found.exact else f"{found.seeds} fresh seeds"
+    answer = answer_of(result)
+    parts = [
+        f"<h1>{escape(result.study)}</h1>",
+        f'<p class="answer">{escape(answer.sentence)}</p>',
+    ]
+    if answer.rows:
         notes = [
-            f"{seeds}; the best {found.candidates} considered; every peak tuned on "
-            f"{len(found.best.peaks)} points; * the best baseline, chosen on the selection seeds. "
-            "Intervals are marginal 95 % t intervals, verdicts Holm-adjusted over all baselines.",
-            *found.remarks,
+            f"{answer.how}, chosen on the selection seeds. Intervals are marginal 95 % t "
+            "intervals, verdicts Holm-adjusted over all baselines.",
+            *answer.remarks,
         ]
+        parts.append(_table(answer.rows))
         parts += [f'<p class="small">{escape(note)}</p>' for note in notes]
-        if not found.exact:
-            parts.append("<details><summary>Medians and bootstrap intervals</summary>")
-            parts += [_table(found.secondary_rows), "</details>"]
-    parts.append(f"<pre>{escape(repr(result.chosen))}</pre>")
+    if answer.secondary:
+        parts.append("<details><summary>Medians and bootstrap intervals</summary>")
+        parts += [_table(answer.secondary), "</details>"]
+    parts.append(f"<pre>{escape(repr(answer.schedule))}</pre>")
     parts.append(
-        f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: {counts}; '
-        f"{result.steps} updates from batch {result.batch}. Best value of the search, the "
-        f"luckiest of {len(result.trials)}: {best.value:.6g} {escape(result.unit)} (trial "
-        f"{best.index}).</p>"
+        f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: '
+        f"{answer.counts}; {result.budget.steps} updates from batch {result.budget.batch}. "
+        f"{escape(answer.luck)}</p>"
     )
-    parts.append(_image(figure))
-    chosen = "" if found is None else "--compared "
-    command = f"lrsearch export {escape(result.study)} {chosen}--to torch -o schedule.py"
-    parts.append(f"<pre>{command}</pre>")
+    parts += [_image(figure), f"<pre>{escape(answer.export)}</pre>"]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'

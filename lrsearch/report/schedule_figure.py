@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from scipy.stats import qmc
 
 from lrsearch.ranges import Range
-from lrsearch.schedule import Schedule
-from lrsearch.seeding import stream
+from lrsearch.schedule import Budget, Schedule
+from lrsearch.seeding import DRAW, stream
 from lrsearch.space import Space
 
 __all__ = ["draw_schedules", "draw_space", "finish_axes"]
@@ -59,14 +59,14 @@ def draw_space(space: Space, samples: int) -> Figure:
         RequestError: the space reaches too far for the budget that is drawn.
     """
     drawn = space.with_defaults({"peak": 1.0, "momentum": 0.9})
-    drawn.check_budget(STEPS, BATCH, 0.9)
+    drawn.check_budget(Budget(steps=STEPS, batch=BATCH))
     peak = drawn.entries["peak"]
     if isinstance(peak, Range):
         drawn = drawn.with_entries({"peak": peak.middle})
     schedules = {"habit": drawn.schedule(drawn.habit())}
     names = list(drawn.free)
     if names:
-        sobol = qmc.Sobol(len(names), rng=stream(0, "draw"))
+        sobol = qmc.Sobol(len(names), rng=stream(0, DRAW))
         for i, unit in enumerate(sobol.random(samples)):
             point = drawn.at(dict(zip(names, unit.tolist(), strict=True)))
             schedules[f"sample {i + 1}"] = drawn.schedule(point)

@@ -55,7 +55,7 @@ def _draw_best(axes: Axes, result: Result, best: Trial) -> None:
 
 
 def _rates(result: Result, trial: Trial) -> np.ndarray:
-    return trial.schedule.plan(result.steps, result.batch, momentum=result.momentum).lr
+    return result.budget.plan(trial.schedule).lr
 
 
 def _draw_progress(axes: Axes, result: Result) -> None:

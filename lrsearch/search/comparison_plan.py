@@ -23,6 +23,7 @@ from lrsearch.ranges import Entry, Range
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.stats import mean
+from lrsearch.trace import Trace
 
 __all__ = [
     "FEWEST_SEEDS",
@@ -139,7 +140,7 @@ class ComparisonPlan:
         unit: str,
         measured: Mapping[Schedule, Sequence[float]],
         reported: Mapping[Schedule, Sequence[float]],
-        losses: Mapping[Schedule, Sequence[tuple[tuple[int, ...], tuple[float, ...]]]] = {},
+        losses: Mapping[Schedule, Sequence[Trace]] = {},
     ) -> Comparison:
         """The comparison, from the values of the selection and of the report.
 
@@ -216,6 +217,7 @@ def plan_comparison(
     result: Result,
     entries: Mapping[str, Entry],
     *,
+    momentum: float = 0.0,
     top: int,
     seeds: int,
     selection: int | None = None,
@@ -229,6 +231,7 @@ def plan_comparison(
     Args:
         result: the study's.
         entries: of its space and its objective, for the range of the peak.
+        momentum: the objective's, of schedules that name none.
         top: candidates, the best trials of the study.
         seeds: reported ones.
         selection: selection seeds; None is as many.
@@ -252,12 +255,14 @@ def plan_comparison(
     names = {t.schedule: f"trial {t.index}" for t in reversed(result.ranked)}
     candidates = [(names[s], s) for s in list(distinct)[:top]]
     shapes = [
-        (name, _usual_shape(name, found, result.momentum) if schedule is None else schedule)
+        (name, _usual_shape(name, found) if schedule is None else schedule.with_momentum(momentum))
         for name, schedule in against or _usual(result)
     ]
     fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=bool(against))]
     if not fitting:
-        raise RequestError(f"no baseline has a plan of {result.steps} updates; give more steps")
+        raise RequestError(
+            f"no baseline has a plan of {result.budget.steps} updates; give more steps"
+        )
     return ComparisonPlan(
         candidates=tuple(_tuned_shape(name, s, grid) for name, s in candidates),
         baselines=tuple(
@@ -269,12 +274,10 @@ def plan_comparison(
     )
 
 
-def _usual_shape(name: str, found: Schedule, momentum: float) -> Schedule:
+def _usual_shape(name: str, found: Schedule) -> Schedule:
     """A baseline at the momentum of the searched schedule, which is no matter of its shape."""
-    if found.momentum is None:
-        return baseline(name, found.peak, momentum)
-    shape = baseline(name, found.peak, found.momentum)
-    return shape if shape.momentum is not None else shape.replace(momentum=found.momentum)
+    momentum = found.momentum or 0.0
+    return baseline(name, found.peak, momentum).with_momentum(momentum)
 
 
 def _usual(result: Result) -> list[tuple[str, Schedule | None]]:
@@ -302,7 +305,7 @@ def _tuned_shape(
 def _fits(name: str, schedule: Schedule, result: Result, *, given: bool) -> bool:
     """Whether a baseline has a plan; one that was asked for must have one."""
     try:
-        schedule.plan(result.steps, result.batch, momentum=result.momentum)
+        result.budget.plan(schedule)
     except RequestError as error:
         if given:
             raise RequestError(f"baseline {name}: {error}") from error

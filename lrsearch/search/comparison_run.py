@@ -12,10 +12,9 @@ import itertools
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from lrsearch.comparison import Comparison
-from lrsearch.contract import Elastic, NoProbes, Objective, Probes, Run
+from lrsearch.contract import Elastic, Run
 from lrsearch.distributions import digest
 from lrsearch.errors import SearchFailed
 from lrsearch.ranges import Entry, Range
@@ -30,11 +29,11 @@ from lrsearch.search.comparison_plan import (
     plan_comparison,
     shrink,
 )
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.search.importance import importances
-from lrsearch.search.signals import Shield
-from lrsearch.seeding import stream_seed
-from lrsearch.study.request import ComparisonSpec, Search
-from lrsearch.study.store import Store
+from lrsearch.search.stream import RunStream
+from lrsearch.seeding import REPORT, SELECT, stream_seed
+from lrsearch.trace import Trace
 
 __all__ = ["ComparisonRun", "seconds_a_run"]
 
@@ -50,35 +49,25 @@ def seconds_a_run(result: Result) -> float:
     return math.fsum(times) / len(times) if times else 0.0
 
 
-class ComparisonRun:
-    """A comparison in progress; what objectives see of it is `slots`, `probes` and `take`.
-
-    Attributes:
-        slots: runs in flight.
-        done: runs that are known.
+class ComparisonRun(RunStream):
+    """A comparison in progress. Values are all that it is about, so that nothing is diagnosed.
 
     Args:
-        search: the study's.
-        objective: what answers.
-        store: the study.
-        shield: holds signals back while a record is written.
+        search: the search whose study is compared.
         callback: who watches.
+
+    Attributes:
+        done: runs that are known.
     """
 
-    def __init__(
-        self,
-        search: Search,
-        objective: Objective,
-        store: Store,
-        shield: Shield,
-        callback: Callback,
-    ) -> None:
-        self.slots = store.slots or 1  # `run` may find more
-        self._search, self._objective = search, objective
-        self.store, self.shield, self._callback = store, shield, callback
-        self._stage = ""
+    def __init__(self, search: RunStream, callback: Callback) -> None:
+        store = search.store
+        super().__init__(search.spec, search.objective, store, search.shield, store.slots or 1)
+        self._callback = callback
+        self._stage, self._seeds = "", 0
         self._queue: list[tuple[Schedule, int]] = []
         self._schedules: list[Schedule] = []
+        self._held: dict[Schedule, dict[int, Outcome]] = {}
         self.done = 0
 
     def answer(self, result: Result, asked: ComparisonSpec) -> None:
@@ -88,16 +77,16 @@ class ComparisonRun:
             RequestError: as `plan`.
             SearchFailed: as `run`.
         """
-        protocol, each = self.plan(result, asked), seconds_a_run(result)
-        if protocol is None:
+        plan, each = self.plan(result, asked), seconds_a_run(result)
+        if plan is None:
             whole = self.plan(result, dataclasses.replace(asked, frugal=False))
             if whole is not None:
                 self._callback.declined(whole.describe(), whole.runs * each)
             return
-        done = self.known(protocol)
-        left = protocol.runs - done
-        self._callback.comparing(protocol.describe(), left * each, protocol.runs, done)
-        found = dataclasses.replace(self.run(protocol), importance=importances(self.store))
+        done = self.known(plan)
+        left = plan.runs - done
+        self._callback.comparing(plan.describe(), left * each, plan.runs, done)
+        found = dataclasses.replace(self.measure(plan), importance=importances(self.store))
         with self.shield:
             self.store.set_comparison(found, len(result.trials))
 
@@ -108,24 +97,25 @@ class ComparisonRun:
             NothingFinished: the study has no finished trial.
             RequestError: a baseline is unknown or has no plan.
         """
-        exact, entries = self._objective.setup.exact, self._entries()
+        exact, entries = self._setup.exact, self._entries()
 
-        def protocol(
+        def plan(
             nearest: int | None, top: int, seeds: int, selection: int | None = None
         ) -> ComparisonPlan:
             return plan_comparison(
                 result,
                 entries,
+                momentum=self.spec.momentum,
                 top=top,
                 seeds=seeds,
-                against=asked.against,
+                against=asked.opponents,
                 selection=selection,
                 exact=exact,
                 points=asked.grid,
                 nearest=nearest,
             )
 
-        whole = protocol(None, asked.top, asked.seeds)
+        whole = plan(None, asked.top, asked.seeds)
         if not asked.frugal or seconds_a_run(result) < CHEAP:
             return whole
         least = SMALLER[-1]
@@ -135,124 +125,96 @@ class ComparisonRun:
             *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
             (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
         ]
-        made = (protocol(*sizes) for sizes in smaller)
+        made = (plan(*sizes) for sizes in smaller)
         return shrink(itertools.chain([whole], made), len(result.trials))
 
-    def known(self, protocol: ComparisonPlan) -> int:
-        """How many of its runs the study holds already, those of the selection alone."""
-        held = self.store.measured("select")
-        self.done = sum(min(protocol.selection, len(held.get(s, ()))) for s in protocol.schedules)
+    def known(self, plan: ComparisonPlan) -> int:
+        """Return how many of its runs the study holds already, those of the selection alone."""
+        held = self.store.measured(SELECT)
+        self.done = sum(min(plan.selection, len(held.get(s, ()))) for s in plan.schedules)
         return self.done
 
-    def run(self, protocol: ComparisonPlan) -> Comparison:
-        """Measures what is not known yet, and concludes.
+    def measure(self, plan: ComparisonPlan) -> Comparison:
+        """Measure what is not known yet, and conclude.
 
         Raises:
             SearchFailed: a run failed.
         """
         if not isinstance(self._entries().get("peak"), Range):
             log.warning("the space fixes the peak; the comparison tunes it nevertheless")
-        self.slots = self._fit(protocol.runs)
-        measured = self._measure("select", protocol.schedules, protocol.look)
-        measured |= self._measure("select", protocol.kept(measured), protocol.selection)
-        finalists = list(protocol.finalists(measured).values())
-        if protocol.exact:
-            return protocol.conclude(self.store.record.unit, measured, measured)
-        reported = self._measure("report", finalists, protocol.seeds)
-        return protocol.conclude(
-            self.store.record.unit, measured, reported, self._losses(finalists, protocol.seeds)
-        )
+        self.slots = self._fit(plan.runs)
+        measured = self._measure(SELECT, plan.schedules, plan.look)
+        measured |= self._measure(SELECT, plan.kept(measured), plan.selection)
+        finalists = list(plan.finalists(measured).values())
+        if plan.exact:
+            return plan.conclude(self.spec.unit, measured, measured)
+        reported = self._measure(REPORT, finalists, plan.seeds)
+        losses = self._losses(finalists, plan.seeds)
+        return plan.conclude(self.spec.unit, measured, reported, losses)
 
     def _fit(self, runs: int) -> int:
         """Slots: what is asked for, else as many as suit; no window of a sampler limits them."""
-        search, objective = self._search, self._objective
-        if isinstance(search.slots, int):
-            return search.slots
-        if objective.setup.slots is not None or not isinstance(objective, Elastic):
+        if isinstance(self.spec.slots, int):
+            return self.spec.slots
+        if self._setup.slots is not None or not isinstance(self.objective, Elastic):
             return self.slots
-        return objective.fit(runs, steps=search.steps, batch=search.batch, thorough=False)
-
-    #: Values are all that a comparison is about, and its bill is of training alone.
-    probes: Probes = NoProbes()
+        return self.objective.fit(runs, self.spec.budget, thorough=False)
 
     def take(self, room: int) -> list[Run]:
-        """At most `room` runs that may start now; see `lrsearch.contract.Runs`."""
+        """Return at most `room` runs that may start now; see `lrsearch.contract.Runs`."""
         taken, self._queue = self._queue[:room], self._queue[room:]
-        return [self._run(schedule, replicate) for schedule, replicate in taken]
+        return [
+            self.run(
+                self._schedules.index(schedule),
+                replicate,
+                self.spec.budget.plan(schedule),
+                seed=stream_seed(self.spec.seed, self._stage, replicate),
+                folder=f"{self._stage}-{digest(schedule)}-{replicate}",
+            )
+            for schedule, replicate in taken
+        ]
 
-    def _entries(self) -> dict[str, Entry]:
-        return {**self._objective.setup.entries, **self._search.space.entries}
-
-    def _measure(
-        self, stage: str, schedules: Sequence[Schedule], seeds: int
-    ) -> dict[Schedule, list[float]]:
-        """Values by seed of some schedules, infinite where a seed diverged."""
-        known = self.store.measured(stage)
-        schedules = list(dict.fromkeys(schedules))
-        held = {s: dict(known.get(s, {})) for s in schedules}
-        self._stage, self._schedules = stage, schedules
-        self._queue = [(s, r) for s in schedules for r in range(seeds) if r not in held[s]]
-        stream = self._objective.evaluate(self) if self._queue else iter(())
-        try:
-            for outcome in stream:
-                self.shield.check()  # before an outcome that a signal cut short counts
-                schedule = schedules[outcome.trial]
-                self._check(schedule, outcome)
-                held[schedule][outcome.replicate] = self._trim(outcome)
-                self.done += 1
-                if all(r in held[schedule] for r in range(seeds)):
-                    with self.shield:
-                        self.store.keep_measured(stage, schedule, held[schedule])
-                self._callback.compared_runs(self.done)
-        finally:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
-        return {
-            s: [math.inf if (v := held[s][r].value) is None else v for r in range(seeds)]
-            for s in schedules
-        }
-
-    def _losses(
-        self, schedules: Sequence[Schedule], seeds: int
-    ) -> dict[Schedule, list[tuple[tuple[int, ...], tuple[float, ...]]]]:
-        known = self.store.measured("report")
-        return {
-            s: [
-                (trace.updates, trace.values)
-                for r in range(seeds)
-                if (trace := known[s][r].traces.get("loss")) is not None
-            ]
-            for s in schedules
-        }
-
-    def _run(self, schedule: Schedule, replicate: int) -> Run:
-        search, setup = self._search, self._objective.setup
-        index = self._schedules.index(schedule)
-        return Run(
-            trial=index,
-            replicate=replicate,
-            seed=stream_seed(search.seed, self._stage, replicate),
-            plan=schedule.plan(search.steps, search.batch, momentum=setup.momentum),
-            stops=search.pruner != "none",
-            untrained=setup.untrained,
-            folder=self._folder(schedule, replicate),
-            limit=search.trial_timeout,
-        )
-
-    def _folder(self, schedule: Schedule, replicate: int) -> Path:
-        return self._search.location.runs / f"{self._stage}-{digest(schedule)}-{replicate}"
-
-    def _trim(self, outcome: Outcome) -> Outcome:
-        """Of the selection only values are kept; curves are drawn of what is reported."""
-        if self._stage == "report":
-            return outcome
-        return dataclasses.replace(outcome, traces={}, figures={})
-
-    def _check(self, schedule: Schedule, outcome: Outcome) -> None:
+    def receive(self, outcome: Outcome) -> None:
+        """Keep an outcome; those of a schedule are stored when its last seed has ended."""
+        schedule = self._schedules[outcome.trial]
         if outcome.state == "failed":
             raise SearchFailed(
                 f"a comparison run of {schedule!r} failed: {outcome.reason}; the study itself "
                 "is whole, and `lrsearch compare` goes on",
                 outcome.details,
             )
+        if self._stage != REPORT:  # curves are drawn of what is reported
+            outcome = dataclasses.replace(outcome, traces={}, figures={})
+        held = self._held[schedule]
+        held[outcome.replicate] = outcome
+        self.done += 1
+        if all(replicate in held for replicate in range(self._seeds)):
+            with self.shield:
+                self.store.keep_measured(self._stage, schedule, held)
+        self._callback.compared_runs(self.done)
+
+    def _entries(self) -> dict[str, Entry]:
+        return {**self._setup.entries, **self.spec.space.entries}
+
+    def _measure(
+        self, stage: str, schedules: Sequence[Schedule], seeds: int
+    ) -> dict[Schedule, list[float]]:
+        """Values by seed of some schedules, infinite where a seed diverged."""
+        known = self.store.measured(stage)
+        self._stage, self._seeds = stage, seeds
+        self._schedules = list(dict.fromkeys(schedules))
+        self._held = held = {s: dict(known.get(s, {})) for s in self._schedules}
+        self._queue = [(s, r) for s in held for r in range(seeds) if r not in held[s]]
+        if self._queue:
+            self.drain()
+        return {
+            s: [math.inf if (v := held[s][r].value) is None else v for r in range(seeds)]
+            for s in held
+        }
+
+    def _losses(self, schedules: Sequence[Schedule], seeds: int) -> dict[Schedule, list[Trace]]:
+        known = self.store.measured(REPORT)
+        return {
+            s: [known[s][r].traces["loss"] for r in range(seeds) if "loss" in known[s][r].traces]
+            for s in schedules
+        }

@@ -27,7 +27,7 @@ def importances(store: Store) -> dict[str, float]:
     Returns:
         shares that add up to 1; empty where fewer than 20 trials finished, or all alike.
     """
-    searched = distributions(store.record.space)
+    searched = distributions(store.spec.space)
     trials = [t for t in store.trials().values() if t.value is not None]
     positive = all(t.value is not None and t.value > 0 for t in trials)
     study = optuna.create_study()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from lrsearch.contract import Tracker
 from lrsearch.result import Result, Trial
 from lrsearch.study.heartbeat import BROKEN, Heartbeat
 from lrsearch.study.store import Store
+from lrsearch.tracking.tracker import Tracker, study_facts
 
 __all__ = ["Leader"]
 
@@ -41,7 +41,7 @@ class Leader:
         """Takes the lead where nobody has it, and tells the tracker of the trials so far."""
         if not self.mine and self._heartbeat.lead():
             self.mine = True
-            self._tracker.start(self._store.facts(self._asked), tuple(trials))
+            self._tracker.start(study_facts(self._store, self._asked), tuple(trials))
             self._store.set_tracking(self._tracker.uri, self._store.tracking[1])
 
     def trial_ended(self, trial: Trial) -> None:

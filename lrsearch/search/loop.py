@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lrsearch.contract import Objective, Probes, Run
 from lrsearch.errors import SearchFailed
+from lrsearch.plan import Plan
 from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Result, Trial
-from lrsearch.sampling.advisor import Advisor
-from lrsearch.schedule import Plan, Schedule
+from lrsearch.schedule import Schedule
+from lrsearch.search.asking import Asker
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.leader import Leader
 from lrsearch.search.seed_pruning import SeedPruner
 from lrsearch.search.signals import Shield
 from lrsearch.search.slots import parallel
+from lrsearch.search.stream import RunStream
 from lrsearch.seeding import run_seed
-from lrsearch.study.attempts import Attempts
-from lrsearch.study.request import Search
+from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
-from lrsearch.study.trials import RunningTrial, reading
+from lrsearch.study.trial_records import Attempt, reading
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "Watchers"]
 
 #: Seconds between two looks at what other processes have done, while there is nothing to do here.
 POLL = 0.2
@@ -39,91 +40,93 @@ FRESH = 0.05
 
 @dataclass
 class _Open:
-    """A trial in flight; `begun` counts the runs of it that have started."""
+    """A trial in flight.
+
+    Attributes:
+        schedule, plan: what it follows.
+        retries: how often it was lost.
+        first: the replicate of its first run.
+        begun: how many of its runs have started.
+        outcomes: of those that have ended, by their number from 0.
+        race: what its first seeds are compared with.
+    """
 
     schedule: Schedule
     plan: Plan
     retries: int
+    first: int = 0
     begun: int = 0
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     race: SeedPruner | None = None
 
 
-class Loop:
-    """The state of one search; what objectives see of it is `slots`, `probes` and `take`.
+@dataclass(frozen=True, kw_only=True)
+class Watchers:
+    """Who sees a search go on.
+
+    Attributes:
+        leader: whether this process tells the tracker.
+        callback: what the caller is told.
+        probes: what is measured beside losses.
+    """
+
+    leader: Leader
+    callback: Callback
+    probes: Probes
+
+
+class Loop(RunStream):
+    """The state of one search.
 
     Args:
-        search, objective: what is asked for, and what answers.
-        store: the study.
-        running: what this process has begun of it.
-        lead: whether this process tells the tracker.
-        callback: who watches.
-        shield: holds signals back while a record is written.
-        probes, slots: what is measured beside losses, and runs in flight.
+        spec, objective, store, shield, slots: as for `RunStream`.
+        watchers: who sees it go on.
     """
 
     def __init__(
         self,
-        search: Search,
+        spec: StudySpec,
         objective: Objective,
         store: Store,
-        running: Attempts,
-        lead: Leader,
-        callback: Callback,
         shield: Shield,
-        probes: Probes,
         slots: int,
+        watchers: Watchers,
     ) -> None:
-        setup = objective.setup
-        self.slots, self.probes = slots, probes
-        self._search, self._objective, self._setup = search, objective, setup
-        self._store, self._table, self._running_trials = store, store.table, running
-        self._lead, self._callback, self._shield = lead, callback, shield
+        super().__init__(spec, objective, store, shield, slots)
+        self.probes = watchers.probes
+        self._table = store.table
+        self._leader, self._callback = watchers.leader, watchers.callback
         self._began = time.perf_counter()
         self._open: dict[int, _Open] = {}
-        self._points: list[Mapping[str, Value]] = []  # of the trials that were asked for, by index
-        self._left: set[int] = set()  # those of them that another process is at
+        self._replicates: dict[int, int] = {}  # of first runs, where another than 0 was asked for
+        self._left: set[int] = set()  # trials that another process runs
         self._failed = 0
         self._heard = -math.inf
         self._waits_for = ""
-        self._free = tuple(search.space.free)
-        self._races = search.seeds > 1 and search.pruner != "none"
-        self._advisor = Advisor(
-            search.space,
-            first=[*self._queue(store.enqueued), search.first],
-            sampler=search.sampler,
-            seed=search.seed,
-            window=store.window,
-            positive=setup.positive,
-            exact=setup.exact,
-            untrained=setup.untrained,
-        )
+        self._free = tuple(spec.space.free)
+        self._races = spec.seeds > 1 and spec.pruner != "none"
+        first = [*(spec.space.point(s, spec.budget) for s in store.enqueued), spec.first]
+        self._asker = Asker(spec, self._setup, first=first, window=store.window)
         self._table.news.clear()
         for trial in self._table.trials.values():
-            self._advisor.tell(trial)
+            self._asker.tell(trial)
 
-    def drive(self) -> None:
-        """Runs the stream to its end."""
-        self._callback.begin(self.result(), self._search.trials)
-        outcomes = self._objective.evaluate(self)
-        try:
-            self._receive_all(outcomes)
-        finally:
-            close = getattr(outcomes, "close", None)
-            if close is not None:
-                close()
+    def drain(self) -> None:
+        """Run the search to its end."""
+        self._callback.begin(self.result(), self.spec.trials)
+        super().drain()
 
     def take(self, room: int) -> list[Run]:
-        """At most `room` runs that may start now; see `lrsearch.contract.Runs`.
+        """Return at most `room` runs that may start now; see `lrsearch.contract.Runs`.
 
-        With nothing in flight it waits for what other processes are at, as long as there is more
-        to do here when they have ended.
+        With nothing in flight it waits for what other processes run, as long as there is more to
+        do here when they have ended.
         """
         pause = POLL
-        self._shield.check()
+        self.shield.check()
         while True:
             taken: list[Run] = []
-            with self._shield:
+            with self.shield:
                 if time.monotonic() - self._heard > FRESH:
                     self._hear()
                 while len(taken) < room and (run := self._next_run()) is not None:
@@ -135,28 +138,27 @@ class Loop:
             pause = min(2 * pause, 5 * POLL)
 
     def say_what_it_waits_for(self, what: str) -> None:
-        """Tells the listener once that it is waiting."""
+        """Tell the callback once that the search is waiting."""
         if what != self._waits_for:
             self._callback.waiting(what)
         self._waits_for = what
 
     def _say_who_is_waited_for(self) -> None:
-        held = sorted(self._table.running.values(), key=lambda attempt: attempt.index)
-        if held:
-            what = f"trial {held[0].index}, which another process is at"
-            if not self._advisor.independent:
-                founded = parallel(self._store.window, self._search.seeds)
+        if self._table.running:
+            what = f"trial {min(self._table.running)}, which another process is at"
+            if not self._asker.independent:
+                founded = parallel(self.store.window, self.spec.seeds)
                 what += f" (founded for {founded} at once; see --parallel)"
             self.say_what_it_waits_for(what)
 
     def result(self) -> Result:
-        """What the study holds now."""
-        return self._store.result(self._table.trials, seconds=time.perf_counter() - self._began)
+        """Return what the study holds now."""
+        return self.store.result(self._table.trials, seconds=time.perf_counter() - self._began)
 
     @property
     def complete(self) -> bool:
         """Whether as many trials have ended as were asked for."""
-        return self._table.complete(self._search.trials)
+        return self._table.complete(self.spec.trials)
 
     @property
     def ended(self) -> int:
@@ -165,70 +167,70 @@ class Loop:
 
     @property
     def _late(self) -> bool:
-        timeout = self._search.timeout
-        return timeout is not None and time.perf_counter() - self._began > timeout
+        timeout = self.spec.timeout
+        return timeout is not None and time.perf_counter() - self._began > float(timeout)
 
-    def _receive_all(self, outcomes: Iterator[Outcome]) -> None:
-        for outcome in outcomes:
-            self._shield.check()  # before an outcome that a signal cut short counts
-            trial = self._open.get(outcome.trial)
-            if trial is None:
-                continue  # it was given up before this seed of it had ended
-            complete = self.probes.complete(self._setup, trial.plan, outcome)
-            trial.outcomes[outcome.replicate] = complete
-            with self._shield:
-                self._hear()
-                while any(self._settle(index) for index in sorted(self._open)):
-                    pass  # an ended trial may be what another was waiting for
+    def receive(self, outcome: Outcome) -> None:
+        """Take in how a run ended, and end the trials that have no more to wait for."""
+        trial = self._open.get(outcome.trial)
+        if trial is None:
+            return  # it was given up before this seed of it had ended
+        complete = self.probes.complete(self._setup, trial.plan, outcome)
+        trial.outcomes[outcome.replicate - trial.first] = complete
+        with self.shield:
+            self._hear()
+            while any(self._settle(index) for index in sorted(self._open)):
+                pass  # an ended trial may be what another was waiting for
 
     def _hear(self) -> None:
-        """Takes in what other processes have ended, and gives back what dead ones were at."""
+        """Take in what other processes have ended, and give up what dead ones ran."""
         self._table.refresh()
         self._heard = time.monotonic()
-        self._running_trials.reap()
+        self._table.reap()
         news, self._table.news = self._table.news, []
         for trial in news:
             self._tell(trial)
-        if not self._lead.mine and not self.complete:
-            self._lead.follow(self._table.trials.values())
+        if not self._leader.mine and not self.complete:
+            self._leader.follow(self._table.trials.values())
 
     def _tell(self, trial: Trial) -> None:
         self._left.discard(trial.index)
-        self._advisor.tell(trial)
-        self._lead.trial_ended(trial)
+        self._asker.tell(trial)
+        self._leader.trial_ended(trial)
         self._callback.trial_ended(trial, self.result())
 
     def _settle(self, index: int) -> bool:
-        """Ends a trial whose last seed has ended, or whose first ones leave no hope."""
+        """End a trial whose last seed has ended, or whose first ones leave no hope."""
         trial, values = self._open[index], list[float]()
-        for replicate in range(self._search.seeds):
-            outcome = trial.outcomes.get(replicate)
+        for number in range(self.spec.seeds):
+            outcome = trial.outcomes.get(number)
             if outcome is None:
                 return False
             if outcome.value is None:
-                self._end_trial(index, replicate + 1)
+                self._end_trial(index, number + 1)
                 return True
             values.append(outcome.value)
-            if replicate + 1 == self._search.seeds:
-                self._end_trial(index, replicate + 1)
+            if number + 1 == self.spec.seeds:
+                self._end_trial(index, number + 1)
                 return True
-            if self._races:
+            if self._races and not trial.first:
                 if trial.race is None and not self._can_race(index):
                     return False
-                trial.race = trial.race or SeedPruner(self._seen_by(index), self._search.seeds)
+                trial.race = trial.race or SeedPruner(self._seen_by(index), self.spec.seeds)
                 if trial.race.lost(values):
                     estimate = trial.race.estimate(values)
-                    trial.outcomes[replicate + 1] = _given_up(index, replicate + 1, estimate)
-                    self._end_trial(index, replicate + 2)
+                    trial.outcomes[number + 1] = _given_up(index, number + 1, estimate)
+                    self._end_trial(index, number + 2)
                     return True
         return False
 
     def _can_race(self, index: int) -> bool:
-        """Whether all that a trial may see has ended, so that its race hangs on nothing else."""
-        return all(i in self._table.trials for i in range(index - self._store.window))
+        """Whether all that a trial may see has ended, so that its race depends on nothing else."""
+        return all(i in self._table.trials for i in range(index - self.store.window))
 
     def _seen_by(self, index: int) -> dict[int, Trial]:
-        return {i: self._table.trials[i] for i in range(index - self._store.window)}
+        seen = (self._table.trials[i] for i in range(index - self.store.window))
+        return {t.index: t for t in seen if not t.outcomes[0].replicate}
 
     def _next_run(self) -> Run | None:
         """The run that may start next.
@@ -239,98 +241,88 @@ class Loop:
         trials = sorted(self._open.items())
         for index, trial in trials:
             due = trial.begun == len(trial.outcomes) or not self._races
-            if due and trial.begun < self._search.seeds:
+            if due and trial.begun < self.spec.seeds:
                 return self._run(index, trial)
         while (begun := self._begin_trial()) is not None:
             if begun in self._open:  # and not one that has been lost too often
                 return self._run(begun, self._open[begun])
         for index, trial in trials:
-            if trial.begun < self._search.seeds:
+            if trial.begun < self.spec.seeds:
                 return self._run(index, trial)
         return None
 
     def _run(self, index: int, trial: _Open) -> Run:
-        replicate = trial.begun
+        replicate = trial.first + trial.begun
         trial.begun += 1
-        return Run(
-            trial=index,
-            replicate=replicate,
-            seed=run_seed(self._search.seed, replicate),
-            plan=trial.plan,
-            stops=self._search.pruner != "none",
-            untrained=self._setup.untrained,
-            folder=self._search.location.runs / f"{index:04d}-{replicate}",
-            limit=self._search.trial_timeout,
+        return self.run(
+            index,
+            replicate,
+            trial.plan,
+            seed=run_seed(self.spec.seed, replicate),
+            folder=f"{index:04d}-{replicate}",
             retries=trial.retries,
         )
 
     def _begin_trial(self) -> int | None:
-        """Begins the next trial, if one may begin: first what a dead process has left."""
+        """Begin the next trial, if one may begin: first what a dead process has left."""
         for index in sorted(self._left - self._table.running.keys()):
             if not self._late and self._open_trial(index):
                 return index
-        while len(self._points) < self._search.trials and self._advisor.ready(len(self._points)):
-            index = len(self._points)
+        while (index := len(self._asker.points)) < self.spec.trials and self._asker.ready(index):
             known, other = self._table.trials.get(index), self._table.running.get(index)
             if known is not None or other is not None:
-                with reading(self._store.location):  # a point may be none of the space's
-                    self._points.append(self._advisor.ask(index, _point(known, other, self._free)))
+                with reading(self.store.location):  # a point may be none of the space's
+                    self._asker.recall(_point(known, other, self._free))
+                if other is not None:
+                    self._replicates[index] = other.replicate
                 if known is None:
                     self._left.add(index)
             elif self._late:
                 return None
             else:
-                self._points.append(self._advisor.ask(index))
+                self._replicates[index] = self._asker.ask().replicate
                 if self._open_trial(index):
                     return index
         return None
 
     def _open_trial(self, index: int) -> bool:
-        """Begins a trial whose point is known, unless another process was faster."""
-        if not self._running_trials.begin(index, self._points[index]):
+        """Begin a trial whose point is known, unless another process was faster."""
+        point, first = self._asker.points[index], self._replicates[index]
+        if not self._table.begin(index, point or {}, first):
             self._left.add(index)
             return False
         self._left.discard(index)
-        search, queue = self._search, self._store.enqueued
-        first = index < len(queue)
-        schedule = queue[index] if first else search.space.schedule(self._points[index])
-        plan = schedule.plan(search.steps, search.batch, momentum=self._setup.momentum)
-        trial = _Open(schedule, plan, self._table.lost[index])
+        queue = self.store.enqueued
+        enqueued = index < len(queue)
+        schedule = queue[index] if enqueued else self.spec.space.schedule(point or {})
+        plan = self.spec.budget.plan(schedule)
+        trial = _Open(schedule, plan, self._table.lost[index], first)
         self._open[index] = trial
-        if trial.retries > search.max_retries:
+        if trial.retries > self.spec.max_retries:
             reason = f"its process died {trial.retries} times"
             trial.outcomes[0] = self._run(index, trial).end("failed", reason=reason)
             self._end_trial(index, 1)
         return True
 
-    def _end_trial(self, index: int, seeds: int) -> None:
+    def _end_trial(self, index: int, runs: int) -> None:
         ended = self._open.pop(index)
-        outcomes = tuple(ended.outcomes[i] for i in range(seeds))
+        outcomes = tuple(ended.outcomes[i] for i in range(runs))
         trial = Trial(index=index, schedule=ended.schedule, outcomes=outcomes)
-        counts = self._running_trials.end(trial, self._advisor.penalty(trial))
-        if not counts:
+        if not self._table.end(trial, self._asker.penalty(trial)):
             self._left.add(index)
             return
         self._table.news = [t for t in self._table.news if t.index != index]
         self._tell(trial)
         self._failed = self._failed + 1 if trial.state == "failed" else 0
-        if self._failed == self._search.max_failures:
+        if self._failed == self.spec.max_failures:
             raise SearchFailed(
                 f"{self._failed} trials in a row failed, the last with: {trial.reason}; when that "
                 "is mended, search under another --study name, or allow more with --max-failures",
                 trial.details,
             )
 
-    def _queue(self, enqueued: Sequence[Schedule]) -> Iterator[Mapping[str, Value] | None]:
-        """Points of the enqueued schedules, None for those outside the space."""
-        search, momentum = self._search, self._setup.momentum
-        for schedule in enqueued:
-            yield search.space.point(schedule, search.steps, search.batch, momentum)
 
-
-def _point(
-    known: Trial | None, other: RunningTrial | None, free: Iterable[str]
-) -> Mapping[str, Value]:
+def _point(known: Trial | None, other: Attempt | None, free: Iterable[str]) -> Mapping[str, Value]:
     """What a trial that others began was asked for with."""
     if known is None:
         return {} if other is None else other.point

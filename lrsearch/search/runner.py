@@ -5,26 +5,26 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from lrsearch.contract import NoProbes, Objective, Probes, Tracker
+from lrsearch.contract import NoProbes, Objective, Probes
 from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_run import ComparisonRun
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.search.leader import Leader
-from lrsearch.search.loop import POLL, Loop
+from lrsearch.search.loop import POLL, Loop, Watchers
 from lrsearch.search.signals import Interrupted, Shield, interruptible
 from lrsearch.search.slots import fix_slots
-from lrsearch.study.attempts import Attempts
 from lrsearch.study.heartbeat import Heartbeat
-from lrsearch.study.record import study_record
-from lrsearch.study.request import ComparisonSpec, Search
-from lrsearch.study.store import Store
+from lrsearch.study.spec import StudySpec
+from lrsearch.study.store import Facts, Store
+from lrsearch.tracking.tracker import Tracker
 
 __all__ = ["run_search"]
 
 
 def run_search(
-    search: Search,
+    spec: StudySpec,
     objective: Objective,
     tracker: Tracker,
     callback: Callback,
@@ -36,7 +36,7 @@ def run_search(
     Processes that are given the same study share its trials; one of them compares.
 
     Args:
-        search: what is asked for.
+        spec: what is asked for.
         objective: what answers.
         tracker: where people look.
         callback: who watches.
@@ -51,34 +51,43 @@ def run_search(
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
     probes = NoProbes() if probes is None else probes
     with ExitStack() as exits, interruptible(shield):
-        store = exits.enter_context(Store.join(search.location, study_record(search, setup)))
+        store = exits.enter_context(Store.join(spec))
         shield.hurry = store.clock.hurry
-        store.enqueue(search.enqueued)
+        store.enqueue(spec.queue)
         result = store.result(seconds=0.0)
-        complete = store.table.complete(search.trials)
+        complete = store.table.complete(spec.trials)
         known = compare is None or (compare.frugal and result.comparison is not None)
         known = complete and known
         if known and store.is_told(result):
-            _find_optimum(search, objective, store)
+            _find_optimum(spec, objective, store)
             return store.result(seconds=time.perf_counter() - began)
+        if not complete:
+            store.spec.check_versions(spec.sampler)
         with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
-            running = Attempts(store, heartbeat)
-            lead = Leader(store, heartbeat, tracker, search.trials)
+            store.table.join(heartbeat)
+            leader = Leader(store, heartbeat, tracker, spec.trials)
             with shield:
-                running.reap()
+                store.table.reap()
                 if not complete:
-                    store.keep_facts(setup, sampler=search.sampler, diagnostics=probes.level)
-            slots = fix_slots(search, objective, store)
-            loop = Loop(search, objective, store, running, lead, callback, shield, probes, slots)
+                    store.keep_facts(
+                        Facts(
+                            device=setup.device,
+                            data=dict(setup.data),
+                            sampler=spec.sampler,
+                            diagnostics=probes.level,
+                        )
+                    )
+            slots = fix_slots(spec, objective, store)
+            watchers = Watchers(leader=leader, callback=callback, probes=probes)
+            loop = Loop(spec, objective, store, shield, slots, watchers)
             state = "failed"
             try:
-                _leads(loop, lead, shield)
+                _leads(loop, leader)
                 if not loop.complete:
-                    loop.drive()
-                _find_optimum(search, objective, store)
+                    loop.drain()
+                _find_optimum(spec, objective, store)
                 if compare is not None and not known and loop.complete and loop.result().ranked:
-                    comparer = ComparisonRun(search, objective, store, shield, callback)
-                    _compare(loop, lead, comparer, compare)
+                    _compare(loop, leader, ComparisonRun(loop, callback), compare)
                 state = "finished"
             except SearchFailed as error:
                 error.result = loop.result() if loop.complete else None
@@ -86,16 +95,16 @@ def run_search(
             except Interrupted as interrupt:
                 state = "interrupted"
                 callback.stopping()
-                raise Interrupted(interrupt.number, _where_it_stands(loop, search)) from None
+                raise Interrupted(interrupt.number, _where_it_stands(loop)) from None
             finally:
                 with shield:
-                    running.release()
-                    lead.finish(loop.result(), state)
+                    store.table.release()
+                    leader.finish(loop.result(), state)
             return loop.result()
 
 
-def _where_it_stands(loop: Loop, search: Search) -> str:
-    trials = f"{loop.ended} of {max(search.trials, loop.ended)} trials ended"
+def _where_it_stands(loop: Loop) -> str:
+    trials = f"{loop.ended} of {max(loop.spec.trials, loop.ended)} trials ended"
     if loop.complete:
         trials = f"all {loop.ended} trials ended, and what follows them under way"
     return (
@@ -103,39 +112,39 @@ def _where_it_stands(loop: Loop, search: Search) -> str:
     )
 
 
-def _find_optimum(search: Search, objective: Objective, store: Store) -> None:
-    """The reference is of plain SGD at a constant batch: no other search is held against it."""
-    growth = search.space.entries.get("batch_growth", 1.0)
-    momentum = search.space.entries.get("momentum", objective.setup.momentum)
+def _find_optimum(spec: StudySpec, objective: Objective, store: Store) -> None:
+    """The reference is of plain SGD at a constant batch: no other search is compared with it."""
+    growth = spec.space.entries.get("batch_growth", 1.0)
+    momentum = spec.space.entries.get("momentum", objective.setup.momentum)
     if store.optimum is None and growth == 1.0 and not momentum:
-        optimum = objective.optimum(search.steps, search.batch)
+        optimum = objective.optimum(spec.budget)
         if optimum is not None:
             store.set_optimum(optimum)
 
 
-def _compare(loop: Loop, lead: Leader, comparer: ComparisonRun, asked: ComparisonSpec) -> None:
-    """Holds the best schedules against the baselines, or says what that would cost.
+def _compare(loop: Loop, leader: Leader, comparer: ComparisonRun, asked: ComparisonSpec) -> None:
+    """Compare the best schedules with the baselines, or say what that would cost.
 
-    Whoever leads does it; the others wait for its answer, or for the lead.
+    The leader does it; the others wait for its answer, or for the lead.
     """
-    while not _leads(loop, lead, comparer.shield):
+    while not _leads(loop, leader):
         loop.say_what_it_waits_for("the comparison, which the process that leads is at")
         time.sleep(5 * POLL)
-        if asked.frugal and _look(loop, comparer).comparison is not None:
+        if asked.frugal and _look(loop).comparison is not None:
             return
-    result = _look(loop, comparer)
+    result = _look(loop)
     if not (asked.frugal and result.comparison is not None):
         comparer.answer(result, asked)
 
 
-def _look(loop: Loop, comparer: ComparisonRun) -> Result:
+def _look(loop: Loop) -> Result:
     """What the study holds now; others may have gone on with it."""
-    comparer.store.look()
-    comparer.store.trials()
+    loop.store.look()
+    loop.store.trials()
     return loop.result()
 
 
-def _leads(loop: Loop, lead: Leader, shield: Shield) -> bool:
-    with shield:
-        lead.follow(loop.result().trials)
-    return lead.mine
+def _leads(loop: Loop, leader: Leader) -> bool:
+    with loop.shield:
+        leader.follow(loop.result().trials)
+    return leader.mine

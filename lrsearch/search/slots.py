@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lrsearch.contract import Elastic, Objective
 from lrsearch.errors import RequestError
-from lrsearch.study.request import AUTO, Search
+from lrsearch.study.settings import AUTO
+from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 
 __all__ = ["fix_slots", "parallel", "useful_slots", "window"]
@@ -29,25 +30,21 @@ def useful_slots(trials: int, seeds: int) -> int:
     return seeds * max(1, (trials // 3 + 1) // 2)
 
 
-def fix_slots(search: Search, objective: Objective, store: Store) -> int:
-    """The slots of each worker of this call; a new study keeps their number, and W, for good."""
-    asked, slots = search.slots, objective.setup.slots
+def fix_slots(spec: StudySpec, objective: Objective, store: Store) -> int:
+    """Return the slots of each worker of this call; a new study keeps their number, and W."""
+    asked, slots = spec.slots, objective.setup.slots
     if store.slots is None:
         if isinstance(asked, int):
             slots = asked
         elif isinstance(objective, Elastic) and slots is None:
-            slots = objective.fit(
-                useful_slots(search.trials, search.seeds),
-                steps=search.steps,
-                batch=search.batch,
-                thorough=asked == AUTO,
-            )
-        together = search.parallel or (slots or 1) * objective.setup.workers
-        store.set_slots(slots or 1, window(together, search.seeds))
-    if search.parallel and store.window != window(search.parallel, search.seeds):
+            most = useful_slots(spec.trials, spec.seeds)
+            slots = objective.fit(most, spec.budget, thorough=asked == AUTO)
+        together = spec.parallel or (slots or 1) * objective.setup.workers
+        store.set_slots(slots or 1, window(together, spec.seeds))
+    if spec.parallel and store.window != window(spec.parallel, spec.seeds):
         raise RequestError(
-            f"study {store.name} was founded for {parallel(store.window, search.seeds)} runs in "
-            f"flight, and not for {search.parallel}; leave parallel out, or name another with "
+            f"study {store.name} was founded for {parallel(store.window, spec.seeds)} runs in "
+            f"flight, and not for {spec.parallel}; leave parallel out, or name another with "
             "--study"
         )
     return asked if isinstance(asked, int) else store.slots or 1

@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,28 +28,17 @@ from typing import Any
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
+from lrsearch.codec import Line, decode, encode
 from lrsearch.errors import LrsearchError
 from lrsearch.study.backend import Backend, Clock, NoClock
+from lrsearch.study.keys import LEADER, WORKER
 from lrsearch.study.locks import with_lock
-from lrsearch.study.shape import LINE, conform
 
 __all__ = ["BEAT", "BROKEN", "LEASE", "Heartbeat", "Liveness", "Worker", "is_here", "workers_of"]
 
-#: A study's attributes: one a worker, empty again when it has left, and the id of the leader.
-WORKER, LEADER = "lrsearch.worker.", "lrsearch.leader"
 #: Seconds between beats, and without one after which a worker counts as dead wherever it is.
 #: A convention: the lease outlasts a minute without a connection.
 BEAT, LEASE = 20.0, 150.0
-
-SHAPE = {
-    "id": LINE,
-    "host": LINE,
-    "pid": int,
-    "started": LINE,
-    "since": LINE,
-    "beat": int,
-    "clock": (None, float),
-}
 
 #: What a storage raises that cannot be reached or written.
 BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)
@@ -73,11 +62,11 @@ class Worker:
         clock: of its last beat, by the storage's own clock where it has one.
     """
 
-    id: str
-    host: str
+    id: Line
+    host: Line
     pid: int
-    started: str
-    since: str
+    started: Line
+    since: Line
     beat: int = 0
     clock: float | None = None
 
@@ -204,8 +193,8 @@ class Heartbeat:
         return self._leader() not in {"", *self.alive()}
 
     def _leader(self) -> str:
-        leader = self._storage.get_study_user_attrs(self._study).get(LEADER)
-        conform(leader, (None, LINE), LEADER)
+        kept = self._storage.get_study_user_attrs(self._study).get(LEADER)
+        leader: str | None = decode(Line | None, kept, LEADER)
         return leader or ""
 
     @property
@@ -217,7 +206,7 @@ class Heartbeat:
     def _attend(self) -> None:
         """Says that it lives."""
         self.worker = replace(self.worker, clock=self._clock.clock())
-        self._write(asdict(self.worker))
+        self._write(encode(self.worker))
 
     def _write(self, value: dict[str, Any] | None) -> None:
         self._storage.set_study_user_attr(self._study, self._key, value)
@@ -260,8 +249,7 @@ def _attending(attributes: dict[str, Any]) -> dict[str, Worker]:
     found = {}
     for key, value in sorted(attributes.items()):
         if key.startswith(WORKER) and value:
-            conform(value, SHAPE, key)
-            found[key] = Worker(**value)
+            found[key] = decode(Worker, value, key)
     return found
 
 

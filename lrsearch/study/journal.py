@@ -29,6 +29,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalStorage
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.study.location import FOLDER
 from lrsearch.study.locks import lock, unlock
+from lrsearch.study.trial_records import STRANGE
 
 __all__ = [
     "NOTHING",
@@ -47,18 +48,6 @@ ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"012
 TORN = 2
 #: What the first line comes after.
 NOTHING = b"00000000"
-#: What reading a record may raise that lrsearch did not write.
-STRANGE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
 log = logging.getLogger("lrsearch")
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

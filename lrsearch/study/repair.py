@@ -17,17 +17,18 @@ from typing import Any
 
 from optuna.trial import create_trial
 
+from lrsearch.codec import decode, encode
 from lrsearch.distributions import distributions, point_within
 from lrsearch.errors import RequestError
-from lrsearch.result import Trial
 from lrsearch.study.backend import Backend
-from lrsearch.study.heartbeat import LEADER, WORKER, is_here, workers_of
-from lrsearch.study.journal import NOTHING, STRANGE, JournalLine, lines_of, open_journal, real_path
+from lrsearch.study.heartbeat import is_here, workers_of
+from lrsearch.study.journal import NOTHING, JournalLine, lines_of, open_journal, real_path
+from lrsearch.study.keys import ENDED, LEADER, SPEC, WORKER
 from lrsearch.study.location import Location
 from lrsearch.study.locks import FileLock
-from lrsearch.study.record import SCHEMA, StudyRecord
-from lrsearch.study.store import ATTRIBUTE, MINIMIZE, Store
-from lrsearch.study.trials import ENDED, final_state, read_trial, reading
+from lrsearch.study.spec import SCHEMA, StudySpec
+from lrsearch.study.store import MINIMIZE, Store
+from lrsearch.study.trial_records import STRANGE, EndedTrial, reading
 
 __all__ = ["Repair", "repair"]
 
@@ -58,7 +59,7 @@ class _Salvage:
     """What the sound lines say of one study."""
 
     attributes: dict[str, Any]
-    trials: dict[int, tuple[Trial, Mapping[str, Any]]] = field(default_factory=dict)
+    trials: dict[int, EndedTrial] = field(default_factory=dict)
 
 
 def repair(name: str, path: Path) -> Repair:
@@ -95,7 +96,7 @@ def _repair(name: str, path: Path) -> Repair:
         here = [w for s in studies.values() for w in workers_of(s.attributes) if is_here(w)]
     if here:
         raise RequestError(f"{path} is in use by process {here[0].pid}; end it first")
-    names = [study.attributes[ATTRIBUTE]["name"] for study in studies.values()]
+    names = [study.attributes[SPEC]["name"] for study in studies.values()]
     if names.count(name) != 1:
         raise RequestError(
             f"{path} does not say what study {name} is, without which nothing can be made of its "
@@ -130,33 +131,33 @@ def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
     studies = {}
     for kept in attributes.values():
         with contextlib.suppress(*STRANGE):
-            StudyRecord.from_dict(kept[ATTRIBUTE])
-            if kept[ATTRIBUTE]["schema"] == SCHEMA:
-                studies[kept[ATTRIBUTE]["id"]] = _Salvage(attributes=kept)
+            decode(StudySpec, kept[SPEC])
+            if kept[SPEC]["schema"] == SCHEMA:
+                studies[kept[SPEC]["id"]] = _Salvage(attributes=kept)
     for told in ended:
         with contextlib.suppress(*STRANGE):
-            trial = read_trial(told)
-            studies[told["study"]].trials.setdefault(trial.index, (trial, told))
+            trial = EndedTrial.read(told)
+            studies[trial.study].trials.setdefault(trial.index, trial)
     return studies
 
 
 def _write(storage: Backend, study: _Salvage) -> None:
     """Writes a study anew."""
-    record = StudyRecord.from_dict(study.attributes[ATTRIBUTE])
-    searched = distributions(record.space)
-    key = storage.create_new_study(MINIMIZE, study.attributes[ATTRIBUTE]["name"])
+    spec: StudySpec = decode(StudySpec, study.attributes[SPEC])
+    searched = distributions(spec.space)
+    key = storage.create_new_study(MINIMIZE, spec.name)
     for name, value in study.attributes.items():
         if not name.startswith(WORKER) and name != LEADER:
             storage.set_study_user_attr(key, name, value)
-    for _, (trial, kept) in sorted(study.trials.items()):
-        point = point_within(trial.schedule, searched) or {}
-        state, value = final_state(kept)
+    for _, ended in sorted(study.trials.items()):
+        point = point_within(ended.schedule, searched) or {}
+        state, values = ended.final
         attempt = create_trial(
             state=state,
-            value=value,
+            values=values,
             params=point,
             distributions=searched if point else {},
-            user_attrs={ENDED: kept},
+            user_attrs={ENDED: encode(ended)},
         )
         storage.create_new_trial(key, attempt)
 

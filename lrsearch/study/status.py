@@ -12,7 +12,7 @@ from lrsearch.result import STATES
 from lrsearch.study.heartbeat import LEASE, Worker, is_here, workers_of
 from lrsearch.study.location import Location
 from lrsearch.study.store import Store
-from lrsearch.study.trials import reading
+from lrsearch.study.trial_records import reading
 
 __all__ = ["StudyStatus", "status_in", "status_of", "study_names_in"]
 
@@ -29,7 +29,7 @@ class StudyStatus:
         lost: how many attempts at trials were lost with their process.
         workers: those that live.
         best: the lowest value, or None.
-        comparison: whether its best schedule was held against baselines.
+        compared: whether its best schedule was held against baselines.
         changed: when it was last written.
         trouble: why it cannot be read; nothing else is known then.
     """
@@ -44,7 +44,7 @@ class StudyStatus:
     lost: int = 0
     workers: tuple[Worker, ...] = ()
     best: float | None = None
-    comparison: bool = False
+    compared: bool = False
     changed: datetime | None = None
     trouble: str = ""
 
@@ -62,7 +62,7 @@ class StudyStatus:
             "lost": self.lost,
             "workers": shown,
             "best": self.best,
-            "compared": self.comparison,
+            "compared": self.compared,
             "changed": None
             if self.changed is None
             else self.changed.isoformat(timespec="seconds"),
@@ -112,7 +112,7 @@ def status_in(store: Store) -> StudyStatus:
         lost=store.table.lost.total(),
         workers=tuple(workers),
         best=result.ranked[0].value if result.ranked else None,
-        comparison=result.comparison is not None,
+        compared=result.comparison is not None,
         changed=datetime.fromtimestamp(written, UTC),
     )
 

@@ -1,7 +1,7 @@
 """A study in its storage: what it is, its trials and its comparison.
 
-Every process that searches a study joins it: what they share they change under one guard, and what
-a dead one was at is given back (`lrsearch.study.attempts`).
+Every process that searches a study joins it: what they share they change under one lock, and the
+trials of a dead process are run again (`lrsearch.study.trials`).
 """
 
 from __future__ import annotations
@@ -11,63 +11,95 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.study import StudyDirection
 
+from lrsearch.codec import decode, encode
 from lrsearch.comparison import Comparison
-from lrsearch.contract import Setup, StudyFacts
 from lrsearch.distributions import digest
 from lrsearch.errors import RequestError, closest
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.study.backend import Backend, OpenBackend, begin, has, look_up, names_of
+from lrsearch.study.keys import (
+    COMPARISON,
+    FACTS,
+    MEASURED,
+    OPTIMUM,
+    QUEUE,
+    SLOTS,
+    SPEC,
+    TOLD,
+    TRACKING,
+)
 from lrsearch.study.location import SAFE_NAME, Location
 from lrsearch.study.locks import with_lock
-from lrsearch.study.record import SCHEMA, StudyRecord, study_facts
-from lrsearch.study.shape import COMPARISON_SHAPE, OUTCOME, conform
-from lrsearch.study.trials import TrialTable, reading
+from lrsearch.study.spec import SCHEMA, StudySpec
+from lrsearch.study.trial_records import reading
+from lrsearch.study.trials import TrialTable
 
-__all__ = ["ATTRIBUTE", "MINIMIZE", "Store"]
+__all__ = ["MINIMIZE", "Facts", "Store"]
 
-#: The attributes of a study that lrsearch keeps.
-ATTRIBUTE = "lrsearch"
-OPTIMUM = "lrsearch.optimum"
-TRACKING = "lrsearch.tracking"
-SLOTS = "lrsearch.slots"
-QUEUE = "lrsearch.enqueued"
-MEASURED = "lrsearch.measured"
-COMPARISON = "lrsearch.confirmed"
-FACTS = "lrsearch.facts"
-TOLD = "lrsearch.told"
-
-SHAPES = {
-    OPTIMUM: float,
-    TRACKING: [(None, str)],
-    SLOTS: [int],
-    QUEUE: [{str: object}],
-    TOLD: [int],
-    COMPARISON: {"trials": int, "confirmation": COMPARISON_SHAPE},
-    FACTS: {"device": str, "data": {str: object}, "sampler": str, "diagnostics": str},
+#: Types of the attributes that say of a study what may be read as it is.
+KINDS: dict[str, Any] = {
+    OPTIMUM: float | None,
+    TRACKING: tuple[str | None, str | None] | None,
+    SLOTS: tuple[int, int] | None,
+    QUEUE: tuple[Schedule, ...] | None,
+    TOLD: tuple[int, ...] | None,
 }
 
 #: Lower is better.
 MINIMIZE = [StudyDirection.MINIMIZE]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What trackers are told of a study and values do not depend on; empty where it is unknown.
+
+    Attributes:
+        device, data: the objective's, as in `lrsearch.contract.Setup`.
+        sampler, diagnostics: of the latest search.
+    """
+
+    device: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    sampler: str = ""
+    diagnostics: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredComparison:
+    """A comparison of so many trials."""
+
+    trials: int
+    confirmation: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Outcomes of a comparison's runs of one schedule."""
+
+    schedule: Schedule
+    outcomes: tuple[Outcome, ...]
+
+
 class Store:
-    """The trials of one study in its storage.
+    """One study in its storage.
 
     Attributes:
         name: of the study.
-        location: where it lives.
-        record: what the study is.
-        identity: tells it from another study of the same name, for trackers.
+        location: where it is stored.
+        spec: what the study is.
+        table: its trials.
         optimum: the best possible value of the problem, where it is known.
         slots: runs in flight, once the study has begun.
         enqueued: schedules that were given to try before all others.
         window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
         tracking: MLflow's URI without its password, and the parent run's id, where there are.
+        facts: what trackers are told beside.
     """
 
     def __init__(self, location: Location, kept: OpenBackend) -> None:
@@ -76,7 +108,7 @@ class Store:
         self.storage, self.lock, self.clock = kept.records, kept.lock, kept.clock
         self.close = kept.close
         self.key = self.storage.get_study_id_from_name(self.name)
-        self.table = TrialTable(self.storage, self.key, location)
+        self.table = TrialTable(self.storage, self.key, self.lock, location)
         self.look()
 
     def __enter__(self) -> Store:
@@ -86,54 +118,51 @@ class Store:
         self.close()
 
     def look(self) -> None:
-        """Takes in what others wrote about the study.
+        """Read what others wrote about the study.
 
         Raises:
             RequestError: it was not written by this version of lrsearch.
         """
         kept = self.storage.get_study_user_attrs(self.key)
         directions = self.storage.get_study_directions(self.key)
-        record = kept.get(ATTRIBUTE)
         with reading(self.location):
-            if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            known = kept.get(SPEC)
+            if not isinstance(known, dict) or known.get("schema") != SCHEMA:
                 raise RequestError("it is not of this version; name another study")
             if directions != MINIMIZE:
                 raise RequestError("its direction is not minimize; name another study")
-            self.record = StudyRecord.from_dict(record)
-            for name, shape in SHAPES.items():
-                conform(kept.get(name), (None, shape), name)
-            self.optimum: float | None = kept.get(OPTIMUM)
-            self.slots: int | None
-            self.window: int
-            self.slots, self.window = kept.get(SLOTS) or (None, 0)
-            self.enqueued = tuple(Schedule.from_dict(s) for s in kept.get(QUEUE) or ())
-            self.identity = str(record["id"])
-            uri, run_id = kept.get(TRACKING) or (None, None)
-            self.tracking: tuple[str | None, str | None] = (uri, run_id)
-            self._comparison: tuple[int, Comparison] | None = None
-            if (known := kept.get(COMPARISON)) is not None:
-                comparison = Comparison.from_record(known["confirmation"])
-                self._comparison = (known["trials"], comparison)
-            self._facts: dict[str, Any] = kept.get(FACTS) or {}
-            self._told: list[int] = kept.get(TOLD) or []
+            self.spec: StudySpec = decode(StudySpec, known, "study")
+            found = {name: decode(kind, kept.get(name), name) for name, kind in KINDS.items()}
+            comparison = decode(_StoredComparison | None, kept.get(COMPARISON), COMPARISON)
+            self.facts: Facts = decode(Facts, kept.get(FACTS) or {}, FACTS)
+        self._comparison: _StoredComparison | None = comparison
+        self.table.spec = self.spec
+        self.optimum: float | None = found[OPTIMUM]
+        self.slots: int | None
+        self.window: int
+        self.slots, self.window = found[SLOTS] or (None, 0)
+        self.enqueued = tuple(s.with_momentum(self.spec.momentum) for s in found[QUEUE] or ())
+        self.tracking: tuple[str | None, str | None] = found[TRACKING] or (None, None)
+        self._told: tuple[int, ...] = found[TOLD] or ()
 
     @classmethod
-    def join(cls, location: Location, record: StudyRecord) -> Store:
+    def join(cls, spec: StudySpec) -> Store:
         """Opens a study to search it, creating it where there is none.
 
         Raises:
             RequestError: it belongs to another request, or cannot be written or read.
         """
+        location = spec.location
         try:
             kept = begin(location)
-            with_lock(kept.lock, lambda: _found(kept.records, location.study, record))
+            with_lock(kept.lock, lambda: _create(kept.records, spec))
             store = cls(location, kept)
         except OSError as error:
             raise RequestError(
                 f"cannot write {(location.path or location.runs).parent}: {error.strerror}; "
                 "choose another --storage"
             ) from error
-        differences = store.record.differences(record)
+        differences = store.spec.differences(spec)
         if differences:
             store.close()
             raise RequestError(
@@ -185,15 +214,13 @@ class Store:
             trials: those that are known already; None reads them.
             seconds: of the search in hand; None is those of all runs.
         """
-        record, known = self.record, self.trials() if trials is None else trials
+        spec, known = self.spec, self.trials() if trials is None else trials
         return Result(
             study=self.name,
-            objective=record.objective,
-            space=record.space.name,
-            unit=record.unit,
-            steps=record.steps,
-            batch=record.batch,
-            momentum=record.momentum,
+            objective=spec.objective,
+            space=spec.space.name,
+            unit=spec.unit,
+            budget=spec.budget,
             seconds=math.fsum(t.seconds for t in known.values()) if seconds is None else seconds,
             storage=str(self.location),
             tracking_uri=self.tracking[0],
@@ -204,30 +231,15 @@ class Store:
             comparison=self.comparison(len(known)),
         )
 
-    def facts(self, trials: int) -> StudyFacts:
-        """What a tracker is told of a study of so many trials."""
-        facts = study_facts(
-            self.record,
-            study=self.name,
-            identity=self.identity,
-            storage=str(self.location),
-            spool=self.location.beside(".spool.jsonl"),
-            trials=trials,
-            slots=self.slots or 1,
-        )
-        return dataclasses.replace(facts, **self._facts)
-
-    def keep_facts(self, setup: Setup, *, sampler: str, diagnostics: str) -> None:
-        """Keeps what trackers are told and values do not hang on."""
-        told = {"device": setup.device, "data": dict(setup.data)}
-        told |= {"sampler": sampler, "diagnostics": diagnostics}
-        if told != self._facts:
-            self._facts = told
-            self.keep(FACTS, told)
+    def keep_facts(self, facts: Facts) -> None:
+        """Keep what trackers are told and values do not depend on."""
+        if facts != self.facts:
+            self.facts = facts
+            self.keep(FACTS, facts)
 
     def keep(self, name: str, value: Any) -> None:
-        """Writes an attribute of the study."""
-        self.storage.set_study_user_attr(self.key, name, value)
+        """Write an attribute of the study."""
+        self.storage.set_study_user_attr(self.key, name, encode(value))
 
     def enqueue(self, schedules: Sequence[Schedule]) -> None:
         """Keeps what is tried first; a study that has begun keeps its own.
@@ -241,7 +253,7 @@ class Store:
             self.look()
             if self.slots is None and given and given != self.enqueued:
                 self.enqueued = given
-                self.keep(QUEUE, [s.to_dict(defaults=False) for s in given])
+                self.keep(QUEUE, given)
 
         with_lock(self.lock, keep)
         if given and given != self.enqueued:
@@ -256,38 +268,36 @@ class Store:
         Args:
             stage: `select` or `report`.
         """
-        found = {}
+        found: dict[Schedule, dict[int, Outcome]] = {}
         with reading(self.location):
             for name, kept in self.storage.get_study_user_attrs(self.key).items():
                 if name.startswith(f"{MEASURED}.{stage}."):
-                    conform(kept, {"schedule": {str: object}, "outcomes": [OUTCOME]}, name)
-                    outcomes = {o["replicate"]: Outcome.from_dict(o) for o in kept["outcomes"]}
-                    found[Schedule.from_dict(kept["schedule"])] = outcomes
+                    known: _Measured = decode(_Measured, kept, name)
+                    schedule = known.schedule.with_momentum(self.spec.momentum)
+                    outcomes = {outcome.replicate: outcome for outcome in known.outcomes}
+                    found[schedule] = {**found.get(schedule, {}), **outcomes}
         return found
 
     def keep_measured(
         self, stage: str, schedule: Schedule, outcomes: Mapping[int, Outcome]
     ) -> None:
-        """Keeps the outcomes of a schedule on all its seeds."""
-        kept = {
-            "schedule": schedule.to_dict(defaults=False),
-            "outcomes": [outcomes[replicate].to_dict() for replicate in sorted(outcomes)],
-        }
-        self.keep(f"{MEASURED}.{stage}.{digest(schedule)}", kept)
+        """Keep the outcomes of a schedule on all its seeds."""
+        kept = tuple(outcomes[replicate].thin() for replicate in sorted(outcomes))
+        name = f"{MEASURED}.{stage}.{digest(schedule)}"
+        self.keep(name, _Measured(schedule=schedule, outcomes=kept))
 
     def comparison(self, trials: int) -> Comparison | None:
         """The latest comparison, unless the study has other than so many trials by now."""
-        if self._comparison is None or self._comparison[0] != trials:
+        if self._comparison is None or self._comparison.trials != trials:
             return None
-        return self._comparison[1]
+        return self._comparison.confirmation
 
     def set_comparison(self, comparison: Comparison, trials: int) -> None:
         """Keeps a comparison of so many trials, unless there is one of more."""
         self.look()
-        if self._comparison is not None and self._comparison[0] > trials:
-            return
-        self._comparison = (trials, comparison)
-        self.keep(COMPARISON, {"trials": trials, "confirmation": comparison.to_record()})
+        if self._comparison is None or self._comparison.trials <= trials:
+            self._comparison = _StoredComparison(trials=trials, confirmation=comparison)
+            self.keep(COMPARISON, self._comparison)
 
     def set_slots(self, slots: int, window: int) -> None:
         """Keeps how many runs are in flight and how far trials look back, the first time."""
@@ -299,7 +309,7 @@ class Store:
                 self.keep(SLOTS, [slots, window])
                 # Once more: without it a damaged journal could not be repaired.
                 kept = self.storage.get_study_user_attrs(self.key)
-                self.keep(ATTRIBUTE, kept[ATTRIBUTE])
+                self.keep(SPEC, kept[SPEC])
 
         with_lock(self.lock, keep)
 
@@ -325,17 +335,17 @@ class Store:
         self.keep(OPTIMUM, optimum)
 
 
-def _found(storage: Backend, name: str, record: StudyRecord) -> None:
-    """Makes a study that there is not yet, or finishes what a process began that died at it."""
-    if not has(storage, name):
-        storage.create_new_study(MINIMIZE, name)
-    key = storage.get_study_id_from_name(name)
-    if ATTRIBUTE in storage.get_study_user_attrs(key) or storage.get_n_trials(key):
+def _create(storage: Backend, spec: StudySpec) -> None:
+    """Create a study, or finish what a process began that died while it did so."""
+    if not has(storage, spec.name):
+        storage.create_new_study(MINIMIZE, spec.name)
+    key = storage.get_study_id_from_name(spec.name)
+    if SPEC in storage.get_study_user_attrs(key) or storage.get_n_trials(key):
         return
-    identity = {"name": name, "id": uuid.uuid4().hex}
-    storage.set_study_user_attr(key, ATTRIBUTE, {**identity, **record.to_dict()})
+    record = encode(dataclasses.replace(spec, id=uuid.uuid4().hex))
+    storage.set_study_user_attr(key, SPEC, record)
 
 
-def _told(result: Result) -> list[int]:
+def _told(result: Result) -> tuple[int, ...]:
     """How many trials a tracker knows, and of how many runs a comparison."""
-    return [len(result.trials), 0 if result.comparison is None else result.comparison.runs]
+    return (len(result.trials), 0 if result.comparison is None else result.comparison.runs)

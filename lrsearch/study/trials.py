@@ -1,115 +1,88 @@
-"""Which trials of a study have ended, and which are under way, by whom.
+"""The table of a study's trials: which have ended, which are running, and who runs them.
 
 An attempt at a trial is a trial of Optuna's that runs; lrsearch keeps its own index, so that an
 attempt that is lost with its process counts for nothing, and the next one has the same index and
-the same schedule. An attempt ends once: what comes second, because its worker was taken for dead,
-is refused by the storage and dropped.
+the same schedule. An attempt ends once: a second end, from a worker that was taken for dead, is
+refused by the storage and dropped.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import logging
+import math
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lrsearch.errors import RequestError, one_line
+from lrsearch.codec import encode
+from lrsearch.distributions import distributions
 from lrsearch.ranges import Value
-from lrsearch.result import STATES, Outcome, Trial
-from lrsearch.schedule import Schedule
+from lrsearch.result import Trial
 from lrsearch.study.backend import Backend
-from lrsearch.study.journal import STRANGE
-from lrsearch.study.request import MOST
-from lrsearch.study.shape import TRIAL, conform
+from lrsearch.study.heartbeat import BROKEN, Heartbeat
+from lrsearch.study.keys import ENDED, LOST, RUNNING
+from lrsearch.study.locks import with_lock
+from lrsearch.study.spec import StudySpec
+from lrsearch.study.trial_records import Attempt, EndedTrial, attempt_of, reading
 
-__all__ = [
-    "ATTEMPT",
-    "ENDED",
-    "LOST",
-    "RunningTrial",
-    "TrialTable",
-    "final_state",
-    "read_trial",
-    "reading",
-]
+__all__ = ["TrialTable"]
 
-#: Attributes of Optuna's trials: how one ended, whose attempt it is, and that it was lost.
-ENDED, ATTEMPT, LOST = "lrsearch", "lrsearch.attempt", "lrsearch.lost"
+#: Seconds between two looks at who lives, and for each worker that does: a thousand workers that
+#: looked at each other every second would keep a database busy with nothing else.
+LOOK_SECONDS, SECONDS_A_WORKER = 0.5, 0.05
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunningTrial:
-    """A trial under way.
-
-    Attributes:
-        index: lrsearch's own count.
-        worker: the id of whoever is at it.
-        point: its values of the free fields; empty for a schedule outside the space.
-        key: the trial's id in Optuna's storage.
-    """
-
-    index: int
-    worker: str
-    point: Mapping[str, Value]
-    key: int
-
-
-@contextmanager
-def reading(location: object) -> Iterator[None]:
-    """Turns what a record raises that lrsearch did not write into one clear error.
-
-    Raises:
-        RequestError: with the place in it.
-    """
-    try:
-        yield
-    except RequestError as error:
-        raise RequestError(
-            f"{location} holds a record that is none of lrsearch's: {error}"
-        ) from error
-    except STRANGE as error:
-        raise RequestError(
-            f"{location} holds a record that is none of lrsearch's ({type(error).__name__}: "
-            f"{error}); choose another --storage"
-        ) from error
+log = logging.getLogger("lrsearch")
 
 
 class TrialTable:
-    """The trials of one study.
+    """The trials of one study, in its storage.
 
     Args:
         storage: Optuna's.
         study: the study's id there.
-        location: what holds it, for messages.
+        lock: of the study.
+        location: where it is, for messages.
 
     Attributes:
+        spec: what the study is; set before the table is used.
         trials: those that have ended, by index.
-        running: those under way, by index.
+        running: those that are running, by index.
         lost: how many attempts at a trial were lost with their process.
         news: the trials that have ended and that nobody has taken from here yet.
     """
 
-    def __init__(self, storage: Backend, study: int, location: object) -> None:
+    spec: StudySpec
+
+    def __init__(
+        self, storage: Backend, study: int, lock: AbstractContextManager[None], location: object
+    ) -> None:
         self.trials: dict[int, Trial] = {}
-        self.running: dict[int, RunningTrial] = {}
+        self.running: dict[int, Attempt] = {}
         self.lost: Counter[int] = Counter()
         self.news: list[Trial] = []
-        self._storage, self._study, self._location = storage, study, location
+        self._storage, self._study, self._lock, self._location = storage, study, lock, location
+        self._keys: dict[int, int] = {}  # of running trials in Optuna's storage
         self._settled: set[int] = set()
         self._first = 0  # before it all are settled
+        self._heartbeat: Heartbeat | None = None
+        self._mine: dict[int, int] = {}
+        self._due = -math.inf  # when to look again who lives, by the monotonic clock
 
     def complete(self, trials: int) -> bool:
-        """Whether so many trials have ended, the first of all."""
+        """Return whether the first N trials have all ended."""
         return all(index in self.trials for index in range(trials))
 
     def refresh(self) -> None:
-        """Takes in what was written since the last look.
+        """Read what was written since the last look.
 
         Raises:
-            RequestError: a record is none of lrsearch's.
+            RequestError: a record was not written by lrsearch.
         """
         self.running, known = {}, len(self.trials)
         with reading(self._location):
@@ -128,66 +101,143 @@ class TrialTable:
 
     def _take(self, frozen: FrozenTrial) -> Trial | None:
         """A trial that has ended and was not known."""
-        own = frozen.user_attrs.get(ATTEMPT)
-        if own is not None:
-            conform(own, {"index": int, "worker": str, "retry": int, "point": {str: object}})
+        attempt = attempt_of(frozen)
         if not frozen.state.is_finished():
-            if own is not None:
-                attempt = RunningTrial(
-                    index=own["index"],
-                    worker=own["worker"],
-                    point=own["point"],
-                    key=frozen._trial_id,
-                )
-                self.running.setdefault(attempt.index, attempt)
+            if attempt is not None and attempt.index not in self.running:
+                self.running[attempt.index] = attempt
+                self._keys[attempt.index] = frozen._trial_id
             return None
         self._settled.add(frozen.number)
         # What it wrote after it was taken for dead counts for nothing: another was at it by then.
-        if own is not None and frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL:
-            self.lost[own["index"]] += 1
+        lost = frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL
+        if attempt is not None and lost:
+            self.lost[attempt.index] += 1
             return None
         kept = frozen.user_attrs.get(ENDED)
-        if kept is None:
+        trial = None if kept is None else EndedTrial.read(kept).trial
+        if trial is None or trial.index in self.trials:
             return None
-        trial = read_trial(kept)
-        return None if trial.index in self.trials else trial
+        # Older versions stored a schedule that was enqueued without the objective's momentum.
+        schedule = trial.schedule.with_momentum(self.spec.momentum)
+        return dataclasses.replace(trial, schedule=schedule)
 
+    def join(self, heartbeat: Heartbeat) -> TrialTable:
+        """Let this process run trials, as a worker of the study; return the table."""
+        self._heartbeat = heartbeat
+        return self
 
-def final_state(kept: Mapping[str, Any]) -> tuple[TrialState, float | None]:
-    """What Optuna is told of a trial that has ended: its state, and its value if it has one.
+    @property
+    def _worker(self) -> str:
+        return "" if self._heartbeat is None else self._heartbeat.worker.id
 
-    A diverged trial is complete, with a finite value that teaches samplers to stay away, and has
-    failed where no such value is known.
-    """
-    told = kept["told"]
-    if kept["state"] in ("finished", "diverged") and told is not None:
-        return TrialState.COMPLETE, float(told)
-    return (TrialState.PRUNED if kept["state"] == "pruned" else TrialState.FAIL), None
+    def begin(self, index: int, point: Mapping[str, Value], replicate: int = 0) -> bool:
+        """Take a trial, unless it has ended or another worker runs it by now.
 
+        Args:
+            index: of the trial.
+            point: its values of the free fields; empty for a schedule outside the space.
+            replicate: of its first run.
+        """
 
-def read_trial(kept: Mapping[str, Any]) -> Trial:
-    """A trial of the record that it left when it ended.
+        def take() -> bool:
+            self.refresh()
+            known = self.running.get(index)
+            if known is not None and known.worker == self._worker:
+                self._mine[index] = self._keys[index]  # begun here, under a lock that was lost
+                return True
+            if known is not None or index in self.trials:
+                return False
+            attempt = Attempt(
+                index=index,
+                worker=self._worker,
+                retry=self.lost[index],
+                point=point,
+                replicate=replicate,
+            )
+            searched = distributions(self.spec.space)
+            running = create_trial(
+                state=TrialState.RUNNING,
+                params=dict(point),
+                distributions={name: d for name, d in searched.items() if name in point},
+                user_attrs={RUNNING: encode(attempt)},
+            )
+            self._mine[index] = self._storage.create_new_trial(self._study, running)
+            return True
 
-    Raises:
-        ValueError: it is none, or contradicts itself.
-    """
-    conform(kept, TRIAL)
-    trial = Trial(
-        index=kept["index"],
-        schedule=Schedule.from_dict(kept["schedule"]),
-        outcomes=tuple(
-            Outcome.from_dict({**outcome, "reason": one_line(outcome["reason"])})
-            for outcome in kept["outcomes"]
-        ),
-    )
-    if not 0 <= trial.index < MOST:
-        raise ValueError(f"trial {trial.index}")
-    expected = [(trial.index, replicate) for replicate in range(len(trial.outcomes))]
-    states = {outcome.state for outcome in trial.outcomes}
-    if [(o.trial, o.replicate) for o in trial.outcomes] != expected or not expected:
-        raise ValueError("the runs of a trial are not its own")
-    if not states <= set(STATES) or trial.state != kept["state"]:
-        raise ValueError(f"a {kept['state']} trial of runs that are {', '.join(states)}")
-    if any(len(t.updates) != len(t.values) for o in trial.outcomes for t in o.traces.values()):
-        raise ValueError("a curve without a value for every update")
-    return trial
+        return with_lock(self._lock, take)
+
+    def end(self, trial: Trial, penalty: float | None) -> bool:
+        """Write a trial that has ended; return whether it counts.
+
+        It does not where this process was taken for dead meanwhile, and another ran the trial.
+
+        Args:
+            trial: the trial.
+            penalty: the finite value that stands for a diverged trial, or None.
+        """
+        key, ended = self._mine.pop(trial.index), EndedTrial.of(trial, self.spec.id, penalty)
+        try:
+            if ended.final[0] != TrialState.FAIL:
+                self._write(key, ended)
+            elif not with_lock(self._lock, lambda: self._write_failed(key, ended)):
+                return False
+        except UpdateFinishedTrialError:
+            return False
+        self.trials[trial.index] = trial  # whose curves are not thinned
+        return True
+
+    def release(self) -> None:
+        """Give up the trials that run here; it is no fault of theirs."""
+        try:
+            for index in list(self._mine):
+                self._fail(self._mine.pop(index))
+        except BROKEN as error:
+            log.warning("cannot give trials back, which whoever comes next will: %s", error)
+
+    def reap(self) -> None:
+        """Give up the trials of processes that have died since."""
+        if time.monotonic() >= self._due and self._orphans():
+            with_lock(self._lock, self._reap)
+
+    def _reap(self) -> None:
+        self.refresh()
+        for attempt in self._orphans():
+            key = self._keys[attempt.index]
+            with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
+                left = self._storage.get_trial(key).user_attrs.get(ENDED)
+                if left is not None:  # it died between its two last records
+                    with reading(self._location):
+                        ended = EndedTrial.read(left)
+                    self._storage.set_trial_state_values(key, *ended.final)
+                else:
+                    self._storage.set_trial_user_attr(key, LOST, True)
+                    self._fail(key)
+        self.refresh()
+
+    def _orphans(self) -> list[Attempt]:
+        others = [a for a in self.running.values() if a.worker != self._worker]
+        if not others or self._heartbeat is None:
+            return []
+        living = self._heartbeat.alive()
+        self._due = time.monotonic() + max(LOOK_SECONDS, len(living) * SECONDS_A_WORKER)
+        return [attempt for attempt in others if attempt.worker not in living]
+
+    def _write(self, key: int, ended: EndedTrial) -> None:
+        self._storage.set_trial_user_attr(key, ENDED, encode(ended))
+        self._storage.set_trial_state_values(key, *ended.final)
+
+    def _write_failed(self, key: int, ended: EndedTrial) -> bool:
+        """Write a failed trial, unless it was taken for lost meanwhile.
+
+        A lost one is written as failed, too, so that the two must not mix.
+        """
+        known = self._storage.get_trial(key)
+        if LOST in known.user_attrs:
+            return False
+        if not known.state.is_finished() or ENDED not in known.user_attrs:  # else it was written
+            self._write(key, ended)
+        return True
+
+    def _fail(self, key: int) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
+            self._storage.set_trial_state_values(key, TrialState.FAIL)

@@ -13,10 +13,11 @@ from typing import Any
 
 from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
-from lrsearch.contract import StudyFacts
-from lrsearch.result import Result, Trace, Trial
+from lrsearch.result import Result, Trial
 from lrsearch.schedule import Schedule
+from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace, planned, points, share
+from lrsearch.tracking.tracker import StudyFacts
 
 __all__ = ["TEXT_LIMIT", "comparison_records", "trial_key", "trial_record"]
 
@@ -85,8 +86,8 @@ def comparison_records(
 def _tags(facts: StudyFacts, kind: str, key: str) -> dict[str, str]:
     """`lrsearch.key` tells children of a study apart: writing one again replaces it."""
     return {
-        "lrsearch.study": facts.study,
-        "lrsearch.id": facts.identity,
+        "lrsearch.study": facts.spec.name,
+        "lrsearch.id": facts.spec.id,
         "lrsearch.kind": kind,
         "lrsearch.key": key,
     }
@@ -108,7 +109,7 @@ def _params(facts: StudyFacts, schedule: Schedule) -> dict[str, str]:
     MLflow's parallel coordinates have no logarithmic axis, hence `log10_peak`.
     """
     fields = schedule.to_dict()
-    named = {*facts.space.entries, *schedule.to_dict(defaults=False)}
+    named = {*facts.spec.space.entries, *schedule.to_dict(defaults=False)}
     params = {name: str(value) for name, value in fields.items() if name in named}
     return {**params, "log10_peak": f"{math.log10(schedule.peak):.6g}"}
 
@@ -118,7 +119,7 @@ def _trial_numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, 
     if trial.value is not None:
         yield "value", 0, trial.value
     yield "seconds", 0, trial.seconds
-    plan = trial.schedule.plan(facts.steps, facts.batch, momentum=facts.momentum)
+    plan = facts.spec.budget.plan(trial.schedule)
     done = min(len(plan), max(outcome.updates for outcome in trial.outcomes))
     names = dict.fromkeys(name for o in trial.outcomes for name in o.traces)
     curves = planned(plan, done) | {
@@ -127,7 +128,7 @@ def _trial_numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, 
     }
     # A figure that is its curve's last point would be a second first point of it.
     yield from ((n, 0, value) for n, value in trial.diagnostics.items() if n not in curves)
-    yield from points(curves, share(facts.trials))
+    yield from points(curves, share(facts.spec.trials))
 
 
 def _contender_numbers(
@@ -140,9 +141,8 @@ def _contender_numbers(
         yield "value_high", 0, contender.interval[1]
     yield "seeds", 0, float(len(contender.values))
     yield "seeds_diverged", 0, float(contender.diverged)
-    plan = contender.schedule.plan(facts.steps, facts.batch, momentum=facts.momentum)
+    plan = facts.spec.budget.plan(contender.schedule)
     curves: Mapping[str, Trace] = planned(plan, len(plan))
-    losses = [Trace.of(updates, values) for updates, values in contender.losses]
-    if losses:
-        curves = {**curves, "loss": mean_trace(losses)}
-    yield from points(curves, share(facts.trials))
+    if contender.losses:
+        curves = {**curves, "loss": mean_trace(contender.losses)}
+    yield from points(curves, share(facts.spec.trials))

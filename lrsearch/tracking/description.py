@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from lrsearch.contract import StudyFacts
+from lrsearch.answer import answer_of
 from lrsearch.result import Result
+from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 
 __all__ = ["describe"]
 
@@ -20,48 +21,26 @@ def describe(facts: StudyFacts, result: Result) -> str:
     Raises:
         NothingFinished: there is nothing to describe.
     """
-    best, found = result.best, result.comparison
-    parts = []
-    if found is None:
-        parts.append(
-            f"**Best of {len(result.trials)} trials: {best.value:.6g} {result.unit}** (trial "
-            f"{best.index}; selected, not compared)"
-        )
-    else:
-        how = "exact" if found.exact else f"{found.seeds} fresh seeds"
-        remarks = "\n".join(f"- {remark}" for remark in found.remarks)
-        parts += [f"**{found.sentence}**", _table(found.rows)]
-        parts.append(f"({how}; every peak tuned on the same grid; * the best baseline)")
-        parts += [remarks] if remarks else []
-        parts.append(
-            f"Best value of the search, the luckiest of {len(result.trials)}: {best.value:.6g} "
-            f"{result.unit} (trial {best.index})."
-        )
-    fields = result.chosen.to_dict(defaults=False)
+    answer = answer_of(result)
+    parts = [f"**{answer.sentence}**"]
+    if answer.rows:
+        parts += [_table(answer.rows), f"({answer.how})"]
+        parts += ["\n".join(f"- {remark}" for remark in answer.remarks)] if answer.remarks else []
+        parts.append(answer.luck)
+    fields = answer.schedule.to_dict(defaults=False)
     parts.append(_table([("field", "value"), *((n, f"{v}") for n, v in fields.items())]))
     parts.append("Export, and reproduce with the artifact `space.yaml`:")
-    parts.append("```\n" + "\n".join(_commands(facts, result)) + "\n```")
+    parts.append(f"```\n{answer.export}\n{_command(facts, result)}\n```")
     text = "\n\n".join(parts)
     return text if len(text) <= LIMIT else text[: LIMIT - 2].rpartition("\n")[0] + "\n…"
 
 
-def _commands(facts: StudyFacts, result: Result) -> list[str]:
-    chosen = " --compared" if result.comparison is not None else ""
-    asked = {
-        "trials": len(result.trials),
-        "steps": facts.steps,
-        "batch": facts.batch,
-        "seeds": facts.seeds,
-        "seed": facts.seed,
-        "sampler": facts.sampler,
-        "pruner": facts.pruner,
-    }
-    options = [f"--{name} {value}" for name, value in asked.items() if value != ""]
-    options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.options.items()]
-    return [
-        f"lrsearch export {facts.study}{chosen} --to torch -o schedule.py",
-        f"lrsearch tune {facts.objective} --space space.yaml {' '.join(options)}",
-    ]
+def _command(facts: StudyFacts, result: Result) -> str:
+    """The command that searches the same study again."""
+    asked = {"trials": len(result.trials), **tracked_settings(facts)}
+    options = [f"--{name} {value}" for name, value in asked.items()]
+    options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
+    return f"lrsearch tune {facts.spec.objective} --space space.yaml {' '.join(options)}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

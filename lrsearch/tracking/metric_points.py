@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lrsearch.result import Trace
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
+from lrsearch.trace import Trace
 
 __all__ = ["mean_trace", "planned", "points", "share"]
 

@@ -21,12 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from lrsearch.contract import StudyFacts
 from lrsearch.redaction import redact, redact_text
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child_runs import comparison_records, trial_key, trial_record
 from lrsearch.tracking.parent_run import best_so_far, end_record, study_record
 from lrsearch.tracking.spool import Spool
+from lrsearch.tracking.tracker import StudyFacts
 from lrsearch.tracking.uri import check_uri, default_uri
 
 __all__ = ["MlflowTracker"]
@@ -118,7 +118,7 @@ class MlflowTracker:
         self._opened.wait(PATIENCE)  # for what the parent run lacks of earlier trials
         with tempfile.TemporaryDirectory(prefix="lrsearch-") as folder:
             files = [Path(folder) / "space.yaml"]
-            files[0].write_text(self._facts.space.to_yaml(), encoding="utf-8")
+            files[0].write_text(self._facts.spec.space.to_yaml(), encoding="utf-8")
             if self._draw is not None and result.ranked:
                 files += self._draw(result, Path(folder))
             if result.comparison is not None:

@@ -15,11 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lrsearch.contract import StudyFacts
+from lrsearch.answer import differing_fields
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child_runs import TEXT_LIMIT
 from lrsearch.tracking.description import describe
 from lrsearch.tracking.table_view import study_view
+from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 
 __all__ = ["best_so_far", "end_record", "study_record"]
 
@@ -31,34 +32,29 @@ ROWS = 200
 
 def study_record(facts: StudyFacts) -> dict[str, Any]:
     """The parent run of a study that begins or goes on."""
+    spec = facts.spec
     words: dict[str, Any] = {
-        "objective": facts.objective,
-        "space": facts.space.name,
-        "unit": facts.unit,
-        "steps": facts.steps,
-        "batch": facts.batch,
-        "seeds": facts.seeds,
-        "seed": facts.seed,
-        "sampler": facts.sampler,
-        "pruner": facts.pruner,
-        "diagnostics": facts.diagnostics,
-        **{f"option.{name}": value for name, value in facts.options.items()},
-        **{f"space.{name}": entry for name, entry in facts.space.to_dict().items()},
+        "objective": spec.objective,
+        "space": spec.space.name,
+        "unit": spec.unit,
+        **tracked_settings(facts),
+        **{f"option.{name}": value for name, value in spec.options.items()},
+        **{f"space.{name}": entry for name, entry in spec.space.to_dict().items()},
     }
-    space = {name: repr(entry) for name, entry in facts.space.to_dict().items()}
-    identity = [facts.objective, facts.version, {n: repr(v) for n, v in facts.options.items()}]
+    space = {name: repr(entry) for name, entry in spec.space.to_dict().items()}
+    identity = [spec.objective, spec.version, {n: repr(v) for n, v in spec.options.items()}]
     tags = {
-        "lrsearch.study": facts.study,
+        "lrsearch.study": spec.name,
         "lrsearch.kind": "study",
-        "lrsearch.id": facts.identity,
+        "lrsearch.id": spec.id,
         "lrsearch.state": "running",
         "lrsearch.storage": str(Path(facts.storage).absolute()),
         "lrsearch.slots": str(facts.slots),
-        "lrsearch.device": facts.device,
+        "lrsearch.device": facts.facts.device,
         "lrsearch.digest.space": _digest(space),
         "lrsearch.digest.objective": _digest(identity),
         "mlflow.user": _user(),
-        "mlflow.source.name": f"lrsearch tune {facts.objective}",
+        "mlflow.source.name": f"lrsearch tune {spec.objective}",
         "mlflow.source.type": "LOCAL",
         "version.python": platform.python_version(),
         **_versions(),
@@ -68,13 +64,13 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         tags["mlflow.source.git.commit"] = commit
     return {
         "kind": "study",
-        "name": facts.study,
+        "name": spec.name,
         "began": int(1000 * time.time()),
         "metrics": [],
-        "identity": facts.identity,
+        "identity": spec.id,
         "tags": {name: value for name, value in tags.items() if value},
         "params": {name: str(value)[:TEXT_LIMIT] for name, value in words.items() if value != ""},
-        "data": dict(facts.data),
+        "data": dict(facts.facts.data),
         "view": study_view(facts),
     }
 
@@ -118,7 +114,7 @@ def end_record(
     if result.comparison is not None:
         found = result.comparison
         tags["lrsearch.comparison_schedule"] = repr(found.best.schedule)[:TEXT_LIMIT]
-        metrics += [("compared", 0, found.best.value)] if found.best.value is not None else []
+        metrics += [("comparison", 0, found.best.value)] if found.best.value is not None else []
     return {
         "kind": "end",
         "tags": tags,
@@ -135,11 +131,7 @@ def _leaderboard(result: Result) -> dict[str, list[Any]]:
     shown = result.ranked[:ROWS]
     if not shown:
         return {}
-    fields = [
-        name
-        for name in shown[0].schedule.to_dict()
-        if len({getattr(trial.schedule, name) for trial in shown}) > 1
-    ]
+    fields = differing_fields([trial.schedule for trial in shown])
     figures = sorted({name for trial in shown for name in trial.diagnostics})
     diagnostics = [trial.diagnostics for trial in shown]
     return {

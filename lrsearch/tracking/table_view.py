@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lrsearch.contract import StudyFacts
+from lrsearch.tracking.tracker import StudyFacts
 
 __all__ = ["study_view"]
 
@@ -20,12 +20,12 @@ def study_view(facts: StudyFacts) -> dict[str, Any]:
     It is JSON below the experiment's tag `mlflow.sharedViewState.KEY`, which the page reads where
     its address says `viewStateShareKey=KEY` (MLflow 3; another version may ignore it).
     """
-    fields = ["peak", *(name for name in facts.space.free if name != "peak")]
+    fields = ["peak", *(name for name in facts.spec.space.free if name != "peak")]
     columns = ["tags.`lrsearch.kind`", "tags.`lrsearch.state`"]
     columns += [f"metrics.`{name}`" for name in FIGURES]
     columns += [f"params.`{name}`" for name in fields]
     return {
-        "searchFilter": f"tags.`lrsearch.id` = '{facts.identity}'",
+        "searchFilter": f"tags.`lrsearch.id` = '{facts.spec.id}'",
         "orderByKey": "metrics.`value`",
         "orderByAsc": True,
         "startTime": "ALL",

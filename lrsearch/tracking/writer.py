@@ -122,7 +122,10 @@ class Writer:
                     self._client.set_terminated(run.info.run_id, "KILLED")
                     self._client.delete_run(run.info.run_id)
                 else:
-                    self.have[run.data.tags.get("lrsearch.key", "")] = run.info.run_id
+                    key = run.data.tags.get("lrsearch.key", "")
+                    # As earlier versions called the schedules of a comparison.
+                    key = key.replace("confirmation-", "comparison-")
+                    self.have[key] = run.info.run_id
             token = page.token
             if not token:
                 return

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from lrsearch.contract import Probes, Run
 from lrsearch.errors import RunStopped
-from lrsearch.result import Outcome, Trace
+from lrsearch.result import Outcome
+from lrsearch.trace import Trace
 from lrsearch.training.norms import NORMS
 
 __all__ = ["ActiveRun"]

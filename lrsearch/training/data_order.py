@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from lrsearch.seeding import stream
+from lrsearch.seeding import ORDER, stream
 
 __all__ = ["TrainingData", "sample_order"]
 
@@ -32,10 +32,10 @@ def sample_order(
     """
     if independent is not None:
         blocks = -(-budget // independent)
-        keys = stream(seed, "order").random((blocks, samples))
+        keys = stream(seed, ORDER).random((blocks, samples))
         return np.argpartition(keys, independent - 1, axis=1)[:, :independent].ravel()[:budget]
     epochs = -(-budget // samples)
-    shuffles = [stream(seed, "order", epoch).permutation(samples) for epoch in range(epochs)]
+    shuffles = [stream(seed, ORDER, epoch).permutation(samples) for epoch in range(epochs)]
     return np.concatenate(shuffles)[:budget]
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 
 from lrsearch.contract import Probes
 from lrsearch.landscape import Classes, Landscape
-from lrsearch.seeding import stream
+from lrsearch.seeding import LANDSCAPE, LOOK, stream
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.cuda_graphs import Capture, Replay, fill_up, power_of_two
 from lrsearch.training.devices import is_out_of_memory
@@ -53,7 +53,7 @@ class LandscapeView:
         slots: int = 1,
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
-        self._order = stream(0, "landscape").permutation(task.samples)
+        self._order = stream(0, LANDSCAPE).permutation(task.samples)
         self._count = task.samples
         self._batches: dict[tuple[int, int], Any] = {}
         self._replay = Replay(record, "looks at the landscape are", warm_up=1)
@@ -178,7 +178,7 @@ class LandscapeView:
             turn: -1 is those that every look takes; any other has samples of its own.
         """
         if (samples, turn) not in self._batches:
-            order = self._order if turn < 0 else stream(0, "look", turn).permutation(self._count)
+            order = self._order if turn < 0 else stream(0, LOOK, turn).permutation(self._count)
             index = order[:samples]
             if isinstance(self._task.train, tuple):
                 rows = torch.from_numpy(index)

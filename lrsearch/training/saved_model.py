@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrsearch.contract import Run
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate, own_randomness

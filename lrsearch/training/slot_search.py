@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from lrsearch.contract import Run
-from lrsearch.schedule import Schedule
+from lrsearch.schedule import Budget, Schedule
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.batchable import Batchable
 from lrsearch.training.data_order import TrainingData
@@ -38,9 +38,7 @@ def find_slots(
     batchable: Batchable,
     device: torch.device,
     most: int,
-    *,
-    steps: int,
-    batch: int,
+    budget: Budget,
 ) -> int:
     """The number of slots, a power of two, from which on more of them gain little.
 
@@ -49,10 +47,9 @@ def find_slots(
         batchable: what was found out about it.
         device: where.
         most: the largest number that is wanted.
-        steps: updates of a run.
-        batch: samples of an update.
+        budget: of a run.
     """
-    trial = _Timing(task, batchable, device, steps, batch)
+    trial = _Timing(task, batchable, device, budget)
     alone, best, fastest, slots = trial.alone(), 1, float("inf"), 2
     room, before = free_bytes(device), peak_bytes(device)
     while slots <= most:
@@ -79,12 +76,10 @@ def is_faster_together(
     batchable: Batchable,
     device: torch.device,
     slots: int,
-    *,
-    steps: int,
-    batch: int,
+    budget: Budget,
 ) -> bool:
     """Whether so many runs at once take less time each than a plain loop; as for `find_slots`."""
-    trial = _Timing(task, batchable, device, steps, batch)
+    trial = _Timing(task, batchable, device, budget)
     return trial.together(slots) < trial.alone()
 
 
@@ -92,13 +87,12 @@ class _Timing:
     """Seconds an update and run, in both ways, at the least rate that the task knows."""
 
     def __init__(
-        self, task: TorchTask, batchable: Batchable, device: torch.device, steps: int, batch: int
+        self, task: TorchTask, batchable: Batchable, device: torch.device, budget: Budget
     ) -> None:
         self._task, self._batchable, self._device = task, batchable, device
-        updates = max(steps, 2 + UPDATES * (BLOCKS + 1))
-        schedule = Schedule(peak=task.peak[0], decay="constant")
-        plan = schedule.plan(updates, min(batch, task.samples), momentum=task.momentum)
-        self._plan = plan
+        updates = max(budget.steps, 2 + UPDATES * (BLOCKS + 1))
+        schedule = Schedule(peak=task.peak[0], decay="constant", momentum=task.momentum)
+        self._plan = schedule.plan(updates, min(budget.batch, task.samples))
 
     def alone(self) -> float:
         samples = TrainingData(self._task.train, self._device, independent=self._task.independent)

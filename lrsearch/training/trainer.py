@@ -10,8 +10,9 @@ import torch
 
 from lrsearch.contract import Runs, Setup
 from lrsearch.failure import reason_of
+from lrsearch.plan import Plan
 from lrsearch.result import Outcome
-from lrsearch.schedule import Plan
+from lrsearch.schedule import Budget
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.batchable import check_batchable
 from lrsearch.training.dataset import describe_data
@@ -65,27 +66,25 @@ class Trainer:
             version=task.version,
         )
 
-    def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+    def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
         """How many runs to advance at once; see `lrsearch.contract.Elastic`.
 
         On a GPU the number is always looked for. On a CPU the usual one is taken unless a plain
         loop is faster, so that what a search asks does not hang on the noise of a measurement.
         """
         try:
-            return self._fit(most, steps=steps, batch=batch, thorough=thorough)
+            return self._fit(most, budget, thorough=thorough)
         except Exception as error:  # noqa: BLE001  # a user's task may raise anything
             log.warning("task %s fails when it is tried: %s", self.task.name, reason_of(error))
             return 1
 
-    def _fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+    def _fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
         if thorough or self.device.type == "cuda":
-            return find_slots(
-                self.task, self.batchable, self.device, most, steps=steps, batch=batch
-            )
+            return find_slots(self.task, self.batchable, self.device, most, budget)
         slots = 2 * SLOTS if most >= MANY else SLOTS
         usual = min(slots, 1 << (most.bit_length() - 1))
         faster = usual > 1 and is_faster_together(
-            self.task, self.batchable, self.device, usual, steps=steps, batch=batch
+            self.task, self.batchable, self.device, usual, budget
         )
         return usual if faster else 1
 
@@ -100,6 +99,6 @@ class Trainer:
         """Trains a plan once more and writes its model; see `lrsearch.training.saved_model`."""
         return save_trained_model(self.task, plan, seed, self.device, folder)
 
-    def optimum(self, steps: int, batch: int) -> float | None:
+    def optimum(self, budget: Budget) -> float | None:
         """Unknown, as for every real task."""
         return None

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from lrsearch.codec import decode, encode
 from lrsearch.contract import Elastic, KeepsModel, Objective, Run, Runs
 from lrsearch.errors import SearchFailed
+from lrsearch.plan import Plan
 from lrsearch.result import Outcome
-from lrsearch.schedule import Plan
+from lrsearch.schedule import Budget
 
 __all__ = ["Inbox", "TaskPool", "WorkerHandle", "WorkerPool"]
 
@@ -89,19 +91,19 @@ class WorkerPool:
             shift.close()
             self._dismiss()
 
-    def optimum(self, steps: int, batch: int) -> float | None:
+    def optimum(self, budget: Budget) -> float | None:
         """As the objective itself says."""
-        return self.inner.optimum(steps, batch)
+        return self.inner.optimum(budget)
 
 
 class TaskPool(WorkerPool):
     """A crew that trains a task: a population each."""
 
-    def fit(self, most: int, *, steps: int, batch: int, thorough: bool) -> int:
+    def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
         """As `lrsearch.contract.Elastic`, of each worker."""
         inner = cast(Elastic, self.inner)
         most = max(1, most // self._count)
-        return inner.fit(most, steps=steps, batch=batch, thorough=thorough)
+        return inner.fit(most, budget, thorough=thorough)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
         """As `lrsearch.contract.KeepsModel`."""
@@ -158,7 +160,7 @@ class _PoolRun:
             if "room" in message:
                 post.asked = message["room"]
                 continue
-            outcome = Outcome.from_dict(message)
+            outcome = decode(Outcome, message)
             del post.runs[outcome.trial, outcome.replicate]
             yield outcome
 
@@ -179,7 +181,7 @@ class _PoolRun:
             if given or post.runs:  # who has nothing to do waits for an answer
                 post.asked, post.since = 0, time.monotonic()
                 post.runs |= {(run.trial, run.replicate): run for run in given}
-                post.hand.give([run.to_dict() for run in given])
+                post.hand.give([encode(run) for run in given])
         return False
 
     def _listen(self, *, alone: bool) -> tuple[_Seat | None, dict[str, Any] | None]:

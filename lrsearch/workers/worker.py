@@ -16,15 +16,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
+from lrsearch.codec import decode, encode
 from lrsearch.contract import Probes, Run
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import SearchFailed
 from lrsearch.objectives.loading import find_objective
 
 __all__ = ["answer", "main"]
-
-#: More points than any curve has: between processes nothing is thinned.
-ALL = sys.maxsize
 
 Ask = Callable[[int], list[dict[str, Any]]]
 
@@ -39,7 +37,7 @@ class _RemoteRuns:
 
     def take(self, room: int) -> list[Run]:
         """As `lrsearch.contract.Runs`; with nothing in flight the answer may take its time."""
-        return [Run.from_dict(run) for run in self._ask(room)] if room > 0 else []
+        return [decode(Run, run) for run in self._ask(room)] if room > 0 else []
 
 
 def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
@@ -60,7 +58,7 @@ def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
         )
     objective = find_objective(order["objective"], order["options"], order["device"])
     for outcome in objective.evaluate(_RemoteRuns(order["slots"], order["level"], ask)):
-        yield outcome.to_dict(ALL)
+        yield encode(outcome)
 
 
 def main() -> None:

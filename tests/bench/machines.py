@@ -20,13 +20,13 @@ import optuna
 import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
+from lrsearch.distributions import distributions
 from lrsearch.result import Outcome, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.study.attempts import Attempts
 from lrsearch.study.heartbeat import BEAT, Heartbeat
-from lrsearch.study.record import study_record
-from lrsearch.study.request import Request
+from lrsearch.study.settings import Settings
+from lrsearch.study.spec import resolve
 from lrsearch.study.store import Store
 from lrsearch.study.trial_cache import Cache
 from tests.bench.machine import record
@@ -116,13 +116,13 @@ def costs(postgres):
     """What one trial asks of the database while so many are in flight in its study."""
     url, bowl = postgres.fresh("costs"), Bowl()
     found = {"by_in_flight": {}}
-    request = Request(space=Space.load("cosine"), storage=url, study="s").resolve(bowl.setup)
+    request = resolve(Settings(space=Space.load("cosine"), storage=url, study="s"), bowl.setup)
     with (
-        Store.join(request.location, study_record(request, bowl.setup)) as store,
+        Store.join(request) as store,
         Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat,
     ):
-        running, done, others = Attempts(store, heartbeat), 0, 0
-        point = {name: d.low for name, d in running._distributions.items()}
+        running, done, others = store.table.join(heartbeat), 0, 0
+        point = {name: d.low for name, d in distributions(request.space).items()}
         for in_flight in IN_FLIGHT:
             while others < in_flight - 1:  # of this worker, so that nobody takes them for dead
                 own = {"index": 10**6 + others, "worker": heartbeat.worker.id}
@@ -130,7 +130,7 @@ def costs(postgres):
                 running = create_trial(
                     state=TrialState.RUNNING,
                     params=point,
-                    distributions=running._distributions,
+                    distributions=distributions(request.space),
                     user_attrs={"lrsearch.attempt": own},
                 )
                 store.storage.create_new_trial(store.key, running)

@@ -20,8 +20,9 @@ PLAIN_TRIALS = 60
 
 def ours(folder, trials):
     """Seconds a trial, of which in the sampler, and what was found."""
-    import lrsearch
     from lrsearch.sampling.advisor import Advisor
+
+    import lrsearch
 
     asked = [0.0]
     ask = Advisor.ask

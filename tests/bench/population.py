@@ -12,6 +12,7 @@ import torch
 from lrsearch import Schedule
 from lrsearch.contract import NoProbes, Run
 from lrsearch.objectives.builtin import make
+from lrsearch.schedule import Budget
 from lrsearch.training.data_order import sample_order
 from lrsearch.training.population import Population
 from tests.bench.machine import record
@@ -43,7 +44,7 @@ class Given:
 def plan_of(objective, updates, scale=1.0):
     setup = objective.setup
     peak = (setup.habit_peak or setup.entries["peak"].middle) * scale
-    return Schedule(peak=peak).plan(updates, setup.batch, momentum=setup.momentum)
+    return Schedule(peak=peak).with_momentum(setup.momentum).plan(updates, setup.batch)
 
 
 def plain(task, plan, foreach, device=CPU):
@@ -111,8 +112,8 @@ def measure(name):
         seconds = min(together(objective, [plan] * trials, count) for _ in range(2)) / trials
         figures[f"slots_{count}_ms_a_trial"] = round(1000 * seconds, 2)
         figures[f"slots_{count}_times_the_plain_loop"] = round(rival / seconds, 2)
-    budget = {"steps": objective.setup.steps, "batch": objective.setup.batch}
-    figures["slots_by_default"] = objective.fit(100, thorough=False, **budget)
+    budget = Budget(steps=objective.setup.steps, batch=objective.setup.batch)
+    figures["slots_by_default"] = objective.fit(100, budget, thorough=False)
     return figures
 
 

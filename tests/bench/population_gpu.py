@@ -58,8 +58,10 @@ def seconds(step, device, updates=UPDATES):
 
 def run_of(objective, updates, trial=0):
     setup = objective.setup
-    plan = Schedule(peak=objective.task.peak[0], decay="constant").plan(
-        updates, setup.batch, momentum=setup.momentum
+    plan = (
+        Schedule(peak=objective.task.peak[0], decay="constant")
+        .with_momentum(setup.momentum)
+        .plan(updates, setup.batch)
     )
     return Run(trial=trial, replicate=0, seed=trial % 2, plan=plan)
 

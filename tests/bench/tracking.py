@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import lrsearch
-from lrsearch import review
+from lrsearch import publishing
 from tests.bench.machine import record
 from tests.doubles import free_port
 
@@ -78,7 +78,7 @@ def main():
                 size = database.stat().st_size
         study = "study-0-False"
         storage = folder / "0-False.journal"
-        with review.serve(study, port=free_port(), storage=storage) as page:
+        with publishing.serve(study, port=free_port(), storage=storage) as page:
             seconds = query(page.address, page.address.rpartition("lrsearch-")[2])
         os.chdir("/")
     adds = [100 * (tracked / plain - 1) for tracked, plain in ratios]

@@ -10,7 +10,6 @@ import pytest
 
 from lrsearch import maintenance
 from lrsearch.cli import main
-from lrsearch.study.attempts import Attempts
 from lrsearch.study.heartbeat import Heartbeat
 from lrsearch.study.location import Location
 from lrsearch.study.store import Store
@@ -35,7 +34,7 @@ def test_status_shows_trials_by_state_workers_and_the_last_change(study, capsys)
     capsys.readouterr()
     store = Store.read(Location("quadratic-default", study))
     with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
-        running = Attempts(store, heartbeat)
+        running = store.table.join(heartbeat)
         assert running.begin(8, {})
         assert main(["status"]) == 0
         head, row = capsys.readouterr().out.splitlines()
@@ -63,7 +62,7 @@ def test_status_names_trials_that_were_lost_with_their_process(study, monkeypatc
     store = Store.read(Location("quadratic-default", study))
     heartbeat = Heartbeat(store.storage, store.key, store.lock, store.clock)
     heartbeat._enlist()
-    assert Attempts(store, heartbeat).begin(8, {})  # and then it dies
+    assert store.table.join(heartbeat).begin(8, {})  # and then it dies
     capsys.readouterr()
     assert main(["status", "quadratic-default"]) == 0
     out = capsys.readouterr().out

@@ -15,9 +15,9 @@ from lrsearch.diagnostics.curve_figures import (
     energy_trace,
 )
 from lrsearch.diagnostics.plan_figures import diagnose_plan
-from lrsearch.result import Trace
-from lrsearch.schedule import Plan
+from lrsearch.plan import Plan
 from lrsearch.seeding import stream
+from lrsearch.trace import Trace
 
 
 def plan_of(rates, batch=1):

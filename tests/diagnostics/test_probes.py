@@ -14,6 +14,7 @@ from torch import nn
 import lrsearch
 from lrsearch import Outcome, Schedule, TorchTask
 from lrsearch.cli import cli
+from lrsearch.codec import decode, encode
 from lrsearch.contract import LEVELS, NoProbes, Run, Setup
 from lrsearch.diagnostics.diagnosis import COSTS, Diagnosis
 from lrsearch.diagnostics.names import DIAGNOSTICS
@@ -32,7 +33,7 @@ FULL = Diagnosis("full")
 
 def ends(task, schedules, *, slots, probes=FULL, steps=60, batch=16, stops=True):
     """Completed outcomes by trial."""
-    plans = [s.plan(steps, batch, momentum=task.momentum) for s in schedules]
+    plans = [s.with_momentum(task.momentum).plan(steps, batch) for s in schedules]
     runs = [
         Run(trial=i, replicate=0, seed=i % 2, plan=plan, stops=stops)
         for i, plan in enumerate(plans)
@@ -100,7 +101,7 @@ def test_sharpness_is_that_of_the_trained_network():
     task = exact_task()
     schedule = Schedule(peak=0.2, decay="polynomial")
     outcome = ends(task, [schedule], slots=2)[0]
-    plan = schedule.plan(60, 16, momentum=0.9)
+    plan = schedule.with_momentum(0.9).plan(60, 16)
     from lrsearch.seeding import stream
     from lrsearch.training.data_order import sample_order
 
@@ -308,7 +309,7 @@ def test_the_time_that_looks_took_is_part_of_the_outcome():
     for slots in (1, 3):
         found = ends(task, GROUP[:2], slots=slots)
         assert all(0 < o.probing < o.seconds for o in found.values())
-        kept = Outcome.from_dict(json.loads(json.dumps(found[0].to_dict())))
+        kept = decode(Outcome, json.loads(json.dumps(encode(found[0]))))
         assert kept.probing == found[0].probing
     assert ends(task, GROUP[:2], slots=2, probes=NoProbes())[0].probing == 0
 

@@ -16,8 +16,8 @@ from tests.families import STEPS, schedules
 @given(schedules())
 def test_a_table_holds_the_plan_bit_for_bit(fields):
     schedule = Schedule(**fields)
-    plan = schedule.plan(STEPS, 4, momentum=0.9)
-    rows = list(csv.DictReader(io.StringIO(to_csv(schedule, STEPS, 4, momentum=0.9))))
+    plan = schedule.with_momentum(0.9).plan(STEPS, 4)
+    rows = list(csv.DictReader(io.StringIO(to_csv(plan))))
     assert list(rows[0]) == ["update", "lr", "batch", "momentum"]
     assert [int(row["update"]) for row in rows] == list(range(len(plan)))
     assert np.array_equal([float(row["lr"]) for row in rows], plan.lr)
@@ -33,4 +33,4 @@ def test_json_reads_back_as_the_schedule(fields):
 
 def test_a_budget_too_short_is_refused():
     with pytest.raises(RequestError, match="leave no decay phase"):
-        to_csv(Schedule(peak=0.1, warmup=0.9), 1)
+        to_csv(Schedule(peak=0.1, warmup=0.9).plan(1))

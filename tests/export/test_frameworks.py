@@ -40,7 +40,7 @@ def need_timm(monkeypatch):
 
 def module(form, schedule, monkeypatch, **words):
     """An exported file, executed where lrsearch cannot be imported."""
-    text = to_module(form, schedule, T, **words)
+    text = to_module(form, schedule.plan(T), schedule, **words)
     with monkeypatch.context() as patch:
         for name in [n for n in sys.modules if n.partition(".")[0] == "lrsearch"]:
             patch.delitem(sys.modules, name)
@@ -72,9 +72,9 @@ def rate_of(optimizer):
 
 def torch_makers(monkeypatch):
     return {
-        "object": lambda o, s: lrsearch.export.to_torch(s, o, steps=T),
+        "object": lambda o, s: lrsearch.export.to_torch(s.plan(T), o),
         "file": lambda o, s: module("torch", s, monkeypatch).make_scheduler(o),
-        "transformers": lambda o, s: lrsearch.export.to_transformers(s, o, T),
+        "transformers": lambda o, s: lrsearch.export.to_transformers(s.plan(T), o),
         "lightning": lambda o, s: module("lightning", s, monkeypatch).configure(o)["lr_scheduler"][
             "scheduler"
         ],
@@ -134,21 +134,21 @@ def test_a_varying_momentum_is_set_and_a_constant_one_left_to_the_optimizer():
         (torch.optim.AdamW, lambda group: group["betas"][0]),
     ):
         optimizer = sgd(kind)
-        scheduler = lrsearch.export.to_torch(OPPOSED, optimizer, T)
+        scheduler = lrsearch.export.to_torch(OPPOSED.plan(T), optimizer)
         for mu in plan.momentum:
             assert {seen(group) for group in optimizer.param_groups} == {mu}
             rate_of(optimizer)
             scheduler.step()
     optimizer = sgd(momentum=0.3)
-    lrsearch.export.to_torch(PLAIN, optimizer, T, momentum=0.9)
+    lrsearch.export.to_torch(PLAIN.plan(T), optimizer)
     assert optimizer.param_groups[0]["momentum"] == 0.3
     with pytest.warns(UserWarning, match="Adagrad has no momentum"):
-        lrsearch.export.to_torch(OPPOSED, sgd(torch.optim.Adagrad), T)
+        lrsearch.export.to_torch(OPPOSED.plan(T), sgd(torch.optim.Adagrad))
 
 
 def test_past_the_end_the_last_rate_stays_with_one_warning():
     optimizer = sgd()
-    scheduler = lrsearch.export.to_torch(PLAIN, optimizer, T)
+    scheduler = lrsearch.export.to_torch(PLAIN.plan(T), optimizer)
     for _ in range(T):
         rate_of(optimizer)
         scheduler.step()
@@ -164,7 +164,7 @@ def test_a_rate_that_is_a_tensor_stays_one():
     parameter = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.Adam([parameter], lr=torch.tensor(0.5))
     tensor = optimizer.param_groups[0]["lr"]
-    scheduler = lrsearch.export.to_torch(PLAIN, optimizer, T)
+    scheduler = lrsearch.export.to_torch(PLAIN.plan(T), optimizer)
     state = scheduler.state_dict()
     for lr in PLAIN.plan(T).lr[:5]:
         assert tensor.item() == np.float32(lr)
@@ -185,22 +185,20 @@ def test_a_runs_plan_is_taken_as_it_is():
         assert optimizer.param_groups[0]["momentum"] == plan.momentum[t]
         rate_of(optimizer)
         scheduler.step()
-    with pytest.raises(RequestError, match=f"this plan has {T} updates; leave steps out"):
-        lrsearch.export.to_torch(plan, optimizer, 2 * T)
-    with pytest.raises(RequestError, match="give steps"):
+    with pytest.raises(RequestError, match=r"takes a Plan, not Schedule; give schedule\.plan"):
         lrsearch.export.to_torch(OPPOSED, optimizer)
 
 
 def test_a_state_of_something_else_is_refused_and_a_scheduler_can_be_pickled():
     optimizer = sgd()
-    scheduler = lrsearch.export.to_torch(PLAIN, optimizer, T)
+    scheduler = lrsearch.export.to_torch(PLAIN.plan(T), optimizer)
     foreign = torch.optim.lr_scheduler.LambdaLR(sgd(), lambda t: 1.0)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd(), 10)
     alone = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    for other in (foreign, cosine, lrsearch.export.to_torch(PLAIN, alone, T)):
+    for other in (foreign, cosine, lrsearch.export.to_torch(PLAIN.plan(T), alone)):
         with pytest.raises(ValueError, match="no state of a PlannedLR with 3"):
             scheduler.load_state_dict(other.state_dict())
-    longer = lrsearch.export.to_torch(PLAIN, sgd(), 2 * T)
+    longer = lrsearch.export.to_torch(PLAIN.plan(2 * T), sgd())
     longer.load_state_dict(scheduler.state_dict())
     assert longer.get_last_lr()[0] == PLAIN.plan(2 * T).lr[0]
     assert pickle.loads(pickle.dumps(scheduler)).get_last_lr() == scheduler.get_last_lr()
@@ -209,22 +207,22 @@ def test_a_state_of_something_else_is_refused_and_a_scheduler_can_be_pickled():
 def test_another_momentum_than_the_schedules_is_warned_of_and_written_down():
     schedule = lrsearch.Schedule(peak=0.1, momentum=0.9)
     with pytest.warns(UserWarning, match=r"found at momentum 0\.9, this optimizer has 0"):
-        lrsearch.export.to_torch(schedule, sgd(), T)
-    lrsearch.export.to_torch(schedule, sgd(momentum=0.9), T)
-    assert "Found at momentum (beta1) 0.9" in to_module("torch", schedule, T)
-    assert "Found at momentum (beta1) 0.8" in to_module("keras", PLAIN, T, momentum=0.8)
+        lrsearch.export.to_torch(schedule.plan(T), sgd())
+    lrsearch.export.to_torch(schedule.plan(T), sgd(momentum=0.9))
+    assert "Found at momentum (beta1) 0.9" in to_module("torch", schedule.plan(T), schedule)
+    assert "Found at momentum (beta1) 0.8" in to_module("keras", PLAIN.with_momentum(0.8).plan(T))
 
 
 def test_a_first_group_without_a_rate_has_no_ratio_to_keep():
     with pytest.raises(ValueError, match="first parameter group has learning rate 0"):
-        lrsearch.export.to_torch(PLAIN, sgd(lr=0.0), T)
+        lrsearch.export.to_torch(PLAIN.plan(T), sgd(lr=0.0))
 
 
 @pytest.mark.parametrize("form", MODULES)
 def test_a_growing_batch_is_refused_unless_it_is_left_to_the_loader(form):
     with pytest.raises(RequestError, match=r"batch grows from 8 to 27, .*ignore_batch"):
-        to_module(form, GROWING, T, 8)
-    text = to_module(form, GROWING, T, 8, ignore_batch=True)
+        to_module(form, GROWING.plan(T, 8))
+    text = to_module(form, GROWING.plan(T, 8), GROWING, ignore_batch=True)
     assert f"of {len(GROWING.plan(T, 8))} updates" in text
     assert len(GROWING.plan(T, 8)) < T
 
@@ -232,16 +230,16 @@ def test_a_growing_batch_is_refused_unless_it_is_left_to_the_loader(form):
 @pytest.mark.parametrize("form", ["optax", "keras"])
 def test_a_varying_momentum_is_refused_where_it_cannot_be_set(form):
     with pytest.raises(RequestError, match=r"momentum varies.*ignore_momentum"):
-        to_module(form, OPPOSED, T)
-    assert to_module(form, OPPOSED, T, ignore_momentum=True)
+        to_module(form, OPPOSED.plan(T))
+    assert to_module(form, OPPOSED.plan(T), OPPOSED, ignore_momentum=True)
     make = getattr(lrsearch.export, f"to_{form}")
     with pytest.raises(RequestError, match=r"momentum varies.*ignore_momentum"):
-        make(OPPOSED, T)
+        make(OPPOSED.plan(T))
 
 
 @pytest.mark.parametrize("form", MODULES)
 def test_a_file_holds_the_plan_in_full_and_passes_the_linters_form(form, tmp_path):
-    text = to_module(form, OPPOSED, T, ignore_momentum=True)
+    text = to_module(form, OPPOSED.plan(T), OPPOSED, ignore_momentum=True)
     path = tmp_path / "schedule.py"
     path.write_text(text)
     assert "lrsearch." not in text.replace("by lrsearch.", "")
@@ -371,7 +369,7 @@ def test_the_arguments_of_get_scheduler_draw_the_same_shape(name, warmup):
 def test_a_shape_that_transformers_lacks_has_no_arguments(changes):
     schedule = lrsearch.Schedule(peak=0.3, **changes)
     assert lrsearch.export.transformers_arguments(schedule, 100) is None
-    assert "GET_SCHEDULER = None" in to_module("transformers", schedule, 100)
+    assert "GET_SCHEDULER = None" in to_module("transformers", schedule.plan(100), schedule)
 
 
 # --- Lightning ------------------------------------------------------------------------------
@@ -427,7 +425,7 @@ def test_timm_applies_the_plan_at_every_update(monkeypatch):
     need_timm(monkeypatch)
     plan = OPPOSED.plan(T)
     for make in (
-        lambda o: lrsearch.export.to_timm(OPPOSED, o, T),
+        lambda o: lrsearch.export.to_timm(OPPOSED.plan(T), o),
         lambda o: module("timm", OPPOSED, monkeypatch).make_scheduler(o),
     ):
         optimizer = sgd(momentum=0.5)
@@ -455,7 +453,7 @@ def test_optax_applies_the_plan_to_one_ulp_and_resumes(monkeypatch):
     import jax.numpy as jnp
 
     exported = module("optax", PLAIN, monkeypatch).learning_rate
-    for learning_rate in (lrsearch.export.to_optax(PLAIN, T), exported):
+    for learning_rate in (lrsearch.export.to_optax(PLAIN.plan(T)), exported):
         optimizer = optax.sgd(learning_rate)
         state, applied = optimizer.init(jnp.zeros(1)), []
         update = jax.jit(optimizer.update)
@@ -477,8 +475,8 @@ def test_optax_takes_a_varying_momentum_through_inject_hyperparams(monkeypatch):
 
     exported = module("optax", OPPOSED, monkeypatch, ignore_momentum=True)
     ours = (
-        lrsearch.export.to_optax(OPPOSED, T, ignore_momentum=True),
-        lrsearch.export.to_optax_momentum(OPPOSED, T),
+        lrsearch.export.to_optax(OPPOSED.plan(T), ignore_momentum=True),
+        lrsearch.export.to_optax_momentum(OPPOSED.plan(T)),
     )
     plan = OPPOSED.plan(T)
     for rate, momentum in (ours, (exported.learning_rate, exported.momentum)):
@@ -495,7 +493,7 @@ def test_keras_applies_the_plan_to_one_ulp_and_a_saved_model_goes_on(tmp_path, m
     keras = pytest.importorskip("keras")
     plan = PLAIN.plan(T).lr.astype(np.float32)
     exported = module("keras", PLAIN, monkeypatch).make_schedule()
-    for schedule in (lrsearch.export.to_keras(PLAIN, T), exported):
+    for schedule in (lrsearch.export.to_keras(PLAIN.plan(T)), exported):
         layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
         model = keras.Sequential([keras.Input((1,)), layer])
         model.compile(keras.optimizers.SGD(schedule), loss="mse")

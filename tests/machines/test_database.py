@@ -19,13 +19,12 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.space import Space
 from lrsearch.study import database as module
 from lrsearch.study import heartbeat, locks
-from lrsearch.study.attempts import Attempts
 from lrsearch.study.database import Database
 from lrsearch.study.heartbeat import Heartbeat, Worker
 from lrsearch.study.location import Location
 from lrsearch.study.locks import with_lock
-from lrsearch.study.record import study_record
-from lrsearch.study.request import Request
+from lrsearch.study.settings import Settings
+from lrsearch.study.spec import resolve
 from lrsearch.study.store import Store
 from tests.doubles import Bowl, search
 from tests.machines.postgres import PASSWORD
@@ -123,9 +122,9 @@ def in_database(objective, url, **words):
 @pytest.fixture
 def store(database):
     bowl = Bowl()
-    request = Request(space=Space.load("cosine"), storage=database, study="s")
-    resolved = request.resolve(bowl.setup)
-    with Store.join(resolved.location, study_record(resolved, bowl.setup)) as store:
+    request = Settings(space=Space.load("cosine"), storage=database, study="s")
+    resolved = resolve(request, bowl.setup)
+    with Store.join(resolved) as store:
         yield store
 
 
@@ -155,7 +154,7 @@ def test_a_trial_is_begun_once_wherever_the_connection_is_cut(postgres, store, w
 
     monkeypatch.setattr(store.storage._storage, "create_new_trial", cutting)
     with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
-        running = Attempts(store, heartbeat)
+        running = store.table.join(heartbeat)
         if when == "between":
             cut(postgres)
         assert running.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
@@ -475,7 +474,7 @@ def test_a_failed_trial_that_was_taken_for_lost_counts_nowhere(store):
     from lrsearch.study.trials import LOST
 
     with Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat:
-        running = Attempts(store, heartbeat)
+        running = store.table.join(heartbeat)
         running.begin(0, {"peak": 0.1, "warmup": 0.0, "floor": 0.0})
         store.storage.set_trial_user_attr(running._mine[0], LOST, True)
         outcome = Outcome(trial=0, replicate=0, state="failed", reason="x")

@@ -10,6 +10,7 @@ from lrsearch.contract import NoProbes, Run
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import BUILT_IN, make
 from lrsearch.quadratic import Optimizer, expected_loss, lr_ref, noisy_quadratic
+from lrsearch.schedule import Budget
 
 PROXIES = ["quadratic", "quadratic-additive"]
 
@@ -30,7 +31,7 @@ class Given:
 
 def runs_of(objective, *schedules, **more):
     setup = objective.setup
-    plans = [s.plan(setup.steps, setup.batch, momentum=setup.momentum) for s in schedules]
+    plans = [s.with_momentum(setup.momentum).plan(setup.steps, setup.batch) for s in schedules]
     return [Run(trial=i, replicate=0, seed=i, plan=p, **more) for i, p in enumerate(plans)]
 
 
@@ -56,7 +57,7 @@ def test_the_well_known_numbers_of_lr_ref():
     objective = make("quadratic")
     assert objective.setup.untrained == pytest.approx(0.5, rel=1e-12)
     assert (objective.setup.steps, objective.setup.batch) == (200, 4)
-    assert objective.optimum(200, 4) == pytest.approx(0.1458987, abs=5e-8)
+    assert objective.optimum(Budget(steps=200, batch=4)) == pytest.approx(0.1458987, abs=5e-8)
     peak = objective.setup.entries["peak"]
     assert peak.high == pytest.approx(2 / 0.163283, rel=1e-5)
     assert peak.low == pytest.approx(0.03 * peak.high)
@@ -105,15 +106,15 @@ def test_options_reach_the_optimizer():
 
 
 def test_a_reference_is_offered_only_where_it_is_one():
-    assert make("quadratic", {"ema": 0.5}).optimum(20, 4) is None
-    assert make("quadratic", {"weight_decay": 0.5}).optimum(20, 4) is None
-    assert make("quadratic", {"modes": 16}).optimum(20, 4) > 0
+    assert make("quadratic", {"ema": 0.5}).optimum(Budget(steps=20, batch=4)) is None
+    assert make("quadratic", {"weight_decay": 0.5}).optimum(Budget(steps=20, batch=4)) is None
+    assert make("quadratic", {"modes": 16}).optimum(Budget(steps=20, batch=4)) > 0
 
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_no_schedule_of_the_family_beats_the_optimum(name):
     objective = make(name, {"modes": 16})
-    optimum = objective.optimum(50, 4)
+    optimum = objective.optimum(Budget(steps=50, batch=4))
     top = objective.problem.largest_rate
     rates = np.geomspace(0.01, 1.0, 30) * top
     plans = [

@@ -36,7 +36,7 @@ def test_every_shipped_space_is_drawn_with_its_samples(name):
 def test_a_study_is_drawn_from_its_trials(tmp_path):
     result = search(Bowl(), tmp_path, trials=12, sampler="random")
     rates, progress, peaks = draw_study(result).axes
-    best = result.best.schedule.plan(result.steps, result.batch)
+    best = result.budget.plan(result.best.schedule)
     assert np.array_equal(rates.lines[-1].get_ydata(), best.lr)
     values = [t.value for t in result.trials if t.value is not None]
     assert np.array_equal(progress.lines[0].get_ydata(), values)

@@ -1,6 +1,7 @@
 """The protocol of a comparison: what is measured, what is chosen where, is it honest."""
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ from scipy import stats
 
 from lrsearch import Schedule
 from lrsearch.baselines import BASELINES, baseline
+from lrsearch.codec import decode, encode
+from lrsearch.comparison import Comparison
 from lrsearch.search.comparison_plan import (
     KEPT,
     LOOK,
@@ -78,14 +81,14 @@ def test_baselines_are_what_their_names_say(momentum):
     made = {name: baseline(name, 0.2, momentum) for name in BASELINES}
     assert list(made) == ["constant", "linear", "cosine", "wsd", "step", "onecycle"]
     for name, schedule in made.items():
-        plan = schedule.plan(1000, momentum=momentum)
+        plan = schedule.with_momentum(momentum).plan(1000)
         assert plan.lr.max() == pytest.approx(0.2)
         assert plan.lr[0] < 0.2, f"{name} has no warmup"
     decay = made["wsd"].plan(1000).lr
     assert (decay == 0.2).sum() == 752  # 75 % stable, the warmup's last and the decay's first
     assert decay[900] == pytest.approx(0.2 * (1 - math.sqrt(0.5)))  # 1-sqrt over the last 20 %
     assert sorted({round(lr, 9) for lr in made["step"].plan(1000).lr[50:]}) == [0.002, 0.02, 0.2]
-    momenta = made["onecycle"].plan(1000, momentum=momentum).momentum
+    momenta = made["onecycle"].with_momentum(momentum).plan(1000).momentum
     assert momenta.max() == pytest.approx(momentum, rel=1e-3)
     assert momenta.min() == pytest.approx(momentum * 0.85 / 0.95)
 
@@ -147,7 +150,7 @@ def test_diverged_seeds_are_counted_and_never_dropped():
     assert any("3 of 10 seeds diverged" in remark for remark in found.remarks)
     record = found.to_dict()["versus"]["b"]
     assert (record["diverged"], record["interval"]) == (3, None)
-    assert type(found).from_record(found.to_record()) == found
+    assert decode(Comparison, json.loads(json.dumps(encode(found)))) == found
 
 
 def test_an_exact_objective_is_compared_as_it_is():

@@ -14,11 +14,13 @@ import pytest
 import lrsearch
 from lrsearch.cli import main
 from lrsearch.errors import RequestError, RunStopped, SearchFailed
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.search.runner import run_search
 from lrsearch.seeding import stream
 from lrsearch.space import Space
-from lrsearch.study.request import ComparisonSpec, Request
-from lrsearch.tracking.nothing import NoTracker
+from lrsearch.study.settings import Settings
+from lrsearch.study.spec import resolve
+from lrsearch.tracking.tracker import NoTracker
 from tests.doubles import Bowl, Memory
 
 
@@ -62,14 +64,14 @@ class Watch:
 
 
 def compare(objective, folder, *, trials=30, watch=None, tracker=None, **asked):
-    request = Request(
+    request = Settings(
         space=Space.load("cosine"),
         storage=str(folder / "x.journal"),
         study="s",
         trials=trials,
         sampler="random",
     )
-    found = request.resolve(objective.setup)
+    found = resolve(request, objective.setup)
     return run_search(
         found, objective, tracker or NoTracker(), watch or Watch(), ComparisonSpec(**asked)
     )
@@ -272,7 +274,7 @@ def test_odd_values_neither_crash_nor_leave_json(tmp_path, value, varies):
             return value * (1 + (run.seed % varies) / 10 if varies else 1)
 
     result = compare(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
-    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["compared"]["sentence"]
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["comparison"]["sentence"]
     assert result.comparison.rows
     assert result.comparison.secondary_rows
 
@@ -287,7 +289,7 @@ def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
                     return run.end(stop.state, reason=str(stop))
             return run.end("finished", self.value(run))
 
-    request = Request(
+    request = Settings(
         space=Space.load("cosine"),
         storage=str(tmp_path / "x.journal"),
         study="s",
@@ -295,7 +297,7 @@ def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
         pruner="none",
         sampler="random",
     )
-    search = request.resolve(Spikes().setup)
+    search = resolve(request, Spikes().setup)
     run_search(search, Spikes(), NoTracker(), Watch())
     with pytest.raises(RequestError, match="pruner none there, divergence here"):
         compare(Spikes(), tmp_path, trials=8)
@@ -401,7 +403,7 @@ def test_code_of_the_users_is_never_found_through_a_study(here, capsys):
     assert "searched minus it" in out
     assert "6 fresh seeds" in out
     assert main([*asked, "--json"]) == 0
-    record = json.loads(capsys.readouterr().out)["compared"]
+    record = json.loads(capsys.readouterr().out)["comparison"]
     assert {"value", "interval", "seeds", "schedule", "versus"} <= set(record)
     assert record["seeds"] == 6
     assert set(record["versus"]) == {"constant", "linear", "cosine", "wsd", "step", "onecycle"}
@@ -484,7 +486,7 @@ def test_twenty_searches_from_end_to_end_claim_no_win_where_there_is_none(tmp_pa
 
     wins, values = 0, []
     for study in range(20):
-        request = Request(
+        request = Settings(
             space=Space.load("cosine"),
             storage=str(tmp_path / f"{study}.journal"),
             study=f"null-{study}",
@@ -494,7 +496,7 @@ def test_twenty_searches_from_end_to_end_claim_no_win_where_there_is_none(tmp_pa
         )
         objective = Null(slots=4)
         found = run_search(
-            request.resolve(objective.setup), objective, NoTracker(), Watch(), ComparisonSpec()
+            resolve(request, objective.setup), objective, NoTracker(), Watch(), ComparisonSpec()
         )
         wins += "better" in {c.verdict for c in found.comparison.versus.values()}
         values.append((found.best.value, found.comparison.best.value))

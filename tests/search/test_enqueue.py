@@ -8,8 +8,9 @@ import lrsearch
 from lrsearch import Schedule
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
+from lrsearch.sampling.registry import SAMPLERS
+from lrsearch.schedule import Budget
 from lrsearch.space import Space
-from lrsearch.study.request import SAMPLERS
 from tests.doubles import Bowl, asked, search
 
 INSIDE = Schedule(peak=0.04, warmup=0.1, floor=0.05)
@@ -79,16 +80,16 @@ def test_a_point_of_a_space_draws_the_same_plan_or_is_none():
         {"peak": {"low": 1e-3, "high": 1, "log": True}, "momentum": 0.9}
     )
     for schedule in (INSIDE, INSIDE.replace(momentum=0.9), INSIDE.replace(rate=7.0)):
-        point = space.point(schedule, 100, 1, 0.9)
+        point = space.point(schedule.with_momentum(0.9), Budget(steps=100))
         assert point == {"peak": 0.04, "warmup": 0.1, "floor": 0.05}
-        assert space.schedule(point).plan(100) == schedule.plan(100, momentum=0.9)
+        assert space.schedule(point).plan(100) == schedule.with_momentum(0.9).plan(100)
     for change in ({"decay": "rex"}, {"floor": 0.5}, {"peak": 2.0}, {"momentum": 0.8}):
-        assert space.point(INSIDE.replace(**change), 100, 1, 0.9) is None
+        assert space.point(INSIDE.replace(**change).with_momentum(0.9), Budget(steps=100)) is None
     choices = Space(name="c", entries={"decay": {"choices": ["cosine", "rex"]}, "peak": 0.04})
-    assert choices.point(Schedule(peak=0.04, decay="rex"), 100, 1, 0.0) == {"decay": "rex"}
+    assert choices.point(Schedule(peak=0.04, decay="rex"), Budget(steps=100)) == {"decay": "rex"}
     grid = Space(name="g", entries={"peak": 0.04, "cycles": {"low": 1, "high": 5, "step": 2}})
-    assert grid.point(Schedule(peak=0.04, cycles=3), 100, 1, 0.0) == {"cycles": 3}
-    assert grid.point(Schedule(peak=0.04, cycles=2), 100, 1, 0.0) is None
+    assert grid.point(Schedule(peak=0.04, cycles=3), Budget(steps=100)) == {"cycles": 3}
+    assert grid.point(Schedule(peak=0.04, cycles=2), Budget(steps=100)) is None
 
 
 @pytest.mark.parametrize("wrong", [[0.1], [{"peak": 0.1}], 3, [None]])

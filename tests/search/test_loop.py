@@ -127,7 +127,7 @@ def test_the_tracker_sees_every_trial_once_and_how_it_ended(tmp_path):
     result = search(Bowl(slots=3), tmp_path, trials=9, tracker=memory)
     assert sorted(t.index for t in memory.trials) == list(range(9))
     assert [state for _, state in memory.ends] == ["finished"]
-    assert memory.facts.study == "s"
+    assert memory.facts.spec.name == "s"
     assert asked(memory.ends[0][0]) == asked(result)
 
 

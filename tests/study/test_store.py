@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from lrsearch import api
+from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError
 from lrsearch.study.location import Location
-from lrsearch.study.request import parse_duration
 from tests.doubles import Bowl, asked, search
 
 
@@ -100,10 +100,10 @@ def test_a_folder_in_the_way_is_refused(tmp_path):
     [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2h", 7200.0), ("1d", 86400.0)],
 )
 def test_durations(text, seconds):
-    assert parse_duration(text) == seconds
+    assert Bound(kind="duration").check("timeout", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1w", "m", "1 2", "inf", "1e3"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(RequestError, match="no duration"):
-        parse_duration(text)
+        Bound(kind="duration").check("timeout", text)

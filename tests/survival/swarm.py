@@ -20,6 +20,7 @@ import sqlalchemy
 
 from lrsearch import api
 from lrsearch.cli import main
+from lrsearch.codec import encode
 from lrsearch.study.journal import open_journal
 
 STUDY = Path(__file__).with_name("study.py")
@@ -73,7 +74,7 @@ def essence(result):
     """All of a result that does not hang on the clock."""
     trials = []
     for trial in result.trials:
-        record = [o.to_dict() for o in trial.outcomes]
+        record = [encode(o.thin()) for o in trial.outcomes]
         for outcome in record:
             del outcome["seconds"], outcome["probing"], outcome["retries"]
         trials.append((trial.index, trial.schedule, json.dumps(record, sort_keys=True)))

@@ -13,14 +13,14 @@ import pytest
 from lrsearch import maintenance
 from lrsearch.errors import SearchFailed
 from lrsearch.search.callbacks import NoCallback
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space
 from lrsearch.study import heartbeat
-from lrsearch.study.attempts import Attempts
 from lrsearch.study.heartbeat import LEASE, Heartbeat, Liveness, Worker
 from lrsearch.study.location import Location
 from lrsearch.study.locks import FileLock
-from lrsearch.study.record import study_record
-from lrsearch.study.request import ComparisonSpec, Request
+from lrsearch.study.settings import Settings
+from lrsearch.study.spec import resolve
 from lrsearch.study.store import Store
 from tests.doubles import Bowl, Memory, asked, search
 from tests.survival.swarm import STUDY, result_of, swarm
@@ -41,12 +41,12 @@ def test_processes_that_start_on_an_empty_folder_share_one_study(tmp_path, proce
 
 def join(folder, **words):
     """A study that this process shares, as `run_search` does."""
-    request = Request(
+    request = Settings(
         space=Space.load("cosine"), storage=str(folder / "x.journal"), study="s", **words
     )
     bowl = Bowl()
-    resolved = request.resolve(bowl.setup)
-    return Store.join(resolved.location, study_record(resolved, bowl.setup))
+    resolved = resolve(request, bowl.setup)
+    return Store.join(resolved)
 
 
 def one_that_ended(folder):
@@ -63,7 +63,7 @@ def attend(store):
 def test_one_process_at_a_time_is_at_a_trial(tmp_path):
     one, two = join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
-        first, second = Attempts(one, a), Attempts(two, b)
+        first, second = one.table.join(a), two.table.join(b)
         assert first.begin(0, {})
         assert not second.begin(0, {})
         assert second.begin(1, {})
@@ -75,7 +75,7 @@ def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monke
     """The worker was only slow: what it brings too late is dropped."""
     done, one, two = one_that_ended(tmp_path), join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
-        slow, other = Attempts(one, a), Attempts(two, b)
+        slow, other = one.table.join(a), two.table.join(b)
         assert slow.begin(1, {})
         monkeypatch.setattr(Heartbeat, "alive", lambda self: {b.worker.id})
         two.table.refresh()
@@ -93,9 +93,9 @@ def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
 ):
     done, one, two = one_that_ended(tmp_path), join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
-        dying, other = Attempts(one, a), Attempts(two, b)
+        dying, other = one.table.join(a), two.table.join(b)
         assert dying.begin(1, {})
-        monkeypatch.setattr(dying, "_close", lambda key, kept: None)
+        monkeypatch.setattr(one.storage, "set_trial_state_values", lambda *_: True)
         assert dying.end(done, None)
         two.table.refresh()
         assert list(two.table.trials) == []
@@ -358,7 +358,7 @@ def test_who_waits_says_for_what(tmp_path):
     one.set_slots(1, 0)
     callback = Waits()
     with attend(one) as a:
-        first = Attempts(one, a)
+        first = one.table.join(a)
         assert first.begin(0, {"peak": 0.03, "warmup": 0.05, "floor": 0.0})
         threading.Timer(0.7, first.release).start()
         assert len(search(Bowl(), tmp_path, trials=3, callback=callback).trials) == 3

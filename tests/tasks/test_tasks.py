@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def train(objective, schedule, steps=None, seeds=(0,), stops=True):
     setup = objective.setup
-    plan = schedule.plan(steps or setup.steps, setup.batch, momentum=setup.momentum)
+    plan = schedule.with_momentum(setup.momentum).plan(steps or setup.steps, setup.batch)
     runs = [
         Run(trial=i, replicate=0, seed=seed, plan=plan, untrained=setup.untrained, stops=stops)
         for i, seed in enumerate(seeds)

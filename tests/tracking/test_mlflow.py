@@ -20,9 +20,10 @@ from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
 from lrsearch.redaction import redact
-from lrsearch.result import Outcome, Trace
+from lrsearch.result import Outcome
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
+from lrsearch.trace import Trace
 from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.uri import check_uri
 from tests.doubles import Bowl, search
@@ -128,7 +129,7 @@ def test_the_status_is_truthful(tracked):
 def test_curves_are_the_plan_and_the_loss_at_no_more_than_500_points(tracked):
     _, _, result, client, runs = tracked
     run = trial_runs(runs)[0]
-    plan = result.trials[0].schedule.plan(result.steps, result.batch)
+    plan = result.budget.plan(result.trials[0].schedule)
     scale = plan.lr / plan.batch
     for name, truth in (("lr", plan.lr), ("batch", plan.batch), ("rate_over_batch", scale)):
         history = client.get_metric_history(run.info.run_id, name)
@@ -270,7 +271,7 @@ def test_a_compared_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     found = api.compare(result)
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["compared"] == found.best.value
+    assert run.data.metrics["comparison"] == found.best.value
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith(f"**{found.sentence}**")
     assert len(note) < 8000

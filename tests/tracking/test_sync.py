@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from lrsearch import api, review
+from lrsearch import api, publishing
 from lrsearch.cli import main
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.builtin import make
 from lrsearch.redaction import redact_text
-from lrsearch.result import Trace
 from lrsearch.study.location import Location
+from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace
 from lrsearch.tracking.mlflow_server import MlflowServer
 from lrsearch.tracking.mlflow_tracker import MlflowTracker
@@ -78,7 +78,7 @@ def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answer
     kept = spool.read()
     assert sorted(kept) == [f"trial-{i:04d}" for i in range(4)]
     uri = f"sqlite:///{tmp_path}/later.db"
-    review.sync("quadratic-default", tracking_uri=uri)
+    publishing.sync("quadratic-default", tracking_uri=uri)
     runs = runs_at(uri)
     history = MlflowClient(tracking_uri=uri).get_metric_history(
         runs["trial-0000"].info.run_id, "loss"
@@ -259,7 +259,7 @@ def test_a_password_is_not_kept_so_it_must_be_given_again():
     store = Store.read(Location.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")
     with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not kept"):
-        review.sync("quadratic-default")
+        publishing.sync("quadratic-default")
 
 
 @pytest.mark.parametrize("command", ["sync", "ui"])
@@ -309,7 +309,7 @@ def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
         search(Dying(), tmp_path, tracker=tracker, trials=6)
     assert tracker.missed > 0
     with MlflowServer(uri, port) as server:
-        review.sync("s", storage=tmp_path / "x.journal", tracking_uri=server.address)
+        publishing.sync("s", storage=tmp_path / "x.journal", tracking_uri=server.address)
     runs = runs_at(uri)
     assert trials(runs) == [f"trial-{i:04d}" for i in range(6)]
     assert {run.info.status for run in runs.values()} <= {"FINISHED", "KILLED", "FAILED"}
@@ -332,7 +332,7 @@ def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
         assert tracker.missed > 0
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
-    review.sync("s", storage=tmp_path / "x.journal", tracking_uri=uri)
+    publishing.sync("s", storage=tmp_path / "x.journal", tracking_uri=uri)
     assert len(trials(runs_at(uri))) == 400
 
 

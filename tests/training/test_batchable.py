@@ -116,7 +116,7 @@ def make_task(build, **changes):
 
 
 def runs_of(*schedules, steps=25):
-    plans = [s.plan(steps, 12, momentum=0.9) for s in schedules]
+    plans = [s.with_momentum(0.9).plan(steps, 12) for s in schedules]
     return Given(*[Run(trial=i, replicate=0, seed=i % 2, plan=p) for i, p in enumerate(plans)])
 
 

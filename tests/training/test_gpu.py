@@ -9,6 +9,7 @@ import torch
 from lrsearch import Schedule
 from lrsearch.contract import Run
 from lrsearch.diagnostics.diagnosis import Diagnosis
+from lrsearch.schedule import Budget
 from lrsearch.tasks.digits import digits
 from lrsearch.training.batchable import check_batchable
 from lrsearch.training.cuda_graphs import Recorder, Replay
@@ -145,6 +146,6 @@ def test_graphs_share_their_memory():
 
 def test_slots_are_found_by_measuring():
     task = exact_task()
-    slots = find_slots(task, check_batchable(task), GPU, 256, steps=200, batch=16)
+    slots = find_slots(task, check_batchable(task), GPU, 256, Budget(steps=200, batch=16))
     assert slots >= 16  # so small a model is bound by launches
     assert slots & (slots - 1) == 0

@@ -82,7 +82,7 @@ def alone(task, plan, seed):
 
 
 def run_of(trial, schedule, seed=11, momentum=0.9):
-    plan = schedule.plan(STEPS, BATCH, momentum=momentum)
+    plan = schedule.with_momentum(momentum).plan(STEPS, BATCH)
     return Run(trial=trial, replicate=0, seed=seed, plan=plan)
 
 
@@ -263,7 +263,11 @@ def test_an_untrained_network_is_worth_about_ln_10():
 def test_a_usual_schedule_learns_the_digits():
     digits = make("digits")
     setup = digits.setup
-    plan = Schedule(peak=setup.habit_peak).plan(setup.steps, setup.batch, momentum=setup.momentum)
+    plan = (
+        Schedule(peak=setup.habit_peak)
+        .with_momentum(setup.momentum)
+        .plan(setup.steps, setup.batch)
+    )
     (outcome,) = digits.evaluate(Given(Run(trial=0, replicate=0, seed=0, plan=plan)))
     assert outcome.figures["accuracy"] > 0.96
     assert outcome.value < 0.15

@@ -12,6 +12,7 @@ from lrsearch import Schedule
 from lrsearch.contract import Elastic, Run
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
+from lrsearch.schedule import Budget
 from lrsearch.search.slots import useful_slots, window
 from lrsearch.tasks.task import TorchTask, validation_steps
 from lrsearch.training import devices, slot_search
@@ -53,7 +54,7 @@ def found(monkeypatch):
         monkeypatch.setattr(slot_search, "_Timing", measured)
         monkeypatch.setattr(slot_search, "free_bytes", lambda device: 1000)
         monkeypatch.setattr(slot_search, "peak_bytes", lambda device: measured.used)
-        return slot_search.find_slots(None, Batchable(), CPU, most, steps=1, batch=1)
+        return slot_search.find_slots(None, Batchable(), CPU, most, Budget(steps=1))
 
     return find
 
@@ -82,15 +83,27 @@ def test_slots_stop_where_memory_ran_out(found):
     assert found(Measured(lambda k: 1 / k, fails_from=32)) == 16
 
 
-def test_measuring_gives_a_power_of_two_within_bounds():
+@pytest.mark.parametrize("faster", [True, False])
+def test_a_task_takes_the_usual_slots_or_the_fastest_power_of_two(faster, monkeypatch):
     digits = make("digits", {"hidden": 8}, device="cpu")
-    words = {"steps": digits.setup.steps, "batch": digits.setup.batch}
+    budget = Budget(steps=digits.setup.steps, batch=digits.setup.batch)
+    monkeypatch.setattr(slot_search._Timing, "alone", lambda self: 1.0)
+    seconds = (lambda self, k: 1 / k) if faster else (lambda self, k: 2.0)
+    monkeypatch.setattr(slot_search._Timing, "together", seconds)
     assert isinstance(digits, Elastic)
     assert digits.setup.slots is None
-    assert digits.fit(1, thorough=False, **words) == digits.fit(1, thorough=True, **words) == 1
-    assert digits.fit(5, thorough=True, **words) in (1, 2, 4)
-    assert digits.fit(5, thorough=False, **words) in (1, 4)
-    assert digits.fit(100, thorough=False, **words) in (1, 16)
+    assert digits.fit(1, budget, thorough=False) == digits.fit(1, budget, thorough=True) == 1
+    assert digits.fit(5, budget, thorough=True) == (4 if faster else 1)
+    assert digits.fit(5, budget, thorough=False) == (4 if faster else 1)
+    assert digits.fit(100, budget, thorough=False) == (16 if faster else 1)
+    assert digits.fit(1000, budget, thorough=False) == (32 if faster else 1)
+
+
+def test_measuring_takes_time_of_both_ways():
+    digits = make("digits", {"hidden": 8}, device="cpu")
+    timing = slot_search._Timing(digits.task, digits.batchable, CPU, Budget(steps=40, batch=16))
+    assert 0 < timing.alone() < 1
+    assert 0 < timing.together(2) < 1
 
 
 def test_useful_slots_leave_two_thirds_of_the_trials_to_the_sampler():
@@ -108,7 +121,7 @@ class Stretchy(Bowl):
         super().__init__(slots=None, **words)
         self.wants, self.asked = wants, []
 
-    def fit(self, most, *, steps, batch, thorough):
+    def fit(self, most, budget, *, thorough):
         self.asked.append((most, thorough))
         return self.wants
 
@@ -308,7 +321,9 @@ def test_a_task_of_ones_own_is_tuned(tmp_path, slots):
     result = lrsearch.tune(Line(), trials=12, slots=slots, **words)
     assert (result.study, result.unit) == ("Line-cosine", "square")
     assert result.counts["finished"] == 12
-    run = Run(trial=0, replicate=0, seed=0, plan=result.best.schedule.plan(40, 8, momentum=0.0))
+    run = Run(
+        trial=0, replicate=0, seed=0, plan=result.best.schedule.with_momentum(0.0).plan(40, 8)
+    )
     assert result.best.value < 0.5
     assert len(result.best.outcomes[0].traces["loss"].values) == len(run.plan)
 

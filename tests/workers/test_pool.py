@@ -11,6 +11,7 @@ import pytest
 
 import lrsearch
 from lrsearch import api
+from lrsearch.codec import decode, encode
 from lrsearch.contract import NoProbes
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.schedule import Schedule
@@ -172,7 +173,7 @@ class Stage:
 
 
 def outcome(run):
-    return lrsearch.Run.from_dict(run).end("finished", 1.0).to_dict()
+    return encode(decode(lrsearch.Run, run).end("finished", 1.0))
 
 
 def test_a_worker_gets_as_many_runs_as_it_asks_for_and_an_idle_one_waits_for_its_answer():

@@ -1,25 +1,84 @@
-"""A study in MLflow after its search: written again where something is missing, and served."""
+"""What a study has in MLflow: its tracker, what is written again, and the pages served."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrsearch.contract import KeepsModel, Objective
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.export.plain_text import to_csv, to_json
 from lrsearch.redaction import redact
+from lrsearch.result import Result
+from lrsearch.seeding import run_seed
 from lrsearch.study.location import Location
-from lrsearch.trackers import make_tracker, tracked_uri
+from lrsearch.study.spec import StudySpec
 from lrsearch.tracking.uri import check_uri, default_uri
 
 if TYPE_CHECKING:
     from lrsearch.study.store import Store
     from lrsearch.tracking.mlflow_server import MlflowServer
+    from lrsearch.tracking.tracker import Tracker
 
-__all__ = ["Page", "serve", "sync"]
+__all__ = ["Page", "make_tracker", "model_keeper", "serve", "sync", "tracked_uri"]
+
+
+def tracked_uri(result: Result, asked: str | None) -> str | None:
+    """Where a study that exists is tracked, as far as its records may say."""
+    if asked is not None:
+        return asked
+    if result.tracking_uri is None:
+        return "none"
+    return None if ":***@" in result.tracking_uri else result.tracking_uri
+
+
+def model_keeper(
+    spec: StudySpec, answers: Objective, name: str
+) -> Callable[[Result, Path], dict[str, str]]:
+    """What writes the winning model of a search.
+
+    Raises:
+        RequestError: its models cannot be kept.
+    """
+    if not isinstance(answers, KeepsModel):
+        raise RequestError(
+            f"objective {answers.setup.name} has no model to log: it is no task; leave "
+            "log_model out"
+        )
+
+    def keep(result: Result, folder: Path) -> dict[str, str]:
+        plan = spec.budget.plan(result.chosen)
+        kept = answers.save_model(plan, run_seed(spec.seed, 0), folder)
+        return {**kept, "name": name} if kept else {}
+
+    return keep
+
+
+def make_tracker(
+    uri: str | None, keep: Callable[[Result, Path], dict[str, str]] | None = None
+) -> Tracker:
+    """A tracker for an MLflow; None is MLflow's own default, `none` is no tracking."""
+    from lrsearch.tracking.tracker import NoTracker  # Optuna, which no error needs
+
+    if uri == "none":
+        return NoTracker()
+
+    from lrsearch.tracking.mlflow_tracker import MlflowTracker
+
+    def draw(result: Result, folder: Path) -> list[Path]:
+        from lrsearch.report.files import write_report, write_study
+
+        page, recipe, plan = (folder / n for n in ("report.html", "schedule.json", "schedule.csv"))
+        write_report(result, page)
+        recipe.write_text(to_json(result.chosen), encoding="utf-8")
+        plan.write_text(to_csv(result.budget.plan(result.chosen)), encoding="utf-8")
+        return [page, recipe, plan, *write_study(result, folder)]
+
+    return MlflowTracker(uri, draw, keep)
 
 
 def sync(
@@ -42,10 +101,12 @@ def sync(
         RequestError: there is no such study, or no MLflow to write to is known.
         SearchFailed: MLflow could not be told everything.
     """
+    from lrsearch.tracking.tracker import study_facts
+
     with _read(study, storage) as store:
         result, uri = store.result(), _uri_of(store, tracking_uri)
         tracker = make_tracker(uri)
-        tracker.start(store.facts(len(result.trials)), result.trials)
+        tracker.start(study_facts(store, len(result.trials)), result.trials)
         tracker.finish(result, "finished")
         if tracker.uri is None or tracker.run_id is None or tracker.missed:
             raise SearchFailed(
@@ -97,7 +158,7 @@ def serve(
         uri, identity = check_uri(tracking_uri or default_uri()), None
     else:
         with _read(study, storage) as store:
-            uri, identity = _uri_of(store, tracking_uri), store.identity
+            uri, identity = _uri_of(store, tracking_uri), store.spec.id
     if uri == "none":
         raise RequestError("tracking URI none has no pages; give a database or a server")
     path = Path(uri.removeprefix("sqlite:///"))

@@ -1,0 +1,35 @@
+"""JSON, the recipe for any budget, and CSV, every update's learning rate, batch and momentum."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from lrsearch.export.plan_checks import check_plan
+from lrsearch.plan import Plan
+from lrsearch.schedule import Schedule
+
+__all__ = ["to_csv", "to_json"]
+
+
+def to_json(schedule: Schedule) -> str:
+    """Return the flat object of `Schedule.to_dict`, which `Schedule.from_json` reads back."""
+    return json.dumps(schedule.to_dict(), indent=2) + "\n"
+
+
+def to_csv(plan: Plan) -> str:
+    """Return a plan as a table with the columns `update,lr,batch,momentum`, one row an update.
+
+    Numbers are written in full: reading them back gives the plan's own float64s.
+
+    Raises:
+        RequestError: it is not a Plan.
+    """
+    check_plan(plan, ignore_batch=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("update", "lr", "batch", "momentum"))
+    columns = (plan.lr.tolist(), plan.batch.tolist(), plan.momentum.tolist())
+    writer.writerows((t, *row) for t, row in enumerate(zip(*columns, strict=True)))
+    return text.getvalue()

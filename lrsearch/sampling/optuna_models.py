@@ -1,0 +1,160 @@
+"""Optuna's samplers as pure functions.
+
+They keep hidden state (a Gaussian process caches kernels, TPE holds generators), and a search that
+is resumed would drift from one that was not. So each ask builds a fresh sampler from (study seed,
+trial index) over a mirror of the study in memory. The mirror is a cache: it is brought up to the
+history that is given, and holds what one made from that history alone would hold.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import optuna
+import threadpoolctl
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.trial import TrialState, create_trial
+
+from lrsearch.distributions import distributions
+from lrsearch.sampling.sampler import History, Problem, Proposal, model_value
+from lrsearch.sampling.sequences import QuasiRandom
+from lrsearch.seeding import SAMPLER, stream_seed
+
+__all__ = ["OptunaModel", "auto", "gaussian_process", "tpe"]
+
+#: `auto` leaves the Gaussian process for TPE from this trial on: its cost grows with n³, and TPE
+#: with so many outcomes is as good (measured on the reference least-squares problem).
+GP_TRIALS = 200
+#: Trials with a known outcome before a model is asked; until then points fill the space evenly.
+STARTUP = 10
+
+#: Makes one of Optuna's samplers for a trial, of its index and a seed.
+Make = Callable[[int, int], BaseSampler]
+
+
+class OptunaModel:
+    """A sampler of Optuna's, behind lrsearch's interface.
+
+    Args:
+        problem: what is searched.
+        make: makes a fresh sampler for each ask.
+    """
+
+    def __init__(self, problem: Problem, make: Make) -> None:
+        self._problem, self._make = problem, make
+        self._distributions = distributions(problem.space)
+        self._start = QuasiRandom(problem)
+        self._mirror = optuna.create_study(
+            storage=optuna.storages.InMemoryStorage(), sampler=optuna.samplers.RandomSampler(0)
+        )
+        self._points = self._seen = 0
+        self._worst: float | None = None
+        self._unpriced: list[int] = []
+        self._threads: threadpoolctl.ThreadpoolController | None = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether there is nothing to model."""
+        return not self._distributions
+
+    def ask(self, index: int, history: History) -> Proposal:
+        """Propose the point of a trial; see `lrsearch.sampling.sampler.Sampler`."""
+        if self.independent:
+            return Proposal(point={})
+        self._catch_up(history)
+        complete = self._mirror.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(complete) < STARTUP:
+            return self._start.ask(index, history)
+        self._mirror.sampler = self._make(index, stream_seed(self._problem.seed, SAMPLER, index))
+        # Matrices of a few hundred rows: a second thread costs more than it brings.
+        threads = self._threads or threadpoolctl.ThreadpoolController()
+        with threads.limit(limits=1):
+            point = dict(self._mirror.ask(self._distributions).params)
+        if self._threads is None:  # by now every library is loaded
+            self._threads = threadpoolctl.ThreadpoolController()
+        self._points += 1
+        return Proposal(point=point)
+
+    def _catch_up(self, history: History) -> None:
+        """Bring the mirror up to a history, one trial after the other."""
+        for point in history.points[self._points :]:
+            if point is None:
+                self._mirror.add_trial(create_trial(state=TrialState.FAIL))
+            else:
+                running = create_trial(
+                    state=TrialState.RUNNING,
+                    params=dict(point),
+                    distributions=self._distributions,
+                )
+                self._mirror.add_trial(running)
+        self._points = len(history.points)
+        while self._seen in history.ended:
+            self._reveal(self._seen, history)
+            self._seen += 1
+
+    def _reveal(self, index: int, history: History) -> None:
+        """Show the mirror one more outcome."""
+        trial = history.ended[index]
+        if history.points[index] is not None:
+            value = trial.estimate
+            if value is not None:
+                self._worst = max(value, -math.inf if self._worst is None else self._worst)
+                self._tell(index, value)
+            elif trial.state == "diverged":
+                self._unpriced.append(index)
+            else:
+                self._mirror.tell(index, state=TrialState.FAIL)
+        known = self._problem.untrained
+        price = self._worst if known is None else known
+        if price is not None:
+            for diverged in self._unpriced:
+                self._tell(diverged, price)
+            self._unpriced = []
+
+    def _tell(self, index: int, value: float) -> None:
+        self._mirror.tell(index, model_value(value, positive=self._problem.positive))
+
+
+def gaussian_process(problem: Problem) -> OptunaModel:
+    """Make `gp`: Optuna's Gaussian process."""
+    return OptunaModel(problem, _gaussian_process(problem))
+
+
+def tpe(problem: Problem) -> OptunaModel:
+    """Make `tpe`: Optuna's multivariate tree-structured Parzen estimator."""
+    return OptunaModel(problem, _tpe(problem))
+
+
+def auto(problem: Problem) -> OptunaModel:
+    """Make `auto`: a Gaussian process for the first 200 trials, TPE afterwards."""
+    first, later = _gaussian_process(problem), _tpe(problem)
+    return OptunaModel(
+        problem, lambda index, seed: (first if index < GP_TRIALS else later)(index, seed)
+    )
+
+
+def _gaussian_process(problem: Problem) -> Make:
+    def make(_: int, seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return GPSampler(
+                seed=seed, n_startup_trials=STARTUP, deterministic_objective=problem.exact
+            )
+
+    return make
+
+
+def _tpe(problem: Problem) -> Make:
+    def make(_: int, seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=STARTUP,
+                multivariate=True,
+                constant_liar=problem.parallel,
+            )
+
+    return make

@@ -1,0 +1,55 @@
+"""The samplers by name. Importing this loads none of them.
+
+A sampler is one file with a function that makes it of a `Problem`, and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lrsearch.errors import RequestError, closest
+
+if TYPE_CHECKING:
+    from lrsearch.sampling.sampler import Problem, Sampler
+
+__all__ = ["SAMPLERS", "Entry", "make_sampler"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a sampler is.
+
+    Attributes:
+        module, factory: what makes it, called with a `Problem`.
+        version: raised when it proposes other points; a study is continued by the version that it
+            was searched with, or not at all.
+    """
+
+    module: str
+    factory: str
+    version: int = 1
+
+
+#: `auto` is a Gaussian process first and TPE later.
+SAMPLERS: dict[str, Entry] = {
+    "auto": Entry(module="lrsearch.sampling.optuna_models", factory="auto"),
+    "gp": Entry(module="lrsearch.sampling.optuna_models", factory="gaussian_process"),
+    "tpe": Entry(module="lrsearch.sampling.optuna_models", factory="tpe"),
+    "qmc": Entry(module="lrsearch.sampling.sequences", factory="QuasiRandom"),
+    "random": Entry(module="lrsearch.sampling.sequences", factory="Uniform"),
+}
+
+
+def make_sampler(name: str, problem: Problem) -> Sampler:
+    """Make a sampler.
+
+    Raises:
+        RequestError: there is none of that name.
+    """
+    if name not in SAMPLERS:
+        raise RequestError(f"there is no sampler {name!r}{closest(name, SAMPLERS)}")
+    entry = SAMPLERS[name]
+    sampler: Sampler = getattr(importlib.import_module(entry.module), entry.factory)(problem)
+    return sampler

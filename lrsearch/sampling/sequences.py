@@ -1,0 +1,47 @@
+"""Samplers that look at no outcome: independent points, and a sequence that fills the space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scipy.stats import qmc
+
+from lrsearch.sampling.sampler import History, Problem, Proposal
+from lrsearch.seeding import POINT, SOBOL, stream
+
+__all__ = ["QuasiRandom", "Uniform"]
+
+
+class _Sequence:
+    """Points that depend on their index alone."""
+
+    independent = True
+
+    def __init__(self, problem: Problem) -> None:
+        self._space, self._seed = problem.space, problem.seed
+        self._names = list(problem.space.free)
+
+    def ask(self, index: int, history: History) -> Proposal:
+        """Propose the point of a trial; see `lrsearch.sampling.sampler.Sampler`."""
+        unit = dict(zip(self._names, self._unit(index), strict=True))
+        return Proposal(point=self._space.at(unit))
+
+    def _unit(self, index: int) -> Sequence[float]:
+        raise NotImplementedError
+
+
+class Uniform(_Sequence):
+    """Each point is drawn from a stream of its own."""
+
+    def _unit(self, index: int) -> Sequence[float]:
+        drawn: list[float] = stream(self._seed, POINT, index).random(len(self._names)).tolist()
+        return drawn
+
+
+class QuasiRandom(_Sequence):
+    """A scrambled Sobol sequence (Owen 1998), which fills the space evenly."""
+
+    def _unit(self, index: int) -> Sequence[float]:
+        sobol = qmc.Sobol(len(self._names), rng=stream(self._seed, SOBOL))
+        unit: list[float] = sobol.fast_forward(index).random(1)[0].tolist()
+        return unit

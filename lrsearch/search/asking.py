@@ -1,0 +1,99 @@
+"""Which trial may be asked for, and what its sampler may see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from lrsearch.contract import Setup
+from lrsearch.distributions import check_point, distributions
+from lrsearch.ranges import Value
+from lrsearch.result import Trial
+from lrsearch.sampling.registry import make_sampler
+from lrsearch.sampling.sampler import History, Problem, Proposal, penalty
+from lrsearch.study.spec import StudySpec
+
+__all__ = ["Asker"]
+
+
+class Asker:
+    """Asks a sampler for the point of every trial, in the order of their index.
+
+    Args:
+        spec, setup: of the study and its objective.
+        first: points of the first trials; None is a schedule outside the space, of which the
+            sampler learns nothing.
+        window: W.
+
+    Attributes:
+        points: of the trials that were asked for, by index; None as for `first`.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        setup: Setup,
+        *,
+        first: Sequence[Mapping[str, Value] | None],
+        window: int,
+    ) -> None:
+        self.points: list[Mapping[str, Value] | None] = []
+        self._first, self._window, self._untrained = tuple(first), window, setup.untrained
+        self._searched = distributions(spec.space)
+        self._ended: dict[int, Trial] = {}
+        self._known = 0  # before it all have ended
+        problem = Problem(
+            space=spec.space,
+            seed=spec.seed,
+            positive=setup.positive,
+            exact=setup.exact,
+            untrained=setup.untrained,
+            parallel=window > 0,
+        )
+        self._sampler = make_sampler(spec.sampler, problem)
+
+    @property
+    def independent(self) -> bool:
+        """Whether points depend on their index alone, so that any may be asked at any time."""
+        return self._sampler.independent
+
+    def ready(self, index: int) -> bool:
+        """Return whether every outcome that a trial must see is known."""
+        while self._known in self._ended:
+            self._known += 1
+        return self.independent or self._known >= index - self._window
+
+    def tell(self, trial: Trial) -> None:
+        """Take an ended trial; trials see it only when their turn comes."""
+        # As the storage keeps it, so that a search that is resumed sees the same.
+        outcomes = tuple(outcome.thin() for outcome in trial.outcomes)
+        self._ended[trial.index] = dataclasses.replace(trial, outcomes=outcomes)
+
+    def penalty(self, trial: Trial) -> float | None:
+        """Return the finite value that stands for a diverged trial, or None."""
+        end = trial.index - self._window
+        return penalty(trial.index, self._ended, end, self._untrained)
+
+    def ask(self) -> Proposal:
+        """Return the point of the next trial; empty for a schedule outside the space."""
+        index = len(self.points)
+        if index < len(self._first):
+            self.points.append(self._first[index])
+            return Proposal(point=self._first[index] or {})
+        ended = {i: self._ended[i] for i in range(index - self._window) if i in self._ended}
+        found = self._sampler.ask(index, History(points=tuple(self.points), ended=ended))
+        self.points.append(found.point)
+        return found
+
+    def recall(self, point: Mapping[str, Value]) -> None:
+        """Take the point of the next trial from what was asked earlier.
+
+        Raises:
+            ValueError: it is none of the space's.
+        """
+        index = len(self.points)
+        if index < len(self._first):
+            self.points.append(self._first[index])
+            return
+        check_point(point, self._searched)
+        self.points.append(dict(point))

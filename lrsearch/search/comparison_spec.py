@@ -1,0 +1,85 @@
+"""`ComparisonSpec`: a comparison as it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lrsearch.baselines import BASELINES
+from lrsearch.bounds import Bound
+from lrsearch.errors import RequestError, closest
+from lrsearch.schedule import Schedule
+from lrsearch.study.settings import declared, setting
+
+__all__ = ["ComparisonSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSpec:
+    """A comparison as it is asked for.
+
+    Attributes:
+        top: how many of the best trials are considered.
+        seeds: fresh seeds of the selection, and as many of the report.
+        grid: peaks on which every schedule is tuned.
+        against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
+            empty is all names, and what was enqueued.
+        frugal: keep to as many runs as the study has trials where a run takes long.
+        opponents: `against` by name; None stands for a baseline.
+
+    Raises:
+        RequestError: a value is out of range, or a baseline is unknown.
+    """
+
+    top: int = setting(
+        5,
+        "How many of the best trials compete.",
+        Bound(kind="int", low=1, high=1000),
+        metavar="K",
+    )
+    seeds: int = setting(
+        10,
+        "Fresh seeds of the selection, and as many of the report.",
+        Bound(kind="int", low=5, high=1000),
+        metavar="N",
+    )
+    grid: int = setting(
+        9,
+        "Peaks on which every schedule is tuned.",
+        Bound(kind="int", low=1, high=101),
+        metavar="N",
+    )
+    against: Sequence[str | Schedule] = setting(
+        (),
+        "A baseline's name or a Schedule's .json file. Repeatable. Default: every baseline, and "
+        "what was enqueued.",
+        metavar="NAME|FILE",
+        multiple=True,
+    )
+    frugal: bool = False
+    opponents: tuple[tuple[str, Schedule | None], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        for each, about in declared(self):
+            if about.bound is not None:
+                value = about.bound.check(each.name, getattr(self, each.name))
+                object.__setattr__(self, each.name, value)
+        given = (self.against,) if isinstance(self.against, str | Schedule) else self.against
+        named = dict(_name_opponent(i, opponent) for i, opponent in enumerate(given))
+        if len(named) < len(given):
+            raise RequestError("against names a baseline twice; keep one")
+        object.__setattr__(self, "opponents", tuple(named.items()))
+
+
+def _name_opponent(index: int, given: object) -> tuple[str, Schedule | None]:
+    if isinstance(given, Schedule):
+        return f"schedule {index + 1}", given
+    if isinstance(given, str) and given.endswith(".json"):
+        path = Path(given)
+        taken = path.stem in BASELINES or path.stem.startswith("trial")  # candidates' names
+        return (path.name if taken else path.stem), Schedule.load(path)
+    if not isinstance(given, str) or given not in BASELINES:
+        hint = closest(given, BASELINES) if isinstance(given, str) else ""
+        raise RequestError(f"there is no baseline {given!r}{hint}; or a Schedule's .json file")
+    return given, None
