@@ -8,8 +8,6 @@ from lrsearch.comparison import Comparison
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 
-__all__ = ["Answer", "answer_of", "differing_fields"]
-
 Rows = tuple[tuple[str, ...], ...]
 
 

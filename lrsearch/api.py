@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.comparison import Comparison
-from lrsearch.contract import Objective, Run
+from lrsearch.contract import Objective
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.builtin import BUILT_IN, check_device
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.publishing import make_tracker, model_keeper, tracked_uri
 from lrsearch.result import Result
+from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space
@@ -28,8 +29,6 @@ from lrsearch.workers.workforce import Workforce
 if TYPE_CHECKING:
     from lrsearch.search.callbacks import Callback
     from lrsearch.tasks.task import TorchTask
-
-__all__ = ["compare", "load", "prepare", "tune"]
 
 
 def tune(

@@ -11,8 +11,6 @@ from types import MappingProxyType
 
 from lrsearch.schedule import Schedule
 
-__all__ = ["BASELINES", "baseline"]
-
 #: Fraction of the run in which every baseline but one-cycle warms up.
 WARMUP = 0.05
 #: WSD: the fraction of the run that decays (Hägele et al. 2024, arXiv 2405.18392).

@@ -14,8 +14,6 @@ from typing import Any
 
 from lrsearch.errors import RequestError, closest
 
-__all__ = ["COUNT", "SEEDS", "STEPS", "Bound"]
-
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -18,8 +18,6 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["Line", "decode", "encode"]
-
 #: Text on one line that a terminal only prints: it obeys some of the characters that are not.
 Line = Annotated[str, "printable"]
 #: How deeply a value of any kind may be nested.

@@ -24,8 +24,6 @@ from lrsearch.stats import (
     seeds_needed,
 )
 
-__all__ = ["Comparison"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:

@@ -11,8 +11,6 @@ from lrsearch.schedule import Schedule
 from lrsearch.stats import bca_interval, mean, mean_interval
 from lrsearch.trace import Trace
 
-__all__ = ["Contender"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:

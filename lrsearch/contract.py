@@ -21,18 +21,6 @@ from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 
-__all__ = [
-    "LEVELS",
-    "Elastic",
-    "KeepsModel",
-    "NoProbes",
-    "Objective",
-    "Probes",
-    "Run",
-    "Runs",
-    "Setup",
-]
-
 #: How much is measured of a run beside its value: nothing, its schedule, what costs at most a
 #: tenth of its training, or everything, in up to about as long as its training takes (longer in
 #: runs of fewer than some 70 updates, where one whole look outlasts the run).

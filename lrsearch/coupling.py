@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from lrsearch.curves import Curve, times
 
-__all__ = ["RAMPS", "batch_plan", "coupled_scale", "critical_momentum", "opposed_momentum"]
-
 Batches = NDArray[np.int64]
 
 #: Forms of the batch ramp r(x) with r(0) = 1 and r(1) = growth.

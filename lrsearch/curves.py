@@ -16,17 +16,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "DECAYS",
-    "Curve",
-    "cycle_bounds",
-    "restarts",
-    "round_half_up",
-    "smooth",
-    "times",
-    "warmup_ramp",
-]
-
 Curve = NDArray[np.float64]
 Decay = Callable[[Curve, Mapping[str, float]], Curve]
 

@@ -17,8 +17,6 @@ from lrsearch.ranges import Choices
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space
 
-__all__ = ["check_point", "digest", "distributions", "point_within"]
-
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """A space in Optuna's words."""

@@ -7,14 +7,6 @@ from numpy.typing import ArrayLike
 
 from lrsearch.curves import round_half_up
 
-__all__ = [
-    "DIVERGENCE_VERSION",
-    "describe_divergence",
-    "divergence",
-    "divergence_limit",
-    "divergence_window",
-]
-
 #: Raised when the rule changes: a study is continued by the rule that it records, or not at all.
 DIVERGENCE_VERSION = 1
 #: A run has diverged once its median loss exceeds this multiple of the loss before training.

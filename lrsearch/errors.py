@@ -1,4 +1,4 @@
-"""The exception tree.
+"""The exception tree, and the log.
 
 Every message is one line that says what was given, what is allowed and what to do. The exit code
 of the command line is an attribute of the class, so that no command decides it for itself.
@@ -7,18 +7,11 @@ of the command line is an attribute of the class, so that no command decides it 
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 
-__all__ = [
-    "LrsearchError",
-    "NothingFinished",
-    "RequestError",
-    "RunStopped",
-    "SearchFailed",
-    "closest",
-    "one_line",
-]
-
+#: What lrsearch says beside its results; the command line writes it to standard error.
+log = logging.getLogger("lrsearch")
 
 #: Characters of a message.
 LONGEST = 640

@@ -6,8 +6,6 @@ import traceback
 
 from lrsearch.errors import one_line
 
-__all__ = ["reason_of", "trace_of"]
-
 #: Characters that are kept: an error may carry a whole tensor in its message.
 REASON, DETAILS = 300, 10_000
 

@@ -14,8 +14,6 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["VERDICTS", "Finding", "Line", "Panel"]
-
 #: True in every case, in some, in none.
 VERDICTS = ("holds", "holds if", "does not hold as written")
 STYLES = ("line", "points", "band")

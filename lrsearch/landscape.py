@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Classes", "Landscape"]
-
 
 def do(step: Callable[[], Tensor], _amplified: Sequence[int]) -> Tensor:
     """What it returns."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lrsearch.study.repair import Repair
     from lrsearch.study.status import StudyStatus
 
-__all__ = ["Check", "examine", "repair", "status"]
-
 #: Bytes of free disk below which a search may not come to its end: a trial takes some kilobytes.
 ROOM = 200 * 2**20
 

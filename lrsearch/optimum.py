@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from lrsearch.plan import Plan
 from lrsearch.quadratic import Array, Quadratic, expected_loss
 
-__all__ = ["best_rates"]
-
 
 def best_rates(
     problem: Quadratic, batch: NDArray[np.int64], *, cap: float | None = None

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from lrsearch.curves import Curve
 
-__all__ = ["Plan"]
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lrsearch.tracking.mlflow_server import MlflowServer
     from lrsearch.tracking.tracker import Tracker
 
-__all__ = ["Page", "make_tracker", "model_keeper", "serve", "sync", "tracked_uri"]
-
 
 def tracked_uri(result: Result, asked: str | None) -> str | None:
     """Where a study that exists is tracked, as far as its records may say."""

@@ -26,8 +26,6 @@ from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError
 from lrsearch.plan import Plan
 
-__all__ = ["Optimizer", "Quadratic", "expected_loss", "lr_ref", "noisy_quadratic"]
-
 Array = NDArray[np.float64]
 Form = dict[
     str, Array | float

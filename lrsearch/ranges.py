@@ -16,18 +16,6 @@ from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import FIELDS
 
-__all__ = [
-    "FLOAT",
-    "INT",
-    "Choices",
-    "Entry",
-    "Range",
-    "Value",
-    "check_entry",
-    "parse_setting",
-    "parse_value",
-]
-
 Value = float | int | str
 
 #: Numbers as people write them, `1e-3` included, which YAML 1.1 takes for text.

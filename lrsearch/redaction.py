@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-__all__ = ["HIDDEN", "redact", "redact_text"]
-
 #: What stands for a password.
 HIDDEN = "***"
 

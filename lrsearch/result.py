@@ -19,8 +19,6 @@ from lrsearch.schedule import FIELDS, Budget, Schedule
 from lrsearch.stats import mean
 from lrsearch.trace import Trace
 
-__all__ = ["STATES", "Outcome", "Result", "Trial"]
-
 #: How a run or a trial may end.
 STATES = ("finished", "diverged", "pruned", "failed")
 

@@ -19,8 +19,6 @@ from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.trace import Trace
 
-__all__ = ["Run"]
-
 
 @dataclass(kw_only=True, eq=False)
 class Run:

@@ -32,8 +32,6 @@ from lrsearch.curves import (
 from lrsearch.errors import RequestError, closest
 from lrsearch.plan import Plan
 
-__all__ = ["FIELDS", "MOMENTUM_RULES", "Budget", "Schedule"]
-
 MOMENTUM_RULES = ("constant", "critical_nesterov", "critical_heavy_ball", "opposed")
 
 

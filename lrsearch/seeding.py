@@ -11,22 +11,6 @@ import zlib
 
 import numpy as np
 
-__all__ = [
-    "DRAW",
-    "LANDSCAPE",
-    "LOOK",
-    "ORDER",
-    "POINT",
-    "REPORT",
-    "RUN",
-    "SAMPLER",
-    "SELECT",
-    "SOBOL",
-    "run_seed",
-    "stream",
-    "stream_seed",
-]
-
 #: What streams are for. The word is the stream: renaming code never touches its text, or every
 #: study would go on with other numbers.
 RUN, SELECT, REPORT = "run", "select", "report"

@@ -25,8 +25,6 @@ from lrsearch.errors import RequestError, closest
 from lrsearch.ranges import FLOAT, INT, Choices, Entry, Range, Value, check_entry
 from lrsearch.schedule import FIELDS, Budget, Schedule
 
-__all__ = ["Space", "shipped_spaces"]
-
 MAX_BYTES = 65_536
 MAX_DEPTH = 6
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["flatten", "unflatten"]
-
 
 def flatten(values: Sequence[Tensor]) -> Tensor:
     """Stacked values side by side, shape `[A, P]`: one operation on it is one on all of them."""

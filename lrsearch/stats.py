@@ -18,17 +18,6 @@ from numpy.typing import ArrayLike
 
 from lrsearch.errors import RequestError
 
-__all__ = [
-    "PairedTest",
-    "bca_interval",
-    "holm",
-    "mean",
-    "mean_interval",
-    "paired_p",
-    "paired_tests",
-    "seeds_needed",
-]
-
 ALPHA = 0.05
 LEVEL = 0.95
 VERDICTS = ("better", "worse", "not distinguishable")

@@ -20,15 +20,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lrsearch.contract import NoProbes, Objective, Probes, Run
+from lrsearch.contract import NoProbes, Objective, Probes
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.loading import find_objective
 from lrsearch.plan import Plan
 from lrsearch.ranges import Range
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.schedule import Budget, Schedule
-
-__all__ = ["ObjectiveChecks"]
 
 #: Reports after which a run is told that it is pruned.
 PRUNED_AFTER = 3

@@ -16,27 +16,6 @@ from lrsearch.bounds import COUNT, Bound
 from lrsearch.errors import RequestError
 from lrsearch.schedule import Schedule
 
-__all__ = [
-    "constant_noise_schedule",
-    "convex_bound",
-    "convex_bound_best",
-    "critical_rate",
-    "critically_damped_schedule",
-    "diffusion_variance",
-    "energy_change",
-    "energy_limit",
-    "hamiltonian_momentum",
-    "hyperbolic_schedule",
-    "linear_scaling",
-    "mean_square_limit",
-    "noise_scale",
-    "pac_bayes_rate",
-    "power_schedule",
-    "stability_limit",
-    "stationary_variance",
-    "weight_decay_product",
-]
-
 POSITIVE = Bound(low=0, open_low=True)
 NOT_NEGATIVE = Bound(low=0)
 MOMENTUM = Bound(low=0, high=1, open_high=True)

@@ -10,8 +10,6 @@ from typing import Any
 from lrsearch.codec import decode
 from lrsearch.curves import round_half_up
 
-__all__ = ["Trace"]
-
 
 @dataclass(frozen=True)
 class Trace:

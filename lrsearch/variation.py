@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["largest_jump", "quadratic_variation", "second_variation", "total_variation"]
-
 
 def total_variation(rates: ArrayLike) -> float:
     """F = Σ|η_t - η_{t-1}|, in units of the rate; 0 of fewer than two updates."""

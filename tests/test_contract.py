@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch.contract import Run, Setup
+from lrsearch.contract import Setup
 from lrsearch.divergence import divergence
 from lrsearch.errors import RequestError, RunStopped
+from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 
 

@@ -14,8 +14,6 @@ from typing import Any, cast
 from lrsearch.errors import RequestError, closest
 from lrsearch.finding import Finding
 
-__all__ = ["CLAIMS", "Claim", "find", "run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:

@@ -12,8 +12,6 @@ from lrsearch.bounds import Bound
 from lrsearch.curves import Curve
 from lrsearch.plan import Plan
 
-__all__ = ["CURVES", "both_ends", "draw", "make_plan"]
-
 #: `step` has three equal pieces, `restarts` three cosine cycles.
 CURVES = ("constant", "linear", "cosine", "exponential", "step", "restarts")
 

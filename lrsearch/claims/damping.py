@@ -13,8 +13,6 @@ from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import critical_rate
 
-__all__ = ["critical_damping", "critical_ramp"]
-
 METHODS = {"nesterov": "Nesterov", "heavy_ball": "heavy ball"}
 FORMS = ("classical", "torch")
 #: Long enough for the slowest oscillation that is looked for: π/angle is below 10⁴ updates.

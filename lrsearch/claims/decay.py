@@ -12,8 +12,6 @@ from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import weight_decay_product
 
-__all__ = ["weight_decay"]
-
 UPDATES, HIGH, LOW = 300, 0.1, 0.001
 SHAPES = ("step", "linear", "cosine", "exponential")
 

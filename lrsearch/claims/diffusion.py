@@ -13,8 +13,6 @@ from lrsearch.seeding import stream
 from lrsearch.stats import mean_interval
 from lrsearch.theory import diffusion_variance
 
-__all__ = ["diffusion", "diffusion_limit"]
-
 #: The noise of dθ = -aηθ dt + noise·dW: σ√η, as the chapter writes it, or ση, as SGD has it.
 NOISES = ("root", "proportional")
 PULL, RATE, NOISE, START = 1.0, 0.1, 1.0, 1.0

@@ -11,8 +11,6 @@ from lrsearch.bounds import Bound
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import energy_limit
 
-__all__ = ["energy"]
-
 VELOCITIES = {
     "displacement": "one step from rest, v = -ηλθ",
     "over root rate": "one step from rest, v = -ηλθ/√η, the chapter's own velocity",

@@ -11,8 +11,6 @@ from lrsearch.bounds import Bound
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import hamiltonian_momentum
 
-__all__ = ["momentum_map"]
-
 #: θ'' + γθ' + θ = 0 from θ = 1 at rest to this time.
 FRICTION, TIME = 0.5, 6.0
 #: Largest √η of every refinement.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["apart", "rank_interval", "wilson", "within"]
-
 LEVEL = 0.95
 Interval = tuple[float, float]
 

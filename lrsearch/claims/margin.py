@@ -12,8 +12,6 @@ from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.seeding import stream
 
-__all__ = ["margin"]
-
 UPDATES, POINTS = 100_000, 10
 #: The angle must still fall by this share from a tenth of the run to its end. A
 #: convention that tells slow (1/log of the sum of the rates) from stalled.

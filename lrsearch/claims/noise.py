@@ -18,8 +18,6 @@ from lrsearch.stats import mean_interval
 from lrsearch.theory import noise_scale as scale_of
 from lrsearch.theory import stationary_variance
 
-__all__ = ["noise_scale"]
-
 #: How near an exponent, a plateau or a ratio of rates must be to count as the law's. Conventions.
 EXPONENT, PLATEAU, RATIO = 0.05, 0.1, 0.15
 #: The loss of the noisy quadratic model that is to be reached, and its initial loss is 4.9.

@@ -15,8 +15,6 @@ from lrsearch.quadratic import expected_loss, lr_ref, noisy_quadratic
 from lrsearch.schedule import Schedule
 from lrsearch.theory import stationary_variance
 
-__all__ = ["decay_beats_constant"]
-
 NOISES = ("additive", "multiplicative")
 #: The chapter's problem: h = 1/i over 100 modes, every schedule with the same peak and batch.
 MODES, BATCH, PEAK = 100, 4, 0.1

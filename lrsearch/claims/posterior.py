@@ -11,8 +11,6 @@ from lrsearch.bounds import Bound
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import pac_bayes_rate
 
-__all__ = ["pac_bayes"]
-
 #: How near the textbook's rate must be to the best one. A convention.
 NEAR = 0.05
 

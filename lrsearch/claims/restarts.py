@@ -13,8 +13,6 @@ from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.seeding import stream
 
-__all__ = ["restarts"]
-
 Gradient = Callable[[Curve], Curve]
 
 COMPARISONS = ("equal budget", "after cooling", "kink")

@@ -10,8 +10,6 @@ from lrsearch.bounds import Bound
 from lrsearch.claims.chapter import both_ends, draw
 from lrsearch.finding import Finding, Line, Panel
 
-__all__ = ["cosine_shape"]
-
 READINGS = {
     "slope": "in absolute terms, |dη/dx|",
     "ratio": "in relative terms, |d ln η/dx|",

@@ -19,8 +19,6 @@ from lrsearch.variation import (
     total_variation,
 )
 
-__all__ = ["MEASURES", "flatness", "smoothing"]
-
 UPDATES, HIGH, LOW = 300, 0.1, 0.001
 #: Differences below this are rounding.
 ROUNDING = 1e-9

@@ -14,8 +14,6 @@ from lrsearch.finding import Finding, Line, Panel
 from lrsearch.schedule import Schedule
 from lrsearch.seeding import stream
 
-__all__ = ["flat_is_stable"]
-
 #: Updates of a run; λ = 1, so the limit 2/λ is 2; variance of the gradient's noise.
 UPDATES, LIMIT, NOISE = 200, 2.0, 0.01
 DECAYS = (

@@ -31,8 +31,6 @@ from lrsearch.errors import LrsearchError, one_line
 from lrsearch.redaction import redact
 from lrsearch.search.signals import Interrupted
 
-__all__ = ["cli", "main"]
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lrsearch")

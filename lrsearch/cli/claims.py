@@ -12,8 +12,6 @@ from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
 from lrsearch.finding import Finding
 
-__all__ = ["claims"]
-
 WIDTH = 100
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["table"]
-
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
     """Rows in aligned columns; `right` names the columns that are aligned to the right."""

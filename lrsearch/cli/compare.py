@@ -16,8 +16,6 @@ from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_comparison
 from lrsearch.search.comparison_spec import ComparisonSpec
 
-__all__ = ["compare"]
-
 
 @click.command()
 @click.argument("study")

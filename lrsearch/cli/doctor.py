@@ -10,8 +10,6 @@ from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
 from lrsearch.errors import SearchFailed
 
-__all__ = ["doctor"]
-
 
 @click.command()
 @options("storage", "tracking_uri", "json")

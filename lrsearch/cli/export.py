@@ -11,8 +11,6 @@ from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_json, to_module
 from lrsearch.schedule import Budget, Schedule
 
-__all__ = ["export"]
-
 
 @click.command()
 @click.argument("study")

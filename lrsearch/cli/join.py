@@ -11,8 +11,6 @@ from click.core import ParameterSource
 from lrsearch.redaction import HIDDEN, redact
 from lrsearch.study.location import Location
 
-__all__ = ["join_command"]
-
 #: What another machine need not say: how this one prints.
 OWN = ("as_json", "quiet")
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)

@@ -10,8 +10,6 @@ from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
 from lrsearch.objectives.builtin import BUILT_IN, check
 
-__all__ = ["objectives"]
-
 
 @click.command()
 @click.argument("name", required=False)

@@ -16,18 +16,6 @@ from lrsearch.space import Space
 from lrsearch.study.settings import Declared, declared
 from lrsearch.workers.workforce import ENGINES, Workforce
 
-__all__ = [
-    "OPTIONS",
-    "WORKFORCE",
-    "options",
-    "read_options",
-    "read_queue",
-    "read_settings",
-    "read_workforce",
-    "settings_of",
-]
-
-
 #: Who trains, in options.
 WORKFORCE = tuple(field.name for field in fields(Workforce))
 

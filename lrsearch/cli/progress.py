@@ -8,8 +8,6 @@ from typing import Any
 
 from lrsearch.result import Result, Trial
 
-__all__ = ["Progress"]
-
 
 class Progress:
     """A progress bar that listens to a search.

@@ -6,8 +6,6 @@ import click
 
 from lrsearch.cli.options import options
 
-__all__ = ["repair"]
-
 
 @click.command()
 @click.argument("study")

@@ -15,8 +15,6 @@ from lrsearch.errors import RequestError
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 
-__all__ = ["show"]
-
 
 @click.command()
 @click.argument("study")

@@ -10,8 +10,6 @@ from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
 from lrsearch.space import Space, shipped_spaces
 
-__all__ = ["spaces"]
-
 #: Schedules that `--plot` draws.
 SAMPLES = 8
 

@@ -15,8 +15,6 @@ from lrsearch.errors import RequestError
 if TYPE_CHECKING:
     from lrsearch.study.status import StudyStatus
 
-__all__ = ["status"]
-
 HEAD = (
     "study",
     "finished",

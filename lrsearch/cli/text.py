@@ -16,16 +16,6 @@ from lrsearch.result import Result, Trial
 from lrsearch.study.settings import declared
 from lrsearch.study.spec import StudySpec
 
-__all__ = [
-    "describe_comparison",
-    "describe_entry",
-    "describe_ranking",
-    "describe_result",
-    "describe_search",
-    "leaderboard",
-    "spark",
-]
-
 WIDTH = 100
 
 BARS = " ▁▂▃▄▅▆▇█"

@@ -27,8 +27,6 @@ from lrsearch.space import Space
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
 
-__all__ = ["tune"]
-
 
 @click.command()
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")

@@ -9,8 +9,6 @@ import click
 
 from lrsearch.cli.options import options
 
-__all__ = ["ui"]
-
 
 @click.command()
 @click.argument("study", required=False)

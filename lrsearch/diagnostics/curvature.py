@@ -19,18 +19,6 @@ from torch import Tensor
 
 from lrsearch.stacked import flatten, unflatten
 
-__all__ = [
-    "Draws",
-    "HessianProduct",
-    "dot",
-    "hutchinson_trace",
-    "lanczos",
-    "largest_eigenvalue",
-    "ritz_value",
-    "signs",
-    "times",
-]
-
 T = TypeVar("T")
 
 #: A run's Lanczos ends where the next vector is this small beside the curvature found so far.

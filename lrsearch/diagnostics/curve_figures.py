@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from lrsearch.trace import Trace
 
-__all__ = ["count_spikes", "diagnose_traces", "energy_trace"]
-
 #: A report eight robust standard deviations (1.4826·MAD) above the median of the fifty before it
 #: is a spike. A convention: noise passes it less than once in 10^6 reports where it is normal,
 #: once in 10^4 where it is log-normal of deviation .3 (simulated).

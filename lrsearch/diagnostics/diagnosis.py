@@ -20,8 +20,6 @@ from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.trace import Trace
 
-__all__ = ["Diagnosis"]
-
 #: The share of a run's updates that looks may cost, by level.
 SHARES = {"none": 0.0, "schedule": 0.0, "cheap": 0.1, "full": 1.0}
 #: Products with the Hessian for its largest eigenvalue. From the gradient, ten are within 1 % in

@@ -23,8 +23,6 @@ from lrsearch.diagnostics.svm_margin import direction_angle, margins, svm_direct
 from lrsearch.landscape import Landscape
 from lrsearch.theory import stability_limit
 
-__all__ = ["look"]
-
 #: Random signs beside the gradient in Lanczos's first vector, so that nothing is orthogonal to it.
 BLUR = 1e-2
 #: Steps of Lanczos before rounding shows: its vectors lose their orthogonality as eigenvalues are

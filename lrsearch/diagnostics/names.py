@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["DIAGNOSTICS"]
-
 _END = (
     "at the end it mostly mirrors the final rate (edge of stability), and across rates it says "
     "little about generalisation (Andriushchenko et al. 2023, arXiv 2302.07011)"

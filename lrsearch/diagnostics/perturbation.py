@@ -14,8 +14,6 @@ from torch import Tensor
 from lrsearch.diagnostics.curvature import dot, normals, times
 from lrsearch.stacked import flatten, unflatten
 
-__all__ = ["gradient_moments", "noise_rise", "worst_rise"]
-
 #: Standard deviation of the noise, as a fraction of every weight; a convention.
 WEIGHT_NOISE = 0.05
 #: Radius of the ball in which SAM looks (Foret et al. 2021, arXiv 2010.01412).

@@ -13,8 +13,6 @@ from lrsearch.variation import (
     total_variation,
 )
 
-__all__ = ["diagnose_plan"]
-
 
 def diagnose_plan(
     plan: Plan, *, weight_decay: float = 0.0, curvature: float | None = None

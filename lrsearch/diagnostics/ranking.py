@@ -8,8 +8,6 @@ from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.errors import RequestError, closest
 from lrsearch.result import Result, Trial
 
-__all__ = ["Ranking", "rank_by"]
-
 #: Fewer trials say nothing about a correlation.
 FEWEST = 4
 

@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-__all__ = ["direction_angle", "margins", "svm_direction"]
-
 Array = NDArray[np.float64]
 
 #: The penalty of a violated margin: large enough that separable data are separated.

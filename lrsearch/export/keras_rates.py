@@ -5,8 +5,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["PlannedRate"]
-
 
 @keras.saving.register_keras_serializable(package="lrsearch")
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):

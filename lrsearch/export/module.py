@@ -20,8 +20,6 @@ from lrsearch.export.transformers_words import transformers_arguments
 from lrsearch.plan import Plan
 from lrsearch.schedule import Schedule
 
-__all__ = ["MODULES", "to_module"]
-
 WIDTH = 99
 
 

@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from lrsearch.export.timm_rates import PlannedScheduler
     from lrsearch.export.torch_rates import PlannedLR
 
-__all__ = [
-    "to_keras",
-    "to_lightning",
-    "to_optax",
-    "to_optax_momentum",
-    "to_timm",
-    "to_torch",
-    "to_transformers",
-]
-
 
 def to_torch(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) -> PlannedLR:
     """Make a scheduler for a PyTorch loop: `scheduler.step()` after every `optimizer.step()`.

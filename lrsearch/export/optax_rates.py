@@ -5,8 +5,6 @@ from typing import Any
 
 import jax.numpy as jnp
 
-__all__ = ["planned"]
-
 
 def planned(values: Sequence[float]) -> Callable[[Any], Any]:
     """A schedule in JAX's default float type; after the last update its number stays.

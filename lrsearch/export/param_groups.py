@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["keep_ratios", "look_up", "set_momentum", "set_rate", "wanted_momentum"]
-
 
 def keep_ratios(optimizer: Optimizer) -> None:
     """Makes every group's initial rate its ratio to the first group's, which schedulers multiply.

@@ -10,8 +10,6 @@ from lrsearch.export.plan_checks import check_plan
 from lrsearch.plan import Plan
 from lrsearch.schedule import Schedule
 
-__all__ = ["to_csv", "to_json"]
-
 
 def to_json(schedule: Schedule) -> str:
     """Return the flat object of `Schedule.to_dict`, which `Schedule.from_json` reads back."""

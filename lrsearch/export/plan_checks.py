@@ -11,8 +11,6 @@ from lrsearch.plan import Plan
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-__all__ = ["check_plan", "varying_momentum", "warn_of_momentum"]
-
 
 def check_plan(plan: Plan, *, ignore_batch: bool, ignore_momentum: bool = True) -> Plan:
     """Check that a framework that sets learning rates alone carries a plan.

@@ -8,8 +8,6 @@ from torch.optim import Optimizer
 
 from lrsearch.export.param_groups import keep_ratios, look_up, set_momentum, wanted_momentum
 
-__all__ = ["PlannedScheduler"]
-
 
 class PlannedScheduler(Scheduler):
     """Sets the learning rate of every update, and the momentum where it varies.

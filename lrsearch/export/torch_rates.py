@@ -16,8 +16,6 @@ from lrsearch.export.param_groups import (
     wanted_momentum,
 )
 
-__all__ = ["PlannedLR"]
-
 
 class PlannedLR(LambdaLR):
     """Sets the learning rate of every update, and the momentum where it varies.

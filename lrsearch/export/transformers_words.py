@@ -7,8 +7,6 @@ from typing import Any
 from lrsearch.curves import round_half_up
 from lrsearch.schedule import Schedule
 
-__all__ = ["transformers_arguments"]
-
 #: Fields that none of transformers' shapes has; they must be neutral.
 FOREIGN = ("smoothing", "batch_growth", "cycle_growth", "cycle_damping")
 

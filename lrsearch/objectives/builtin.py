@@ -20,16 +20,6 @@ from lrsearch.errors import RequestError, closest
 if TYPE_CHECKING:
     from lrsearch.tasks.task import TorchTask
 
-__all__ = [
-    "BUILT_IN",
-    "BuiltIn",
-    "Option",
-    "check",
-    "check_device",
-    "make",
-    "make_trainer",
-]
-
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
@@ -306,6 +296,7 @@ def make_trainer(task: TorchTask, device: str = "auto") -> Objective:
     Raises:
         RequestError: there is no such device.
     """
-    from lrsearch.training.trainer import Trainer, find_device  # torch, for those who train
+    from lrsearch.training.devices import find_device
+    from lrsearch.training.trainer import Trainer  # torch, for those who train
 
     return Trainer(task, device=find_device(check_device(device)))

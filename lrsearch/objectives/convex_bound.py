@@ -12,14 +12,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lrsearch.contract import Run, Runs, Setup
+from lrsearch.contract import Runs, Setup
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.theory import convex_bound, convex_bound_best
-
-__all__ = ["ConvexBound", "convex_bound_objective"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lrsearch.bounds import COUNT, STEPS, Bound
-from lrsearch.contract import Run, Runs, Setup
-from lrsearch.errors import RequestError, RunStopped
+from lrsearch.contract import Runs, Setup
+from lrsearch.errors import RequestError, RunStopped, log
 from lrsearch.failure import reason_of, trace_of
 from lrsearch.ranges import Range, check_entry
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
-
-__all__ = ["FunctionObjective", "objective"]
-
-log = logging.getLogger("lrsearch")
 
 Training = Callable[[Run], float]
 
@@ -30,7 +26,7 @@ class FunctionObjective:
     """A function as an objective; calling it calls the function.
 
     Attributes:
-        function: called with a `lrsearch.contract.Run`; returns the value.
+        function: called with a `lrsearch.Run`; returns the value.
         setup: what it is.
     """
 

@@ -26,14 +26,6 @@ from lrsearch.objectives.function import FunctionObjective, objective
 if TYPE_CHECKING:
     from lrsearch.tasks.task import TorchTask
 
-__all__ = [
-    "check_reference",
-    "find_objective",
-    "is_reference",
-    "load_reference",
-    "split_reference",
-]
-
 
 def is_reference(text: str) -> bool:
     """Whether a text names code of the user's: `FILE.py`, `FILE.py:NAME`, `module:NAME`."""

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrsearch.contract import Run, Runs, Setup
+from lrsearch.contract import Runs, Setup
 from lrsearch.divergence import describe_divergence, divergence
 from lrsearch.optimum import best_rates
 from lrsearch.quadratic import Array, Optimizer, Quadratic, expected_loss, lr_ref, noisy_quadratic
 from lrsearch.ranges import Range
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.trace import Trace
-
-__all__ = ["Proxy", "additive", "multiplicative"]
 
 #: Runs answered in one array operation.
 AT_ONCE = 256

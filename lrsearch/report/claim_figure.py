@@ -13,8 +13,6 @@ from lrsearch.errors import RequestError
 from lrsearch.finding import Line, Panel
 from lrsearch.report.schedule_figure import finish_axes
 
-__all__ = ["draw_panels"]
-
 #: Panels in a row where several experiments share a page, and the size of one in inches.
 COLUMNS = 4
 WIDTH, HEIGHT = 4.4, 3.3

@@ -13,8 +13,6 @@ from lrsearch.contender import Contender
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result
 
-__all__ = ["draw_comparison"]
-
 COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 #: Points at which losses of several seeds are averaged, and updates a point averages over.
 POINTS = 60

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result, Trial
 
-__all__ = ["draw_diagnostic"]
-
 #: Curves that are drawn at most: every n-th trial by peak.
 CURVES = 40
 #: A range is drawn on a logarithmic scale from this ratio on.

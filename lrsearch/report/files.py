@@ -12,8 +12,6 @@ from lrsearch.report.page import draw_page
 from lrsearch.report.study_figure import draw_study
 from lrsearch.result import Result
 
-__all__ = ["check_path", "plot", "write", "write_report", "write_study"]
-
 FORMATS = (".png", ".svg", ".pdf")
 
 

@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from lrsearch.answer import answer_of
 from lrsearch.result import Result
 
-__all__ = ["draw_page"]
-
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #222 }
 h1 { font-size: 1.3em } .answer { font-size: 1.15em; margin: 1em 0 }

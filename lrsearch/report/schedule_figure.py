@@ -13,8 +13,6 @@ from lrsearch.schedule import Budget, Schedule
 from lrsearch.seeding import DRAW, stream
 from lrsearch.space import Space
 
-__all__ = ["draw_schedules", "draw_space", "finish_axes"]
-
 #: A space is drawn at this budget, and at peak 1 where it leaves the peak open.
 STEPS, BATCH = 1000, 64
 

@@ -10,8 +10,6 @@ from lrsearch.report.comparison_figure import draw_comparison
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result, Trial
 
-__all__ = ["draw_study"]
-
 #: Schedules beside the best one.
 RUNNERS_UP = 9
 #: Colours of habit and of enqueued schedules.

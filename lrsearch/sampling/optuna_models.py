@@ -22,8 +22,6 @@ from lrsearch.sampling.sampler import History, Problem, Proposal, model_value
 from lrsearch.sampling.sequences import QuasiRandom
 from lrsearch.seeding import SAMPLER, stream_seed
 
-__all__ = ["OptunaModel", "auto", "gaussian_process", "tpe"]
-
 #: `auto` leaves the Gaussian process for TPE from this trial on: its cost grows with n³, and TPE
 #: with so many outcomes is as good (measured on the reference least-squares problem).
 GP_TRIALS = 200

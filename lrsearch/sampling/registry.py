@@ -14,8 +14,6 @@ from lrsearch.errors import RequestError, closest
 if TYPE_CHECKING:
     from lrsearch.sampling.sampler import Problem, Sampler
 
-__all__ = ["SAMPLERS", "Entry", "make_sampler"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:

@@ -17,8 +17,6 @@ from lrsearch.ranges import Value
 from lrsearch.result import Trial
 from lrsearch.space import Space
 
-__all__ = ["History", "Problem", "Proposal", "Sampler", "penalty"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

@@ -9,8 +9,6 @@ from scipy.stats import qmc
 from lrsearch.sampling.sampler import History, Problem, Proposal
 from lrsearch.seeding import POINT, SOBOL, stream
 
-__all__ = ["QuasiRandom", "Uniform"]
-
 
 class _Sequence:
     """Points that depend on their index alone."""

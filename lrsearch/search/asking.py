@@ -13,8 +13,6 @@ from lrsearch.sampling.registry import make_sampler
 from lrsearch.sampling.sampler import History, Problem, Proposal, penalty
 from lrsearch.study.spec import StudySpec
 
-__all__ = ["Asker"]
-
 
 class Asker:
     """Asks a sampler for the point of every trial, in the order of their index.

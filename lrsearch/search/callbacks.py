@@ -6,8 +6,6 @@ from typing import Protocol
 
 from lrsearch.result import Result, Trial
 
-__all__ = ["Callback", "NoCallback"]
-
 
 class Callback(Protocol):
     """Is told what happens, when it happens."""

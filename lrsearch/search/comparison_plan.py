@@ -8,7 +8,6 @@ seeds that are reported would give 8 % false wins (simulated).
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +17,12 @@ import numpy as np
 from lrsearch.baselines import BASELINES, baseline
 from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, log
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.stats import mean
 from lrsearch.trace import Trace
-
-__all__ = [
-    "FEWEST_SEEDS",
-    "ComparisonPlan",
-    "TunedShape",
-    "peak_grid",
-    "plan_comparison",
-    "shrink",
-]
 
 #: Peaks of the grid; and how a search that may not cost more shrinks them.
 GRID, SMALLER = 9, (7, 5, 3)
@@ -40,8 +30,6 @@ FEWEST_SEEDS, FEWEST_SELECTION = 5, 3
 #: Every peak is tried on the first few selection seeds; the best few peaks of every rival on all.
 #: A convention: it halves the bill, and seeds are paired, so that few tell near peaks from far.
 LOOK, KEPT = 3, 3
-
-log = logging.getLogger("lrsearch")
 
 
 @dataclass(frozen=True, kw_only=True)

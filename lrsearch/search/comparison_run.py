@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import math
 from collections.abc import Sequence
 
 from lrsearch.comparison import Comparison
-from lrsearch.contract import Elastic, Run
+from lrsearch.contract import Elastic
 from lrsearch.distributions import digest
-from lrsearch.errors import SearchFailed
+from lrsearch.errors import SearchFailed, log
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Outcome, Result
+from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_plan import (
@@ -35,12 +35,8 @@ from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace
 
-__all__ = ["ComparisonRun", "seconds_a_run"]
-
 #: A search whose runs take less is compared in full; else within as many runs as it has trials.
 CHEAP = 2.0
-
-log = logging.getLogger("lrsearch")
 
 
 def seconds_a_run(result: Result) -> float:

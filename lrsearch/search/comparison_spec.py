@@ -12,8 +12,6 @@ from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import Schedule
 from lrsearch.study.settings import declared, setting
 
-__all__ = ["ComparisonSpec"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSpec:

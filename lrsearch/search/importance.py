@@ -12,8 +12,6 @@ from optuna.trial import create_trial
 from lrsearch.distributions import distributions, point_within
 from lrsearch.study.store import Store
 
-__all__ = ["importances"]
-
 #: Finished trials below which nothing is said.
 FEWEST = 20
 

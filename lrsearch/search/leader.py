@@ -6,17 +6,13 @@ what its page lacks.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
+from lrsearch.errors import log
 from lrsearch.result import Result, Trial
 from lrsearch.study.heartbeat import BROKEN, Heartbeat
 from lrsearch.study.store import Store
 from lrsearch.tracking.tracker import Tracker, study_facts
-
-__all__ = ["Leader"]
-
-log = logging.getLogger("lrsearch")
 
 
 class Leader:

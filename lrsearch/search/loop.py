@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lrsearch.contract import Objective, Probes, Run
+from lrsearch.contract import Objective, Probes
 from lrsearch.errors import SearchFailed
 from lrsearch.plan import Plan
 from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Result, Trial
+from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.asking import Asker
 from lrsearch.search.callbacks import Callback
@@ -29,8 +30,6 @@ from lrsearch.seeding import run_seed
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 from lrsearch.study.trial_records import Attempt, reading
-
-__all__ = ["Loop", "Watchers"]
 
 #: Seconds between two looks at what other processes have done, while there is nothing to do here.
 POLL = 0.2

@@ -20,8 +20,6 @@ from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Facts, Store
 from lrsearch.tracking.tracker import Tracker
 
-__all__ = ["run_search"]
-
 
 def run_search(
     spec: StudySpec,

@@ -19,8 +19,6 @@ from collections.abc import Mapping, Sequence
 from lrsearch.result import Trial
 from lrsearch.stats import mean
 
-__all__ = ["SeedPruner", "hopeless"]
-
 #: Standard errors by which the first seeds must be worse. A convention.
 ERRORS = 3.0
 #: Trials with all seeds that must be known before anything is judged.

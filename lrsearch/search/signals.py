@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-__all__ = ["Interrupted", "Shield", "interruptible"]
-
 
 class Interrupted(KeyboardInterrupt):
     """The search was asked to stop by a signal.

@@ -8,8 +8,6 @@ from lrsearch.study.settings import AUTO
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 
-__all__ = ["fix_slots", "parallel", "useful_slots", "window"]
-
 
 def window(slots: int, seeds: int) -> int:
     """W: how many trials before it a trial cannot see.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lrsearch.contract import NoProbes, Objective, Probes, Run
+from lrsearch.contract import NoProbes, Objective, Probes
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.search.signals import Shield
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
-
-__all__ = ["RunStream"]
 
 
 class RunStream:

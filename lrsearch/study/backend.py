@@ -17,8 +17,6 @@ from lrsearch.study.journal import check_journal, open_journal, real_path
 from lrsearch.study.location import FOLDER, Location
 from lrsearch.study.locks import FileLock
 
-__all__ = ["Backend", "Clock", "NoClock", "OpenBackend", "begin", "has", "look_up", "names_of"]
-
 
 class Backend(Protocol):
     """The part of Optuna's storage interface that lrsearch uses."""

@@ -27,14 +27,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from lrsearch.errors import RequestError, SearchFailed, one_line
+from lrsearch.errors import RequestError, SearchFailed, log, one_line
 from lrsearch.redaction import redact_text
 from lrsearch.study.dialect import dialect_of
 from lrsearch.study.location import Location
 from lrsearch.study.locks import LockLost
 from lrsearch.study.trial_cache import TrialCache
-
-__all__ = ["PATIENCE", "Database", "DatabaseLock"]
 
 #: Seconds for which a database that does not answer is tried again.
 PATIENCE = 300.0
@@ -53,8 +51,6 @@ FINAL = re.compile(
 #: What drivers raise when a session is lost, refused, or was chosen to end a deadlock.
 GONE = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 FAULTS = (SQLAlchemyError, StorageInternalError)
-
-log = logging.getLogger("lrsearch")
 
 #: Pools' name. SQLAlchemy logs, with a traceback, that a lost session cannot be rolled back when
 #: it is handed back, though whoever asked it something was told, or answered.

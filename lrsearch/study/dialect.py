@@ -14,8 +14,6 @@ from sqlalchemy import Connection, text
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
 
-__all__ = ["LOCK", "Dialect", "dialect_of"]
-
 #: Seconds for which a lock is waited for: longer than a server takes to find out that its holder's
 #: machine is gone.
 LOCK = 90.0

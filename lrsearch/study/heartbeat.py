@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import platform
 import subprocess
@@ -29,12 +28,10 @@ import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.codec import Line, decode, encode
-from lrsearch.errors import LrsearchError
+from lrsearch.errors import LrsearchError, log
 from lrsearch.study.backend import Backend, Clock, NoClock
 from lrsearch.study.keys import LEADER, WORKER
 from lrsearch.study.locks import with_lock
-
-__all__ = ["BEAT", "BROKEN", "LEASE", "Heartbeat", "Liveness", "Worker", "is_here", "workers_of"]
 
 #: Seconds between beats, and without one after which a worker counts as dead wherever it is.
 #: A convention: the lease outlasts a minute without a connection.
@@ -42,8 +39,6 @@ BEAT, LEASE = 20.0, 150.0
 
 #: What a storage raises that cannot be reached or written.
 BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)
-
-log = logging.getLogger("lrsearch")
 
 #: Workers of this process that are at work.
 _active: set[str] = set()

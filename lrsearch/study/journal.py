@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import re
 import warnings
@@ -26,20 +25,10 @@ from typing import Any
 import optuna
 from optuna.storages.journal import BaseJournalBackend, JournalStorage
 
-from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.errors import RequestError, SearchFailed, log
 from lrsearch.study.location import FOLDER
 from lrsearch.study.locks import lock, unlock
 from lrsearch.study.trial_records import STRANGE
-
-__all__ = [
-    "NOTHING",
-    "STRANGE",
-    "JournalLine",
-    "check_journal",
-    "lines_of",
-    "open_journal",
-    "real_path",
-]
 
 #: Ends every line: the sum of the line before it, and that of all that stands before it here.
 SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
@@ -48,7 +37,6 @@ ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"012
 TORN = 2
 #: What the first line comes after.
 NOTHING = b"00000000"
-log = logging.getLogger("lrsearch")
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -6,23 +6,6 @@ used for something else.
 
 from __future__ import annotations
 
-__all__ = [
-    "COMPARISON",
-    "ENDED",
-    "FACTS",
-    "LEADER",
-    "LOST",
-    "MEASURED",
-    "OPTIMUM",
-    "QUEUE",
-    "RUNNING",
-    "SLOTS",
-    "SPEC",
-    "TOLD",
-    "TRACKING",
-    "WORKER",
-]
-
 #: Attributes of a study in Optuna's storage.
 SPEC = "lrsearch"
 OPTIMUM = "lrsearch.optimum"

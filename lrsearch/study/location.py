@@ -9,8 +9,6 @@ from pathlib import Path
 from lrsearch.errors import RequestError
 from lrsearch.redaction import HIDDEN, redact
 
-__all__ = ["FOLDER", "SAFE_NAME", "SERVERS", "Location"]
-
 #: Where journal files live when no storage is named.
 FOLDER = "lrsearch-studies"
 #: The databases that hold studies, by the first word of their URL.

@@ -17,8 +17,6 @@ from typing import TypeVar
 
 from lrsearch.errors import LrsearchError, SearchFailed
 
-__all__ = ["FileLock", "LockLost", "lock", "unlock", "with_lock"]
-
 T = TypeVar("T")
 
 #: Seconds between two tries, and after which a holder that lives is taken to be stuck: what is

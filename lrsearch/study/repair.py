@@ -30,8 +30,6 @@ from lrsearch.study.spec import SCHEMA, StudySpec
 from lrsearch.study.store import MINIMIZE, Store
 from lrsearch.study.trial_records import STRANGE, EndedTrial, reading
 
-__all__ = ["Repair", "repair"]
-
 SET_STUDY_ATTRIBUTE, SET_TRIAL_ATTRIBUTE = 2, 8  # Optuna's codes of operations
 
 

@@ -21,8 +21,6 @@ from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.study.location import Location
 
-__all__ = ["AUTO", "MOST_TRIALS", "Declared", "Settings", "declared", "setting"]
-
 #: The number of slots that is found by measuring memory and throughput.
 AUTO = "auto"
 #: Trials that a study may have.

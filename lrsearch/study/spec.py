@@ -18,8 +18,6 @@ from lrsearch.schedule import Budget
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
 
-__all__ = ["SCHEMA", "StudySpec", "resolve"]
-
 #: The form of what is stored. Raised only when stored studies can no longer be read.
 SCHEMA = 5
 

@@ -14,8 +14,6 @@ from lrsearch.study.location import Location
 from lrsearch.study.store import Store
 from lrsearch.study.trial_records import reading
 
-__all__ = ["StudyStatus", "status_in", "status_of", "study_names_in"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStatus:

@@ -40,8 +40,6 @@ from lrsearch.study.spec import SCHEMA, StudySpec
 from lrsearch.study.trial_records import reading
 from lrsearch.study.trials import TrialTable
 
-__all__ = ["MINIMIZE", "Facts", "Store"]
-
 #: Types of the attributes that say of a study what may be read as it is.
 KINDS: dict[str, Any] = {
     OPTIMUM: float | None,

@@ -15,8 +15,6 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, column, or_, select, table
 
-__all__ = ["TrialCache"]
-
 #: Optuna's tables, whose version it has looked at, as far as they are read here.
 TRIALS = table(
     "trials",

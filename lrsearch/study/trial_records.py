@@ -17,8 +17,6 @@ from lrsearch.schedule import Schedule
 from lrsearch.study.keys import RUNNING
 from lrsearch.study.settings import MOST_TRIALS
 
-__all__ = ["STRANGE", "Attempt", "EndedTrial", "attempt_of", "reading"]
-
 #: What reading a record may raise that lrsearch did not write.
 STRANGE = (
     ArithmeticError,

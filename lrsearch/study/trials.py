@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import math
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lrsearch.codec import encode
 from lrsearch.distributions import distributions
+from lrsearch.errors import log
 from lrsearch.ranges import Value
 from lrsearch.result import Trial
 from lrsearch.study.backend import Backend
@@ -31,13 +31,9 @@ from lrsearch.study.locks import with_lock
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.trial_records import Attempt, EndedTrial, attempt_of, reading
 
-__all__ = ["TrialTable"]
-
 #: Seconds between two looks at who lives, and for each worker that does: a thousand workers that
 #: looked at each other every second would keep a database busy with nothing else.
 LOOK_SECONDS, SECONDS_A_WORKER = 0.5, 0.05
-
-log = logging.getLogger("lrsearch")
 
 
 class TrialTable:

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["digits", "he_initialise", "split_digits"]
-
 #: The split is part of the task: every seed of a study is judged on the same images.
 SPLIT_SEED = 0
 CLASSES, PIXELS, BRIGHTEST = 10, 64, 16.0

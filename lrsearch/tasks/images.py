@@ -13,8 +13,6 @@ from lrsearch.errors import RequestError
 from lrsearch.tasks.digits import accuracy, cross_entropy, he_initialise, split_digits
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["cifar10", "digits_cnn", "read_cifar10"]
-
 CLASSES = 10
 #: A record of CIFAR-10's binary version: one byte of label, then 3 planes of 32 x 32 bytes.
 SIDE, PLANES = 32, 3

@@ -19,8 +19,6 @@ from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
 
-__all__ = ["OPTIMIZERS", "TorchTask", "validation_steps"]
-
 #: `adam` couples its weight decay to the gradient, `adamw` subtracts it from the weights.
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
 PRECISIONS = ("float32", "bfloat16")

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from lrsearch.errors import RequestError
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["Gpt", "python_lm", "wikitext103"]
-
 BYTES = 256
 HEAD = 32
 #: Validation windows, spread evenly over the text that training does not see.

@@ -15,8 +15,6 @@ from lrsearch.seeding import stream
 from lrsearch.tasks.digits import accuracy, cross_entropy, he_initialise
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["linear_regression", "two_moons"]
-
 #: Of generated data: part of the task, the same for every study.
 DATA_SEED = 0
 

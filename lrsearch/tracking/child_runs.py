@@ -19,8 +19,6 @@ from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace, planned, points, share
 from lrsearch.tracking.tracker import StudyFacts
 
-__all__ = ["TEXT_LIMIT", "comparison_records", "trial_key", "trial_record"]
-
 #: MLflow cuts off or refuses longer texts.
 TEXT_LIMIT = 5_000
 STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

@@ -9,8 +9,6 @@ from lrsearch.answer import answer_of
 from lrsearch.result import Result
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 
-__all__ = ["describe"]
-
 #: MLflow keeps no more of a description.
 LIMIT = 8_000
 

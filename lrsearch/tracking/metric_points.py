@@ -9,8 +9,6 @@ import numpy as np
 from lrsearch.plan import Plan
 from lrsearch.trace import Trace
 
-__all__ = ["mean_trace", "planned", "points", "share"]
-
 #: MLflow's page draws no more points of a curve.
 CURVE_POINTS = 500
 #: Points of a whole study. At 0.15 ms a point on SQLite, more would outlast a fast search.

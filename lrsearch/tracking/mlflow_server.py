@@ -23,8 +23,6 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
 from lrsearch.tracking.writer import experiment_name, parent_of, view_key
 
-__all__ = ["MlflowServer", "find_page"]
-
 HOST = "127.0.0.1"
 #: Seconds in which a server must answer; it needs 9 to 16 on two cores.
 PATIENCE = 120.0

@@ -8,7 +8,6 @@ which says so once at the end; whoever opens the parent run next writes what it 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import queue
 import subprocess
@@ -21,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from lrsearch.errors import log
 from lrsearch.redaction import redact, redact_text
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child_runs import comparison_records, trial_key, trial_record
@@ -28,8 +28,6 @@ from lrsearch.tracking.parent_run import best_so_far, end_record, study_record
 from lrsearch.tracking.spool import Spool
 from lrsearch.tracking.tracker import StudyFacts
 from lrsearch.tracking.uri import check_uri, default_uri
-
-__all__ = ["MlflowTracker"]
 
 WRITER = Path(__file__).with_name("writer.py")
 #: A search that has ended waits for what is still unwritten as long as something is written every
@@ -41,8 +39,6 @@ HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "
 
 #: Writes files about a study into a folder.
 Draw = Callable[[Result, Path], list[Path]]
-
-log = logging.getLogger("lrsearch")
 
 
 class MlflowTracker:

@@ -22,8 +22,6 @@ from lrsearch.tracking.description import describe
 from lrsearch.tracking.table_view import study_view
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 
-__all__ = ["best_so_far", "end_record", "study_record"]
-
 STUDY_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 PACKAGES = ("lrsearch", "torch", "numpy", "optuna", "mlflow")
 #: Rows of the leaderboard's table.

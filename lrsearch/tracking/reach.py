@@ -8,8 +8,6 @@ from pathlib import Path
 from lrsearch.errors import SearchFailed
 from lrsearch.redaction import redact, redact_text
 
-__all__ = ["reach"]
-
 #: One try of a few seconds, unless the user has set otherwise.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 

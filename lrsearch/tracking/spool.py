@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Spool"]
-
-log = logging.getLogger("lrsearch")
+from lrsearch.errors import log
 
 
 class Spool:

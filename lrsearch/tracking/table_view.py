@@ -6,8 +6,6 @@ from typing import Any
 
 from lrsearch.tracking.tracker import StudyFacts
 
-__all__ = ["study_view"]
-
 #: Columns of numbers beside the space's fields, where the runs have them.
 FIGURES = ("value", "accuracy", "largest_stability_ratio", "worst_rise", "seconds")
 #: MLflow's table is slow with more.

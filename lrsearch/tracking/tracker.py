@@ -13,8 +13,6 @@ from lrsearch.study.settings import declared
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Facts, Store
 
-__all__ = ["NoTracker", "StudyFacts", "Tracker", "study_facts", "tracked_settings"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:

@@ -9,8 +9,6 @@ from pathlib import Path
 from lrsearch.errors import RequestError
 from lrsearch.redaction import redact
 
-__all__ = ["check_uri", "default_uri"]
-
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
 #: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
 SCHEMES = (

@@ -6,13 +6,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lrsearch.contract import Probes, Run
+from lrsearch.contract import Probes
 from lrsearch.errors import RunStopped
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.trace import Trace
 from lrsearch.training.norms import NORMS
-
-__all__ = ["ActiveRun"]
 
 
 @dataclass

@@ -19,8 +19,6 @@ from lrsearch.tasks.task import TorchTask
 from lrsearch.training.data_order import TrainingData
 from lrsearch.training.dropout import key_dropout
 
-__all__ = ["Batchable", "check_batchable"]
-
 #: Samples that are tried, and how far float32 sums in another order may differ.
 TRIED, TOLERANCE = 4, 1e-3
 SEEDS = (1, 2)

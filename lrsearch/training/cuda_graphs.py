@@ -8,7 +8,6 @@ if the two differ; so is whatever cannot be captured.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -17,9 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from lrsearch.errors import log
 from lrsearch.training.devices import is_out_of_memory
-
-__all__ = ["Capture", "Recorder", "Replay", "alike", "fill_up", "power_of_two"]
 
 N = TypeVar("N")
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
@@ -29,8 +27,6 @@ Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 WARM_UP, KEPT = 12, 64
 #: How far a replayed step may lie from the launched one: other kernels may sum in another order.
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
-
-log = logging.getLogger("lrsearch")
 
 
 def alike(a: Tensor, b: Tensor) -> bool:

@@ -15,8 +15,6 @@ from torch.utils.data import default_collate
 
 from lrsearch.seeding import ORDER, stream
 
-__all__ = ["TrainingData", "sample_order"]
-
 
 def sample_order(
     seed: int, samples: int, budget: int, *, independent: int | None = None

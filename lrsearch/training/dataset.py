@@ -10,8 +10,6 @@ from torch import Tensor
 
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["describe_data"]
-
 #: Samples that the digest reads, evenly spread: large data must not delay a search.
 READ = 256
 

@@ -14,16 +14,6 @@ import torch
 from lrsearch.errors import RequestError
 from lrsearch.failure import reason_of, trace_of
 
-__all__ = [
-    "Trouble",
-    "deliberate",
-    "describe_device",
-    "find_device",
-    "free_bytes",
-    "is_out_of_memory",
-    "own_randomness",
-]
-
 #: Parameters from which one run alone keeps several CPU cores busy (measured: the small GPT of
 #: 438 000 gains from a second thread, the digits' MLP of 9 000 loses).
 FILLS_CORES = 200_000

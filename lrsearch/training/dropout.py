@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from torch import Tensor, arange, nn
 
-__all__ = ["Key", "KeyedDropout", "key_dropout"]
-
 #: Odd constants of the 32-bit finaliser `lowbias32` (Wellons 2018), within int64 arithmetic.
 MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 WORD = 0xFFFFFFFF

@@ -18,8 +18,6 @@ from lrsearch.training.cuda_graphs import Replay, fill_up
 from lrsearch.training.dropout import key_dropout
 from lrsearch.training.loss_module import LossModule, mean_over_samples, summed_loss
 
-__all__ = ["FunctionalTask"]
-
 #: Members whose validation is computed at once.
 EVALUATED = {"cpu": 1, "cuda": 16}
 

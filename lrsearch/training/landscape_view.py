@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from lrsearch.contract import Probes
+from lrsearch.errors import log
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.seeding import LANDSCAPE, LOOK, stream
 from lrsearch.tasks.task import TorchTask
@@ -19,15 +19,11 @@ from lrsearch.training.cuda_graphs import Capture, Replay, fill_up, power_of_two
 from lrsearch.training.devices import is_out_of_memory
 from lrsearch.training.optimizer_rules import column
 
-__all__ = ["LandscapeView"]
-
 #: How far a replayed look may lie from a launched one, as a part of the largest number in a
 #: column. A guess: wide for float32, and far below what other samples or parameters would give.
 ROUNDING = 1e-2
 
 METHODS = {"sgd": "heavy_ball", "nesterov": "nesterov", "adam": "adam", "adamw": "adam"}
-
-log = logging.getLogger("lrsearch")
 
 
 class LandscapeView:

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-__all__ = ["VALIDATION_ROWS", "LossModule", "clip_members", "mean_over_samples", "summed_loss"]
-
 #: Validation samples at a time.
 VALIDATION_ROWS = 1024
 

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from lrsearch.stacked import flatten
 
-__all__ = ["NORMS", "NormTable", "norms"]
-
 #: The columns of `NormTable.norms`: curves by these names.
 NORMS = ("gradient_norm", "update_norm", "deviation")
 

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from lrsearch.tasks.task import TorchTask
 
-__all__ = ["OptimizerRule", "column", "make_rule"]
-
 
 class OptimizerRule(Protocol):
     """An optimizer over stacked parameters.

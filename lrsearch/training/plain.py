@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lrsearch.contract import Probes, Run, Runs
+from lrsearch.contract import Probes, Runs
 from lrsearch.errors import RunStopped
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.stacked import flatten
 from lrsearch.tasks.task import TorchTask, validation_steps
 from lrsearch.training.active_run import ActiveRun
@@ -25,8 +26,6 @@ from lrsearch.training.dropout import key_dropout, mix
 from lrsearch.training.landscape_view import LandscapeView
 from lrsearch.training.loss_module import VALIDATION_ROWS, LossModule
 from lrsearch.training.norms import norms as take_norms
-
-__all__ = ["PlainRun", "train_alone"]
 
 
 def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:

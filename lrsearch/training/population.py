@@ -17,7 +17,6 @@ runs of one age are validated and looked at together.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -25,8 +24,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lrsearch.contract import Probes, Run, Runs
+from lrsearch.contract import Probes, Runs
+from lrsearch.errors import log
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.tasks.task import TorchTask, validation_steps
 from lrsearch.training.active_run import ActiveRun
 from lrsearch.training.cuda_graphs import Capture, Recorder, Replay, fill_up, power_of_two
@@ -36,14 +37,10 @@ from lrsearch.training.functional_task import FunctionalTask
 from lrsearch.training.landscape_view import LandscapeView
 from lrsearch.training.slot_tensors import SlotTensors
 
-__all__ = ["Population"]
-
 #: Updates between two looks at the losses, each a synchronisation on a GPU.
 LOOK = {"cpu": 8, "cuda": 32}
 #: Into how many cohorts the slots are divided where updates are replayed.
 COHORTS = 8
-
-log = logging.getLogger("lrsearch")
 
 
 class Population:

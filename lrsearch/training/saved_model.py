@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrsearch.contract import Run
+from lrsearch.errors import log
 from lrsearch.plan import Plan
+from lrsearch.run import Run
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate, own_randomness
 from lrsearch.training.plain import PlainRun
 
-__all__ = ["save_trained_model"]
-
 #: Samples of the example by which a model's graph is traced.
 EXAMPLE = 2
-
-log = logging.getLogger("lrsearch")
 
 
 def save_trained_model(

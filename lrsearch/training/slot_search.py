@@ -6,13 +6,13 @@ Where one run does, a plain loop is faster, and K is 1.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
 import torch
 
-from lrsearch.contract import Run
+from lrsearch.errors import log
+from lrsearch.run import Run
 from lrsearch.schedule import Budget, Schedule
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.batchable import Batchable
@@ -21,16 +21,12 @@ from lrsearch.training.devices import deliberate, free_bytes, is_out_of_memory, 
 from lrsearch.training.plain import PlainRun
 from lrsearch.training.population import Population
 
-__all__ = ["find_slots", "is_faster_together"]
-
 #: Twice as many slots must save this fraction of the time an update and run.
 GAIN = 0.1
 #: Fraction of the free memory that a population may take.
 SHARE = 0.7
 #: Seconds spent on one number of slots, about; and the most updates in a block that is timed.
 SECONDS, UPDATES, BLOCKS = 0.3, 20, 3
-
-log = logging.getLogger("lrsearch")
 
 
 def find_slots(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrsearch.contract import Run
+from lrsearch.run import Run
 from lrsearch.stacked import flatten
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.data_order import TrainingData
@@ -22,8 +22,6 @@ from lrsearch.training.functional_task import FunctionalTask
 from lrsearch.training.loss_module import clip_members
 from lrsearch.training.norms import NormTable
 from lrsearch.training.optimizer_rules import StepState, make_rule
-
-__all__ = ["SlotTensors"]
 
 #: What a slot does at each update, by name: the type of the number.
 TABLES = {"rate": np.float64, "momentum": np.float64, "begin": np.int64, "batch": np.int64}

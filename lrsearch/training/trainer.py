@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from lrsearch.contract import Runs, Setup
+from lrsearch.errors import log
 from lrsearch.failure import reason_of
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
@@ -21,10 +21,6 @@ from lrsearch.training.plain import train_alone
 from lrsearch.training.population import Population
 from lrsearch.training.saved_model import save_trained_model
 from lrsearch.training.slot_search import find_slots, is_faster_together
-
-__all__ = ["Trainer", "find_device"]
-
-log = logging.getLogger("lrsearch")
 
 #: Slots on a CPU: the time a trial is nearly flat from there on (measured on the digits' MLP).
 SLOTS = 16

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from lrsearch.codec import decode, encode
-from lrsearch.contract import Elastic, KeepsModel, Objective, Run, Runs
+from lrsearch.contract import Elastic, KeepsModel, Objective, Runs
 from lrsearch.errors import SearchFailed
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
-
-__all__ = ["Inbox", "TaskPool", "WorkerHandle", "WorkerPool"]
 
 #: Seconds after its time is up at which a run is no longer waited for: it has its own clock too.
 GRACE = 1.0

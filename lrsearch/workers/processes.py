@@ -18,8 +18,6 @@ from typing import IO, Any, cast
 
 from lrsearch.workers.pool import Inbox
 
-__all__ = ["Process"]
-
 #: What a worker runs.
 MODULE = "lrsearch.workers.worker"
 #: Seconds that a worker has to end after it was asked to.

@@ -21,8 +21,6 @@ from lrsearch.errors import RequestError, one_line
 from lrsearch.objectives.loading import is_reference, split_reference
 from lrsearch.workers.pool import Inbox
 
-__all__ = ["Cluster"]
-
 Ask = Callable[[int], list[dict[str, Any]]]
 Answer = Callable[[Mapping[str, Any], Ask], Iterator[dict[str, Any]]]
 

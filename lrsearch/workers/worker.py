@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from lrsearch.codec import decode, encode
-from lrsearch.contract import Probes, Run
+from lrsearch.contract import Probes
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import SearchFailed
 from lrsearch.objectives.loading import find_objective
-
-__all__ = ["answer", "main"]
+from lrsearch.run import Run
 
 Ask = Callable[[int], list[dict[str, Any]]]
 

@@ -15,8 +15,6 @@ from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import is_reference, split_reference
 from lrsearch.workers.pool import Inbox, TaskPool, WorkerHandle, WorkerPool
 
-__all__ = ["ENGINES", "Workforce"]
-
 #: What starts workers and places them: this machine's own processes, or a Ray cluster.
 ENGINES = ("local", "ray")
 

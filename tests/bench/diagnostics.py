@@ -12,10 +12,11 @@ import time
 
 import torch
 
-from lrsearch.contract import NoProbes, Run
+from lrsearch.contract import NoProbes
 from lrsearch.diagnostics.curvature import HessianProduct, largest_eigenvalue, signs
 from lrsearch.diagnostics.diagnosis import LANCZOS, Diagnosis
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.training.functional_task import FunctionalTask
 from lrsearch.training.population import Population
 from tests.bench.machine import record

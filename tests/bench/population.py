@@ -10,8 +10,9 @@ import time
 import torch
 
 from lrsearch import Schedule
-from lrsearch.contract import NoProbes, Run
+from lrsearch.contract import NoProbes
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.training.data_order import sample_order
 from lrsearch.training.population import Population

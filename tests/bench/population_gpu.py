@@ -16,8 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate
 from lrsearch.training.plain import PlainRun

@@ -15,11 +15,12 @@ import lrsearch
 from lrsearch import Outcome, Schedule, TorchTask
 from lrsearch.cli import cli
 from lrsearch.codec import decode, encode
-from lrsearch.contract import LEVELS, NoProbes, Run, Setup
+from lrsearch.contract import LEVELS, NoProbes, Setup
 from lrsearch.diagnostics.diagnosis import COSTS, Diagnosis
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.tasks.digits import cross_entropy, digits
 from lrsearch.tasks.toys import two_moons
 from lrsearch.training.plain import train_alone

@@ -14,11 +14,11 @@ import torch
 
 import lrsearch
 from lrsearch.cli import main
-from lrsearch.contract import Run
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import find_objective, load_reference
 from lrsearch.ranges import Range
+from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 
 TRAIN = '''

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from lrsearch import Schedule
-from lrsearch.contract import NoProbes, Run
+from lrsearch.contract import NoProbes
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import BUILT_IN, make
 from lrsearch.quadratic import Optimizer, expected_loss, lr_ref, noisy_quadratic
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
 
 PROXIES = ["quadratic", "quadratic-additive"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.tasks.images import RECORD, TEST_FILE, TRAIN_FILES
 from lrsearch.tasks.text import Gpt, next_byte_loss
 from lrsearch.training.data_order import sample_order

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
+from lrsearch.run import Run
 from lrsearch.tasks.digits import cross_entropy, digits
 from lrsearch.training.batchable import check_batchable
 from lrsearch.training.dropout import Key, KeyedDropout, mix

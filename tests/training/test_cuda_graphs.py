@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
 from lrsearch.diagnostics.diagnosis import Diagnosis
+from lrsearch.run import Run
 from lrsearch.training import population as population_module
 from lrsearch.training.cuda_graphs import WARM_UP, Replay
 from lrsearch.training.landscape_view import _same_columns

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
 from lrsearch.diagnostics.diagnosis import Diagnosis
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.tasks.digits import digits
 from lrsearch.training.batchable import check_batchable

@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from lrsearch import Schedule
-from lrsearch.contract import Run
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.tasks.digits import digits
 from lrsearch.training.data_order import sample_order
 from lrsearch.training.population import Population

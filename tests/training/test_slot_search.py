@@ -9,9 +9,10 @@ from torch import nn
 
 import lrsearch
 from lrsearch import Schedule
-from lrsearch.contract import Elastic, Run
+from lrsearch.contract import Elastic
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
+from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.search.slots import useful_slots, window
 from lrsearch.tasks.task import TorchTask, validation_steps
