@@ -14,9 +14,9 @@ FIT, HELD_OUT = ORDER[:120], ORDER[120:]
 
 
 class Wine(lightning.LightningModule):
-    def __init__(self, schedule, steps, run=None):
+    def __init__(self, plan, run=None):
         super().__init__()
-        self.schedule, self.steps, self.run = schedule, steps, run
+        self.plan, self.run = plan, run
         self.net = torch.nn.Sequential(
             torch.nn.Linear(13, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3)
         )
@@ -29,16 +29,16 @@ class Wine(lightning.LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
-        return lrsearch.export.to_lightning(self.schedule.plan(self.steps), optimizer)
+        return lrsearch.export.to_lightning(self.plan, optimizer)
 
 
-def fit(schedule, steps, seed, run=None):
+def fit(plan, seed, run=None):
     lightning.seed_everything(seed, verbose=False)
-    model = Wine(schedule, steps, run)
+    model = Wine(plan, run)
     quiet = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
-    trainer = lightning.Trainer(max_steps=steps, accelerator="cpu", **quiet)
+    trainer = lightning.Trainer(max_steps=len(plan), accelerator="cpu", **quiet)
     trainer.fit(model, DataLoader(TensorDataset(FEATURES[FIT], LABELS[FIT]), 16, shuffle=True))
     with torch.no_grad():
         logits = model.net(FEATURES[HELD_OUT])
@@ -47,10 +47,10 @@ def fit(schedule, steps, seed, run=None):
 
 @lrsearch.objective(unit="nats", peak=(1e-3, 1.0), steps=40)
 def wine(run):
-    return fit(run.plan, len(run.plan), run.seed, run)
+    return fit(run.plan, run.seed, run)
 
 
 if __name__ == "__main__":
     result = lrsearch.tune(wine, space="cosine", trials=10, tracking_uri="none")
     print(f"best {result.best.value:.4f} {result.unit} with {result.best.schedule}")
-    print(f"after 100 updates {fit(result.best.schedule, 100, seed=1):.4f}")
+    print(f"after 100 updates {fit(result.best.schedule.plan(100), seed=1):.4f}")

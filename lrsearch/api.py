@@ -124,13 +124,13 @@ def tune(
         del asked[name]
     spec, answers = prepare(**asked)
 
-    from lrsearch.search.callbacks import NoCallback
+    from lrsearch.search.callbacks import Callback
     from lrsearch.search.runner import run_search  # Optuna, which no error needs
 
     comparison = ComparisonSpec(frugal=True) if compare is True else compare or None
     keep = None if log_model is None else model_keeper(spec, answers, log_model)
     tracker, probes = make_tracker(tracking_uri, keep), Diagnosis(spec.diagnostics)
-    watcher = callback or NoCallback()
+    watcher = callback or Callback()
     result = run_search(spec, answers, tracker, watcher, comparison, probes)
     return dataclasses.replace(result, source=answers)
 
@@ -226,10 +226,10 @@ def compare(
         **words,
     )
 
-    from lrsearch.search.callbacks import NoCallback
+    from lrsearch.search.callbacks import Callback
     from lrsearch.search.runner import run_search
 
-    tracker, watcher = make_tracker(where), callback or NoCallback()
+    tracker, watcher = make_tracker(where), callback or Callback()
     found = run_search(spec, answers, tracker, watcher, asked).comparison
     if found is None:
         raise SearchFailed(f"study {name} was not compared; `lrsearch compare {name}` goes on")

@@ -86,8 +86,7 @@ class Comparison:
         undecided = self.versus[rival.name].verdict == "not distinguishable"
         if self.exact or not undecided or self.best.diverged or rival.diverged:
             return None
-        differences = self.best.array - rival.array
-        needed = seeds_needed(differences, comparisons=len(self.baselines))
+        needed = seeds_needed(self.best.array - rival.array, comparisons=len(self.baselines))
         return None if needed is None or needed <= self.seeds else needed
 
     @property
@@ -174,8 +173,9 @@ class Comparison:
         The best baseline, chosen on the selection seeds, is marked with a star.
         """
         head = ("schedule", self.unit, "95 %", "searched minus it", "95 %", "verdict", "diverged")
-        rows = [head, (f"searched ({self.best.name})", *self._worth(self.best), "", "", "")]
-        rows[1] = (*rows[1], f"{self.best.diverged}/{self.seeds}")
+        lost = f"{self.best.diverged}/{self.seeds}"
+        searched = (f"searched ({self.best.name})", *self._worth(self.best), "", "", "", lost)
+        rows: list[tuple[str, ...]] = [head, searched]
         for name, found in self.versus.items():
             rival = self.baseline(name)
             star = " *" if name == self.best_baseline else ""
@@ -208,26 +208,26 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The object under `comparison` of `--json`."""
-        versus = {}
-        for name, found in self.versus.items():
-            rival = self.baseline(name)
-            versus[name] = {
+        found = self.versus
+        versus = {
+            rival.name: {
                 "value": rival.value,
-                "difference": found.difference,
-                "interval": None if found.interval is None else list(found.interval),
-                "verdict": found.verdict,
+                "difference": found[rival.name].difference,
+                "interval": _listed(found[rival.name].interval),
+                "verdict": found[rival.name].verdict,
                 "median": rival.median,
                 "diverged": rival.diverged,
                 "peak": rival.schedule.peak,
             }
-        interval = self.best.interval
+            for rival in self.baselines
+        }
         return {
             "value": self.best.value,
-            "interval": None if interval is None else list(interval),
+            "interval": _listed(self.best.interval),
             "seeds": self.seeds,
             "schedule": self.best.schedule.to_dict(),
             "median": self.best.median,
-            "bca": None if self.best.bca is None else list(self.best.bca),
+            "bca": _listed(self.best.bca),
             "noise": self.noise,
             "diverged": self.best.diverged,
             "best_baseline": self.best_baseline,
@@ -245,6 +245,10 @@ class Comparison:
             return f"{size:.3g} ± {half:.2g} {self.unit}"
         digits = max(0, 1 - math.floor(math.log10(half)))
         return f"{size:.{digits}f} ± {half:.{digits}f} {self.unit}"
+
+
+def _listed(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 def _show_interval(interval: tuple[float, float] | None, form: str) -> str:

@@ -27,71 +27,45 @@ from lrsearch.schedule import Budget
 LEVELS = ("none", "schedule", "cheap", "full")
 
 
-class Probes(Protocol):
-    """What is measured of runs beside their losses. It reads, and never changes a run.
+class Probes:
+    """What is measured of runs beside their losses: nothing. Derive a class to measure more.
+
+    Probes read, and never change a run.
 
     Attributes:
         level: one of `LEVELS`.
-        looks: whether runs are measured while they train.
     """
 
-    level: str
+    level = LEVELS[0]
 
     @property
     def looks(self) -> bool:
         """Whether runs are measured while they train."""
-        ...
+        return False
 
     def samples(self, batch: int, available: int) -> int:
-        """How many samples a landscape's loss is taken over.
+        """Return how many samples a landscape's loss is taken over.
 
         Args:
             batch: of the runs' first update.
             available: samples that there are to train on.
         """
-        ...
-
-    def norms(self, updates: int, batch: int) -> frozenset[int]:
-        """The updates of a run at which norms of gradient, update and deviation are wanted."""
-        ...
-
-    def agenda(self, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
-        """After how many updates of a run its landscape is looked at, and for what."""
-        ...
-
-    def look(self, landscape: Landscape, parts: frozenset[str]) -> Mapping[str, list[float]]:
-        """Numbers by name, one a run of the landscape."""
-        ...
-
-    def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
-        """An outcome with what is known from its schedule and its curves added."""
-        ...
-
-
-class NoProbes:
-    """Nothing is measured."""
-
-    level = LEVELS[0]
-    looks = False
-
-    def samples(self, batch: int, available: int) -> int:
-        """None."""
         return 0
 
     def norms(self, updates: int, batch: int) -> frozenset[int]:
-        """None."""
+        """Return the updates at which norms of gradient, update and deviation are wanted."""
         return frozenset()
 
     def agenda(self, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
-        """Never."""
+        """Return after how many updates a run's landscape is looked at, and for what."""
         return {}
 
     def look(self, landscape: Landscape, parts: frozenset[str]) -> Mapping[str, list[float]]:
-        """Nothing."""
+        """Return numbers by name, one a run of the landscape."""
         return {}
 
     def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
-        """The outcome as it is."""
+        """Return an outcome with what is known from its schedule and its curves added."""
         return outcome
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 log = logging.getLogger("lrsearch")
 
 #: Characters of a message.
-LONGEST = 640
+LONGEST_MESSAGE = 640
 
 
 class LrsearchError(Exception):
@@ -38,9 +38,9 @@ class LrsearchError(Exception):
 
 def _shorten(message: str) -> str:
     """A message without the middle of what was given, where that is long."""
-    if len(message) <= LONGEST:
+    if len(message) <= LONGEST_MESSAGE:
         return message
-    return f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
+    return f"{message[: LONGEST_MESSAGE // 2]} … {message[-LONGEST_MESSAGE // 2 :]}"
 
 
 class RequestError(LrsearchError, ValueError):

@@ -6,17 +6,15 @@ torch's; nothing here imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-def do(step: Callable[[], Tensor], _amplified: Sequence[int]) -> Tensor:
-    """What it returns."""
-    return step()
+    Named = Mapping[str, Tensor]
+    Replay = Callable[[Callable[[], Named], Mapping[str, int]], Named]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,9 +45,10 @@ class Landscape:
         method: how gradients become updates, a name of `lrsearch.theory.stability_limit`.
         weight_decay: what is added to the curvature: λ where the decay is in the gradient, else 0.
         scale: D of updates -η D⁻¹ m, like `values`; None where it is the identity.
-        replay: does what it is given, which returns columns of shape `[A, N]`, and perhaps records
-            it: it must read nothing but the tensors above and what is in `kept`. Besides, the
-            columns in which rounding is amplified, so that a replay may differ.
+        replay: does a step, which returns named tensors of shape `[A]` or `[A, n]`, perhaps as a
+            recorded graph, and returns them on the host: the step must read nothing but the
+            tensors above and what is in `kept`. Besides, from which of their numbers on rounding
+            is amplified, so that a replay may differ, by name. None does it as it is.
         kept: where what every look reads can be kept; None where nothing needs to be.
         classes: where the runs are linear classifiers, of parameters W `[A, C, d]` and perhaps a
             bias `[A, C]`; else None.
@@ -64,6 +63,6 @@ class Landscape:
     method: str
     weight_decay: float = 0.0
     scale: tuple[Tensor, ...] | None = None
-    replay: Callable[[Callable[[], Tensor], Sequence[int]], Tensor] = do
+    replay: Replay | None = None
     kept: dict[Hashable, Any] | None = None
     classes: Classes | None = None

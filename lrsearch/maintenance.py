@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from lrsearch.errors import LrsearchError, RequestError, SearchFailed
 from lrsearch.study.location import FOLDER, SAFE_NAME, Location
-from lrsearch.tracking.uri import check_uri, default_uri
+from lrsearch.tracking.uri import check_uri, default_uri, reach
 
 if TYPE_CHECKING:
     from lrsearch.study.repair import Repair
@@ -60,12 +60,11 @@ def _all_studies(folder: Path) -> list[StudyStatus]:
     """Of every study in every journal of a folder."""
     from lrsearch.study.status import status_of, study_names_in
 
-    journals = [p for p in sorted(folder.glob("*.journal")) if SAFE_NAME.fullmatch(p.stem)]
-    places = [Location(path.stem, path) for path in journals]
     return [
-        status_of(Location(name, location.path))
-        for location in places
-        for name in study_names_in(location)
+        status_of(Location(name, path))
+        for path in sorted(folder.glob("*.journal"))
+        if SAFE_NAME.fullmatch(path.stem)
+        for name in study_names_in(Location(path.stem, path))
     ]
 
 
@@ -155,8 +154,7 @@ def _device() -> str:
     import torch
 
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return ", ".join(names)
+        return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"no GPU that torch {torch.__version__} can use; {cores} CPU cores"
 
@@ -167,8 +165,7 @@ def _storage(location: Location, folder: Path) -> str:
     from lrsearch.study.journal import open_journal
     from lrsearch.study.locks import FileLock
 
-    there = _nearest(folder)
-    with tempfile.TemporaryDirectory(dir=there, prefix=".lrsearch-") as name:
+    with tempfile.TemporaryDirectory(dir=_nearest(folder), prefix=".lrsearch-") as name:
         path = Path(name) / "doctor.journal"
         with FileLock(path.with_suffix(".lock")):
             storage = open_journal(path)
@@ -206,11 +203,7 @@ def _room(folder: Path) -> str:
 
 
 def _tracking(uri: str) -> str:
-    if uri == "none":
-        return "none"
-    from lrsearch.tracking.reach import reach
-
-    return reach(uri)
+    return uri if uri == "none" else reach(uri)
 
 
 def _studies(folder: Path) -> str:

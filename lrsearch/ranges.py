@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError, closest
@@ -76,8 +76,7 @@ class Range:
     @property
     def middle(self) -> float:
         """The geometric mean of the ends on a logarithmic scale, else the arithmetic one."""
-        centre = (self.low * self.high) ** 0.5 if self.log else (self.low + self.high) / 2
-        return self.clip(centre)
+        return self.clip((self.low * self.high) ** 0.5 if self.log else (self.low + self.high) / 2)
 
     def to_dict(self) -> dict[str, Any]:
         """The words of the YAML file."""
@@ -108,6 +107,10 @@ class Choices:
         """Whether a value is one of them."""
         return value in self.values
 
+    def at(self, unit: float) -> Value:
+        """The value at a fraction of them, in [0, 1), each with an equal share."""
+        return self.values[int(unit * len(self.values))]
+
     def to_dict(self) -> dict[str, Any]:
         """The words of the YAML file."""
         return {"choices": list(self.values)}
@@ -134,8 +137,7 @@ def check_entry(name: str, entry: Any) -> Entry:
     if not isinstance(entry, Mapping):
         if entry is None:
             raise RequestError(f"{name} is empty; give a value, or low and high, or choices")
-        checked: Value = bound.check(name, entry)
-        return checked
+        return cast(Value, bound.check(name, entry))
     words = {"choices"} if "choices" in entry else {"low", "high", "log", "step"}
     for word in entry:
         if word not in words:

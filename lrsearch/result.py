@@ -108,9 +108,7 @@ class Trial:
     def value(self) -> float | None:
         """The mean over the replicates; None unless all of them finished."""
         values = [o.value for o in self.outcomes if o.value is not None]
-        if len(values) < len(self.outcomes):
-            return None
-        return mean(values)
+        return mean(values) if len(values) == len(self.outcomes) else None
 
     @property
     def estimate(self) -> float | None:

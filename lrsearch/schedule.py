@@ -131,12 +131,8 @@ class Schedule:
 
     def to_dict(self, *, defaults: bool = True) -> dict[str, Any]:
         """The flat object of JSON files and results; without `defaults` what differs from them."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        if defaults:
-            return values
-        return {
-            f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default
-        }
+        values = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]
+        return {f.name: value for f, value in values if defaults or value != f.default}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schedule:
@@ -259,8 +255,8 @@ class Schedule:
                 f"{self.cycles} cycles with growth {self.cycle_growth:g} do not fit a decay "
                 f"phase of {rest} updates; lower cycles or cycle_growth, or give more steps"
             )
-        decay, _ = DECAYS[self.decay]
-        unit = restarts(bounds, decay, _numbers(self), self.cycle_damping)
+        numbers = {name: getattr(self, name) for _, used in DECAYS.values() for name in used}
+        unit = restarts(bounds, DECAYS[self.decay][0], numbers, self.cycle_damping)
         phase = self.floor + (1.0 - self.floor) * unit
         return np.concatenate([warmup_ramp(warm), np.ones(held), phase])
 
@@ -313,11 +309,6 @@ class Budget:
 
 #: What every field of a Schedule may hold, by name, in the order in which the fields act.
 FIELDS: dict[str, Bound] = {f.name: f.metadata["bound"] for f in dataclasses.fields(Schedule)}
-
-
-def _numbers(schedule: Schedule) -> dict[str, float]:
-    """The shape parameters that decays read."""
-    return {name: getattr(schedule, name) for _, used in DECAYS.values() for name in used}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -48,6 +48,9 @@ HABIT: Mapping[str, Value] = MappingProxyType(
     }
 )
 
+#: The fields whose largest values leave the least room for a decay phase, or for momentum.
+REACHING = ("warmup", "hold", "cycles", "cycle_growth", "batch_growth", "momentum_low")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -129,14 +132,12 @@ class Space:
             unit: a number in [0, 1) for every free field; evenly spread numbers give evenly spread
                 points, on a logarithmic scale where the range has one.
         """
-        point: dict[str, Value] = {}
-        for name, entry in self.free.items():
-            if isinstance(entry, Choices):
-                point[name] = entry.values[int(unit[name] * len(entry.values))]
-            else:
-                whole = FIELDS[name].kind == "int"
-                point[name] = entry.at(unit[name], whole=whole)
-        return point
+        return {
+            name: entry.at(unit[name])
+            if isinstance(entry, Choices)
+            else entry.at(unit[name], whole=FIELDS[name].kind == "int")
+            for name, entry in self.free.items()
+        }
 
     def point(self, schedule: Schedule, budget: Budget) -> dict[str, Value] | None:
         """Return the point that draws the same plan as a schedule; None where none does.
@@ -148,8 +149,7 @@ class Space:
         point = {name: given[name] for name in self.free}
         if not all(entry.holds(point[name]) for name, entry in self.free.items()):
             return None
-        same = budget.plan(self.schedule(point)) == budget.plan(schedule)
-        return point if same else None
+        return point if budget.plan(self.schedule(point)) == budget.plan(schedule) else None
 
     def check_budget(self, budget: Budget) -> int:
         """Refuse a space of which a corner leaves no decay phase within the budget.
@@ -160,14 +160,10 @@ class Space:
         Raises:
             RequestError: with the corner and the cure.
         """
-        corner = {**self.habit()}
-        for name in ("warmup", "hold", "cycles", "cycle_growth", "batch_growth"):
-            entry = self.free.get(name)
-            if isinstance(entry, Range):
-                corner[name] = entry.high
-        for name, entry in self.free.items():
-            if name in ("momentum", "momentum_low") and isinstance(entry, Range):
-                corner[name] = entry.low if name == "momentum" else entry.high
+        ranges = {n: entry for n, entry in self.free.items() if isinstance(entry, Range)}
+        corner = {**self.habit(), **{n: ranges[n].high for n in REACHING if n in ranges}}
+        if "momentum" in ranges:
+            corner["momentum"] = ranges["momentum"].low
         rules = self.free.get("momentum_rule")
         choices = rules.values if isinstance(rules, Choices) else (None,)
         largest = 0

@@ -130,9 +130,9 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
     if both.all():
         rounding = 1e-12 * float(np.abs([safe_x, safe_y]).max())
         if np.ptp(difference) <= rounding:  # every seed says the same: nothing to estimate
-            same = abs(float(difference[0])) <= rounding
-            sign = 0.0 if same else float(np.sign(difference[0]))
-            return (1.0 if sign == 0 else 0.0), sign, "exact"
+            if abs(float(difference[0])) <= rounding:
+                return 1.0, 0.0, "exact"
+            return 0.0, float(np.sign(difference[0])), "exact"
         if len(x) < 2:
             return 1.0, 0.0, "t"
         with np.errstate(over="ignore", invalid="ignore"):

@@ -15,12 +15,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from lrsearch.contract import NoProbes, Objective, Probes
+from lrsearch.contract import Objective, Probes
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.loading import find_objective
 from lrsearch.plan import Plan
@@ -42,13 +43,12 @@ class _CountingPlan(Plan):
             yield pair
 
 
+@dataclass(kw_only=True, eq=False)
 class _Watched(Run):
     """A run that remembers its reports, and is pruned after a few of them if it is to be."""
 
-    def __init__(self, *, prunes: bool = False, **words: Any) -> None:
-        super().__init__(**words)
-        self.prunes = prunes
-        self.seen: list[tuple[int, float]] = []
+    prunes: bool = False
+    seen: list[tuple[int, float]] = field(default_factory=list, init=False)
 
     def report(self, t: int, loss: float) -> None:
         self.seen.append((t, float(loss)))
@@ -62,14 +62,13 @@ class _Watched(Run):
             self.report(t, loss)
 
 
+@dataclass
 class _Given:
     """A stream of given runs, one at a time."""
 
-    slots = 1
-    probes: Probes = NoProbes()
-
-    def __init__(self, *runs: Run) -> None:
-        self.runs = list(runs)
+    runs: list[Run]
+    slots: int = 1
+    probes: Probes = field(default_factory=Probes)
 
     def take(self, room: int) -> list[Run]:
         taken, self.runs = self.runs[:room], self.runs[room:]
@@ -188,7 +187,7 @@ class ObjectiveChecks:
             untrained=setup.untrained,
             home=str(self._tmp / str(self._runs)),
         )
-        outcomes = list(subject.evaluate(_Given(run)))
+        outcomes = list(subject.evaluate(_Given([run])))
         assert len(outcomes) == 1, f"one run gave {len(outcomes)} outcomes"
         return outcomes[0], run
 

@@ -51,8 +51,8 @@ def diffusion_variance(
     """
     for name, value in (("time", time), ("start", start), ("noise", noise), ("fall", fall)):
         NOT_NEGATIVE.check(name, value)
-    for name, value in (("pull", pull), ("rate", rate)):
-        POSITIVE.check(name, value)
+    POSITIVE.check("pull", pull)
+    POSITIVE.check("rate", rate)
     if fall == 0:
         limit = (rate if scaled else 1.0) * noise**2 / (2 * pull)
         return (start - limit) * math.exp(-2 * pull * rate * time) + limit
@@ -92,8 +92,7 @@ def stability_limit(method: str, momentum: float = 0.0) -> float:
     Raises:
         RequestError: the method is unknown or the momentum out of range.
     """
-    names = ("gd", "heavy_ball", "nesterov", "adam")
-    Bound(kind="name", names=names).check("method", method)
+    Bound(kind="name", names=("gd", "heavy_ball", "nesterov", "adam")).check("method", method)
     mu = MOMENTUM.check("momentum", momentum)
     if method == "gd" and mu:
         raise RequestError(f"gd has no momentum, not {mu:g}; name heavy_ball or nesterov")
@@ -179,8 +178,8 @@ def pac_bayes_rate(curvature: float, prior: float, noise: float, *, exact: bool 
         exact: 2λτ²/(σ²+λ²τ²), always below 2/λ; else the textbook's 2λτ²/σ², which holds for ηλ
             ≪ 1.
     """
-    for name, value in (("curvature", curvature), ("prior", prior)):
-        POSITIVE.check(name, value)
+    POSITIVE.check("curvature", curvature)
+    POSITIVE.check("prior", prior)
     (NOT_NEGATIVE if exact else POSITIVE).check("noise", noise)
     top = 2 * curvature * prior * prior
     return top / (noise * noise + (top * curvature / 2 if exact else 0.0))
@@ -254,8 +253,12 @@ def hyperbolic_schedule(rate: float, fall: float, steps: int) -> Schedule:
         fall: β, per update, at least 0.
         steps: T, for which the recipe is made; for other budgets it is stretched.
     """
-    total = NOT_NEGATIVE.check("fall", fall) * COUNT.check("steps", steps)
-    return Schedule(peak=rate, decay="power_law", power=1.0, rate=total)
+    return Schedule(
+        peak=rate,
+        decay="power_law",
+        power=1.0,
+        rate=NOT_NEGATIVE.check("fall", fall) * COUNT.check("steps", steps),
+    )
 
 
 def power_schedule(rate: float, exponent: float, steps: int) -> Schedule:

@@ -1,12 +1,23 @@
-"""Stand-ins for tests: an objective with a known value, and trackers that remember."""
+"""Stand-ins for tests, and what tests wait with. None of them loads torch.
 
+An objective with a known value, a stream of given runs, a tracker and a callback that remember,
+and processes of lrsearch's command line. Those of torch are in `tests.torch_doubles`.
+"""
+
+import dataclasses
 import math
+import os
+import select
 import socket
+import subprocess
+import sys
+import time
 
-from lrsearch.contract import Setup
+from lrsearch.contract import Probes, Setup
 from lrsearch.errors import RunStopped
 from lrsearch.ranges import Range
-from lrsearch.search.callbacks import NoCallback
+from lrsearch.run import Run
+from lrsearch.search.callbacks import Callback
 from lrsearch.search.runner import run_search
 from lrsearch.space import Space
 from lrsearch.study.settings import Settings
@@ -14,6 +25,56 @@ from lrsearch.study.spec import resolve
 from lrsearch.tracking.tracker import NoTracker
 
 PEAK = Range(low=1e-3, high=1.0, log=True)
+
+
+def wait_until(condition, seconds=30.0, pause=0.05):
+    """Waits for a condition, and fails where it is not met in time.
+
+    Args:
+        condition: is called until what it returns is true.
+        seconds: for which it is waited.
+        pause: seconds between two calls.
+
+    Returns:
+        what the condition returned in the end.
+
+    Raises:
+        AssertionError: it was not met, with where it stands and what it returned last.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            code = condition.__code__
+            raise AssertionError(
+                f"waited {seconds:g} s in vain for the condition of {code.co_filename}:"
+                f"{code.co_firstlineno}, which is still {found!r}"
+            )
+        time.sleep(pause)
+    return found
+
+
+def wait_for_threads(*threads, seconds=60.0):
+    """Waits until threads have ended."""
+    wait_until(lambda: not [t for t in threads if t.is_alive()], seconds, pause=0.01)
+
+
+def read_line(stream, seconds=60.0):
+    """The first line that a process writes to a pipe."""
+    wait_until(lambda: select.select([stream], [], [], 0)[0], seconds)
+    return stream.readline()
+
+
+def launch(*words, folder=None, **more):
+    """Starts lrsearch's command line in a folder, on one thread, with pipes of text."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lrsearch", *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
 
 
 class Bowl:
@@ -70,6 +131,37 @@ class Bowl:
         return None
 
 
+class Dear(Bowl):
+    """A bowl whose runs say that they took three seconds."""
+
+    def outcome(self, run):
+        return dataclasses.replace(super().outcome(run), seconds=3.0)
+
+
+class Given:
+    """A stream that hands out the runs that it was given."""
+
+    def __init__(self, *runs, slots=1, probes=None):
+        self.runs, self.slots = list(runs), slots
+        self.probes = Probes() if probes is None else probes
+
+    def take(self, room):
+        taken, self.runs = self.runs[:room], self.runs[room:]
+        return taken
+
+
+def runs_of(objective, *schedules, **more):
+    """A run a schedule, with the budget and the momentum of an objective."""
+    setup = objective.setup
+    plans = [s.with_momentum(setup.momentum).plan(setup.steps, setup.batch) for s in schedules]
+    return [Run(trial=i, replicate=0, seed=i, plan=p, **more) for i, p in enumerate(plans)]
+
+
+def answer(objective, *schedules, **more):
+    """What an objective makes of schedules."""
+    return list(objective.evaluate(Given(*runs_of(objective, *schedules, **more))))
+
+
 class Memory(NoTracker):
     """A tracker that keeps what it is told."""
 
@@ -86,15 +178,32 @@ class Memory(NoTracker):
         self.ends.append((result, state))
 
 
+class Watch(Callback):
+    """A callback that keeps what it is told."""
+
+    def __init__(self):
+        self.bills, self.progress, self.refused, self.waits = [], [], [], []
+
+    def comparing(self, bill, seconds, total, done):
+        self.bills.append((bill, total, done))
+
+    def compared_runs(self, done):
+        self.progress.append(done)
+
+    def declined(self, bill, seconds):
+        self.refused.append((bill, seconds))
+
+    def waiting(self, what):
+        self.waits.append(what)
+
+
 def search(objective, folder, *, space=None, tracker=None, callback=None, compare=None, **asked):
     """Runs a search in a folder, or in the `storage` that is named."""
     space = space or Space.load("cosine")
     asked.setdefault("storage", folder and str(folder / "x.journal"))
     request = Settings(space=space, study="s", **asked)
     resolved = resolve(request, objective.setup)
-    return run_search(
-        resolved, objective, tracker or NoTracker(), callback or NoCallback(), compare
-    )
+    return run_search(resolved, objective, tracker or NoTracker(), callback or Callback(), compare)
 
 
 def asked(result):

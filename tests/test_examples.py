@@ -59,9 +59,8 @@ PICTURES = {
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SAYS]
 )
 def test_an_example_runs(tmp_path, name):
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    words = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 280}
+    done = subprocess.run([sys.executable, EXAMPLES / name], **words, check=True)
     assert re.search(SAYS[name], done.stdout)
     if name == "read_study.py":
         schedule = Schedule.load(tmp_path / "best.json")

@@ -66,7 +66,8 @@ def test_importing_lrsearch_and_a_schedule_loads_nothing_heavy():
         "print([m for m in ('torch', 'optuna', 'mlflow', 'sklearn', 'matplotlib', 'scipy.stats')"
         " if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    words = {"capture_output": True, "text": True, "timeout": 60}
+    done = subprocess.run([sys.executable, "-c", code], **words, check=True)
     assert done.stdout == "[]\n"
 
 

@@ -25,9 +25,8 @@ def test_known_seeds_have_not_moved():
     assert [run_seed(0, r) for r in range(3)] == SEEDS
 
 
-def test_runs_of_one_replicate_share_their_seed():
-    assert run_seed(5, 1) == run_seed(5, 1)
-    assert len({run_seed(5, r) for r in range(100)}) == 100
+def test_replicates_and_studies_have_seeds_of_their_own():
+    assert len({run_seed(s, r) for s in range(3) for r in range(100)}) == 300
 
 
 SEEDS = [2134403700, 2034276719, 565168609]

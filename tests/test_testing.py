@@ -8,7 +8,7 @@ from lrsearch import Schedule, objective
 from lrsearch.contract import Setup
 from lrsearch.ranges import Range
 from lrsearch.testing import ObjectiveChecks
-from tests.training.test_slot_search import Line
+from tests.torch_doubles import Line
 
 
 @objective(peak=(1e-3, 1.0), habit_peak=0.1, positive=True, untrained=1.0)

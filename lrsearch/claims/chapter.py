@@ -6,14 +6,31 @@ chapter's figures can be compared digit by digit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from lrsearch.bounds import Bound
 from lrsearch.curves import Curve
-from lrsearch.plan import Plan
 
 #: `step` has three equal pieces, `restarts` three cosine cycles.
 CURVES = ("constant", "linear", "cosine", "exponential", "step", "restarts")
+
+
+def check_names(word: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Checks the names that a premise holds.
+
+    Args:
+        word: what one of them is called in the message.
+        names: what was given.
+        known: what there is.
+
+    Raises:
+        RequestError: one of them is unknown.
+    """
+    bound = Bound(kind="name", names=tuple(known))
+    for name in names:
+        bound.check(word, name)
 
 
 def both_ends(updates: int) -> Curve:
@@ -45,8 +62,3 @@ def draw(name: str, updates: int, high: float, low: float) -> Curve:
         return np.asarray(high * (low / high) ** fallen)
     fallen = {"constant": 0.0 * x, "linear": x, "cosine": 0.5 * (1 - np.cos(np.pi * x))}[name]
     return np.asarray(high + (low - high) * fallen)
-
-
-def make_plan(rates: Curve, batch: int) -> Plan:
-    """A plan of plain SGD at one batch size."""
-    return Plan(rates, np.full(len(rates), batch), np.zeros(len(rates)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrsearch.bounds import Bound
-from lrsearch.claims.chapter import both_ends
+from lrsearch.claims.chapter import both_ends, check_names
 from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import critical_rate
@@ -47,33 +47,32 @@ def critical_damping(
     cases: dict[str, bool] = {}
     figures: dict[str, float | tuple[float, float]] = {}
     lines = []
-    for spread in spreads:
+    for spread, method, mu in itertools.product(spreads, METHODS, momenta):
         Bound(low=0, open_low=True).check("spread", spread)
+        law = critical_rate(method, mu, curvature)
+        row = _sign_changes(method, mu, law * FACTORS, curvature * spread)
+        found = max(FACTORS[np.cumsum(row > 0) == 0], default=0.0)
+        words, key = f"{METHODS[method]}, μ = {mu:g}", f"{method}_{mu:g}"
         modes = "one eigenvalue" if spread == 1 else f"a second eigenvalue {spread:g}λ"
-        for method, mu in itertools.product(METHODS, momenta):
-            law = critical_rate(method, mu, curvature)
-            row = _sign_changes(method, mu, law * FACTORS, curvature * spread)
-            calm = FACTORS[np.cumsum(row > 0) == 0]
-            found = float(calm[-1]) if len(calm) else 0.0
-            words, key = f"{METHODS[method]}, μ = {mu:g}", f"{method}_{mu:g}"
-            cases[f"{words}, {modes}"] = abs(found - 1) < NEAR
-            if spread == spreads[0]:
-                figures[f"formula_{key}"] = law
-                figures[f"measured_over_formula_{key}"] = found
-                lines.append(Line(label=words, x=tuple(FACTORS), y=tuple(row)))
+        cases[f"{words}, {modes}"] = abs(found - 1) < NEAR
+        if spread == spreads[0]:
+            figures |= {f"formula_{key}": law, f"measured_over_formula_{key}": found}
+            lines.append(Line(label=words, x=tuple(FACTORS), y=tuple(row)))
     critical, larger = (_nesterov_radius(momenta[0], curvature, f) for f in (1.0, 1.5))
-    figures["spectral_radius_nesterov_critical"] = critical
-    figures["spectral_radius_nesterov_half_more"] = larger
-    variants = {
-        f"Nesterov, μ = {momenta[0]:g}: a rate half as large again is slower": critical < larger
+    figures |= {
+        "spectral_radius_nesterov_critical": critical,
+        "spectral_radius_nesterov_half_more": larger,
     }
+    slower = f"Nesterov, μ = {momenta[0]:g}: a rate half as large again is slower"
     panel = Panel(
         title="oscillation begins at the formula's rate",
         x="rate / formula",
         y="sign changes",
         lines=tuple(lines),
     )
-    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
+    return Finding(
+        cases=cases, figures=figures, panels=(panel,), variants={slower: critical < larger}
+    )
 
 
 def _sign_changes(method: str, momentum: float, rates: Curve, curvature: float) -> Curve:
@@ -83,8 +82,7 @@ def _sign_changes(method: str, momentum: float, rates: Curve, curvature: float) 
     changes = np.zeros_like(rates)
     for _ in range(UPDATES):
         point = theta + momentum * (theta - before)
-        gradient = point if method == "nesterov" else theta
-        before, theta = theta, point - pull * gradient
+        before, theta = theta, point - pull * (point if method == "nesterov" else theta)
         changes += theta * before < 0
     return changes
 
@@ -121,29 +119,35 @@ def critical_ramp(
     cases: dict[str, bool] = {}
     figures: dict[str, float | tuple[float, float]] = {}
     panels = []
+    check_names("form", forms, FORMS)
     for form in forms:
-        Bound(kind="name", names=FORMS).check("form", form)
-        lines, total = [], 0
-        for updates in lengths:
-            mu = momenta[0] + (momenta[1] - momenta[0]) * both_ends(updates)
-            rates = [critical_rate("nesterov", float(m), 1.0) for m in mu]
-            path = _nesterov(form, rates, mu)
-            swings = sum(a * b < 0 for a, b in itertools.pairwise(path))
-            figures[f"sign_changes_{form}_{updates}"] = swings
-            figures[f"lowest_{form}_{updates}"] = min(path)
-            total += swings
-            x = tuple(np.arange(updates + 1) / updates)
-            lines.append(Line(label=f"T = {updates}", x=x, y=tuple(map(abs, path))))
         words = "classical form" if form == "classical" else "torch's form"
-        cases[f"{words}, μ from {momenta[0]:g} to {momenta[1]:g}"] = total == 0
-        panels.append(Panel(title=words, x="t/T", y="|θ|", lines=tuple(lines), log_y=True))
+        paths = {updates: _ramped(form, momenta, updates) for updates in lengths}
+        swings = {n: sum(a * b < 0 for a, b in itertools.pairwise(p)) for n, p in paths.items()}
+        for updates, path in paths.items():
+            figures[f"sign_changes_{form}_{updates}"] = swings[updates]
+            figures[f"lowest_{form}_{updates}"] = min(path)
+        cases[f"{words}, μ from {momenta[0]:g} to {momenta[1]:g}"] = not any(swings.values())
+        panels.append(
+            Panel(
+                title=words,
+                x="t/T",
+                y="|θ|",
+                lines=tuple(
+                    Line(label=f"T = {n}", x=tuple(np.arange(n + 1) / n), y=tuple(np.abs(path)))
+                    for n, path in paths.items()
+                ),
+                log_y=True,
+            )
+        )
     return Finding(cases=cases, figures=figures, panels=tuple(panels))
 
 
-def _nesterov(form: str, rates: Sequence[float], momenta: Curve) -> list[float]:
+def _ramped(form: str, momenta: tuple[float, float], updates: int) -> list[float]:
     """θ from 1 at rest on ½θ², before every update and after the last."""
     theta, velocity, path = 1.0, 0.0, [1.0]
-    for rate, mu in zip(rates, momenta.tolist(), strict=True):
+    for mu in (momenta[0] + (momenta[1] - momenta[0]) * both_ends(updates)).tolist():
+        rate = critical_rate("nesterov", mu, 1.0)
         if form == "classical":
             velocity = mu * velocity - rate * (theta + mu * velocity)
             theta += velocity

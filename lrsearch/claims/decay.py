@@ -41,22 +41,23 @@ def weight_decay(
     rates = {name: draw(name, UPDATES, HIGH, LOW) for name in SHAPES}
     curves = {name: _shrink(r, decay, task_curvature, momentum) for name, r in rates.items()}
     norms = {name: float(curve[-1]) for name, curve in curves.items()}
-    products = {name: weight_decay_product(r, decay) for name, r in rates.items()}
-    errors = [abs(norms[name] / products[name] - 1) for name in SHAPES]
-    condition = "no task gradient, no momentum"
-    if task_curvature or momentum:
-        condition = f"task curvature {task_curvature:g}, momentum {momentum:g}"
+    error = max(abs(norms[name] / weight_decay_product(r, decay) - 1) for name, r in rates.items())
+    condition = (
+        f"task curvature {task_curvature:g}, momentum {momentum:g}"
+        if task_curvature or momentum
+        else "no task gradient, no momentum"
+    )
     equal = rates["linear"] * (rates["cosine"].sum() / rates["linear"].sum())
     same_sum = float(_shrink(equal, decay, task_curvature, momentum)[-1])
-    figures = {f"norm_{name}": value for name, value in norms.items()}
-    figures |= {
-        "largest_error_of_product": max(errors),
+    figures = {
+        **{f"norm_{name}": value for name, value in norms.items()},
+        "largest_error_of_product": error,
         "first_order_cosine": math.exp(-decay * float(rates["cosine"].sum())),
         "equal_sum_difference": abs(same_sum / norms["cosine"] - 1),
     }
     spread = max(norms.values()) / min(norms.values())
     cases = {
-        f"{condition}: the norm is the product": max(errors) < 1e-9,
+        f"{condition}: the norm is the product": error < 1e-9,
         f"{condition}: equal first and last rate, other history, other norm": spread > 1.01,
     }
     variants = {
@@ -64,18 +65,27 @@ def weight_decay(
         "with a task gradient (h = 0.5) the norm is the product": _is_product(decay, 0.5, 0.0),
         "with momentum 0.9 the norm is the product": _is_product(decay, 0.0, 0.9),
     }
-    lines = tuple(
-        Line(label=name, x=tuple(np.arange(UPDATES + 1)), y=tuple(curve))
-        for name, curve in curves.items()
+    return Finding(
+        cases=cases,
+        figures=figures,
+        panels=(
+            Panel(
+                title="norm under weight decay",
+                x="update",
+                y="norm / initial",
+                lines=tuple(
+                    Line(label=name, x=tuple(np.arange(UPDATES + 1)), y=tuple(curve))
+                    for name, curve in curves.items()
+                ),
+            ),
+        ),
+        variants=variants,
     )
-    panel = Panel(title="norm under weight decay", x="update", y="norm / initial", lines=lines)
-    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
 
 
 def _shrink(rates: Curve, decay: float, task_curvature: float, momentum: float) -> Curve:
     """Norm over initial norm before every update and after the last, shape `[T+1]`."""
-    theta = np.array([0.6, -0.8])
-    velocity, norms = np.zeros(2), [1.0]
+    theta, velocity, norms = np.array([0.6, -0.8]), np.zeros(2), [1.0]
     for rate in rates:
         velocity = momentum * velocity + decay * theta + task_curvature * (theta - 1)
         theta = theta - rate * velocity

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import check_names
 from lrsearch.claims.interval import Interval, within
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.seeding import stream
@@ -49,8 +50,8 @@ def diffusion(
     Raises:
         RequestError: a noise is unknown, or a fall is below 0.
     """
-    for name, noise in (("formula", formula), ("simulated", simulated)):
-        Bound(kind="name", names=NOISES).check(name, noise)
+    check_names("formula", [formula], NOISES)
+    check_names("simulated", [simulated], NOISES)
     cases: dict[str, bool] = {}
     figures: dict[str, float | Interval] = {}
     lines = []
@@ -61,17 +62,18 @@ def diffusion(
         if interval is None:
             raise ValueError("the paths are not finite")
         key = f"fall_{fall:g}"
-        figures[f"{key}_formula"] = laws[-1]
-        figures[f"{key}_simulated"] = float(variances[-1])
-        figures[f"{key}_simulated_interval"] = interval
+        figures |= {
+            f"{key}_formula": laws[-1],
+            f"{key}_simulated": float(variances[-1]),
+            f"{key}_simulated_interval": interval,
+        }
         cases[f"{_word(fall)} to T = {TIME:g}"] = within(interval, laws[-1], NEAR * laws[-1])
-        lines.append(Line(label=_word(fall), x=tuple(times), y=tuple(laws)))
-        thin = slice(None, None, 40)
-        dots = Line(label="", x=tuple(times[thin]), y=tuple(variances[thin]), style="points")
-        lines.append(dots)
-    panel = Panel(
-        title="formula (lines), paths (points)", x="time", y="variance", lines=tuple(lines)
-    )
+        lines += [
+            Line(label=_word(fall), x=tuple(times), y=tuple(laws)),
+            Line(label="", x=tuple(times[::40]), y=tuple(variances[::40]), style="points"),
+        ]
+    title = "formula (lines), paths (points)"
+    panel = Panel(title=title, x="time", y="variance", lines=tuple(lines))
     return Finding(cases=cases, figures=figures, panels=(panel,))
 
 
@@ -124,30 +126,40 @@ def diffusion_limit(
         RequestError: an argument is out of range.
     """
     Bound(low=0, open_low=True).check("fall", fall)
+    check_names("noise", noises, NOISES)
     words = {"root": "noise σ√η, as written", "proportional": "noise ση, as SGD has it"}
-    for noise in noises:
-        Bound(kind="name", names=NOISES).check("noise", noise)
-    figures: dict[str, float | Interval] = {}
-    verdicts, panels = {}, []
-    for noise in NOISES:
-        limits, lines = {}, []
-        for name, beta in (("constant", 0.0), ("hyperbolic", fall)):
-            times, values = _integrate(beta, noise, time)
-            limits[name] = figures[f"{noise}_{name}"] = float(values[-1])
-            lines.append(Line(label=name, x=tuple(times), y=tuple(values)))
-        verdicts[noise] = limits["hyperbolic"] < 0.99 * limits["constant"]
-        panels.append(
+    falls = {"constant": 0.0, "hyperbolic": fall}
+    solved = {
+        noise: {name: _integrate(beta, noise, time) for name, beta in falls.items()}
+        for noise in NOISES
+    }
+    limits = {
+        f"{noise}_{name}": float(values[-1])
+        for noise, curves in solved.items()
+        for name, (_, values) in curves.items()
+    }
+    lower = {
+        noise: limits[f"{noise}_hyperbolic"] < 0.99 * limits[f"{noise}_constant"]
+        for noise in NOISES
+    }
+    return Finding(
+        cases={words[noise]: lower[noise] for noise in noises},
+        figures=limits,
+        panels=tuple(
             Panel(
                 title=words[noise],
                 x="time",
                 y="variance",
-                lines=tuple(lines),
+                lines=tuple(
+                    Line(label=name, x=tuple(times), y=tuple(values))
+                    for name, (times, values) in curves.items()
+                ),
                 log_y=noise != "root",
             )
-        )
-    cases = {words[noise]: verdicts[noise] for noise in noises}
-    variants = {words[noise]: verdicts[noise] for noise in NOISES if noise not in noises}
-    return Finding(cases=cases, figures=figures, panels=tuple(panels), variants=variants)
+            for noise, curves in solved.items()
+        ),
+        variants={words[noise]: lower[noise] for noise in NOISES if noise not in noises},
+    )
 
 
 def _integrate(fall: float, noise: str, time: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import check_names
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import energy_limit
 
@@ -41,23 +41,27 @@ def energy(
     Raises:
         RequestError: a velocity is unknown or a curvature out of range.
     """
+    check_names("velocity", velocities, VELOCITIES)
     laws = np.array([energy_limit(curvature) for curvature in curvatures])
     lam = np.array(curvatures, dtype=np.float64)
-    cases: dict[str, bool] = {}
-    figures: dict[str, float | tuple[float, float]] = {}
-    for velocity in velocities:
-        words = VELOCITIES[Bound(kind="name", names=tuple(VELOCITIES)).check("velocity", velocity)]
-        found = _threshold(partial(_injects, curvature=lam, velocity=velocity), lam)
-        cases[words] = bool(np.all(np.abs(found / laws - 1) < NEAR))
-        for curvature, value in zip(curvatures, found, strict=True):
-            figures[f"threshold_{velocity.replace(' ', '_')}_{curvature:g}"] = float(value)
-    found = _threshold(lambda rate: _distance(rate, lam) > 1, lam)
+    found = {v: _threshold(partial(_change, curvature=lam, velocity=v), lam) for v in velocities}
+    diverges = _threshold(lambda rate: _distance(rate, lam) - 1, lam)
+    tried = {VELOCITIES[velocity]: rates for velocity, rates in found.items()}
     if stability:
-        cases["gradient descent diverges above it"] = bool(np.all(np.abs(found / laws - 1) < NEAR))
-    for curvature, law, value in zip(curvatures, laws, found, strict=True):
+        tried["gradient descent diverges above it"] = diverges
+    figures = {
+        f"threshold_{velocity.replace(' ', '_')}_{curvature:g}": float(rate)
+        for velocity, rates in found.items()
+        for curvature, rate in zip(curvatures, rates, strict=True)
+    }
+    for curvature, law, rate in zip(curvatures, laws, diverges, strict=True):
         figures[f"formula_{curvature:g}"] = float(law)
-        figures[f"diverges_above_{curvature:g}"] = float(value)
-    return Finding(cases=cases, figures=figures, panels=(_panel(),))
+        figures[f"diverges_above_{curvature:g}"] = float(rate)
+    return Finding(
+        cases={case: bool(np.all(np.abs(t / laws - 1) < NEAR)) for case, t in tried.items()},
+        figures=figures,
+        panels=(_panel(),),
+    )
 
 
 def _change(rate: np.ndarray, curvature: np.ndarray, velocity: str) -> np.ndarray:
@@ -75,32 +79,27 @@ def _distance(rate: np.ndarray, curvature: np.ndarray, updates: int = 100) -> np
     return np.asarray(np.abs(theta))
 
 
-def _injects(rate: np.ndarray, curvature: np.ndarray, velocity: str) -> np.ndarray:
-    return _change(rate, curvature, velocity) > 0
-
-
-def _threshold(above: Callable[[np.ndarray], np.ndarray], curvature: np.ndarray) -> np.ndarray:
-    """The rate at which a yes-or-no question changes its answer, by bisection; shape of λ."""
+def _threshold(rises: Callable[[np.ndarray], np.ndarray], curvature: np.ndarray) -> np.ndarray:
+    """The rate from which a function of it is above 0, by bisection; shape of λ."""
     low, high = np.full_like(curvature, 1e-9), 3 / curvature + 3
     for _ in range(60):
         middle = 0.5 * (low + high)
-        yes = above(middle)
+        yes = rises(middle) > 0
         low, high = np.where(yes, low, middle), np.where(yes, middle, high)
     return high
 
 
 def _panel() -> Panel:
     rates = np.linspace(1e-3, 2.2, 200)
-    one = np.ones(1)
-    lines = [
-        Line(
-            label=f"energy change, v = {'-ηλθ' if name == 'displacement' else '-ηλθ/√η'}",
-            x=tuple(rates),
-            y=tuple(float(_change(np.array([r]), one, name)[0]) for r in rates),
-        )
-        for name in VELOCITIES
-    ]
-    distance = [float(_distance(np.array([r]), one, 10)[0]) for r in rates]
-    lines.append(Line(label="|θ| after 10 updates", x=tuple(rates), y=tuple(distance)))
-    title = "λ = 1: energy and convergence"
-    return Panel(title=title, x="learning rate", y="energy, distance", lines=tuple(lines))
+    one = np.ones_like(rates)
+    curves = {
+        "energy change, v = -ηλθ": _change(rates, one, "displacement"),
+        "energy change, v = -ηλθ/√η": _change(rates, one, "over root rate"),
+        "|θ| after 10 updates": _distance(rates, one, 10),
+    }
+    return Panel(
+        title="λ = 1: energy and convergence",
+        x="learning rate",
+        y="energy, distance",
+        lines=tuple(Line(label=n, x=tuple(rates), y=tuple(c)) for n, c in curves.items()),
+    )

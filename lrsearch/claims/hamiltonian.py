@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from lrsearch.bounds import Bound
+from lrsearch.claims.chapter import check_names
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import hamiltonian_momentum
 
@@ -37,39 +38,42 @@ def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(F
     Raises:
         RequestError: a name is unknown.
     """
-    for word, names, allowed in (("rates", rates, RATES), ("form", forms, tuple(FORMS))):
-        for name in names:
-            Bound(kind="name", names=allowed).check(word, name)
+    check_names("rates", rates, RATES)
+    check_names("form", forms, FORMS)
     cases: dict[str, bool] = {}
     variants: dict[str, bool] = {}
     figures: dict[str, float | tuple[float, float]] = {}
     lines = []
-    for kind in rates:
-        for form in forms:
-            for corrected in (False, True) if kind == "changing" else (False,):
-                errors = [_error(step, kind, form, corrected) for step in STEPS]
-                order = math.log2(errors[-2] / errors[-1])
-                words = f"{kind} rate, {FORMS[form]} form"
-                key = f"{kind}_{form}{'_corrected' if corrected else ''}"
-                figures[f"order_{key}"] = order
-                figures[f"error_{key}"] = errors[-1]
-                if corrected:
-                    factor = "√(η_t/η_{t-1})" if form == "classical" else "√(η_{t-1}/η_t)"
-                    variants[f"{words}, μ times {factor}"] = order > ORDER
-                else:
-                    cases[words] = order > ORDER
-                label = f"{words}{', corrected' if corrected else ''}"
-                style = "points" if corrected else "line"
-                lines.append(Line(label=label, x=STEPS, y=tuple(errors), style=style))
-    panel = Panel(
-        title="distance from the Hamiltonian's path",
-        x="largest √η",
-        y="largest error of θ",
-        lines=tuple(lines),
-        log_x=True,
-        log_y=True,
+    for kind, form, corrected in itertools.product(rates, forms, (False, True)):
+        if corrected and kind == "constant":
+            continue  # there is nothing to correct
+        errors = [_error(step, kind, form, corrected) for step in STEPS]
+        order = math.log2(errors[-2] / errors[-1])
+        words = f"{kind} rate, {FORMS[form]} form"
+        key = f"{kind}_{form}{'_corrected' if corrected else ''}"
+        figures |= {f"order_{key}": order, f"error_{key}": errors[-1]}
+        if corrected:
+            factor = "√(η_t/η_{t-1})" if form == "classical" else "√(η_{t-1}/η_t)"
+            variants[f"{words}, μ times {factor}"] = order > ORDER
+        else:
+            cases[words] = order > ORDER
+        label, style = (f"{words}, corrected", "points") if corrected else (words, "line")
+        lines.append(Line(label=label, x=STEPS, y=tuple(errors), style=style))
+    return Finding(
+        cases=cases,
+        figures=figures,
+        panels=(
+            Panel(
+                title="distance from the Hamiltonian's path",
+                x="largest √η",
+                y="largest error of θ",
+                lines=tuple(lines),
+                log_x=True,
+                log_y=True,
+            ),
+        ),
+        variants=variants,
     )
-    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
 
 
 def _error(step: float, kind: str, form: str, corrected: bool) -> float:
@@ -79,8 +83,7 @@ def _error(step: float, kind: str, form: str, corrected: bool) -> float:
         roots.append(step * (1 - 0.9 * time / TIME) if kind == "changing" else step)
         time += roots[-1]
     theta, velocity, path = 1.0, 0.0, []
-    last = roots[0]
-    for root in roots:
+    for last, root in itertools.pairwise([roots[0], *roots]):
         rate, mu = root * root, hamiltonian_momentum(root * root, FRICTION)
         if corrected:
             mu *= root / last if form == "classical" else last / root
@@ -91,9 +94,7 @@ def _error(step: float, kind: str, form: str, corrected: bool) -> float:
             velocity = mu * velocity + theta
             theta -= rate * velocity
         path.append(theta)
-        last = root
-    truth = _truth(np.cumsum(roots))
-    return float(np.abs(np.array(path) - truth).max())
+    return float(np.abs(np.array(path) - _truth(np.cumsum(roots))).max())
 
 
 def _truth(times: np.ndarray) -> np.ndarray:

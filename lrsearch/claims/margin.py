@@ -46,51 +46,53 @@ def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int
     truth = _svm_direction(points)
     t = np.arange(1.0, UPDATES + 1)
     rates = {f"t^-{power:g}": rate * t**-power for power in powers}
-    others = {
+    schedules = {
+        **rates,
         "constant": draw("constant", UPDATES, rate, rate),
         "cosine": draw("cosine", UPDATES, rate, 0.0),
     }
-    schedules = {**rates, **others}
     marks = np.unique(np.geomspace(10, UPDATES, 60).astype(int))
     angles = _angles(points, truth, np.stack(list(schedules.values()), axis=1), marks)
+    rows = dict(zip(schedules, angles.T, strict=True))
     figures: dict[str, float | tuple[float, float]] = {
         "svm_margin": float((points @ truth).min()),
         "svm_angle_to_construction": _degrees(truth, np.array([1.0, 0.0])),
     }
-    turning = {}
-    middle = int(np.searchsorted(marks, UPDATES // 10))
-    for name, row in zip(schedules, angles.T, strict=True):
+    for name, row in rows.items():
         key = name.replace("^-", "_")
         figures[f"angle_{key}"] = float(row[-1])
         figures[f"sum_of_rates_{key}"] = float(schedules[name].sum())
-        turning[name] = bool(row[-1] < (1 - TURNING) * row[middle])
+    middle = int(np.searchsorted(marks, UPDATES // 10))
+    turning = {name: bool(row[-1] < (1 - TURNING) * row[middle]) for name, row in rows.items()}
     cases = {f"rates {name}: the angle goes on falling": turning[name] for name in rates}
-    end = dict(zip(schedules, angles[-1], strict=True))
     variants = {
         "a constant rate, Ση² = ∞: the angle goes on falling": turning["constant"],
         "one of these rates turns faster than a constant one": bool(
-            min(end[name] for name in rates) < end["constant"]
+            min(rows[name][-1] for name in rates) < rows["constant"][-1]
         ),
     }
-    lines = tuple(
-        Line(label=name, x=tuple(marks), y=tuple(row))
-        for name, row in zip(schedules, angles.T, strict=True)
+    return Finding(
+        cases=cases,
+        figures=figures,
+        panels=(
+            Panel(
+                title="angle to the SVM's direction",
+                x="update",
+                y="degrees",
+                lines=tuple(
+                    Line(label=n, x=tuple(marks), y=tuple(row)) for n, row in rows.items()
+                ),
+                log_x=True,
+                log_y=True,
+            ),
+        ),
+        variants=variants,
     )
-    panel = Panel(
-        title="angle to the SVM's direction",
-        x="update",
-        y="degrees",
-        lines=lines,
-        log_x=True,
-        log_y=True,
-    )
-    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
 
 
 def _points(seed: int) -> Curve:
     """Points times their labels, shape `[POINTS, 2]`; the max-margin direction is (1, 0)."""
-    rng = stream(seed, "separable points")
-    behind = rng.normal([2.0, 2.0], [0.3, 0.5], (POINTS - 2, 2))
+    behind = stream(seed, "separable points").normal([2.0, 2.0], [0.3, 0.5], (POINTS - 2, 2))
     behind[:, 0] = np.maximum(behind[:, 0], 1.3)
     return np.vstack([[[1.0, 2.0], [1.0, -0.5]], behind])
 
@@ -102,8 +104,7 @@ def _svm_direction(points: Curve) -> Curve:
     machine = LinearSVC(
         fit_intercept=False, loss="hinge", C=1e6, max_iter=1_000_000, tol=1e-8, random_state=0
     )
-    both = np.vstack([points, -points])
-    machine.fit(both, np.repeat([1, -1], len(points)))
+    machine.fit(np.vstack([points, -points]), np.repeat([1, -1], len(points)))
     weights = np.asarray(machine.coef_[0], dtype=np.float64)
     return np.asarray(weights / np.linalg.norm(weights))
 
@@ -119,8 +120,8 @@ def _angles(points: Curve, truth: Curve, rates: Curve, marks: np.ndarray) -> Cur
     """
     weights = np.zeros((rates.shape[1], 2))
     across, mean = points.T.copy(), points / len(points)
-    columns, wanted, found = rates[:, :, None], set(marks.tolist()), []
-    for k, rate in enumerate(columns, start=1):
+    wanted, found = set(marks.tolist()), []
+    for k, rate in enumerate(rates[:, :, None], start=1):
         pull = 1 / (1 + np.exp(weights @ across))
         weights += rate * (pull @ mean)
         if k in wanted:

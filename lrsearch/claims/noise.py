@@ -50,11 +50,11 @@ def noise_scale(
         seed: of the minibatches.
     """
     by_rate, by_batch, curve = _exponents(replacement, seed)
-    law = within(by_rate, 2, EXPONENT) and within(by_batch, -1, EXPONENT)
     drawn = "with" if replacement else "without"
     held, annealed, spread, ramp = _ramps()
     cases = {
-        f"update noise ∝ η²/B, samples drawn {drawn} replacement": law,
+        f"update noise ∝ η²/B, samples drawn {drawn} replacement": within(by_rate, 2, EXPONENT)
+        and within(by_batch, -1, EXPONENT),
         "η/B is kept by η ∝ B while B grows, and so is the loss": spread < 1e-9
         and abs(held - 1) < PLATEAU,
     }
@@ -64,30 +64,36 @@ def noise_scale(
         "loss_after_ramp_with_rate": held,
         "loss_after_ramp_alone": annealed,
     }
-    best = [_best_rate(batch, modes) for batch in batches]
-    for batch, (rate, updates) in zip(batches, best, strict=True):
-        figures[f"best_rate_{batch}"] = rate
-        figures[f"updates_{batch}"] = updates
-    for (a, (low, _)), (b, (high, _)) in itertools.pairwise(zip(batches, best, strict=True)):
+    best = {batch: _best_rate(batch, modes) for batch in batches}
+    for batch, (rate, updates) in best.items():
+        figures |= {f"best_rate_{batch}": rate, f"updates_{batch}": updates}
+    for (a, (low, _)), (b, (high, _)) in itertools.pairwise(best.items()):
         cases[f"linear scaling of the best rate from B={a} to B={b}"] = (
             abs(high / low / (b / a) - 1) < RATIO
         )
-    rates = tuple(rate for rate, _ in best)
-    linear = tuple(rates[0] * batch / batches[0] for batch in batches)
+    rates = tuple(rate for rate, _ in best.values())
     scaling = Panel(
         title="best fixed rate, noisy quadratic",
         x="batch",
         y="learning rate",
         lines=(
             Line(label="best rate", x=tuple(batches), y=rates, style="points"),
-            Line(label="linear scaling", x=tuple(batches), y=linear),
+            Line(
+                label="linear scaling",
+                x=tuple(batches),
+                y=tuple(rates[0] * batch / batches[0] for batch in batches),
+            ),
             Line(label="2/h_max", x=(batches[0], batches[-1]), y=(2.0, 2.0)),
         ),
         log_x=True,
         log_y=True,
     )
-    variants = {"a constant noise scale anneals as a growing batch does": held < 2 * annealed}
-    return Finding(cases=cases, figures=figures, panels=(curve, ramp, scaling), variants=variants)
+    return Finding(
+        cases=cases,
+        figures=figures,
+        panels=(curve, ramp, scaling),
+        variants={"a constant noise scale anneals as a growing batch does": held < 2 * annealed},
+    )
 
 
 def _exponents(replacement: bool, seed: int) -> tuple[Interval, Interval, Panel]:
@@ -98,11 +104,10 @@ def _exponents(replacement: bool, seed: int) -> tuple[Interval, Interval, Panel]
     sizes, rates = np.array([1, 4, 16, 64]), np.array([0.01, 0.1, 1.0])
 
     def variance(rate: float, size: int) -> Curve:
-        count = REPEATS * DRAWS
         if replacement:
-            chosen = rng.integers(0, SAMPLES, (count, int(size)))
+            chosen = rng.integers(0, SAMPLES, (REPEATS * DRAWS, int(size)))
         else:
-            order = np.tile(np.arange(SAMPLES, dtype=np.int16), (count, 1))
+            order = np.tile(np.arange(SAMPLES, dtype=np.int16), (REPEATS * DRAWS, 1))
             chosen = rng.permuted(order, axis=1)[:, : int(size)]
         step = rate * gradients[chosen].mean(axis=1)
         return np.asarray(step.reshape(REPEATS, DRAWS).var(axis=1, ddof=1))
@@ -139,20 +144,21 @@ def _ramps() -> tuple[float, float, float, Panel]:
     problem = Quadratic(curvature=h, start=np.array(start))
     schedule = Schedule(peak=rate, decay="constant", batch_growth=growth)
     plans = {
-        f"η {'∝ B' if coupling else 'fixed'}": schedule.replace(coupling=coupling).plan(
-            100_000, batch
-        )
-        for coupling in (1.0, 0.0)
+        "η ∝ B": schedule.replace(coupling=1.0).plan(100_000, batch),
+        "η fixed": schedule.replace(coupling=0.0).plan(100_000, batch),
     }
     curves = expected_loss(problem, list(plans.values()))
     scales = scale_of(plans["η ∝ B"].lr, plans["η ∝ B"].batch)
     thin = np.linspace(0, len(curves[0]) - 1, 200).astype(int)
-    lines = tuple(
-        Line(label=name, x=tuple(thin), y=tuple(curve[thin] / curve[0]))
-        for name, curve in zip(plans, curves, strict=True)
-    )
     panel = Panel(
-        title="batch grows eightfold", x="update", y="loss / loss before", lines=lines, log_y=True
+        title="batch grows eightfold",
+        x="update",
+        y="loss / loss before",
+        lines=tuple(
+            Line(label=name, x=tuple(thin), y=tuple(curve[thin] / curve[0]))
+            for name, curve in zip(plans, curves, strict=True)
+        ),
+        log_y=True,
     )
     held, annealed = (float(curve[-1] / curve[0]) for curve in curves)
     return held, annealed, float(np.ptp(scales) / scales.mean()), panel

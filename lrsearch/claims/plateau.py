@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrsearch.bounds import Bound
-from lrsearch.claims.chapter import draw, make_plan
+from lrsearch.claims.chapter import check_names, draw
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.optimum import best_rates
+from lrsearch.plan import Plan
 from lrsearch.quadratic import expected_loss, lr_ref, noisy_quadratic
 from lrsearch.schedule import Schedule
 from lrsearch.theory import stationary_variance
@@ -48,10 +48,8 @@ def decay_beats_constant(
     Raises:
         RequestError: a name is unknown.
     """
-    for noise in noises:
-        Bound(kind="name", names=NOISES).check("noise", noise)
-    for decay in decays:
-        Bound(kind="name", names=tuple(DECAYS)).check("decay", decay)
+    check_names("noise", noises, NOISES)
+    check_names("decay", decays, DECAYS)
     cases: dict[str, bool] = {}
     figures: dict[str, float | tuple[float, float]] = {}
     panels: list[Panel] = []
@@ -71,25 +69,29 @@ def _additive(
     """One length under additive noise, all schedules from the same peak; fills in the results."""
     problem = noisy_quadratic(MODES)
     names = ("constant", *decays)
-    plans = [make_plan(draw(name, updates, PEAK, 0.0), BATCH) for name in names]
+    batch, momentum = np.full(updates, BATCH), np.zeros(updates)
+    plans = [Plan(draw(name, updates, PEAK, 0.0), batch, momentum) for name in names]
     curves = dict(zip(names, expected_loss(problem, plans), strict=True))
-    plateau = 0.5 * sum(h * stationary_variance(PEAK, h, math.sqrt(h / BATCH)) for h in _modes())
-    reached = abs(curves["constant"][-1] / plateau - 1) < NEAR
-    state = "the plateau is reached" if reached else "before the plateau"
+    modes = problem.curvature.tolist()
+    plateau = 0.5 * sum(h * stationary_variance(PEAK, h, math.sqrt(h / BATCH)) for h in modes)
+    near = abs(curves["constant"][-1] / plateau - 1) < NEAR
+    state = "the plateau is reached" if near else "before the plateau"
     figures["plateau"] = plateau
     for name, curve in curves.items():
         figures[f"additive_{updates}_{name}"] = float(curve[-1])
         if name != "constant":
-            case = f"additive noise, {updates} updates, {state}: {name} decay"
-            cases[case] = bool(curve[-1] < curves["constant"][-1])
+            cases[f"additive noise, {updates} updates, {state}: {name} decay"] = bool(
+                curve[-1] < curves["constant"][-1]
+            )
     thin = np.unique(np.geomspace(1, updates, 200).astype(int))
-    lines = tuple(Line(label=n, x=tuple(thin), y=tuple(c[thin])) for n, c in curves.items())
-    title = f"additive noise, {updates} updates"
-    return Panel(title=title, x="update", y="expected loss", lines=lines, log_x=True, log_y=True)
-
-
-def _modes() -> list[float]:
-    return [float(h) for h in noisy_quadratic(MODES).curvature]
+    return Panel(
+        title=f"additive noise, {updates} updates",
+        x="update",
+        y="expected loss",
+        lines=tuple(Line(label=n, x=tuple(thin), y=tuple(c[thin])) for n, c in curves.items()),
+        log_x=True,
+        log_y=True,
+    )
 
 
 def _multiplicative(
@@ -103,27 +105,29 @@ def _multiplicative(
     """
     problem = lr_ref()
     _, optimum = best_rates(problem, np.full(STEPS, BATCH))
-    shapes = {"constant": Schedule(peak=1.0, decay="constant")}
-    shapes |= {name: Schedule(peak=1.0, decay=DECAYS[name]) for name in decays}
+    shapes = {"constant": "constant", **{name: DECAYS[name] for name in decays}}
     figures["optimum"] = optimum
     peaks = np.geomspace(0.03, 1.0, 60) * problem.largest_rate
     lines, best = [], {}
     for name, shape in shapes.items():
-        near = peaks
+        near, schedule = peaks, Schedule(peak=1.0, decay=shape)
         for _ in range(2):  # a grid, then a finer one around its best peak
-            plans = [shape.replace(peak=float(peak)).plan(STEPS, BATCH) for peak in near]
+            plans = [schedule.replace(peak=float(peak)).plan(STEPS, BATCH) for peak in near]
             ends = np.array([curve[-1] for curve in expected_loss(problem, plans)])
             if near is peaks:
                 kept = ends < 1.0
                 lines.append(Line(label=name, x=tuple(peaks[kept]), y=tuple(ends[kept] / optimum)))
-            middle = near[int(np.argmin(ends))]
-            near = middle * np.geomspace(0.93, 1.07, 40)
+            near = near[int(np.argmin(ends))] * np.geomspace(0.93, 1.07, 40)
         best[name] = float(ends.min())
         figures[f"multiplicative_{name}_ratio"] = best[name] / optimum
     for name in decays:
-        case = f"multiplicative noise, {STEPS} updates, best peaks: {name} decay"
-        cases[case] = best[name] < best["constant"]
-    title = f"multiplicative noise, {STEPS} updates"
+        cases[f"multiplicative noise, {STEPS} updates, best peaks: {name} decay"] = (
+            best[name] < best["constant"]
+        )
     return Panel(
-        title=title, x="peak rate", y="loss / best possible", lines=tuple(lines), log_x=True
+        title=f"multiplicative noise, {STEPS} updates",
+        x="peak rate",
+        y="loss / best possible",
+        lines=tuple(lines),
+        log_x=True,
     )

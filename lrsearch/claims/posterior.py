@@ -38,16 +38,14 @@ def pac_bayes(
         positive.check("product", value)
     positive.check("noise", noise)
     cases: dict[str, bool] = {}
-    figures: dict[str, float | tuple[float, float]] = {}
+    figures: dict[str, float] = {}
     lines, exact = [], True
     for product in products:
         prior = math.sqrt(product / 2) * noise / curvature
         rates = np.geomspace(1e-3, 1.0, 400, endpoint=False) * 2 / curvature
-        divergences = _divergence(rates, curvature, prior, noise)
-        lines.append(
-            Line(label=f"chapter's ηλ = {product:g}", x=tuple(rates), y=tuple(divergences))
-        )
-        best = float(rates[int(np.argmin(divergences))])
+        kl = _divergence(rates, curvature, prior, noise)
+        lines.append(Line(label=f"chapter's ηλ = {product:g}", x=tuple(rates), y=tuple(kl)))
+        best = float(rates[int(np.argmin(kl))])
         for width in (0.02, 1e-3):  # finer grids around the best of the last
             near = best * np.linspace(1 - width, 1 + width, 81)
             near = near[near * curvature < 2]
@@ -55,9 +53,11 @@ def pac_bayes(
         written = pac_bayes_rate(curvature, prior, noise, exact=False)
         corrected = pac_bayes_rate(curvature, prior, noise)
         exact &= abs(corrected / best - 1) < 1e-3
-        figures[f"best_rate_{product:g}"] = best
-        figures[f"chapter_rate_{product:g}"] = written
-        figures[f"exact_rate_{product:g}"] = corrected
+        figures |= {
+            f"best_rate_{product:g}": best,
+            f"chapter_rate_{product:g}": written,
+            f"exact_rate_{product:g}": corrected,
+        }
         unstable = "" if written * curvature < 2 else ", which is unstable"
         cases[f"ηλ = {product:g} at the chapter's rate{unstable}"] = abs(written / best - 1) < NEAR
     panel = Panel(
@@ -68,8 +68,12 @@ def pac_bayes(
         log_x=True,
         log_y=True,
     )
-    variants = {"η = 2λτ²/(σ²+λ²τ²) minimises it at every one of these": exact}
-    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
+    return Finding(
+        cases=cases,
+        figures=figures,
+        panels=(panel,),
+        variants={"η = 2λτ²/(σ²+λ²τ²) minimises it at every one of these": exact},
+    )
 
 
 def _divergence(rates: np.ndarray, curvature: float, prior: float, noise: float) -> np.ndarray:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lrsearch.bounds import Bound
-from lrsearch.claims.chapter import draw
+from lrsearch.claims.chapter import check_names, draw
 from lrsearch.claims.interval import Interval, apart, wilson
 from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
@@ -66,34 +65,36 @@ def restarts(
     Raises:
         RequestError: a comparison is unknown.
     """
-    for comparison in comparisons:
-        Bound(kind="name", names=COMPARISONS).check("comparison", comparison)
+    check_names("comparison", comparisons, COMPARISONS)
     cases: dict[str, bool] = {}
     figures: dict[str, float | Interval] = {}
     if "equal budget" in comparisons:
         found = _equal_budget(seed)
         for name, escaped in found.items():
             _note(figures, f"double_well_{name}", escaped)
-        more = apart(wilson(found["n_cycles"], RUNS), wilson(found["one_cycle"], RUNS))
-        cases[f"double well, {CYCLES} cycles against 1 at equal peak and budget"] = more
-    losses = [
-        name
+        cases[f"double well, {CYCLES} cycles against 1 at equal peak and budget"] = _more(
+            found["n_cycles"], found["one_cycle"]
+        )
+    panels = tuple(
+        _after_cooling(name, heights, further, seed, cases, figures)
         for name, wanted in (("double well", "after cooling"), ("kinked loss", "kink"))
         if wanted in comparisons
-    ]
-    panels = tuple(_after_cooling(name, heights, further, seed, cases, figures) for name in losses)
+    )
     if "kink" in comparisons:
         high, low = (_fixed_rate(share, seed) for share in (1.0, 0.1))
         _note(figures, "kinked_loss_high_rate", high)
         _note(figures, "kinked_loss_low_rate", low)
-        case = "kinked loss, a constant high rate against a tenth of it"
-        cases[case] = apart(wilson(high, RUNS), wilson(low, RUNS))
+        cases["kinked loss, a constant high rate against a tenth of it"] = _more(high, low)
     return Finding(cases=cases, figures=figures, panels=panels)
 
 
 def _note(figures: dict[str, float | Interval], name: str, escaped: int) -> None:
-    figures[name] = escaped / RUNS
-    figures[f"{name}_interval"] = wilson(escaped, RUNS)
+    figures |= {name: escaped / RUNS, f"{name}_interval": wilson(escaped, RUNS)}
+
+
+def _more(escaped: int, others: int) -> bool:
+    """Whether more runs escaped than others, by their intervals."""
+    return apart(wilson(escaped, RUNS), wilson(others, RUNS))
 
 
 def _escapes(loss: str, rates: Curve, rng: np.random.Generator) -> int:
@@ -142,20 +143,22 @@ def _after_cooling(
 ) -> Panel:
     """Restart against staying cooled for the same further updates; fills in the results."""
     peak = LOSSES[loss][2]
+    low = COOLED * peak
     lines, last = [], {}
     for height in (0.0, *heights):
-        low = COOLED * peak
-        counts = []
-        for updates in further:
-            rates = draw("cosine", updates, max(height * peak, low), low)
-            key = (list(LOSSES).index(loss), int(100 * height), updates)
-            counts.append(_escapes(loss, rates, stream(seed, "after cooling", *key)))
-        name = f"restart to {height:g} of the peak" if height else "stays cooled"
-        intervals = [wilson(count, RUNS) for count in counts]
-        low_ends, high_ends = zip(*intervals, strict=True)
+        keys = [(list(LOSSES).index(loss), int(100 * height), updates) for updates in further]
+        counts = [
+            _escapes(
+                loss,
+                draw("cosine", updates, max(height * peak, low), low),
+                stream(seed, "after cooling", *key),
+            )
+            for updates, key in zip(further, keys, strict=True)
+        ]
+        low_ends, high_ends = zip(*(wilson(count, RUNS) for count in counts), strict=True)
         lines.append(
             Line(
-                label=name,
+                label=f"restart to {height:g} of the peak" if height else "stays cooled",
                 x=tuple(further),
                 y=tuple(count / RUNS for count in counts),
                 style="band",
@@ -168,8 +171,9 @@ def _after_cooling(
         for updates, count in ((further[0], counts[0]), (further[-1], counts[-1])):
             _note(figures, f"{loss.replace(' ', '_')}_{word}_{updates}", count)
     for height in heights:
-        case = f"{loss}, restart to {height:g} of the peak against staying cooled"
-        cases[case] = apart(wilson(last[height], RUNS), wilson(last[0.0], RUNS))
+        cases[f"{loss}, restart to {height:g} of the peak against staying cooled"] = _more(
+            last[height], last[0.0]
+        )
     return Panel(
         title=f"{loss}: escapes from the sharp minimum",
         x="further updates after cooling",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrsearch.bounds import Bound
-from lrsearch.claims.chapter import both_ends, draw
+from lrsearch.claims.chapter import both_ends, check_names, draw
 from lrsearch.finding import Finding, Line, Panel
 
 READINGS = {
@@ -33,13 +33,10 @@ def cosine_shape(*, readings: Sequence[str] = tuple(READINGS), floor: float = 0.
         RequestError: a reading is unknown or the floor out of range.
     """
     Bound(low=0, high=1, open_high=True).check("floor", floor)
+    check_names("reading", readings, READINGS)
     x = both_ends(UPDATES)
     middle, dx = 0.5 * (x[1:] + x[:-1]), float(x[1])
-    cases: dict[str, bool] = {}
-    for reading in readings:
-        Bound(kind="name", names=tuple(READINGS)).check("reading", reading)
-        above = f", floor {floor:g}" if floor else ""
-        cases[READINGS[reading] + above] = _grows(_falls(reading, floor))
+    above = f", floor {floor:g}" if floor else ""
     slope, ratio = _falls("slope", floor) / dx, _falls("ratio", floor) / dx
     figures = {
         "steepest_at": float(middle[int(np.argmax(slope))]),
@@ -54,14 +51,17 @@ def cosine_shape(*, readings: Sequence[str] = tuple(READINGS), floor: float = 0.
         figures["largest_error_of_pi_tan"] = float(
             np.abs(ratio[early[: len(ratio)]] / law - 1).max()
         )
-    variants = {"in relative terms above a floor of 1 %": _grows(_falls("ratio", 0.01))}
     shown = middle < 0.95
     lines = (
         Line(label="|dη/dx|", x=tuple(middle), y=tuple(slope)),
         Line(label="|d ln η/dx|", x=tuple(middle[shown]), y=tuple(ratio[shown[: len(ratio)]])),
     )
-    panel = Panel(title="how fast a cosine falls", x="t/(T-1)", y="per run", lines=lines)
-    return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
+    return Finding(
+        cases={READINGS[r] + above: _grows(_falls(r, floor)) for r in readings},
+        figures=figures,
+        panels=(Panel(title="how fast a cosine falls", x="t/(T-1)", y="per run", lines=lines),),
+        variants={"in relative terms above a floor of 1 %": _grows(_falls("ratio", 0.01))},
+    )
 
 
 def _falls(reading: str, floor: float) -> np.ndarray:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lrsearch.bounds import Bound
-from lrsearch.claims.chapter import CURVES, draw
+from lrsearch.claims.chapter import CURVES, check_names, draw
 from lrsearch.curves import Curve, smooth
 from lrsearch.errors import RequestError
 from lrsearch.finding import Finding, Line, Panel
@@ -23,6 +22,7 @@ UPDATES, HIGH, LOW = 300, 0.1, 0.001
 #: Differences below this are rounding.
 ROUNDING = 1e-9
 PADDINGS = ("edge", "zero")
+WORDS = {"restarts": "cosine with restarts", "step": "step decay with flat ends"}
 
 MEASURES: Mapping[str, Callable[[ArrayLike], float]] = {
     "F": total_variation,
@@ -48,10 +48,12 @@ def flatness(*, measure: str = "F", schedules: Mapping[str, ArrayLike] | None = 
     Raises:
         RequestError: the measure is unknown, or there are fewer than two schedules.
     """
-    Bound(kind="name", names=tuple(MEASURES)).check("measure", measure)
+    check_names("measure", [measure], MEASURES)
     if schedules is None:
-        names = ("step", "cosine", "linear", "exponential")
-        schedules = {name: draw(name, UPDATES, HIGH, LOW) for name in names}
+        schedules = {
+            name: draw(name, UPDATES, HIGH, LOW)
+            for name in ("step", "cosine", "linear", "exponential")
+        }
     if len(schedules) < 2:
         raise RequestError(f"flatness compares schedules, not {len(schedules)}; give two or more")
     rates = {name: np.asarray(curve, dtype=np.float64) for name, curve in schedules.items()}
@@ -71,21 +73,21 @@ def flatness(*, measure: str = "F", schedules: Mapping[str, ArrayLike] | None = 
         for name, function in MEASURES.items()
         for curve, values in rates.items()
     }
-    lines = tuple(
-        Line(label=name, x=tuple(range(len(curve))), y=tuple(curve))
-        for name, curve in rates.items()
-    )
-    panel = Panel(
-        title="equal F, unequal shape" if len(set(map(_rounded, rates.values()))) == 1 else "F",
-        x="update",
-        y="learning rate",
-        lines=lines,
-    )
+    equal = len({round(total_variation(curve), 9) for curve in rates.values()}) == 1
+    panel = _panel("equal F, unequal shape" if equal else "F", rates)
     return Finding(cases=cases, figures=figures, panels=(panel,), variants=variants)
 
 
-def _rounded(curve: Curve) -> float:
-    return round(total_variation(curve), 9)
+def _panel(title: str, rates: Mapping[str, Curve]) -> Panel:
+    return Panel(
+        title=title,
+        x="update",
+        y="learning rate",
+        lines=tuple(
+            Line(label=name, x=tuple(range(len(curve))), y=tuple(curve))
+            for name, curve in rates.items()
+        ),
+    )
 
 
 def smoothing(
@@ -113,35 +115,29 @@ def smoothing(
     """
     if width % 2 == 0:
         raise RequestError(f"width is {width}; give an odd number of updates")
+    check_names("curve", curves, CURVES)
+    check_names("padding", paddings, PADDINGS)
     cases: dict[str, bool] = {}
     figures: dict[str, float] = {}
     panels = []
     for name in curves:
-        Bound(kind="name", names=CURVES).check("curve", name)
+        words = WORDS.get(name, f"{name} decay")
         before = draw(name, UPDATES, HIGH, LOW)
-        figures[f"F_{name}"] = total_variation(before)
-        figures[f"last_rate_{name}"] = float(before[-1])
-        lines = [Line(label="as drawn", x=tuple(range(UPDATES)), y=tuple(before))]
+        after = {padding: _average(before, width, padding) for padding in paddings}
+        keys = {name: before, **{f"{name}_{padding}": curve for padding, curve in after.items()}}
+        for key, curve in keys.items():
+            figures[f"F_{key}"] = total_variation(curve)
+            figures[f"last_rate_{key}"] = float(curve[-1])
+        most = figures[f"F_{name}"] * (1 - ROUNDING)
         for padding in paddings:
-            after = _average(before, width, padding)
-            f = figures[f"F_{name}_{padding}"] = total_variation(after)
-            figures[f"last_rate_{name}_{padding}"] = float(after[-1])
-            cases[f"{padding} padding, {_words(name)}"] = f < figures[f"F_{name}"] * (1 - ROUNDING)
-            lines.append(Line(label=f"{padding} padding", x=tuple(range(UPDATES)), y=tuple(after)))
-        title = f"{_words(name)}, window {width}"
-        panels.append(Panel(title=title, x="update", y="learning rate", lines=tuple(lines)))
+            cases[f"{padding} padding, {words}"] = figures[f"F_{name}_{padding}"] < most
+        drawn = {"as drawn": before, **{f"{p} padding": curve for p, curve in after.items()}}
+        panels.append(_panel(f"{words}, window {width}", drawn))
     return Finding(cases=cases, figures=figures, panels=tuple(panels))
-
-
-def _words(name: str) -> str:
-    return {"restarts": "cosine with restarts", "step": "step decay with flat ends"}.get(
-        name, f"{name} decay"
-    )
 
 
 def _average(curve: Curve, width: int, padding: str) -> Curve:
     """A centred moving average, shape `[T]`."""
-    Bound(kind="name", names=PADDINGS).check("padding", padding)
     if padding == "edge":
         return smooth(curve, (width - 1) / len(curve))
     return np.convolve(curve, np.ones(width) / width, mode="same")

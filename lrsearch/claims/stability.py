@@ -13,6 +13,7 @@ from lrsearch.curves import Curve
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.schedule import Schedule
 from lrsearch.seeding import stream
+from lrsearch.variation import total_variation
 
 #: Updates of a run; λ = 1, so the limit 2/λ is 2; variance of the gradient's noise.
 UPDATES, LIMIT, NOISE = 200, 2.0, 0.01
@@ -75,9 +76,7 @@ def flat_is_stable(
         for words, chosen in sets.items():
             key = f"set_{len(cases) + 1}"
             found = _correlations(rates[chosen], deviation[chosen])
-            for measure, value in found.items():
-                short = measure.replace(" ", "_").replace("-", "_").replace("2/λ", "limit")
-                figures[f"{key}_{short}"] = value
+            figures |= {f"{key}_{_short(measure)}": value for measure, value in found.items()}
             plain = rank_interval(found["F"], int(chosen.sum()))
             fair, question = plain, f"{words} (set {len(cases) + 1})"
             figures[f"{key}_F_interval"] = plain
@@ -89,24 +88,23 @@ def flat_is_stable(
                     variants[f"{question}, whatever the peak"] = plain[0] > 0
                     question += ", given the peak"
             cases[question] = fair[0] > 0
-            smoothest = max(found[measure] for measure in MEASURES)
             others = [value for measure, value in found.items() if measure not in MEASURES]
             if others:
-                question = (
-                    f"a measure of smoothness ranks set {len(cases)} better than the peak does"
-                )
-                if "peak" not in found:
-                    question = question.replace("the peak does", "the updates above 2/λ do")
-                variants[question] = smoothest > max(others)
+                other = "the peak does" if "peak" in found else "the updates above 2/λ do"
+                question = f"a measure of smoothness ranks set {len(cases)} better than {other}"
+                variants[question] = max(found[m] for m in MEASURES) > max(others)
         panels.append(_panel(name, rates, deviation, stable))
     return Finding(cases=cases, figures=figures, panels=tuple(panels), variants=variants)
 
 
+def _short(measure: str) -> str:
+    return measure.replace(" ", "_").replace("-", "_").replace("2/λ", "limit")
+
+
 def _random_rates(count: int, low: float, high: float, rng: np.random.Generator) -> Curve:
     """Rates of random members of the family, shape `[count, UPDATES]`."""
-    rows = []
-    for _ in range(count):
-        schedule = Schedule(
+    schedules = [
+        Schedule(
             peak=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
             warmup=float(rng.uniform(0, 0.3)),
             decay=str(rng.choice(DECAYS)),
@@ -118,8 +116,9 @@ def _random_rates(count: int, low: float, high: float, rng: np.random.Generator)
             cycles=int(rng.integers(1, 6)),
             floor=float(rng.uniform(0, 0.2)),
         )
-        rows.append(schedule.plan(UPDATES).lr)
-    return np.array(rows)
+        for _ in range(count)
+    ]
+    return np.array([schedule.plan(UPDATES).lr for schedule in schedules])
 
 
 def _largest_deviation(rates: Curve) -> Curve:
@@ -127,8 +126,7 @@ def _largest_deviation(rates: Curve) -> Curve:
 
     With peaks up to twice the limit A stays below 9²⁰⁰ ≈ 10¹⁹¹, far from overflow.
     """
-    moment = np.zeros(len(rates))
-    largest = np.zeros(len(rates))
+    moment = largest = np.zeros(len(rates))
     for rate in rates.T:
         moment = (1 - rate) ** 2 * moment + rate**2 * NOISE
         largest = np.maximum(largest, moment)
@@ -139,20 +137,19 @@ def _correlations(rates: Curve, deviation: Curve) -> dict[str, float]:
     """Spearman's correlation of every measure that differs at all with the deviation."""
     from scipy import stats  # 1 s of import
 
-    found = {}
-    for name, measure in RANKED.items():
-        values = np.array([measure(row) for row in rates])
-        if np.ptp(values) > 1e-9:
-            found[name] = float(stats.spearmanr(values, deviation).statistic)
-    return found
+    columns = {name: np.array([m(row) for row in rates]) for name, m in RANKED.items()}
+    return {
+        name: float(stats.spearmanr(values, deviation).statistic)
+        for name, values in columns.items()
+        if np.ptp(values) > 1e-9
+    }
 
 
 def _partial(rates: Curve, deviation: Curve) -> float:
     """Spearman's partial correlation of F with the deviation, the peak held fixed."""
     from scipy import stats  # 1 s of import
 
-    f = np.array([MEASURES["F"](row) for row in rates])
-    peak = rates.max(axis=1)
+    f, peak = np.array([total_variation(row) for row in rates]), rates.max(axis=1)
     if np.ptp(peak) < 1e-9:
         return float(stats.spearmanr(f, deviation).statistic)
     with_deviation, with_peak, peak_alone = (
@@ -164,11 +161,16 @@ def _partial(rates: Curve, deviation: Curve) -> float:
 
 
 def _panel(name: str, rates: Curve, deviation: Curve, stable: np.ndarray) -> Panel:
-    f = np.array([MEASURES["F"](row) for row in rates])
+    f = np.array([total_variation(row) for row in rates])
     lines = tuple(
         Line(label=label, x=tuple(f[chosen]), y=tuple(deviation[chosen]), style="points")
         for label, chosen in (("peak below 2/λ", stable), ("peak above 2/λ", ~stable))
         if chosen.any()
     )
-    wide = bool(deviation.max() > 10 * deviation.min())
-    return Panel(title=name, x="F", y="largest deviation", lines=lines, log_y=wide)
+    return Panel(
+        title=name,
+        x="F",
+        y="largest deviation",
+        lines=lines,
+        log_y=bool(deviation.max() > 10 * deviation.min()),
+    )

@@ -17,16 +17,12 @@ import click
 from lrsearch import __version__
 from lrsearch.cli.claims import claims
 from lrsearch.cli.compare import compare
-from lrsearch.cli.doctor import doctor
 from lrsearch.cli.export import export
-from lrsearch.cli.objectives import objectives
-from lrsearch.cli.repair import repair
+from lrsearch.cli.listings import objectives, spaces
+from lrsearch.cli.pages import sync, ui
 from lrsearch.cli.show import show
-from lrsearch.cli.spaces import spaces
-from lrsearch.cli.status import status
-from lrsearch.cli.sync import sync
 from lrsearch.cli.tune import tune
-from lrsearch.cli.ui import ui
+from lrsearch.cli.upkeep import doctor, repair, status
 from lrsearch.errors import LrsearchError, one_line
 from lrsearch.redaction import redact
 from lrsearch.search.signals import Interrupted

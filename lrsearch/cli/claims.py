@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import textwrap
 
 import click
 
 from lrsearch.claims.catalog import CLAIMS, Claim, find
-from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
+from lrsearch.cli.output import table
 from lrsearch.finding import Finding
 
 WIDTH = 100
@@ -52,21 +53,23 @@ def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
 
 def describe(claim: Claim, finding: Finding) -> str:
     """A claim for people: the verdict, the statement, where it holds, the figures."""
-    rows = []
-    for label, mark in (("holds", True), ("not", False)):
-        rows += [(label, case) for case, true in finding.cases.items() if true is mark]
+    rows = [
+        (label, case)
+        for label, mark in (("holds", True), ("not", False))
+        for case, true in finding.cases.items()
+        if true is mark
+    ]
     rows += [
         ("besides", f"{'true' if true else 'not true'}: {variant}")
         for variant, true in finding.variants.items()
     ]
     lines = [f"{claim.id}: {finding.verdict}", *_filled("  ", "  ", claim.statement)]
-    last = None
-    for label, text in rows:
-        shown = "" if label == last else label
-        lines += _filled(f"  {shown:<9}", " " * 13, text)
-        last = label
-    for i, line in enumerate(_figures(finding).splitlines()):
-        lines.append(f"  {'' if i else 'figures':<9}{line}".rstrip())
+    for (last, _), (label, text) in itertools.pairwise([("", ""), *rows]):
+        lines += _filled(f"  {'' if label == last else label:<9}", " " * 13, text)
+    lines += [
+        f"  {'' if i else 'figures':<9}{line}".rstrip()
+        for i, line in enumerate(_figures(finding).splitlines())
+    ]
     lines += _filled(f"  {'source':<9}", " " * 13, claim.source)
     return "\n".join(lines) + "\n"
 
@@ -79,15 +82,16 @@ def _figures(finding: Finding) -> str:
     """One figure a row; an interval of a figure stands beside it."""
     rows = []
     for name, value in finding.figures.items():
-        if isinstance(value, tuple):
-            if name.removesuffix("_interval") in finding.figures:
-                continue
-            rows.append((name, "", f"[{value[0]:.4g}, {value[1]:.4g}]"))
-            continue
-        beside = finding.figures.get(f"{name}_interval")
-        interval = f"[{beside[0]:.4g}, {beside[1]:.4g}]" if isinstance(beside, tuple) else ""
-        rows.append((name, f"{value:.6g}", interval))
+        if not isinstance(value, tuple):
+            beside = finding.figures.get(f"{name}_interval")
+            rows.append((name, f"{value:.6g}", _interval(beside)))
+        elif name.removesuffix("_interval") not in finding.figures:
+            rows.append((name, "", _interval(value)))
     return table(rows, right=[1]) if rows else ""
+
+
+def _interval(value: object) -> str:
+    return f"[{value[0]:.4g}, {value[1]:.4g}]" if isinstance(value, tuple) else ""
 
 
 def _record(claim: Claim, finding: Finding) -> dict[str, object]:

@@ -97,32 +97,26 @@ def _find(
     from lrsearch import api
 
     result = api.load(study, storage=storage)
+    own = result.budget
     if compared:
         if result.comparison is None:
             raise RequestError(f"study {study} is not compared; `lrsearch compare {study}` does")
         schedule = result.comparison.best.schedule
     else:
         schedule = result.best.schedule if trial is None else result.trial(trial).schedule
-    if batch is not None and batch != result.budget.batch:
-        scaled = schedule.at_batch(batch, result.budget.batch, coupling)
-        if scaled == schedule:
-            click.echo(
-                f"lrsearch: the peak stays {schedule.peak:.4g} at batch {batch}, as at "
-                f"{result.budget.batch}; --coupling 1 or 0.5 would scale it",
-                err=True,
-            )
-        else:
-            click.echo(
-                f"lrsearch: the peak {schedule.peak:.4g} at the study's batch of "
-                f"{result.budget.batch} becomes {scaled.peak:.4g} at {batch}",
-                err=True,
-            )
+    if batch is not None and batch != own.batch:
+        scaled = schedule.at_batch(batch, own.batch, coupling)
+        note = (
+            f"stays {schedule.peak:.4g} at batch {batch}, as at {own.batch}; --coupling 1 or 0.5 "
+            "would scale it"
+            if scaled == schedule
+            else f"{schedule.peak:.4g} at the study's batch of {own.batch} becomes "
+            f"{scaled.peak:.4g} at {batch}"
+        )
+        click.echo(f"lrsearch: the peak {note}", err=True)
         schedule = scaled
     elif coupling is not None:
-        raise RequestError(
-            f"--coupling scales to another batch; give --batch, not {result.budget.batch}"
-        )
-    own = result.budget
+        raise RequestError(f"--coupling scales to another batch; give --batch, not {own.batch}")
     return schedule, (own.steps if steps is None else steps, own.batch if batch is None else batch)
 
 

@@ -162,16 +162,12 @@ def settings_of(kind: Any, *, prefix: str = "") -> Callable[[Any], Any]:
         kind: the dataclass.
         prefix: of their environment variables, after LRSEARCH_.
     """
-
-    def decorate(command: Any) -> Any:
-        for each, about in reversed(list(declared(kind))):
-            if each.name not in OPTIONS:
-                command = _setting(each.name, each.default, about, prefix)(command)
-            else:
-                command = OPTIONS[each.name](command)
-        return command
-
-    return decorate
+    return _all_of(
+        [
+            OPTIONS.get(each.name) or _setting(each.name, each.default, about, prefix)
+            for each, about in declared(kind)
+        ]
+    )
 
 
 def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[[Any], Any]:
@@ -191,10 +187,13 @@ def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[
 
 def options(*names: str) -> Callable[[Any], Any]:
     """Adds some of `OPTIONS` to a command, in this order."""
+    return _all_of([OPTIONS[name] for name in names])
 
+
+def _all_of(chosen: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
-        for name in reversed(names):
-            command = OPTIONS[name](command)
+        for option in reversed(chosen):
+            command = option(command)
         return command
 
     return decorate

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any
 
 from lrsearch.result import Result, Trial
+from lrsearch.search.callbacks import Callback
 
 
-class Progress:
+class Progress(Callback):
     """A progress bar that listens to a search.
 
     Args:
@@ -22,10 +23,9 @@ class Progress:
     """
 
     def __init__(self, *, quiet: bool, first: str = "") -> None:
-        self.ended = 0
+        self.ended, self.bill = 0, ""
         self._quiet, self._first = quiet, first
         self._bar: Any = None
-        self.bill = ""
 
     def __enter__(self) -> Progress:
         return self
@@ -75,22 +75,20 @@ class Progress:
         self.bill = f"{bill.removeprefix('comparing: ')}, about {_show_seconds(seconds)}"
 
     def waiting(self, what: str) -> None:
-        """Says for what."""
-        if not self._quiet:
-            self._write(f"lrsearch: waiting for {what}")
+        """Says for what, above the bar."""
+        if self._quiet:
+            return
+        line = f"lrsearch: waiting for {what}"
+        if self._bar is None:
+            print(line, file=sys.stderr)
+        else:
+            self._bar.write(line, file=sys.stderr)
 
     def stopping(self) -> None:
         """Says that it is being ended."""
         self._close()
         if not self._quiet:
             print("lrsearch: stopping, once all is written; again stops at once", file=sys.stderr)
-
-    def _write(self, line: str) -> None:
-        """A line above the bar."""
-        if self._bar is None:
-            print(line, file=sys.stderr)
-        else:
-            self._bar.write(line, file=sys.stderr)
 
     def _open(self, title: str, unit: str, total: int, done: int) -> None:
         import tqdm

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from lrsearch.cli.columns import table
 from lrsearch.cli.options import options
+from lrsearch.cli.output import say, table
 from lrsearch.cli.text import describe_ranking, describe_result, leaderboard, spark
 from lrsearch.diagnostics.ranking import Ranking, rank_by
 from lrsearch.errors import RequestError
@@ -57,13 +57,11 @@ def show(
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif ranking is not None:
-        click.echo(leaderboard(result, top, ranking), nl=False)
-        click.echo(describe_ranking(result, ranking), nl=False)
+        click.echo(leaderboard(result, top, ranking) + describe_ranking(result, ranking), nl=False)
     elif not result.ranked:
         _ = result.best  # which says why nothing finished
     else:
-        click.echo(leaderboard(result, top))
-        click.echo(describe_result(result), nl=False)
+        click.echo(f"{leaderboard(result, top)}\n{describe_result(result)}", nl=False)
 
 
 def _draw(result: Result, ranking: Ranking | None, plot: str | None, html: str | None) -> None:
@@ -92,9 +90,5 @@ def _show_schedule(
         from lrsearch.report.schedule_figure import draw_schedules
 
         write(draw_schedules({"schedule": schedule}, steps, batch), plot)
-    if as_json:
-        click.echo(json.dumps(schedule.to_dict()))
-        return
     rows = [(name, str(value)) for name, value in schedule.to_dict(defaults=False).items()]
-    click.echo(table(rows))
-    click.echo(f"0 {spark(plan)} {len(plan)}")
+    say(as_json, schedule.to_dict(), f"{table(rows)}\n0 {spark(plan)} {len(plan)}\n")

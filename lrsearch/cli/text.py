@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import fill
 
 from lrsearch.answer import Answer, answer_of, differing_fields
-from lrsearch.cli.columns import table
+from lrsearch.cli.output import table
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
@@ -42,17 +42,16 @@ def spark(plan: Plan, width: int = 60) -> str:
 
 def describe_search(spec: StudySpec, setup: Setup) -> str:
     """What a search would do."""
-    settings = [
-        (each.name, str(getattr(spec, each.name)))
-        for each, about in declared(spec)
-        if about.bound is not None and getattr(spec, each.name) is not None
-    ]
     rows = [
         ("study", f"{spec.name} in {spec.location}"),
         ("objective", f"{setup.name}, lower is better, in {setup.unit}"),
         ("space", f"{spec.space.name}, {len(spec.space.free)} free fields"),
         *((f"  {name}", describe_entry(e)) for name, e in spec.space.entries.items()),
-        *settings,
+        *(
+            (each.name, str(getattr(spec, each.name)))
+            for each, about in declared(spec)
+            if about.bound is not None and getattr(spec, each.name) is not None
+        ),
         ("device", setup.device),
         *(("enqueued", repr(schedule)) for schedule in spec.queue),
         ("habit", repr(spec.space.schedule(spec.first))),
@@ -80,14 +79,18 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
     """
     best, answer = result.best, answer_of(result)
     plan, trials = result.budget.plan(best.schedule), len(result.trials)
-    lines = [f"{result.study}: {trials} trials ({answer.counts})"]
-    if complete:
-        lines[0] += "; the study is complete"
+    state = "; the study is complete" if complete else ""
+    lines = [f"{result.study}: {trials} trials ({answer.counts}){state}"]
     rows = [("best", f"trial {best.index}", f"{best.value:.6g} {result.unit}")]
-    for name, first in result.firsts.items():
-        if first is not best:
-            value = first.state if first.value is None else f"{first.value:.6g} {result.unit}"
-            rows.append((name, f"trial {first.index}", value))
+    rows += [
+        (
+            name,
+            f"trial {first.index}",
+            first.state if first.value is None else f"{first.value:.6g} {result.unit}",
+        )
+        for name, first in result.firsts.items()
+        if first is not best
+    ]
     looking = sum(trial.probing for trial in result.trials)
     if looking:
         share = looking / max(sum(trial.seconds for trial in result.trials) - looking, 1e-9)
@@ -100,8 +103,7 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
     if result.comparison is not None:
-        text = describe_comparison(answer, exact=result.comparison.exact)
-        lines += ["", text.rstrip()]
+        lines += ["", describe_comparison(answer, exact=result.comparison.exact).rstrip()]
         if answer.schedule != best.schedule:
             lines += ["", repr(answer.schedule)]
     elif result.reference is None:
@@ -120,16 +122,14 @@ def _next_steps(
     study = result.study
     usual = result.storage.endswith(f"/{study}.journal")
     storage = "" if usual else f" --storage {result.storage}"
-    steps = []
-    if complete:
-        steps.append(("go on", f"the same command with --trials {2 * len(result.trials)}"))
-    if bill:
-        steps.append(("compare", f"lrsearch compare {study}{storage}   ({bill})"))
-    steps.append(("look", f"lrsearch show {study}{storage} --plot {study}.png"))
-    steps.append(("carry", answer.export))
-    if result.tracking_uri is not None:
-        steps.append(("review", f"lrsearch ui {study}{storage}"))
-    return steps
+    steps = (
+        (complete, "go on", f"the same command with --trials {2 * len(result.trials)}"),
+        (bill, "compare", f"lrsearch compare {study}{storage}   ({bill})"),
+        (True, "look", f"lrsearch show {study}{storage} --plot {study}.png"),
+        (True, "carry", answer.export),
+        (result.tracking_uri is not None, "review", f"lrsearch ui {study}{storage}"),
+    )
+    return [(word, command) for offered, word, command in steps if offered]
 
 
 def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str:
@@ -143,8 +143,10 @@ def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str
     shown = (result.ranked if ranking is None else ranking.trials)[:top]
     beside = [] if ranking is None or ranking.name == "value" else [ranking.name]
     fields = differing_fields([trial.schedule for trial in result.trials])
-    rows = [("trial", result.unit, *beside, *fields)]
-    rows += [_row(trial, beside, fields) for trial in shown]
+    rows = [
+        ("trial", result.unit, *beside, *fields),
+        *(_row(trial, beside, fields) for trial in shown),
+    ]
     failed = [
         f"trial {t.index} failed: {t.reason}\n" for t in result.trials if t.state == "failed"
     ]
@@ -166,7 +168,9 @@ def describe_ranking(result: Result, ranking: Ranking) -> str:
 
 
 def _row(trial: Trial, beside: list[str], fields: list[str]) -> tuple[str, ...]:
-    diagnostics = trial.diagnostics
-    values = [*(diagnostics[n] for n in beside), *(getattr(trial.schedule, n) for n in fields)]
+    values = [
+        *(trial.diagnostics[n] for n in beside),
+        *(getattr(trial.schedule, n) for n in fields),
+    ]
     cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
     return (str(trial.index), f"{trial.value:.6g}", *cells)

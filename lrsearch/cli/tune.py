@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
+import shlex
 import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from lrsearch.cli.join import join_command
 from lrsearch.cli.options import (
     WORKFORCE,
     options,
@@ -22,10 +24,15 @@ from lrsearch.cli.options import (
 from lrsearch.cli.progress import Progress
 from lrsearch.cli.text import describe_result, describe_search
 from lrsearch.errors import SearchFailed
+from lrsearch.redaction import HIDDEN, redact
 from lrsearch.result import Result
 from lrsearch.space import Space
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
+
+#: What another machine need not say: how this one prints.
+OWN = ("as_json", "quiet")
+GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
 @click.command()
@@ -88,8 +95,9 @@ def tune(
     location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
     if location.path is None:
-        command = join_command(click.get_current_context(), location)
-        first = f"to join from another machine: {command}"
+        first = (
+            f"to join from another machine: {_join_command(click.get_current_context(), location)}"
+        )
     # What the user's code prints must not mix with the result.
     progress = Progress(quiet=quiet, first=first)
     try:
@@ -112,5 +120,38 @@ def _print(result: Result, progress: Progress, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        text = describe_result(result, not progress.ended, progress.bill)
-        click.echo(text, nl=False)
+        click.echo(describe_result(result, not progress.ended, progress.bill), nl=False)
+
+
+def _join_command(context: click.Context, location: Location) -> str:
+    """What joins this search from elsewhere: all that was asked for here, by variables too.
+
+    Args:
+        context: of the command in hand.
+        location: of its study, in a database.
+    """
+    words = [*context.command_path.split()]
+    for parameter in context.command.params:
+        name, value = parameter.name, context.params.get(parameter.name or "")
+        if name in OWN or context.get_parameter_source(name or "") not in GIVEN:
+            continue
+        if name == "storage":
+            value = location.seen_from_elsewhere(platform.node())
+        elif name == "tracking_uri":
+            value = redact(str(value))
+        flag = parameter.opts[0]
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(flag)
+        elif name == "log_model":  # whose value may be left out
+            words.append(f"{flag}={value}" if value else flag)
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [word for one in values for word in (flag, _written(one))]
+    command = shlex.join(words)
+    return f"{command} (with its password for {HIDDEN})" if HIDDEN in command else command
+
+
+def _written(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ a single one the leading axis is 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -74,8 +74,9 @@ class Draws:
         """As `normals`."""
         if self._kept is None:
             return normals(values, seed, draws)
-        what = ("normals", seed, draws)
-        return self._keep(what, values, lambda: list(normals(values, seed, draws)))
+        return self._keep(
+            ("normals", seed, draws), values, lambda: list(normals(values, seed, draws))
+        )
 
     def _keep(self, what: Hashable, values: Sequence[Tensor], draw: Callable[[], T]) -> T:
         if self._kept is None:
@@ -83,8 +84,7 @@ class Draws:
         key = (what, *((v.shape[1:], v.dtype, v.device) for v in values))
         if key not in self._kept:
             self._kept[key] = draw()
-        found: T = self._kept[key]
-        return found
+        return cast(T, self._kept[key])
 
 
 def times(factor: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
@@ -235,8 +235,8 @@ def lanczos(
         beta = torch.where(alive, beta, 0.0)
         betas.append(beta)
         before, v = v, torch.where(alive, 1 / beta.clamp_min(1e-30), 0.0)[:, None] * w
-    diagonal = torch.stack(alphas, 1)
-    return torch.where(broken[:, None], torch.nan, diagonal), torch.stack(betas, 1)
+    diagonal = torch.where(broken[:, None], torch.nan, torch.stack(alphas, 1))
+    return diagonal, torch.stack(betas, 1)
 
 
 def ritz_value(diagonal: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,8 +249,8 @@ def ritz_value(diagonal: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
     # LAPACK refuses infinities; a run that holds some has no eigenvalue.
     values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0).cpu())
     values, last = values[:, -1].to(side), vectors[:, -1, -1].abs().to(side)
-    nothing = torch.full_like(last, torch.nan)
-    return torch.where(finite, values, nothing), torch.where(finite, side[:, -1] * last, nothing)
+    error = side[:, -1] * last
+    return torch.where(finite, values, torch.nan), torch.where(finite, error, torch.nan)
 
 
 def hutchinson_trace(

@@ -15,6 +15,12 @@ from lrsearch.trace import Trace
 SPIKE, WINDOW = 8 * 1.4826, 50
 #: Reports that are judged at once.
 BLOCK = 4096
+#: The curves whose largest value is a figure, and its name.
+LARGEST = {
+    "deviation": "largest_deviation",
+    "update_norm": "largest_update",
+    "gradient_norm": "largest_gradient",
+}
 
 
 def count_spikes(losses: ArrayLike) -> int:
@@ -47,18 +53,13 @@ def diagnose_traces(traces: Mapping[str, Trace]) -> dict[str, float]:
         traces: `loss`, and where they were recorded `gradient_norm`, `update_norm` and
             `deviation`, at the same updates each.
     """
+    known = {name: trace.values for name, trace in traces.items() if trace.values}
     figures: dict[str, float] = {}
-    if "loss" in traces and len(traces["loss"].values) > 1:
-        figures["spikes"] = count_spikes(traces["loss"].values)
-    for name, figure in (
-        ("deviation", "largest_deviation"),
-        ("update_norm", "largest_update"),
-        ("gradient_norm", "largest_gradient"),
-    ):
-        if name in traces and traces[name].values:
-            figures[figure] = max(traces[name].values)
-    if "gradient_norm" in traces and traces["gradient_norm"].values:
-        figures["last_gradient"] = traces["gradient_norm"].values[-1]
+    if len(known.get("loss", ())) > 1:
+        figures["spikes"] = count_spikes(known["loss"])
+    figures |= {figure: max(known[name]) for name, figure in LARGEST.items() if name in known}
+    if "gradient_norm" in known:
+        figures["last_gradient"] = known["gradient_norm"][-1]
     energy = energy_trace(traces).values
     if len(energy) > 1:
         steps = np.diff(energy)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lrsearch.diagnostics.costs import LANCZOS, NOISE_DRAWS, PARTS, TRACE_VECTORS
 from lrsearch.diagnostics.curvature import (
     Draws,
     HessianProduct,
@@ -17,10 +18,10 @@ from lrsearch.diagnostics.curvature import (
     ritz_value,
     times,
 )
-from lrsearch.diagnostics.diagnosis import LANCZOS, NOISE_DRAWS, PARTS, TRACE_VECTORS
 from lrsearch.diagnostics.perturbation import gradient_moments, noise_rise, worst_rise
 from lrsearch.diagnostics.svm_margin import direction_angle, margins, svm_direction
 from lrsearch.landscape import Landscape
+from lrsearch.stacked import to_host
 from lrsearch.theory import stability_limit
 
 #: Random signs beside the gradient in Lanczos's first vector, so that nothing is orthogonal to it.
@@ -28,56 +29,34 @@ BLUR = 1e-2
 #: Steps of Lanczos before rounding shows: its vectors lose their orthogonality as eigenvalues are
 #: found (Paige 1972), so that later numbers hang on the order of sums, and the eigenvalues do not.
 FAITHFUL = 3
+#: From which of their numbers on rounding is amplified.
+AMPLIFIED = {"lanczos_diagonal": FAITHFUL, "lanczos_side": FAITHFUL}
 
 
 def look(
     landscape: Landscape, parts: frozenset[str], directions: dict[Any, Any]
 ) -> dict[str, list[float]]:
-    """Numbers by name, one a run.
+    """Return numbers by name, one a run.
 
     Args:
         landscape: of A runs.
-        parts: what is measured, names of `lrsearch.diagnostics.diagnosis.COSTS`.
+        parts: what is measured, names of `lrsearch.diagnostics.costs.COSTS`.
         directions: of the largest margin, by the classes that they are of; kept between looks.
     """
-    draws, first = Draws(landscape.kept), 1 + 2 * _has_noise(landscape, parts)
-    columns = landscape.replay(
-        lambda: torch.stack(_measure(landscape, parts, draws), 1),
-        _amplified(first) if "sharpness" in parts else (),
-    )
+    draws, replay = Draws(landscape.kept), landscape.replay or to_host
     # From here on the host computes: one copy is waited for, and not one a number.
-    left = list(columns.cpu().T)
-    found = {"weight_norm": left.pop(0)}
-    if _has_noise(landscape, parts):
-        found |= {"gradient_square": left.pop(0), "gradient_variance": left.pop(0)}
-    if "sharpness" in parts:
-        matrix = torch.stack(left[: 2 * LANCZOS], 1).to(landscape.values[0].dtype)
-        del left[: 2 * LANCZOS]
-        found |= _sharpness(landscape, *torch.split(matrix, LANCZOS, 1))
-    if "trace" in parts:
-        found |= {"trace": left.pop(0), "trace_error": left.pop(0)}
-    if "rises" in parts:
-        found |= {"noise_rise": left.pop(0), "worst_rise": left.pop(0)}
-    numbers = {name: tensor.double().tolist() for name, tensor in found.items()}
+    numbers = summarise(landscape, replay(lambda: measure(landscape, parts, draws), AMPLIFIED))
     return numbers | (_margins(landscape, directions) if "margin" in parts else {})
 
 
-def _amplified(first: int) -> list[int]:
-    """The columns of Lanczos's later numbers, where its columns begin with this one."""
-    return [first + k * LANCZOS + i for k in range(2) for i in range(FAITHFUL, LANCZOS)]
-
-
-def _has_noise(landscape: Landscape, parts: frozenset[str]) -> bool:
-    return "noise" in parts and landscape.samples >= 2
-
-
-def _measure(landscape: Landscape, parts: frozenset[str], draws: Draws) -> list[Tensor]:
-    """What `look` makes numbers of, in its order: columns of shape `[A]`."""
+def measure(landscape: Landscape, parts: frozenset[str], draws: Draws) -> dict[str, Tensor]:
+    """Return what a look takes on the device, by name, shape `[A]` or `[A, n]`."""
     values = landscape.values
-    found = [dot(values, values).sqrt()]
-    if _has_noise(landscape, parts):
+    found = {"weight_norm": dot(values, values).sqrt()}
+    if "noise" in parts and landscape.samples >= 2:
         small = min(PARTS, landscape.samples)
-        found += gradient_moments(landscape.fresh, values, landscape.samples, small)[:2]
+        moments = gradient_moments(landscape.fresh, values, landscape.samples, small)
+        found |= {"gradient_square": moments[0], "gradient_variance": moments[1]}
     gradient: Sequence[Tensor] | None = None
     if parts & {"sharpness", "trace"}:
         product = HessianProduct(
@@ -88,27 +67,39 @@ def _measure(landscape: Landscape, parts: frozenset[str], draws: Draws) -> list[
         )
         gradient = product.gradient
         if "sharpness" in parts:
-            found += _lanczos(landscape, product, draws)
+            diagonal, side = _lanczos(landscape, product, draws)
+            found |= {"lanczos_diagonal": diagonal, "lanczos_side": side}
         if "trace" in parts:
-            found += hutchinson_trace(product, values, TRACE_VECTORS, draw=draws.signs)
+            trace, error = hutchinson_trace(product, values, TRACE_VECTORS, draw=draws.signs)
+            found |= {"trace": trace, "trace_error": error}
     if "rises" in parts:
-        found += _rises(landscape, gradient, draws)
-    return [column.double() for column in found]
+        noise, worst = _rises(landscape, gradient, draws)
+        found |= {"noise_rise": noise, "worst_rise": worst}
+    return found
+
+
+def summarise(landscape: Landscape, measured: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Return the numbers of a look, one a run, from what was measured, on the host."""
+    found = {name: tensor for name, tensor in measured.items() if tensor.dim() == 1}
+    if "lanczos_diagonal" in measured:
+        kind = landscape.values[0].dtype
+        sides = (measured[name].to(kind) for name in ("lanczos_diagonal", "lanczos_side"))
+        found |= _sharpness(landscape, *sides)
+    return {name: tensor.double().tolist() for name, tensor in found.items()}
 
 
 def _whole(landscape: Landscape) -> Any:
     return lambda values: landscape.loss(values, slice(0, landscape.samples))
 
 
-def _lanczos(landscape: Landscape, product: HessianProduct, draws: Draws) -> list[Tensor]:
+def _lanczos(landscape: Landscape, product: HessianProduct, draws: Draws) -> tuple[Tensor, Tensor]:
     """The diagonals and the sides of the runs' tridiagonal matrices."""
     length = dot(product.gradient, product.gradient).sqrt()
     count = sum(v[0].numel() for v in landscape.values)
     noise = BLUR * torch.where(length > 0, length, 1.0) / count**0.5
     signs = times(noise, draws.signs(landscape.values, 0))
     start = [g + s for g, s in zip(product.gradient, signs, strict=True)]
-    diagonal, side = lanczos(product, start, LANCZOS)
-    return [*diagonal.T, *side.T]
+    return lanczos(product, start, LANCZOS)
 
 
 def _sharpness(landscape: Landscape, diagonal: Tensor, side: Tensor) -> dict[str, Tensor]:
@@ -141,15 +132,13 @@ def _margins(landscape: Landscape, directions: dict[Any, Any]) -> dict[str, list
     inputs, labels = (
         t.cpu().double() for t in (landscape.classes.inputs, landscape.classes.labels)
     )
-    weights = landscape.values[0].detach().cpu().double()
-    if len(landscape.values) == 2:
-        weights = torch.cat([weights, landscape.values[1].detach().cpu().double()[..., None]], -1)
+    weights, *bias = (v.detach().cpu().double() for v in landscape.values)
+    if bias:
+        weights = torch.cat([weights, bias[0][..., None]], -1)
         inputs = torch.cat([inputs, torch.ones(len(inputs), 1).double()], 1)
-    x, y = inputs.numpy(), labels.numpy().astype(int)
-    key = landscape.classes
-    if key not in directions:
-        directions[key] = svm_direction(x, y)
-    found = {"margin": margins(weights.numpy(), x, y).tolist()}
-    if directions[key] is not None:
-        found["svm_angle"] = direction_angle(weights.numpy(), directions[key]).tolist()
-    return found
+    w, x, y = weights.numpy(), inputs.numpy(), labels.numpy().astype(int)
+    if landscape.classes not in directions:
+        directions[landscape.classes] = svm_direction(x, y)
+    best = directions[landscape.classes]
+    angle = {} if best is None else {"svm_angle": direction_angle(w, best).tolist()}
+    return {"margin": margins(w, x, y).tolist(), **angle}

@@ -9,7 +9,7 @@ from lrsearch.errors import RequestError, closest
 from lrsearch.result import Result, Trial
 
 #: Fewer trials say nothing about a correlation.
-FEWEST = 4
+FEWEST_TRIALS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,10 @@ def rank_by(result: Result, name: str) -> Ranking:
     """
     _ = result.best
     figures = {t.index: {**t.diagnostics, "value": float(t.value or 0)} for t in result.ranked}
-    have = [trial for trial in result.ranked if name in figures[trial.index]]
+    have = sorted(
+        (trial for trial in result.ranked if name in figures[trial.index]),
+        key=lambda trial: (figures[trial.index][name], trial.index),
+    )
     if not have:
         if name in DIAGNOSTICS:
             raise RequestError(
@@ -54,7 +57,6 @@ def rank_by(result: Result, name: str) -> Ranking:
         raise RequestError(
             f"study {result.study} has no diagnostic {name!r}{closest(name, known)}"
         )
-    have.sort(key=lambda trial: (figures[trial.index][name], trial.index))
     pairs = [(figures[t.index][name], figures[t.index]["value"]) for t in have]
     return Ranking(
         name=name,
@@ -66,7 +68,7 @@ def rank_by(result: Result, name: str) -> Ranking:
 
 def _spearman(pairs: list[tuple[float, float]]) -> float | None:
     columns = list(zip(*pairs, strict=True))
-    if len(pairs) < FEWEST or any(len(set(column)) == 1 for column in columns):
+    if len(pairs) < FEWEST_TRIALS or any(len(set(column)) == 1 for column in columns):
         return None
     from scipy import stats  # 1 s of import
 

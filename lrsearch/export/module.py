@@ -141,8 +141,7 @@ def to_module(
         RequestError: something would be lost.
     """
     made = _FORMS[form]
-    may_lose_momentum = ignore_momentum or made.momentum
-    check_plan(plan, ignore_batch=ignore_batch, ignore_momentum=may_lose_momentum)
+    check_plan(plan, ignore_batch=ignore_batch, ignore_momentum=ignore_momentum or made.momentum)
     imports, bodies = _read(made.sources)
     varying, tail = varying_momentum(plan), made.tail
     tables = {"LR": plan.lr.tolist()}
@@ -152,8 +151,8 @@ def to_module(
         tail += "momentum = planned(MOMENTUM)\n"
     if form == "transformers":
         tail += _arguments(recipe, len(plan))
-    head = [_docstring(recipe, plan, made.usage), imports, _tables(tables)]
-    return "\n".join([*head, *bodies, tail])
+    docstring = _docstring(recipe, plan, made.usage)
+    return "\n".join([docstring, imports, _tables(tables), *bodies, tail])
 
 
 def _docstring(recipe: Schedule | None, plan: Plan, usage: str) -> str:
@@ -164,8 +163,8 @@ def _docstring(recipe: Schedule | None, plan: Plan, usage: str) -> str:
         parts.append(
             f"Found at momentum (beta1) {float(plan.momentum[0])!r}: give the optimizer that."
         )
-    text = "\n\n".join([*parts, textwrap.dedent(usage).rstrip()])
-    return f'"""{text}\n"""\n'
+    parts.append(textwrap.dedent(usage).rstrip())
+    return '"""' + "\n\n".join(parts) + '\n"""\n'
 
 
 def _read(sources: Sequence[str]) -> tuple[str, list[str]]:
@@ -183,10 +182,10 @@ def _read(sources: Sequence[str]) -> tuple[str, list[str]]:
                 if node.module.partition(".")[0] != "lrsearch":
                     named.setdefault(node.module, set()).update(a.name for a in node.names)
             elif isinstance(node, ast.ClassDef | ast.FunctionDef):
-                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                first = min(part.lineno for part in (node, *node.decorator_list))
                 bodies.append("\n" + "\n".join(lines[first - 1 : node.end_lineno]) + "\n")
-    froms = {f"from {m} import {', '.join(sorted(names))}" for m, names in named.items()}
-    lines = sorted(plain) + sorted(froms)
+    froms = [f"from {m} import {', '.join(sorted(names))}" for m, names in named.items()]
+    lines = [*sorted(plain), *sorted(froms)]
     own = [line for line in lines if line.split()[1].partition(".")[0] in sys.stdlib_module_names]
     others = [line for line in lines if line not in own]
     return "\n".join([*own, "", *others]) + "\n", bodies

@@ -63,8 +63,10 @@ def to_lightning(
     Arguments and errors as for `to_torch`; the plan's length is the Trainer's `max_steps`.
     """
     scheduler = to_torch(plan, optimizer, ignore_batch=ignore_batch)
-    stepped = {"scheduler": scheduler, "interval": "step", "frequency": 1}
-    return {"optimizer": optimizer, "lr_scheduler": stepped}
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": scheduler, "interval": "step", "frequency": 1},
+    }
 
 
 def to_timm(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) -> PlannedScheduler:

@@ -28,6 +28,6 @@ def to_csv(plan: Plan) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("update", "lr", "batch", "momentum"))
-    columns = (plan.lr.tolist(), plan.batch.tolist(), plan.momentum.tolist())
-    writer.writerows((t, *row) for t, row in enumerate(zip(*columns, strict=True)))
+    rows = zip(*plan.to_plain(), strict=True)
+    writer.writerows((t, *row) for t, row in enumerate(rows))
     return text.getvalue()

@@ -41,14 +41,8 @@ def transformers_arguments(schedule: Schedule, steps: int) -> dict[str, Any] | N
     name, further = found
     if name == "constant" and warm:
         name = "constant_with_warmup"
-    words: dict[str, Any] = {
-        "name": name,
-        "num_warmup_steps": warm,
-        "num_training_steps": steps,
-    }
-    if further:
-        words["scheduler_specific_kwargs"] = further
-    return words
+    words = {"name": name, "num_warmup_steps": warm, "num_training_steps": steps}
+    return {**words, "scheduler_specific_kwargs": further} if further else words
 
 
 def _shape(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
@@ -79,5 +73,8 @@ def _held(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
     kind = kinds.get((s.decay, s.power))
     if kind is None or s.cycles > 1:
         return None
-    further = {"num_decay_steps": rest, "decay_type": kind, "min_lr_ratio": s.floor}
-    return "warmup_stable_decay", further
+    return "warmup_stable_decay", {
+        "num_decay_steps": rest,
+        "decay_type": kind,
+        "min_lr_ratio": s.floor,
+    }

@@ -79,8 +79,11 @@ _OPTIMIZER = {
 
 
 def _modes(default: int) -> Option:
-    bound = Bound(kind="int", low=2, high=1_000_000)
-    return Option(default=default, bound=bound, about="number of eigenvalues")
+    return Option(
+        default=default,
+        bound=Bound(kind="int", low=2, high=1_000_000),
+        about="number of eigenvalues",
+    )
 
 
 def _folder(about: str) -> Option:
@@ -279,11 +282,8 @@ def make(
         raise RequestError(
             f"objective {name} is computed by NumPy on the CPU; leave device {device} out"
         )
-    factory = getattr(importlib.import_module(spec.module), spec.factory)
-    made = factory(**values)
-    if not spec.trains:
-        return cast(Objective, made)
-    return make_trainer(made, device)
+    made = getattr(importlib.import_module(spec.module), spec.factory)(**values)
+    return make_trainer(made, device) if spec.trains else cast(Objective, made)
 
 
 def make_trainer(task: TorchTask, device: str = "auto") -> Objective:

@@ -135,20 +135,17 @@ def objective(
             f"direction is {direction!r}; lower is better here: return the negative of what is "
             "to be large"
         )
-    entries: dict[str, Any] = {}
-    for field, given in (("peak", peak), ("momentum", momentum)):
-        if given is not None:
-            entries[field] = _entry(field, given)
+    given = {"peak": peak, "momentum": momentum}
+    entries = {field: _entry(field, own) for field, own in given.items() if own is not None}
 
     def decorate(function: Training) -> FunctionObjective:
         if not callable(function):
             raise RequestError(f"objective is {function!r}; decorate a function train(run)")
         own = getattr(function, "__name__", type(function).__name__)
-        documentation = (function.__doc__ or "").strip().partition("\n")[0]
         setup = Setup(
             name=own if name is None else name,
             unit=unit,
-            about=documentation,
+            about=(function.__doc__ or "").strip().partition("\n")[0],
             steps=STEPS.check("steps", steps),
             batch=COUNT.check("batch", batch),
             entries=entries,

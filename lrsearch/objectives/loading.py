@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from lrsearch.contract import Objective
 from lrsearch.errors import LrsearchError, RequestError, closest
@@ -87,8 +87,7 @@ def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -
             f"objective is {given!r}; give a built-in one's name, FILE.py:NAME, a function, a "
             "TorchTask or an Objective"
         )
-    found: Objective = given if _is_objective(given) else objective(given)
-    return found
+    return cast(Objective, given if _is_objective(given) else objective(given))
 
 
 def _trainer(task: TorchTask, device: str) -> Objective:
@@ -118,14 +117,12 @@ def load_reference(text: str) -> Any:
     source, _, name = split_reference(text)
     module = _import(source)
     known = [key for key, value in vars(module).items() if _is_own(value, module)]
-    if not name and len(known) == 1:
-        return getattr(module, known[0])
-    if not name:
+    if not name and len(known) != 1:
         listed = ", ".join(known) or "none; decorate a function with @lrsearch.objective"
         raise RequestError(f"{source} has {len(known)} objectives: {listed}; give {source}:NAME")
-    if not hasattr(module, name):
+    if name and not hasattr(module, name):
         raise RequestError(f"{source} has no {name!r}{closest(name, known)}")
-    return getattr(module, name)
+    return getattr(module, name or known[0])
 
 
 def _import(source: str) -> ModuleType:
@@ -189,9 +186,7 @@ def _is_objective(given: Any) -> bool:
 
 def _is_own(value: Any, module: ModuleType) -> bool:
     """Whether an object that a module holds is an objective made there."""
-    if isinstance(value, FunctionObjective):
-        return value.__module__ == module.__name__
-    if _is_task_class(value):
+    if isinstance(value, FunctionObjective) or _is_task_class(value):
         return bool(value.__module__ == module.__name__)
     return _is_task(value)
 

@@ -63,15 +63,14 @@ class Proxy:
 def _outcome(run: Run, curve: Array, seconds: float) -> Outcome:
     updates = len(run.plan)
     at = divergence(curve, updates, run.untrained) if run.stops else None
-    if not math.isfinite(curve[-1]):
-        at = int(np.flatnonzero(~np.isfinite(curve))[0]) if at is None else at
-    traces = {"loss": Trace.of(range(updates + 1), curve)}
-    if at is not None:
-        traces = {"loss": Trace.of(range(at + 1), curve[: at + 1])}
-        reason = describe_divergence(at, curve[at])
-        return run.end("diverged", reason=reason, seconds=seconds, updates=at, traces=traces)
-    value = float(curve[-1])
-    return run.end("finished", value, seconds=seconds, traces=traces)
+    if at is None and not math.isfinite(curve[-1]):
+        at = int(np.flatnonzero(~np.isfinite(curve))[0])
+    last = updates if at is None else at
+    traces = {"loss": Trace.of(range(last + 1), curve[: last + 1])}
+    if at is None:
+        return run.end("finished", float(curve[-1]), seconds=seconds, traces=traces)
+    reason = describe_divergence(at, curve[at])
+    return run.end("diverged", reason=reason, seconds=seconds, updates=at, traces=traces)
 
 
 def multiplicative(

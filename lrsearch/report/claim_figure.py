@@ -46,21 +46,17 @@ def draw_panels(panels: Mapping[str, tuple[Panel, ...]]) -> Figure:
 def _draw(axes: Axes, panel: Panel, title: str) -> None:
     for line in panel.lines:
         _draw_line(axes, line)
+    legend = 7 if len([line for line in panel.lines if line.label]) > 1 else 0
+    scales = {"log_x": panel.log_x, "log_y": panel.log_y}
+    finish_axes(axes, title, panel.x, panel.y, legend=legend, **scales)
     if panel.log_x:
-        axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())  # their labels run into each other
-    if panel.log_y:
-        axes.set_yscale("log")
-    finish_axes(axes, title, panel.x, panel.y)
-    if len([line for line in panel.lines if line.label]) > 1:
-        axes.legend(fontsize=7, frameon=False)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
     """Points without a label belong to the curve before them and are drawn in grey."""
     if line.style == "points":
-        colour = None if line.label else "0.3"
-        label = line.label or "_nolegend_"
+        label, colour = (line.label, None) if line.label else ("_nolegend_", "0.3")
         axes.plot(line.x, line.y, ".", label=label, color=colour, markersize=5, alpha=0.8)
         return
     marker = "." if line.style == "band" else None

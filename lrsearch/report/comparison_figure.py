@@ -31,32 +31,23 @@ def draw_comparison(
         found: its comparison.
     """
     (schedules, losses), (peaks, fields) = figure.subplots(2, 2)
-    styles = {found.best.name: ("tab:blue", 2.2)}
-    styles |= {
-        rival.name: (COLOURS[i % len(COLOURS)], 1.2) for i, rival in enumerate(found.baselines)
-    }
-    everyone = (*found.baselines, found.best)
-    for contender in everyone:
-        colour, width = styles[contender.name]
+    for i, contender in enumerate((*found.baselines, found.best)):
+        colour, width, label = COLOURS[i % len(COLOURS)], 1.2, contender.name
+        if contender is found.best:
+            colour, width, label = "tab:blue", 2.2, f"searched ({contender.name})"
         plan = result.budget.plan(contender.schedule)
-        schedules.plot(plan.lr, color=colour, linewidth=width, label=_label(found, contender))
+        schedules.plot(plan.lr, color=colour, linewidth=width, label=label)
         _draw_losses(losses, contender, colour, width)
         _draw_peaks(peaks, contender, colour, width)
     schedules.set_ylim(bottom=0)
-    schedules.legend(fontsize=7, frameon=False)
-    finish_axes(schedules, "schedules, peaks tuned", "update", "learning rate")
+    finish_axes(schedules, "schedules, peaks tuned", "update", "learning rate", legend=7)
     seeds = "" if found.exact else f", mean and range of the middle half of {found.seeds} seeds"
     finish_axes(losses, f"training loss{seeds}", "update", "loss")
     _set_log(losses)
-    peaks.set_xscale("log")
     _set_log(peaks)
     title = "value by peak, first selection seeds (ring: chosen)"
-    finish_axes(peaks, title, "peak learning rate", result.unit)
+    finish_axes(peaks, title, "peak learning rate", result.unit, log_x=True)
     _draw_importance(fields, found.importance)
-
-
-def _label(found: Comparison, contender: Contender) -> str:
-    return f"searched ({contender.name})" if contender is found.best else contender.name
 
 
 def _draw_losses(axes: Axes, contender: Contender, colour: str, width: float) -> None:

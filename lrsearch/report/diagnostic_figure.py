@@ -41,16 +41,11 @@ def draw_diagnostic(
     scale = LogNorm(min(peaks), max(peaks) if max(peaks) > min(peaks) else 2 * min(peaks))
     x = np.array([trial.diagnostics.get(name, trial.value) for trial in trials], dtype=float)
     y = np.array([trial.value for trial in trials], dtype=float)
-    colours = [trial.schedule.peak for trial in trials]
-    dots = axes[0].scatter(x, y, c=colours, norm=scale, s=16, cmap="viridis")
+    dots = axes[0].scatter(x, y, c=peaks[: len(trials)], norm=scale, s=16, cmap="viridis")
     figure.colorbar(dots, ax=list(axes), label="peak")
-    if _wide(x):
-        axes[0].set_xscale("log")
-    if _wide(y):
-        axes[0].set_yscale("log")
-    title = f"{result.study}: {len(trials)} trials"
-    title += "" if correlation is None else f", Spearman {correlation:+.2f}"
-    finish_axes(axes[0], title, name, f"value ({result.unit})")
+    rank = "" if correlation is None else f", Spearman {correlation:+.2f}"
+    title, unit = f"{result.study}: {len(trials)} trials{rank}", f"value ({result.unit})"
+    finish_axes(axes[0], title, name, unit, log_x=_wide(x), log_y=_wide(y))
     if drawn:
         _draw_curves(axes[1], name, drawn[:: -(-len(drawn) // CURVES)], scale)
     return figure

@@ -93,12 +93,11 @@ def write_study(result: Result, folder: Path) -> list[Path]:
         NothingFinished: there is nothing to draw.
         RequestError: a file cannot be written.
     """
-    pictures = {"study": draw_study(result)}
+    pictures = {folder / "study.png": draw_study(result)}
     name = "stability_ratio"
     measured = [trial for trial in result.ranked if name in trial.diagnostics]
     if any(name in outcome.traces for trial in measured for outcome in trial.outcomes):
-        pictures[name] = draw_diagnostic(result, name, measured, None)
-    paths = [folder / f"{title}.png" for title in pictures]
-    for path, figure in zip(paths, pictures.values(), strict=True):
+        pictures[folder / f"{name}.png"] = draw_diagnostic(result, name, measured, None)
+    for path, figure in pictures.items():
         write(figure, str(path))
-    return paths
+    return list(pictures)

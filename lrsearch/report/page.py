@@ -43,18 +43,18 @@ def draw_page(result: Result, figure: Figure) -> str:
             "intervals, verdicts Holm-adjusted over all baselines.",
             *answer.remarks,
         ]
-        parts.append(_table(answer.rows))
-        parts += [f'<p class="small">{escape(note)}</p>' for note in notes]
+        parts += [_table(answer.rows), *(f'<p class="small">{escape(n)}</p>' for n in notes)]
     if answer.secondary:
-        parts.append("<details><summary>Medians and bootstrap intervals</summary>")
-        parts += [_table(answer.secondary), "</details>"]
-    parts.append(f"<pre>{escape(repr(answer.schedule))}</pre>")
-    parts.append(
+        summary = "<details><summary>Medians and bootstrap intervals</summary>"
+        parts += [summary, _table(answer.secondary), "</details>"]
+    parts += [
+        f"<pre>{escape(repr(answer.schedule))}</pre>",
         f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: '
         f"{answer.counts}; {result.budget.steps} updates from batch {result.budget.batch}. "
-        f"{escape(answer.luck)}</p>"
-    )
-    parts += [_image(figure), f"<pre>{escape(answer.export)}</pre>"]
+        f"{escape(answer.luck)}</p>",
+        _image(figure),
+        f"<pre>{escape(answer.export)}</pre>",
+    ]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'

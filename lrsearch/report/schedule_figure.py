@@ -17,12 +17,36 @@ from lrsearch.space import Space
 STEPS, BATCH = 1000, 64
 
 
-def finish_axes(axes: Axes, title: str, x: str, y: str) -> None:
-    """Titles, and no more lines than are read."""
+def finish_axes(
+    axes: Axes,
+    title: str,
+    x: str,
+    y: str,
+    *,
+    legend: int = 0,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> None:
+    """Titles, scales, and no more lines than are read.
+
+    Args:
+        axes: with their curves.
+        title: above them.
+        x: what the horizontal axis shows.
+        y: what the vertical one shows.
+        legend: the size of its letters; 0 is none.
+        log_x: whether the horizontal axis is logarithmic.
+        log_y: whether the vertical one is.
+    """
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
+    if log_x:
+        axes.set_xscale("log")
+    if log_y:
+        axes.set_yscale("log")
+    if legend:
+        axes.legend(fontsize=legend, frameon=False)
 
 
 def draw_schedules(schedules: Mapping[str, Schedule], steps: int, batch: int = 1) -> Figure:
@@ -64,10 +88,9 @@ def draw_space(space: Space, samples: int) -> Figure:
     schedules = {"habit": drawn.schedule(drawn.habit())}
     names = list(drawn.free)
     if names:
-        sobol = qmc.Sobol(len(names), rng=stream(0, DRAW))
-        for i, unit in enumerate(sobol.random(samples)):
-            point = drawn.at(dict(zip(names, unit.tolist(), strict=True)))
-            schedules[f"sample {i + 1}"] = drawn.schedule(point)
+        units = qmc.Sobol(len(names), rng=stream(0, DRAW)).random(samples).tolist()
+        points = [drawn.at(dict(zip(names, unit, strict=True))) for unit in units]
+        schedules |= {f"sample {i}": drawn.schedule(p) for i, p in enumerate(points, start=1)}
     figure = draw_schedules(schedules, STEPS, BATCH)
     figure.axes[0].set_title(f"space {space.name}", fontsize=10, loc="left")
     return figure

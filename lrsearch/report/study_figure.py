@@ -47,9 +47,8 @@ def _draw_best(axes: Axes, result: Result, best: Trial) -> None:
             axes.plot(_rates(result, first), color=FIRSTS[i % 4], linewidth=1.4, label=name)
     axes.plot(_rates(result, best), color="tab:blue", linewidth=2.0, label="best")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, frameon=False)
     title = f"{result.study}: best, habit, next {min(RUNNERS_UP, len(result.ranked) - 1)}"
-    finish_axes(axes, title, "update", "learning rate")
+    finish_axes(axes, title, "update", "learning rate", legend=8)
 
 
 def _rates(result: Result, trial: Trial) -> np.ndarray:
@@ -63,14 +62,13 @@ def _draw_progress(axes: Axes, result: Result) -> None:
     axes.step(index, np.minimum.accumulate(value), where="post", color="tab:blue")
     diverged = [t.index for t in result.trials if t.state == "diverged"]
     if diverged:
-        top = np.full(len(diverged), value.max())
-        axes.plot(diverged, top, "x", color="tab:red", markersize=4, label="diverged")
-        axes.legend(fontsize=8, frameon=False)
+        tops = [value.max()] * len(diverged)
+        axes.plot(diverged, tops, "x", color="tab:red", markersize=4, label="diverged")
     if result.optimum is not None:
         axes.axhline(result.optimum, color="0.3", linestyle=":", linewidth=1.0)
-    if value.min() > 0:
-        axes.set_yscale("log")
-    finish_axes(axes, "value by trial, and the best so far", "trial", result.unit)
+    title = "value by trial, and the best so far"
+    legend, positive = 8 if diverged else 0, bool(value.min() > 0)
+    finish_axes(axes, title, "trial", result.unit, legend=legend, log_y=positive)
 
 
 def _draw_peaks(axes: Axes, result: Result, best: Trial) -> None:
@@ -81,8 +79,6 @@ def _draw_peaks(axes: Axes, result: Result, best: Trial) -> None:
     for trial in result.trials:
         if trial.state == "diverged":
             axes.axvline(trial.schedule.peak, ymax=0.04, color="tab:red", linewidth=1.0)
-    axes.set_xscale("log")
-    if value.min() > 0:
-        axes.set_yscale("log")
-    axes.legend(fontsize=8, frameon=False)
-    finish_axes(axes, "value by peak (red: diverged)", "peak learning rate", result.unit)
+    positive = bool(value.min() > 0)
+    title, x = "value by peak (red: diverged)", "peak learning rate"
+    finish_axes(axes, title, x, result.unit, legend=8, log_x=True, log_y=positive)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Registered:
     """Where a sampler is.
 
     Attributes:
@@ -31,12 +31,12 @@ class Entry:
 
 
 #: `auto` is a Gaussian process first and TPE later.
-SAMPLERS: dict[str, Entry] = {
-    "auto": Entry(module="lrsearch.sampling.optuna_models", factory="auto"),
-    "gp": Entry(module="lrsearch.sampling.optuna_models", factory="gaussian_process"),
-    "tpe": Entry(module="lrsearch.sampling.optuna_models", factory="tpe"),
-    "qmc": Entry(module="lrsearch.sampling.sequences", factory="QuasiRandom"),
-    "random": Entry(module="lrsearch.sampling.sequences", factory="Uniform"),
+SAMPLERS: dict[str, Registered] = {
+    "auto": Registered(module="lrsearch.sampling.optuna_models", factory="auto"),
+    "gp": Registered(module="lrsearch.sampling.optuna_models", factory="gaussian_process"),
+    "tpe": Registered(module="lrsearch.sampling.optuna_models", factory="tpe"),
+    "qmc": Registered(module="lrsearch.sampling.sequences", factory="QuasiRandom"),
+    "random": Registered(module="lrsearch.sampling.sequences", factory="Uniform"),
 }
 
 

@@ -25,11 +25,11 @@ from lrsearch.stats import mean
 from lrsearch.trace import Trace
 
 #: Peaks of the grid; and how a search that may not cost more shrinks them.
-GRID, SMALLER = 9, (7, 5, 3)
+GRID_PEAKS, SMALLER = 9, (7, 5, 3)
 FEWEST_SEEDS, FEWEST_SELECTION = 5, 3
 #: Every peak is tried on the first few selection seeds; the best few peaks of every rival on all.
 #: A convention: it halves the bill, and seeds are paired, so that few tell near peaks from far.
-LOOK, KEPT = 3, 3
+FIRST_SEEDS, KEPT_PEAKS = 3, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,12 @@ class ComparisonPlan:
     @property
     def look(self) -> int:
         """Selection seeds on which every peak is tried."""
-        return min(LOOK, self.selection)
+        return min(FIRST_SEEDS, self.selection)
 
     @property
     def runs(self) -> int:
         """How many runs it takes; fewer where rivals share schedules."""
-        kept = sum(min(KEPT, len(shape.schedules)) for shape in self.shapes)
+        kept = sum(min(KEPT_PEAKS, len(shape.schedules)) for shape in self.shapes)
         reported = 0 if self.exact else (1 + len(self.baselines)) * self.seeds
         selected = len(self.schedules) * self.look + kept * (self.selection - self.look)
         return selected + reported
@@ -101,7 +101,7 @@ class ComparisonPlan:
             measured: values by seed of every schedule, not finite where a seed diverged.
         """
         ranked = (
-            sorted(shape.schedules, key=lambda s: standing(measured[s][: self.look]))[:KEPT]
+            sorted(shape.schedules, key=lambda s: rank_key(measured[s][: self.look]))[:KEPT_PEAKS]
             for shape in self.shapes
         )
         return list(dict.fromkeys(schedule for best in ranked for schedule in best))
@@ -111,7 +111,7 @@ class ComparisonPlan:
         whole = {s for s, values in measured.items() if len(values) >= self.selection}
         return {
             shape.name: min(
-                (s for s in shape.schedules if s in whole), key=lambda s: standing(measured[s])
+                (s for s in shape.schedules if s in whole), key=lambda s: rank_key(measured[s])
             )
             for shape in self.shapes
         }
@@ -120,7 +120,7 @@ class ComparisonPlan:
         """What is reported on fresh seeds: the best candidate first, then every baseline."""
         chosen = self.choose(measured)
         names = [c.name for c in self.candidates]
-        first = min(names, key=lambda name: standing(measured[chosen[name]]))
+        first = min(names, key=lambda name: rank_key(measured[chosen[name]]))
         return {name: chosen[name] for name in (first, *(b.name for b in self.baselines))}
 
     def conclude(
@@ -158,14 +158,14 @@ class ComparisonPlan:
             exact=self.exact,
             best=contender(first),
             baselines=tuple(contender(name) for name in names),
-            best_baseline=min(names, key=lambda name: standing(measured[finalists[name]])),
+            best_baseline=min(names, key=lambda name: rank_key(measured[finalists[name]])),
             candidates=len(self.candidates),
             seeds=self.seeds,
             runs=self.runs,
         )
 
 
-def standing(values: Sequence[float]) -> tuple[int, float]:
+def rank_key(values: Sequence[float]) -> tuple[int, float]:
     """What rivals are ranked by: fewest diverged seeds, then the mean of the rest."""
     finite = [value for value in values if math.isfinite(value)]
     return len(values) - len(finite), mean(finite) if finite else math.inf
@@ -173,12 +173,12 @@ def standing(values: Sequence[float]) -> tuple[int, float]:
 
 def mean_of_finite(values: Sequence[float]) -> float | None:
     """The mean over the seeds that finished; None where none did."""
-    _, found = standing(values)
+    _, found = rank_key(values)
     return found if math.isfinite(found) else None
 
 
 def peak_grid(
-    anchor: float, low: float, high: float, points: int = GRID, nearest: int | None = None
+    anchor: float, low: float, high: float, points: int = GRID_PEAKS, nearest: int | None = None
 ) -> list[float]:
     """Peaks evenly spaced on a logarithmic scale over a range, the anchor among them.
 
@@ -211,7 +211,7 @@ def plan_comparison(
     selection: int | None = None,
     against: Sequence[tuple[str, Schedule | None]] = (),
     exact: bool = False,
-    points: int = GRID,
+    points: int = GRID_PEAKS,
     nearest: int | None = None,
 ) -> ComparisonPlan:
     """What a study's comparison measures.

@@ -10,7 +10,7 @@ from lrsearch.baselines import BASELINES
 from lrsearch.bounds import Bound
 from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import Schedule
-from lrsearch.study.settings import declared, setting
+from lrsearch.study.settings import check_settings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +59,7 @@ class ComparisonSpec:
     opponents: tuple[tuple[str, Schedule | None], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        for each, about in declared(self):
-            if about.bound is not None:
-                value = about.bound.check(each.name, getattr(self, each.name))
-                object.__setattr__(self, each.name, value)
+        check_settings(self)
         given = (self.against,) if isinstance(self.against, str | Schedule) else self.against
         named = dict(_name_opponent(i, opponent) for i, opponent in enumerate(given))
         if len(named) < len(given):

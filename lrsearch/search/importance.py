@@ -13,7 +13,7 @@ from lrsearch.distributions import distributions, point_within
 from lrsearch.study.store import Store
 
 #: Finished trials below which nothing is said.
-FEWEST = 20
+FEWEST_TRIALS = 20
 
 
 def importances(store: Store) -> dict[str, float]:
@@ -35,7 +35,7 @@ def importances(store: Store) -> dict[str, float]:
             value = math.log(trial.value) if positive else trial.value
             study.add_trial(create_trial(value=value, params=point, distributions=searched))
     values = [trial.value for trial in study.trials]
-    if len(values) < FEWEST or not searched or len(set(values)) == 1:
+    if len(values) < FEWEST_TRIALS or not searched or len(set(values)) == 1:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

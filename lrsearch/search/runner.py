@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from lrsearch.contract import NoProbes, Objective, Probes
+from lrsearch.contract import Objective, Probes
 from lrsearch.errors import SearchFailed
 from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
@@ -47,7 +47,7 @@ def run_search(
         Interrupted: a signal came; everything that had ended is kept.
     """
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
-    probes = NoProbes() if probes is None else probes
+    probes = Probes() if probes is None else probes
     with ExitStack() as exits, interruptible(shield):
         store = exits.enter_context(Store.join(spec))
         shield.hurry = store.clock.hurry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lrsearch.contract import NoProbes, Objective, Probes
+from lrsearch.contract import Objective, Probes
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.run import Run
@@ -27,7 +27,7 @@ class RunStream:
         probes: what is measured beside losses.
     """
 
-    probes: Probes = NoProbes()
+    probes: Probes = Probes()
 
     def __init__(
         self, spec: StudySpec, objective: Objective, store: Store, shield: Shield, slots: int

@@ -72,37 +72,21 @@ class Backend(Protocol):
         ...
 
 
-class Clock(Protocol):
-    """A storage's own time.
+class Clock:
+    """A storage's own time; a file has none: what its processes share is the file alone.
 
     Attributes:
         silent: seconds for which it has not answered, all in all.
     """
 
-    @property
-    def silent(self) -> float:
-        """As above."""
-        ...
-
-    def clock(self) -> float | None:
-        """Seconds by a clock that all its processes share; None where there is none."""
-        ...
-
-    def hurry(self) -> None:
-        """Waits no longer where it does not answer."""
-        ...
-
-
-class NoClock:
-    """A file's: what its processes share is the file alone."""
-
     silent = 0.0
 
-    def clock(self) -> None:
-        """None."""
+    def clock(self) -> float | None:
+        """Return the seconds by a clock that all its processes share; None where there is none."""
+        return None
 
     def hurry(self) -> None:
-        """A file answers or is not there."""
+        """Wait no longer where it does not answer."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +120,7 @@ def begin(location: Location) -> OpenBackend:
     lock = FileLock(real_path(location.path.with_suffix(".lock")))
     with lock:
         records = open_journal(location.path)
-    return OpenBackend(records, lock, NoClock(), _nothing)
+    return OpenBackend(records, lock, Clock(), _nothing)
 
 
 def look_up(location: Location) -> OpenBackend:
@@ -153,9 +137,7 @@ def look_up(location: Location) -> OpenBackend:
         hint = closest(location.study, others) if others else "; `lrsearch tune` makes one"
         raise RequestError(f"there is no study {location.study!r} at {path}{hint}")
     check_journal(path)
-    return OpenBackend(
-        open_journal(path), FileLock(path.with_suffix(".lock")), NoClock(), _nothing
-    )
+    return OpenBackend(open_journal(path), FileLock(path.with_suffix(".lock")), Clock(), _nothing)
 
 
 def has(records: Backend, name: str) -> bool:

@@ -21,14 +21,13 @@ from typing import Any, TypeVar
 import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from lrsearch.errors import RequestError, SearchFailed, log, one_line
 from lrsearch.redaction import redact_text
+from lrsearch.study.backend import Clock
 from lrsearch.study.dialect import dialect_of
 from lrsearch.study.location import Location
 from lrsearch.study.locks import LockLost
@@ -37,7 +36,7 @@ from lrsearch.study.trial_cache import TrialCache
 #: Seconds for which a database that does not answer is tried again.
 PATIENCE = 300.0
 #: Seconds between the first two tries, and the most between any two.
-PAUSE, LONGEST = 0.1, 5.0
+PAUSE, LONGEST_PAUSE = 0.1, 5.0
 #: Seconds without an answer after which that is said.
 QUIET = 2.0
 
@@ -61,7 +60,16 @@ logging.getLogger(f"sqlalchemy.pool.impl.NullPool.{POOL}").setLevel(logging.CRIT
 T = TypeVar("T")
 
 
-class Database:
+def _repeated(name: str) -> Callable[..., Any]:
+    """A method of Optuna's storage, asked again while the connection is lost."""
+
+    def ask(self: Database, *arguments: Any) -> Any:
+        return self._steady(lambda: getattr(self._storage, name)(*arguments))
+
+    return ask
+
+
+class Database(Clock):
     """The part of Optuna's storage interface that lrsearch uses, over a connection that may fail.
 
     Args:
@@ -160,37 +168,17 @@ class Database:
         """Gives the connection back."""
         self._engine.dispose()
 
-    def create_new_study(self, directions: Sequence[StudyDirection], name: str) -> int:
-        """As Optuna's; under a guard, for it cannot be repeated."""
-        return self._steady(lambda: self._storage.create_new_study(directions, name))
-
-    def create_new_trial(self, study: int, template: FrozenTrial) -> int:
-        """As Optuna's; under a guard, for it cannot be repeated."""
-        return self._steady(lambda: self._storage.create_new_trial(study, template))
-
-    def get_study_id_from_name(self, name: str) -> int:
-        """As Optuna's."""
-        return self._steady(lambda: self._storage.get_study_id_from_name(name))
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        """As Optuna's."""
-        return self._steady(self._storage.get_all_studies)
-
-    def get_study_directions(self, study: int) -> list[StudyDirection]:
-        """As Optuna's."""
-        return self._steady(lambda: self._storage.get_study_directions(study))
-
-    def get_study_user_attrs(self, study: int) -> dict[str, Any]:
-        """As Optuna's."""
-        return self._steady(lambda: self._storage.get_study_user_attrs(study))
-
-    def set_study_user_attr(self, study: int, key: str, value: Any) -> None:
-        """As Optuna's."""
-        self._steady(lambda: self._storage.set_study_user_attr(study, key, value))
-
-    def get_n_trials(self, study: int) -> int:
-        """As Optuna's."""
-        return self._steady(lambda: self._storage.get_n_trials(study))
+    # What cannot be repeated is asked under a lock.
+    create_new_study = _repeated("create_new_study")
+    create_new_trial = _repeated("create_new_trial")
+    get_study_id_from_name = _repeated("get_study_id_from_name")
+    get_all_studies = _repeated("get_all_studies")
+    get_study_directions = _repeated("get_study_directions")
+    get_study_user_attrs = _repeated("get_study_user_attrs")
+    set_study_user_attr = _repeated("set_study_user_attr")
+    get_n_trials = _repeated("get_n_trials")
+    get_trial = _repeated("get_trial")
+    set_trial_user_attr = _repeated("set_trial_user_attr")
 
     def get_all_trials(self, study: int, deepcopy: bool = True) -> list[FrozenTrial]:
         """As Optuna's, as far as lrsearch needs them: see `lrsearch.study.trial_cache`."""
@@ -201,14 +189,6 @@ class Database:
                 return cache.look(connection)
 
         return self._steady(look)
-
-    def get_trial(self, trial: int) -> FrozenTrial:
-        """As Optuna's."""
-        return self._steady(lambda: self._storage.get_trial(trial))
-
-    def set_trial_user_attr(self, trial: int, key: str, value: Any) -> None:
-        """As Optuna's."""
-        self._steady(lambda: self._storage.set_trial_user_attr(trial, key, value))
 
     def set_trial_state_values(
         self, trial: int, state: TrialState, values: Sequence[float] | None = None
@@ -270,7 +250,7 @@ class Database:
                     told = True
                     log.warning("%s does not answer (%s); it is tried again", self._location, why)
                 self._sleep(pause * (1 + os.getpid() % 16 / 16))  # not all at the same moment
-                pause = min(2 * pause, LONGEST)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -26,7 +26,7 @@ MYSQL = MappingProxyType(
     {"connect_timeout": 10, "read_timeout": int(LOCK) + 30, "write_timeout": 30}
 )
 #: MySQL's numbers of what a lost connection, a shutdown, a crowd, a timeout or a deadlock raises.
-LOST = (0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031)
+LOST_CODES = (0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031)
 
 #: PostgreSQL's name for a lock that was waited for in vain.
 NOT_AVAILABLE = "55P03"
@@ -129,7 +129,7 @@ class _Mysql(Dialect):
         connection.commit()
 
     def is_lost(self, error: BaseException) -> bool:
-        return not error.args or error.args[0] in LOST
+        return not error.args or error.args[0] in LOST_CODES
 
     def set_up(self, connection: Any) -> None:
         # Else the server keeps the locks of a machine that is gone; a session that was idle for

@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.codec import Line, decode, encode
 from lrsearch.errors import LrsearchError, log
-from lrsearch.study.backend import Backend, Clock, NoClock
+from lrsearch.study.backend import Backend, Clock
 from lrsearch.study.keys import LEADER, WORKER
 from lrsearch.study.locks import with_lock
 
@@ -85,7 +85,7 @@ class Liveness:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = NoClock() if clock is None else clock
+        self._clock = Clock() if clock is None else clock
         self._seen: dict[str, tuple[int, float]] = {}
 
     def alive(self, worker: Worker) -> bool:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 #: done under a lock takes milliseconds.
 PAUSE, PATIENCE = 0.002, 30.0
 #: Seconds for which what lost its guard is done anew, and the most between two tries.
-RETRY, LONGEST = 300.0, 5.0
+RETRY, LONGEST_PAUSE = 300.0, 5.0
 
 
 class LockLost(LrsearchError):
@@ -52,7 +52,7 @@ def with_lock(lock: AbstractContextManager[None], work: Callable[[], T]) -> T:
                     "goes on when that is mended"
                 ) from error
             time.sleep(pause)
-            pause = min(2 * pause, LONGEST)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def lock(file: int, path: Path) -> None:

@@ -61,6 +61,18 @@ def declared(kind: Any) -> Iterator[tuple[dataclasses.Field[Any], Declared]]:
             yield each, each.metadata["setting"]
 
 
+def check_settings(settings: Any) -> None:
+    """Check every setting of a frozen dataclass, and keep what its bound makes of it.
+
+    Raises:
+        RequestError: a value is out of range.
+    """
+    for each, about in declared(settings):
+        if about.bound is not None:
+            value = about.bound.check(each.name, getattr(settings, each.name))
+            object.__setattr__(settings, each.name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a study is asked for. A value of None is taken from the objective.
@@ -187,10 +199,7 @@ class Settings:
     location: Location = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for each, about in declared(self):
-            if about.bound is not None:
-                value = about.bound.check(each.name, getattr(self, each.name))
-                object.__setattr__(self, each.name, value)
+        check_settings(self)
         object.__setattr__(self, "enqueue", _read_queue(self.enqueue))
         name = "study" if self.study is None else self.study
         object.__setattr__(self, "location", Location.of(name, self.storage))

@@ -25,7 +25,7 @@ TRIALS = table(
 NOTES = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_json")))
 
 #: Trials that one question names: PostgreSQL takes 65 535 parameters.
-MOST = 10_000
+MOST_IDS = 10_000
 
 
 class TrialCache:
@@ -65,8 +65,8 @@ class TrialCache:
 
 def _notes(connection: Connection, trials: Sequence[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = defaultdict(dict)
-    for first in range(0, len(trials), MOST):
-        asked = select(NOTES).where(NOTES.c.trial_id.in_(trials[first : first + MOST]))
+    for first in range(0, len(trials), MOST_IDS):
+        asked = select(NOTES).where(NOTES.c.trial_id.in_(trials[first : first + MOST_IDS]))
         for row in connection.execute(asked).mappings():
             found[int(row["trial_id"])][str(row["key"])] = json.loads(row["value_json"])
     return found

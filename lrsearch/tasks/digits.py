@@ -32,14 +32,16 @@ def digits(*, hidden: int, held_out: float, weight_decay: float) -> TorchTask:
     train, validation = split_digits(held_out)
 
     def model(generator: torch.Generator) -> nn.Module:
-        layers = nn.Sequential(
-            nn.Linear(PIXELS, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, CLASSES),
+        return he_initialise(
+            nn.Sequential(
+                nn.Linear(PIXELS, hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, CLASSES),
+            ),
+            generator,
         )
-        return he_initialise(layers, generator)
 
     return TorchTask(
         name="digits",
@@ -89,7 +91,6 @@ def accuracy(model: Any, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
 def he_initialise(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Weights of variance 2/fan_in, biases 0 (He et al. 2015, equation 12), in place."""
     for name, parameter in model.named_parameters():
-        fan = parameter[0].numel()
-        bound = math.sqrt(6.0 / fan) if name.endswith("weight") else 0.0
+        bound = math.sqrt(6.0 / parameter[0].numel()) if name.endswith("weight") else 0.0
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return model

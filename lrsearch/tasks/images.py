@@ -29,29 +29,30 @@ def digits_cnn(*, channels: int) -> TorchTask:
     Args:
         channels: of the first convolution; the second has twice as many.
     """
-    train, validation = split_digits(0.3)
-    shaped = [(images.view(-1, 1, 8, 8), labels) for images, labels in (train, validation)]
+    train, validation = ((x.view(-1, 1, 8, 8), labels) for x, labels in split_digits(0.3))
 
     def model(generator: torch.Generator) -> nn.Module:
-        layers = nn.Sequential(
-            nn.Conv2d(1, channels, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(channels, 2 * channels, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(-3),
-            nn.Linear(2 * channels * 4, CLASSES),
+        return he_initialise(
+            nn.Sequential(
+                nn.Conv2d(1, channels, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(channels, 2 * channels, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(-3),
+                nn.Linear(2 * channels * 4, CLASSES),
+            ),
+            generator,
         )
-        return he_initialise(layers, generator)
 
     return TorchTask(
         name="digits-cnn",
         model=model,
         loss=cross_entropy,
         metrics=accuracy,
-        train=shaped[0],
-        validation=shaped[1],
+        train=train,
+        validation=validation,
         optimizer="adam",
         steps=300,
         batch=32,
@@ -78,19 +79,21 @@ def cifar10(*, data: str) -> TorchTask:
     """
 
     def model(generator: torch.Generator) -> nn.Module:
-        layers = nn.Sequential(
-            nn.Conv2d(PLANES, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(-3),
-            nn.Linear(64 * 8 * 8, 256),
-            nn.ReLU(),
-            nn.Linear(256, CLASSES),
+        return he_initialise(
+            nn.Sequential(
+                nn.Conv2d(PLANES, 32, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(32, 64, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(-3),
+                nn.Linear(64 * 8 * 8, 256),
+                nn.ReLU(),
+                nn.Linear(256, CLASSES),
+            ),
+            generator,
         )
-        return he_initialise(layers, generator)
 
     folder = Path(data)
     return TorchTask(

@@ -93,8 +93,7 @@ def python_lm(*, width: int, layers: int, context: int) -> TorchTask:
         RequestError: the width is no multiple of 32, or this Python came without its sources.
     """
     folder = Path(sysconfig.get_paths()["stdlib"])
-    files = sorted(folder.glob("*.py"))
-    text = b"".join(path.read_bytes() for path in files)[:PYTHON_BYTES]
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))[:PYTHON_BYTES]
     if len(text) < 100 * WINDOWS * context:
         raise RequestError(
             f"{folder} holds {len(text)} bytes of Python's own sources, too few to train on; "

@@ -27,21 +27,21 @@ STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED", "f
 def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
     """The child run of a trial that has ended."""
     ended = time.time()
-    tags = _tags(facts, "trial", trial_key(trial))
-    tags |= {"lrsearch.trial": str(trial.index), "lrsearch.state": trial.state}
-    if trial.reason:
-        tags["lrsearch.reason"] = trial.reason[:TEXT_LIMIT]
-    if trial.retries:
-        tags["lrsearch.retries"] = str(trial.retries)
-    if trial.details:
-        tags["mlflow.note.content"] = f"```\n{trial.details[-TEXT_LIMIT:]}\n```"
+    tags = {
+        **_tags(facts, "trial", trial_key(trial)),
+        "lrsearch.trial": str(trial.index),
+        "lrsearch.state": trial.state,
+        "lrsearch.reason": trial.reason[:TEXT_LIMIT],
+        "lrsearch.retries": str(trial.retries or ""),
+        "mlflow.note.content": f"```\n{trial.details[-TEXT_LIMIT:]}\n```" if trial.details else "",
+    }
     return {
         "kind": "child",
-        "name": f"{trial.index:04d} {_recipe(trial.schedule)}",
+        "name": f"{trial.index:04d} {trial.schedule.decay} {_number(trial.schedule.peak)}",
         "began": int(1000 * (ended - trial.seconds)),
         "ended": int(1000 * ended),
         "status": STATUS[trial.state],
-        "tags": tags,
+        "tags": {name: text for name, text in tags.items() if text},
         "params": _params(facts, trial.schedule),
         "metrics": list(_trial_numbers(facts, trial)),
     }
@@ -59,10 +59,12 @@ def comparison_records(
     now = int(1000 * time.time())
     versus = found.versus
     for contender in (found.best, *found.baselines):
-        role = "searched" if contender is found.best else "baseline"
-        tags = _tags(facts, "comparison", f"comparison-{contender.name}")
-        tags |= {"lrsearch.contender": contender.name, "lrsearch.role": role}
-        tags["lrsearch.state"] = "diverged" if contender.value is None else "finished"
+        tags = {
+            **_tags(facts, "comparison", f"comparison-{contender.name}"),
+            "lrsearch.contender": contender.name,
+            "lrsearch.role": "searched" if contender is found.best else "baseline",
+            "lrsearch.state": "diverged" if contender.value is None else "finished",
+        }
         numbers = list(_contender_numbers(facts, contender))
         if contender.name in versus:
             comparison = versus[contender.name]
@@ -91,10 +93,6 @@ def _tags(facts: StudyFacts, kind: str, key: str) -> dict[str, str]:
     }
 
 
-def _recipe(schedule: Schedule) -> str:
-    return f"{schedule.decay} {_number(schedule.peak)}"
-
-
 def _number(value: float) -> str:
     """3.1e-3, which sorts and reads better than 0.0031."""
     mantissa, _, exponent = f"{value:.1e}".partition("e")
@@ -106,9 +104,8 @@ def _params(facts: StudyFacts, schedule: Schedule) -> dict[str, str]:
 
     MLflow's parallel coordinates have no logarithmic axis, hence `log10_peak`.
     """
-    fields = schedule.to_dict()
     named = {*facts.spec.space.entries, *schedule.to_dict(defaults=False)}
-    params = {name: str(value) for name, value in fields.items() if name in named}
+    params = {name: str(value) for name, value in schedule.to_dict().items() if name in named}
     return {**params, "log10_peak": f"{math.log10(schedule.peak):.6g}"}
 
 
@@ -132,13 +129,15 @@ def _trial_numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, 
 def _contender_numbers(
     facts: StudyFacts, contender: Contender
 ) -> Iterator[tuple[str, int, float]]:
-    if contender.value is not None:
-        yield "value", 0, contender.value
-    if contender.interval is not None:
-        yield "value_low", 0, contender.interval[0]
-        yield "value_high", 0, contender.interval[1]
-    yield "seeds", 0, float(len(contender.values))
-    yield "seeds_diverged", 0, float(contender.diverged)
+    low, high = contender.interval or (None, None)
+    figures = {
+        "value": contender.value,
+        "value_low": low,
+        "value_high": high,
+        "seeds": len(contender.values),
+        "seeds_diverged": contender.diverged,
+    }
+    yield from ((name, 0, float(x)) for name, x in figures.items() if x is not None)
     plan = facts.spec.budget.plan(contender.schedule)
     curves: Mapping[str, Trace] = planned(plan, len(plan))
     if contender.losses:

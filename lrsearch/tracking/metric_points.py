@@ -23,13 +23,11 @@ def share(trials: int) -> int:
 
 def planned(plan: Plan, done: int) -> dict[str, Trace]:
     """The curves of a plan up to an update: the rate always, the rest where it varies."""
-    curves = {"lr": Trace.of(range(done), plan.lr[:done].tolist())}
-    for name, column in (("batch", plan.batch), ("momentum", plan.momentum)):
-        if (column != column[0]).any():
-            curves[name] = Trace.of(range(done), column[:done].tolist())
-    if "batch" in curves:  # else it is the rate's curve
-        curves["rate_over_batch"] = Trace.of(range(done), (plan.lr / plan.batch)[:done].tolist())
-    return curves
+    others = {"batch": plan.batch, "momentum": plan.momentum}
+    columns = {"lr": plan.lr, **{n: c for n, c in others.items() if (c != c[0]).any()}}
+    if "batch" in columns:  # else it is the rate's curve
+        columns["rate_over_batch"] = plan.lr / plan.batch
+    return {name: Trace.of(range(done), c[:done].tolist()) for name, c in columns.items()}
 
 
 def mean_trace(traces: Sequence[Trace]) -> Trace:

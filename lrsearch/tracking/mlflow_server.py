@@ -7,6 +7,7 @@ experiment: its runs alone, the best first, with the fields of its space beside 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -56,13 +57,15 @@ class MlflowServer:
                     "what listens there"
                 ) from error
         words = ["server", "--host", HOST, "--port", str(port), "--workers", "1"]
-        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
-        environment["MLFLOW_BACKEND_STORE_URI"] = uri  # which may hold a password
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter
             [sys.executable, "-P", "-m", "mlflow", *words],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env={
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                **os.environ,
+                "MLFLOW_BACKEND_STORE_URI": uri,  # which may hold a password
+            },
             start_new_session=True,  # Ctrl-C is ours to handle
         )
 
@@ -84,11 +87,6 @@ class MlflowServer:
         """Stops it, and all that it has started."""
         self._stop()
 
-    @property
-    def runs(self) -> bool:
-        """Whether it is ours and still there."""
-        return self._process is not None and self._process.poll() is None
-
     def wait(self) -> None:
         """Until it ends, which it does of itself only when something is wrong.
 
@@ -104,7 +102,7 @@ class MlflowServer:
     def _wait_for_answer(self) -> None:
         end = time.monotonic() + PATIENCE
         while self._process is not None and time.monotonic() < end:
-            if not self.runs:
+            if self._process.poll() is not None:
                 raise SearchFailed(
                     f"MLflow's server ended with code {self._process.returncode}; try `mlflow ui`"
                 )
@@ -122,16 +120,12 @@ class MlflowServer:
     def _stop(self) -> None:
         if self._process is None:
             return
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, sign)
-            except ProcessLookupError:
-                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
             try:
                 self._process.wait(10)
-                break
             except subprocess.TimeoutExpired:
-                continue
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 

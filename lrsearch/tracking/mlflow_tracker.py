@@ -71,22 +71,16 @@ class MlflowTracker:
         self._pending: deque[dict[str, Any]] = deque()
         self._missed: list[dict[str, Any]] = []
         self._opened = threading.Event()
-        self._answered = 0
+        self._answered = self.missed = 0
         self._trouble = ""
         self._best: float | None = None
-        self.missed = 0
 
     def start(self, facts: StudyFacts, trials: Iterable[Trial] = ()) -> None:
         """Opens or continues the parent run, and writes those trials that it lacks."""
-        self._facts = facts
-        self._known = []
+        self._facts, self._spool, self._known = facts, Spool(facts.spool), []
         for trial in trials:
             progress, self._best = best_so_far(trial, self._best)
             self._known.append((trial, progress))
-        self._spool = Spool(facts.spool)
-        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **HTTP, **os.environ}
-        environment["LRSEARCH_WRITER_URI"] = self._uri  # which may hold a password
-        environment["LRSEARCH_WRITER_PARENT"] = str(os.getpid())
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter
             # -P: a file of the user's in this folder must not pass for MLflow or its parts.
             [sys.executable, "-P", str(WRITER)],
@@ -94,20 +88,26 @@ class MlflowTracker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=environment,
+            env={
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                **HTTP,
+                **os.environ,
+                "LRSEARCH_WRITER_URI": self._uri,  # which may hold a password
+                "LRSEARCH_WRITER_PARENT": str(os.getpid()),
+            },
             start_new_session=True,  # Ctrl-C is the search's to handle
         )
         self._threads = [threading.Thread(target=t, daemon=True) for t in (self._feed, self._hear)]
         for thread in self._threads:
             thread.start()
-        self._put(study_record(facts))
+        self._records.put(study_record(facts))
 
     def trial_ended(self, trial: Trial) -> None:
         """Queues a child run, and a point of the convergence curve where it is a new best."""
-        self._put(trial_record(self._facts, trial))
+        self._records.put(trial_record(self._facts, trial))
         progress, self._best = best_so_far(trial, self._best)
         if progress is not None:
-            self._put(progress)
+            self._records.put(progress)
 
     def finish(self, result: Result, state: str) -> None:
         """Closes the parent run and waits until all is written, or nothing more seems to be."""
@@ -119,11 +119,11 @@ class MlflowTracker:
                 files += self._draw(result, Path(folder))
             if result.comparison is not None:
                 for record in comparison_records(self._facts, result, result.comparison):
-                    self._put(record)
+                    self._records.put(record)
             end = end_record(self._facts, result, state, files)
             if self._keep is not None and state == "finished" and result.ranked:
                 end["model"] = self._keep(result, Path(folder))
-            self._put(end)
+            self._records.put(end)
             self._records.put(None)
             self._wait()
         lost = [*self._missed, *self._pending]
@@ -156,9 +156,6 @@ class MlflowTracker:
             thread.join()
         cast(IO[str], self._process.stdout).close()
 
-    def _put(self, record: dict[str, Any]) -> None:
-        self._records.put(record)
-
     def _feed(self) -> None:
         """Hands records to the writer; a pipe that is full blocks this thread and no other."""
         # A writer that has died is reported by `finish`.
@@ -170,8 +167,7 @@ class MlflowTracker:
 
     def _hear(self) -> None:
         """Takes note of what the writer says it has written."""
-        pipe = cast(IO[str], self._process.stdout)
-        for line in pipe:
+        for line in cast(IO[str], self._process.stdout):
             answer, record = json.loads(line), self._pending.popleft()
             self.run_id = answer["run_id"] or self.run_id
             self._answered += 1
@@ -188,7 +184,7 @@ class MlflowTracker:
         for trial, progress in self._known:
             key = trial_key(trial)
             if key not in have:
-                self._put(spooled.get(key) or trial_record(self._facts, trial))
+                self._records.put(spooled.get(key) or trial_record(self._facts, trial))
                 if progress is not None:
-                    self._put(progress)
+                    self._records.put(progress)
         self._opened.set()

@@ -7,25 +7,30 @@ import getpass
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lrsearch.answer import differing_fields
+from lrsearch.answer import answer_of, differing_fields
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child_runs import TEXT_LIMIT
-from lrsearch.tracking.description import describe
-from lrsearch.tracking.table_view import study_view
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 
 STUDY_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 PACKAGES = ("lrsearch", "torch", "numpy", "optuna", "mlflow")
+#: MLflow keeps no more of a description.
+LIMIT = 8_000
 #: Rows of the leaderboard's table.
 ROWS = 200
+#: Columns of numbers beside the space's fields, where the runs have them.
+FIGURES = ("value", "accuracy", "largest_stability_ratio", "worst_rise", "seconds")
+#: MLflow's table is slow with more.
+MOST = 14
 
 
 def study_record(facts: StudyFacts) -> dict[str, Any]:
@@ -54,12 +59,10 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         "mlflow.user": _user(),
         "mlflow.source.name": f"lrsearch tune {spec.objective}",
         "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": _commit(),
         "version.python": platform.python_version(),
         **_versions(),
     }
-    commit = _commit()
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
     return {
         "kind": "study",
         "name": spec.name,
@@ -70,6 +73,30 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         "params": {name: str(value)[:TEXT_LIMIT] for name, value in words.items() if value != ""},
         "data": dict(facts.facts.data),
         "view": study_view(facts),
+    }
+
+
+def study_view(facts: StudyFacts) -> dict[str, Any]:
+    """The view of MLflow's table in which a study is read: filter, order and columns.
+
+    It is JSON below the experiment's tag `mlflow.sharedViewState.KEY`, which the page reads where
+    its address says `viewStateShareKey=KEY` (MLflow 3; another version may ignore it).
+    """
+    columns = [
+        "tags.`lrsearch.kind`",
+        "tags.`lrsearch.state`",
+        *(f"metrics.`{name}`" for name in FIGURES),
+        *(f"params.`{name}`" for name in dict.fromkeys(("peak", *facts.spec.space.free))),
+    ]
+    return {
+        "searchFilter": f"tags.`lrsearch.id` = '{facts.spec.id}'",
+        "orderByKey": "metrics.`value`",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": columns[:MOST],
     }
 
 
@@ -100,13 +127,15 @@ def end_record(
     ]
     if result.ranked:
         best = result.best
-        # The curve ends with the last trial, whether it was the best one or not.
-        metrics += [("value", 0, best.value)] if best.value is not None else []
-        last = result.trials[-1].index
-        metrics += [("best/value", last, best.value)] if best.value is not None else []
-        tags["lrsearch.best_trial"] = str(best.index)
-        tags["lrsearch.best_schedule"] = repr(best.schedule)[:TEXT_LIMIT]
-        tags["mlflow.note.content"] = describe(facts, result)
+        if best.value is not None:
+            # The curve ends with the last trial, whether it was the best one or not.
+            last = result.trials[-1].index
+            metrics += [("value", 0, best.value), ("best/value", last, best.value)]
+        tags |= {
+            "lrsearch.best_trial": str(best.index),
+            "lrsearch.best_schedule": repr(best.schedule)[:TEXT_LIMIT],
+            "mlflow.note.content": describe(facts, result),
+        }
         if result.reference is not None:
             metrics.append(("ratio", 0, result.reference["ratio"]))
     if result.comparison is not None:
@@ -124,6 +153,42 @@ def end_record(
     }
 
 
+def describe(facts: StudyFacts, result: Result) -> str:
+    """The description in markdown: what was found, is it better, what to type; under the limit.
+
+    Raises:
+        NothingFinished: there is nothing to describe.
+    """
+    answer = answer_of(result)
+    parts = [f"**{answer.sentence}**"]
+    if answer.rows:
+        parts += [_table(answer.rows), f"({answer.how})"]
+        parts += ["\n".join(f"- {remark}" for remark in answer.remarks)] if answer.remarks else []
+        parts.append(answer.luck)
+    fields = answer.schedule.to_dict(defaults=False)
+    parts += [
+        _table([("field", "value"), *((n, f"{v}") for n, v in fields.items())]),
+        "Export, and reproduce with the artifact `space.yaml`:",
+        f"```\n{answer.export}\n{_command(facts, result)}\n```",
+    ]
+    text = "\n\n".join(parts)
+    return text if len(text) <= LIMIT else text[: LIMIT - 2].rpartition("\n")[0] + "\n…"
+
+
+def _command(facts: StudyFacts, result: Result) -> str:
+    """The command that searches the same study again."""
+    settings = {"trials": len(result.trials), **tracked_settings(facts)}
+    options = [f"--{name} {value}" for name, value in settings.items()]
+    options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
+    return f"lrsearch tune {facts.spec.objective} --space space.yaml {' '.join(options)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in the dialect of MLflow's page, which wants the outer bars."""
+    head, *body = [[cell.replace("|", "/") or " " for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
+
+
 def _leaderboard(result: Result) -> dict[str, list[Any]]:
     """Columns of the best trials: their value, fields that differ, diagnostics."""
     shown = result.ranked[:ROWS]
@@ -131,12 +196,11 @@ def _leaderboard(result: Result) -> dict[str, list[Any]]:
         return {}
     fields = differing_fields([trial.schedule for trial in shown])
     figures = sorted({name for trial in shown for name in trial.diagnostics})
-    diagnostics = [trial.diagnostics for trial in shown]
     return {
         "trial": [trial.index for trial in shown],
         "value": [trial.value for trial in shown],
         **{name: [getattr(trial.schedule, name) for trial in shown] for name in fields},
-        **{name: [each.get(name) for each in diagnostics] for name in figures},
+        **{name: [trial.diagnostics.get(name) for trial in shown] for name in figures},
     }
 
 

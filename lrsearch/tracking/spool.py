@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,16 +26,11 @@ class Spool:
     def read(self) -> dict[str, dict[str, Any]]:
         """The records by their key; a line that a crash has torn is left out."""
         found = {}
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return {}
-        for line in lines:
-            try:
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        for line in text.splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
                 record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            found[record["tags"]["lrsearch.key"]] = record
+                found[record["tags"]["lrsearch.key"]] = record
         return found
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:

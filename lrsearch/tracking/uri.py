@@ -1,4 +1,4 @@
-"""Tracking URIs, checked before MLflow is loaded."""
+"""Tracking URIs, checked before MLflow is loaded, and whether they answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from lrsearch.errors import RequestError
-from lrsearch.redaction import redact
+from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.redaction import redact, redact_text
 
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
 #: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
@@ -15,6 +15,8 @@ SCHEMES = (
     *("sqlite", "postgresql", "mysql", "mssql"),
     *("http", "https", "databricks", "databricks-uc", "uc"),
 )
+#: One try of a few seconds, unless the user has set otherwise.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 def check_uri(uri: str) -> str:
@@ -47,3 +49,36 @@ def default_uri() -> str:
     if mlflow is not None and mlflow.is_tracking_uri_set():
         return str(mlflow.get_tracking_uri())
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_DATABASE
+
+
+def reach(uri: str) -> str:
+    """Says what is at a tracking URI; a database file that is not there yet is not made.
+
+    Raises:
+        SearchFailed: it does not answer.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.is_file():
+        if not os.access(path.parent, os.W_OK):
+            raise SearchFailed(
+                f"cannot make {path}: its folder cannot be written; name another with "
+                "--tracking-uri"
+            )
+        return f"{uri}, which the first search makes"
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    own = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        found = MlflowClient(tracking_uri=uri).search_experiments(max_results=1000)
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
+        text = " ".join(redact_text(str(error), uri).split())[:200]
+        raise SearchFailed(
+            f"{redact(uri)} does not answer: {text}; see to it, or search with --tracking-uri none"
+        ) from error
+    finally:
+        for name in own:
+            del os.environ[name]
+    return f"{redact(uri)}, {len(found)} experiments"

@@ -30,6 +30,12 @@ ABOUT = (
     "is its report; its trials and the schedules of its comparison are child runs. `value` is "
     "what is minimised."
 )
+EXPERIMENT_TAGS = {
+    "mlflow.note.content": ABOUT,
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "value",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
+}
 #: MLflow refuses more metrics in one call, and returns no more runs.
 BATCH_LIMIT, PAGE = 1_000, 1_000
 #: After a failure nothing is tried for so many seconds: each try may wait for a dead server.
@@ -88,24 +94,14 @@ class Writer:
 
     def write(self, record: dict[str, Any]) -> None:
         """Writes what a record says."""
-        kind = record["kind"]
-        if kind == "child":
-            self._child(record)
-        elif kind == "progress":
-            self._log(self.run_id, {"params": {}, "began": _now(), **record})
-        else:
-            self._end(record)
+        {"child": self._child, "progress": self._progress, "end": self._end}[record["kind"]](
+            record
+        )
 
     def _found(self, name: str) -> str:
         """Founds the experiment; its primary metric makes the default columns the useful ones."""
         made = str(self._client.create_experiment(name))
-        tags = {
-            "mlflow.note.content": ABOUT,
-            "mlflow.experimentKind": "custom_model_development",
-            "mlflow.experiment.primaryMetric.name": "value",
-            "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
-        }
-        for key, value in tags.items():
+        for key, value in EXPERIMENT_TAGS.items():
             self._client.set_experiment_tag(made, key, value)
         return made
 
@@ -124,8 +120,7 @@ class Writer:
                 else:
                     key = run.data.tags.get("lrsearch.key", "")
                     # As earlier versions called the schedules of a comparison.
-                    key = key.replace("confirmation-", "comparison-")
-                    self.have[key] = run.info.run_id
+                    self.have[key.replace("confirmation-", "comparison-")] = run.info.run_id
             token = page.token
             if not token:
                 return
@@ -143,12 +138,17 @@ class Writer:
             self._client.delete_run(old)
         self.have[key] = run_id
 
+    def _progress(self, record: dict[str, Any]) -> None:
+        """Adds a point to the convergence curve."""
+        self._log(self.run_id, {"params": {}, "began": _now(), **record})
+
     def _end(self, record: dict[str, Any]) -> None:
         """Writes what the study found; files last, for they may go elsewhere and fail alone."""
         table = record["leaderboard"]
         if table:
-            shown = [{"path": "leaderboard.json", "type": "table"}]
-            record["tags"]["mlflow.loggedArtifacts"] = json.dumps(shown)
+            record["tags"]["mlflow.loggedArtifacts"] = json.dumps(
+                [{"path": "leaderboard.json", "type": "table"}]
+            )
         self._log(self.run_id, {**record, "began": _now()}, _tags(record))
         self._client.set_terminated(self.run_id, record["status"])
         if table:
@@ -193,8 +193,9 @@ class Writer:
     def _log(self, run_id: str, record: dict[str, Any], tags: Sequence[RunTag] = ()) -> None:
         """Metrics, parameters and tags of a record, in as few calls as MLflow allows."""
         parameters = [Param(name, value) for name, value in record["params"].items()]
-        numbers = record["metrics"]
-        metrics = [Metric(name, value, record["began"], step) for name, step, value in numbers]
+        metrics = [
+            Metric(name, value, record["began"], step) for name, step, value in record["metrics"]
+        ]
         room = BATCH_LIMIT - len(parameters) - len(tags)
         self._client.log_batch(run_id, metrics[:room], parameters, tags)
         for begin in range(room, len(metrics), BATCH_LIMIT):
@@ -211,14 +212,16 @@ def _tags(record: dict[str, Any]) -> list[RunTag]:
 
 def _dataset(data: dict[str, Any]) -> DatasetInput:
     """What is trained on, as MLflow's page shows it."""
-    dataset = Dataset(
-        name=data["name"],
-        digest=data["digest"],
-        source_type="local",
-        source=json.dumps({"source": data["source"]}),
-        profile=json.dumps(data["profile"]),
+    return DatasetInput(
+        Dataset(
+            name=data["name"],
+            digest=data["digest"],
+            source_type="local",
+            source=json.dumps({"source": data["source"]}),
+            profile=json.dumps(data["profile"]),
+        ),
+        [InputTag("mlflow.data.context", "training")],
     )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
 @contextlib.contextmanager
@@ -240,7 +243,7 @@ def one_opener(identity: str) -> Iterator[None]:
     One whose search was killed may still be making it while the next one looks for it.
     """
     name = hashlib.sha256(f"{os.getuid()} {identity}".encode()).hexdigest()[:24]
-    path = Path(tempfile.gettempdir()) / f"lrsearch-{name}.lock"
+    path = Path(tempfile.gettempdir(), f"lrsearch-{name}.lock")
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -283,10 +286,16 @@ def main() -> None:
             print(json.dumps(answer), file=answers, flush=True)
     if writer is not None and not ended:
         with contextlib.suppress(*FAILURES):
-            tags = {"lrsearch.state": "killed"}
-            empty: dict[str, Any] = {"metrics": [], "params": {}, "artifacts": []}
             writer.write(
-                {**empty, "kind": "end", "tags": tags, "status": "KILLED", "leaderboard": {}}
+                {
+                    "kind": "end",
+                    "tags": {"lrsearch.state": "killed"},
+                    "params": {},
+                    "metrics": [],
+                    "status": "KILLED",
+                    "artifacts": [],
+                    "leaderboard": {},
+                }
             )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lrsearch.contract import Probes
@@ -11,7 +10,6 @@ from lrsearch.errors import RunStopped
 from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.trace import Trace
-from lrsearch.training.norms import NORMS
 
 
 @dataclass
@@ -38,24 +36,19 @@ class ActiveRun:
     probing: float = 0.0
     rests: bool = field(init=False)
     width: int | None = field(init=False)
-    _marks: list[int] = field(init=False)
     _kept: dict[str, list[tuple[int, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         momentum, batch = self.run.plan.momentum, self.run.plan.batch
         self.rests = bool(momentum.any() and not momentum.all())
         self.width = int(batch[0]) if (batch == batch[0]).all() else None
-        self._mark()
 
     def ask(self, probes: Probes, available: int) -> None:
         """Takes from probes when they want to see it, of so many training samples."""
-        plan = self.run.plan
-        self.norms = probes.norms(len(plan), int(plan.batch[0]))
-        self.agenda = probes.agenda(len(plan), int(plan.batch[0]), available)
-        self._mark()
-
-    def _mark(self) -> None:
-        self._marks = sorted({*self.checks, *self.agenda, len(self.run.plan)})
+        if probes.looks:
+            updates, batch = len(self.run.plan), int(self.run.plan.batch[0])
+            self.norms = probes.norms(updates, batch)
+            self.agenda = probes.agenda(updates, batch, available)
 
     @property
     def left(self) -> int:
@@ -65,36 +58,30 @@ class ActiveRun:
     @property
     def until_check(self) -> int:
         """Updates until it is looked at next."""
-        return self._marks[bisect_right(self._marks, self.done)] - self.done
+        marks = (*self.checks, *self.agenda, len(self.run.plan))
+        return min(mark for mark in marks if mark > self.done) - self.done
 
     @property
     def turn(self) -> int:
         """Which of its looks is due, from 0."""
         return sorted(self.agenda).index(self.done)
 
-    def keep(self, name: str, update: int, value: float) -> None:
-        """Adds a point to a curve."""
-        self._kept.setdefault(name, []).append((update, value))
-
-    def keep_norms(self, update: int, norms: Sequence[float]) -> None:
-        """Adds a point to the curves of `lrsearch.training.norms.NORMS`."""
-        for name, value in zip(NORMS, norms, strict=True):
-            self.keep(name, update, value)
-
-    def keep_look(self, figures: Mapping[str, float]) -> None:
-        """Adds what probes saw after `done` updates to the curves."""
+    def keep(self, update: int, figures: Mapping[str, float]) -> None:
+        """Adds a point to each of some curves."""
         for name, value in figures.items():
-            self.keep(name, self.done - 1, value)
+            self._kept.setdefault(name, []).append((update, value))
+
+    def finish(self, value: float, figures: Mapping[str, float]) -> Outcome:
+        """How it ended after its last update, with the figures of its model."""
+        for name, figure in figures.items():
+            self.run.note(name, figure)
+        return self.end("finished", value)
 
     def end(
         self, state: str, value: float | None = None, *, reason: str = "", details: str = ""
     ) -> Outcome:
         """How it ended, with its curves."""
-        traces = {}
-        for name, points in self._kept.items():
-            trace = Trace.of(*zip(*points, strict=True))
-            if trace.values:  # none of them may have been finite
-                traces[name] = trace
+        curves = {name: Trace.of(*zip(*kept, strict=True)) for name, kept in self._kept.items()}
         return self.run.end(
             state,
             value,
@@ -102,7 +89,8 @@ class ActiveRun:
             details=details,
             seconds=self.seconds,
             probing=self.probing,
-            traces=traces,
+            # None of a curve's points may have been finite.
+            traces={name: curve for name, curve in curves.items() if curve.values},
         )
 
     def report(self, losses: list[float]) -> RunStopped | None:

@@ -9,19 +9,20 @@ a mapping rule all show.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.data_order import TrainingData
 from lrsearch.training.dropout import key_dropout
+from lrsearch.training.loss_module import LossModule
 
 #: Samples that are tried, and how far float32 sums in another order may differ.
 TRIED, TOLERANCE = 4, 1e-3
-SEEDS = (1, 2)
+SEEDS_TRIED = (1, 2)
 #: What torch raises where `vmap` has no rule or a rule is broken.
 FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError)
 
@@ -41,16 +42,6 @@ class Batchable:
     parameters: int = 0
 
 
-class _Loss(nn.Module):
-    def __init__(self, model: nn.Module, task: TorchTask) -> None:
-        super().__init__()
-        self.model = model
-        self._task = task
-
-    def forward(self, batch: Any) -> Tensor:
-        return self._task.loss(self.model, batch)
-
-
 def check_batchable(task: TorchTask) -> Batchable:
     """Tries a task on the CPU.
 
@@ -58,13 +49,13 @@ def check_batchable(task: TorchTask) -> Batchable:
         Exception: whatever the task's own code raises when it is run plainly.
     """
     samples = TrainingData(task.train, torch.device("cpu"))
-    rows = torch.tensor([samples.row(seed, TRIED, TRIED) for seed in SEEDS])
-    batch = samples.take(rows, torch.zeros(len(SEEDS), dtype=torch.int64), TRIED)
-    models = [task.model(torch.Generator().manual_seed(seed)).train() for seed in SEEDS]
+    rows = torch.tensor([samples.row(seed, TRIED, TRIED) for seed in SEEDS_TRIED])
+    batch = samples.take(rows, torch.zeros(len(SEEDS_TRIED), dtype=torch.int64), TRIED)
+    models = [task.model(torch.Generator().manual_seed(seed)).train() for seed in SEEDS_TRIED]
     for model in models:
         key_dropout(model)
     before = {name: buffer.clone() for name, buffer in models[0].named_buffers()}
-    wrapped = [_Loss(model, task) for model in models]
+    wrapped = [LossModule(model, task.loss) for model in models]
     plain, gradients = [], []
     for k, module in enumerate(wrapped):
         losses = module(tuple(part[k] for part in batch))
@@ -91,14 +82,13 @@ def check_batchable(task: TorchTask) -> Batchable:
     )
 
 
-def _map(wrapped: list[_Loss], batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _map(wrapped: list[LossModule], batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Losses and gradients of all models by one mapped program."""
     parameters, buffers = stack_module_state(wrapped)
 
     def member(own: Any, part: Any) -> Tensor:
         state = (own, {name: b[0] for name, b in buffers.items()})
-        losses: Tensor = functional_call(wrapped[0], state, (part,))
-        return losses
+        return cast(Tensor, functional_call(wrapped[0], state, (part,)))
 
     losses = vmap(member)(parameters, batch)
     means = losses.flatten(1).mean(1) if losses.dim() > 1 else losses
@@ -108,7 +98,7 @@ def _map(wrapped: list[_Loss], batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 @torch.no_grad()
-def _paddable(module: _Loss, batch: Any) -> bool:
+def _paddable(module: LossModule, batch: Any) -> bool:
     """Whether the first samples' losses stay the same when the last is left out."""
     whole = module(batch)
     if whole.dim() != 1 or len(whole) != TRIED:

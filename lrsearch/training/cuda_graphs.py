@@ -24,7 +24,7 @@ Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 #: How often a step is launched operation by operation first, unless told otherwise, and how many
 #: graphs are kept.
-WARM_UP, KEPT = 12, 64
+WARM_UP, KEPT_GRAPHS = 12, 64
 #: How far a replayed step may lie from the launched one: other kernels may sum in another order.
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
@@ -108,15 +108,13 @@ class Replay:
     ) -> None:
         self.enabled = record is not None
         self._record, self._what, self._warm_up = record, what, warm_up
-        self._graphs: dict[Hashable, tuple[Callable[[], object], Tensor]] = {}
-        self._seen: Counter[Hashable] = Counter()
-        self._too_large: set[Hashable] = set()
+        self.forget()
 
     def forget(self) -> None:
         """Drops every graph: the tensors that they read and write have moved."""
-        self._graphs.clear()
-        self._seen.clear()
-        self._too_large.clear()
+        self._graphs: dict[Hashable, tuple[Callable[[], object], Tensor]] = {}
+        self._seen: Counter[Hashable] = Counter()
+        self._too_large: set[Hashable] = set()
 
     def run(
         self,
@@ -140,7 +138,7 @@ class Replay:
             replay()
             return result.clone()
         self._seen[key] += 1
-        full = len(self._graphs) >= KEPT or key in self._too_large
+        full = len(self._graphs) >= KEPT_GRAPHS or key in self._too_large
         if self._seen[key] <= self._warm_up or full:
             return step()
         try:

@@ -6,6 +6,7 @@ the same stream, so the difference between schedules is paired (common random nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ def sample_order(
     epochs = -(-budget // samples)
     shuffles = [stream(seed, ORDER, epoch).permutation(samples) for epoch in range(epochs)]
     return np.concatenate(shuffles)[:budget]
+
+
+def collate(data: Any, index: Sequence[int]) -> tuple[Tensor, ...]:
+    """Some samples of a map-style dataset as one batch, the parts of a sample side by side."""
+    batch = default_collate([data[i] for i in index])
+    return tuple(batch) if isinstance(batch, list | tuple) else (batch,)
 
 
 class TrainingData:
@@ -69,8 +76,7 @@ class TrainingData:
         """
         independent = min(batch, self._samples) if self._independent else None
         if seed not in self._orders or budget > self._table.shape[1]:
-            orders = {**self._orders}
-            orders.setdefault(seed, len(orders))
+            orders = {**self._orders, seed: self._orders.get(seed, len(self._orders))}
             longest = max(budget, self._table.shape[1])
             rows = [
                 sample_order(s, self._samples, longest, independent=independent) for s in orders
@@ -92,6 +98,5 @@ class TrainingData:
         index = self._table[rows[:, None], place.clamp_(max=self._table.shape[1] - 1)]
         if self._tensors:
             return tuple(t[index] for t in self._data)
-        batches = [default_collate([self._data[i] for i in row]) for row in index.tolist()]
-        parts = zip(*(b if isinstance(b, list | tuple) else (b,) for b in batches), strict=True)
-        return tuple(torch.stack(part).to(self._device) for part in parts)
+        batches = [collate(self._data, row) for row in index.tolist()]
+        return tuple(torch.stack(p).to(self._device) for p in zip(*batches, strict=True))

@@ -31,11 +31,10 @@ def describe_data(task: TorchTask) -> dict[str, Any]:
         digest.update(f"{type(task.train).__qualname__} {task.samples}".encode())
     if task.validation:
         profile["validation_samples"] = len(task.validation[0])
-    name = str(task.options.get("data", task.name))
     return {
         "name": task.name,
         "digest": digest.hexdigest()[:12],
-        "source": name,
+        "source": str(task.options.get("data", task.name)),
         "profile": profile,
     }
 

@@ -46,10 +46,7 @@ def describe_device(device: torch.device) -> str:
 
 def own_randomness(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """What is drawn from torch's own generators within is not felt outside."""
-    fork: contextlib.AbstractContextManager[None] = torch.random.fork_rng(
-        [device] if device.type == "cuda" else []
-    )
-    return fork
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 @contextlib.contextmanager
@@ -77,10 +74,9 @@ def deliberate(device: torch.device, parameters: int = 0) -> Iterator[None]:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether torch could not allocate what it needed."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    # What the CPU's allocator says.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # What the CPU's allocator says has no class of its own.
+    said = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return said or isinstance(error, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)

@@ -58,16 +58,13 @@ class FunctionalTask:
 
     def initial(self) -> dict[str, Tensor]:
         """Parameters of some run before its first update, by name."""
-        named = dict(self.template.named_parameters())
-        return {name: named[name].detach() for name in self.names}
+        return {name: self.template.get_parameter(name).detach() for name in self.names}
 
     def start(self, seed: int) -> list[Tensor]:
         """The initial parameters of a seed."""
         if seed not in self._starts:
             model = self._task.model(torch.Generator().manual_seed(seed)).to(self._device)
-            key_dropout(model)
-            named = dict(model.named_parameters())
-            self._starts[seed] = [named[name].detach() for name in self.names]
+            self._starts[seed] = [model.get_parameter(name).detach() for name in self.names]
         return self._starts[seed]
 
     def train(self, values: Sequence[Tensor], batch: Any, weight: Tensor, key: Tensor) -> Tensor:
@@ -80,8 +77,7 @@ class FunctionalTask:
             key: of the layers that draw random numbers, shape `[A]`.
         """
         self.template.train()
-        losses: Tensor = vmap(self._member_loss)(tuple(values), batch, weight, key)
-        return losses
+        return vmap(self._member_loss)(tuple(values), batch, weight, key)
 
     def around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
         """The mean losses of runs on the same samples in evaluation mode, shape `[A]`.
@@ -93,11 +89,9 @@ class FunctionalTask:
         self.template.eval()
 
         def member(values: tuple[Tensor, ...], batch: Any) -> Tensor:
-            losses: Tensor = self._call(self._loss, values, batch)
-            return losses.mean()
+            return torch.mean(self._call(self._loss, values, batch))
 
-        losses: Tensor = vmap(member, in_dims=(0, None))(tuple(values), batch)
-        return losses
+        return vmap(member, in_dims=(0, None))(tuple(values), batch)
 
     def validate(
         self, parameters: Mapping[str, Tensor], rows: Sequence[int], replay: Replay
@@ -112,9 +106,9 @@ class FunctionalTask:
         self.template.eval()
         evaluate, found = self._task.evaluate, dict[int, tuple[float, Mapping[str, float]]]()
         if evaluate is not None:
-            alone = self._evaluate_alone
             return {
-                row: (alone([p[row] for p in parameters.values()], evaluate), {}) for row in rows
+                row: (self._evaluate_alone([p[row] for p in parameters.values()], evaluate), {})
+                for row in rows
             }
         together = len(self._block)
         for begin in range(0, len(rows), together):
@@ -131,8 +125,7 @@ class FunctionalTask:
     ) -> Tensor:
         """One member's mean loss; mapped over all of them."""
         self._key.value = key
-        losses: Tensor = self._call(self._loss, values, batch)
-        return summed_loss(losses, weight)
+        return summed_loss(self._call(self._loss, values, batch), weight)
 
     def _call(self, wrapped: LossModule, values: tuple[Tensor, ...], batch: Any) -> Any:
         replaced = {**dict(zip(self.names, values, strict=True)), **self._frozen}
@@ -163,9 +156,8 @@ class FunctionalTask:
     ) -> float:
         """The task's own evaluation of a module of its own."""
         model = self._task.model(torch.Generator().manual_seed(0)).to(self._device)
-        named = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in zip(self.names, values, strict=True):
-                named[name].copy_(value)
+                model.get_parameter(name).copy_(value)
         model.eval()
         return float(evaluate(model))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from lrsearch.contract import Probes
 from lrsearch.errors import log
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.seeding import LANDSCAPE, LOOK, stream
+from lrsearch.stacked import layout, pack, unpack
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.cuda_graphs import Capture, Replay, fill_up, power_of_two
+from lrsearch.training.data_order import collate
 from lrsearch.training.devices import is_out_of_memory
 from lrsearch.training.optimizer_rules import column
 
@@ -49,8 +49,6 @@ class LandscapeView:
         slots: int = 1,
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
-        self._order = stream(0, LANDSCAPE).permutation(task.samples)
-        self._count = task.samples
         self._batches: dict[tuple[int, int], Any] = {}
         self._replay = Replay(record, "looks at the landscape are", warm_up=1)
         self._slots = slots
@@ -58,6 +56,7 @@ class LandscapeView:
         self._fresh: dict[int, Any] = {}
         self._kept: dict[Hashable, Any] = {}
         self._classes = _find_classes(task, model, device)
+        self._layouts: dict[Hashable, dict[str, int]] = {}
         self._works = True
 
     def look(
@@ -89,13 +88,10 @@ class LandscapeView:
         """
         if not self._works:
             return {}
-        beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
         try:
             samples = self._probes.samples(batch, self._task.samples)
             data, replayed = self._data(samples), self._replay.enabled
-            there, scale = [v.detach() for v in values], list[Tensor]()
-            if squares is not None:
-                scale = self._scale(squares, beta1, done)
+            there, scale = [v.detach() for v in values], self._scale(squares, momentum, count)
             if replayed:
                 there, scale = self._in_place(there, scale)
                 self._refresh(samples, turn)
@@ -105,9 +101,10 @@ class LandscapeView:
                 own = self._fresh[samples] if replayed else self._data(samples, turn)
                 return loss(values, tuple(t[part] for t in own))
 
-            def replay(step: Callable[[], Tensor], amplified: Sequence[int]) -> Tensor:
-                same = partial(_same_columns, amplified=amplified)
-                return self._replay.run((parts, rows, samples), step, list, same)
+            def replay(
+                step: Callable[[], Mapping[str, Tensor]], amplified: Mapping[str, int]
+            ) -> Mapping[str, Tensor]:
+                return self._replayed((parts, rows, samples), step, amplified)
 
             landscape = Landscape(
                 values=tuple(there),
@@ -134,6 +131,26 @@ class LandscapeView:
             reason = " ".join(str(error).split())[:160]
             log.warning("the landscape of task %s is not measured: %s", self._task.name, reason)
             return {}
+
+    def _replayed(
+        self,
+        key: Hashable,
+        step: Callable[[], Mapping[str, Tensor]],
+        amplified: Mapping[str, int],
+    ) -> Mapping[str, Tensor]:
+        """Do a step, as a graph where that is possible; its named tensors on the host."""
+
+        def packed() -> Tensor:
+            named = step()
+            self._layouts[key] = layout(named)  # which a replay does not see
+            return pack(named)
+
+        def same(a: Tensor, b: Tensor) -> bool:
+            a_named, b_named = (unpack(tensor, self._layouts[key]) for tensor in (a, b))
+            return all(_same(a_named[n], b_named[n], amplified.get(n)) for n in a_named)
+
+        found = self._replay.run(key, packed, list, same)
+        return unpack(found.cpu(), self._layouts[key])
 
     def forget(self, slots: int) -> None:
         """Gives back what replays need; from here on looks are of at most so many runs."""
@@ -174,22 +191,24 @@ class LandscapeView:
             turn: -1 is those that every look takes; any other has samples of its own.
         """
         if (samples, turn) not in self._batches:
-            order = self._order if turn < 0 else stream(0, LOOK, turn).permutation(self._count)
-            index = order[:samples]
-            if isinstance(self._task.train, tuple):
-                rows = torch.from_numpy(index)
-                parts = tuple(t[rows].to(self._device) for t in self._task.train)
+            order = stream(0, LANDSCAPE) if turn < 0 else stream(0, LOOK, turn)
+            index, data = order.permutation(self._task.samples)[:samples], self._task.train
+            if isinstance(data, tuple):
+                parts = tuple(t[torch.from_numpy(index)] for t in data)
             else:
-                batch = default_collate([self._task.train[int(i)] for i in index])
-                whole = batch if isinstance(batch, list | tuple) else (batch,)
-                parts = tuple(part.to(self._device) for part in whole)
-            self._batches[samples, turn] = parts
+                parts = collate(data, index.tolist())
+            self._batches[samples, turn] = tuple(part.to(self._device) for part in parts)
         return self._batches[samples, turn]
 
-    def _scale(self, squares: Sequence[Tensor], beta1: Tensor, count: Tensor) -> list[Tensor]:
+    def _scale(
+        self, squares: Sequence[Tensor] | None, momentum: Sequence[float], count: Sequence[int]
+    ) -> list[Tensor]:
         """D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average of gradients."""
-        first = (1 - beta1**count).to(self._device)
-        second = (1 - self._task.beta2 ** count.double()).to(self._device)
+        if squares is None:
+            return []
+        beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
+        first = (1 - beta1**done).to(self._device)
+        second = (1 - self._task.beta2 ** done.double()).to(self._device)
         return [
             # A coordinate that has had no gradient yet has had no update either.
             torch.where(
@@ -201,16 +220,15 @@ class LandscapeView:
         ]
 
 
-def _same_columns(a: Tensor, b: Tensor, *, amplified: Sequence[int]) -> bool:
-    """Whether columns are the same but for rounding, in which differences may have cancelled.
+def _same(a: Tensor, b: Tensor, faithful: int | None) -> bool:
+    """Whether numbers are the same but for rounding, in which differences may have cancelled.
 
     Args:
-        a: of shape `[A, N]`.
+        a: of shape `[A]` or `[A, n]`.
         b: likewise.
-        amplified: columns in which rounding has been amplified, so that they tell nothing.
+        faithful: columns before rounding is amplified, so that the rest tell nothing; None is all.
     """
-    left = sorted(set(range(a.shape[1])) - set(amplified))
-    a, b = a[:, left], b[:, left]
+    a, b = (tensor.reshape(len(tensor), -1)[:, :faithful] for tensor in (a, b))
     scale = torch.where(torch.isfinite(b), b, 0.0).abs().amax(0)
     same = (a - b).abs() <= ROUNDING * scale
     return bool((same | (a == b) | (torch.isnan(a) & torch.isnan(b))).all())

@@ -19,6 +19,11 @@ def norms(before: Tensor, after: Tensor, gradients: Tensor, start: Tensor) -> Te
     return torch.stack([column.norm(dim=1) for column in columns], 1).double()
 
 
+def name_norms(row: Sequence[float]) -> dict[str, float]:
+    """Return a row of `norms` by the names of its columns."""
+    return dict(zip(NORMS, row, strict=True))
+
+
 class NormTable:
     """What a population keeps of its members' norms.
 
@@ -51,8 +56,7 @@ class NormTable:
                 flat = flatten([value[None] for value in start])
                 self._starts = torch.cat([self._starts.reshape(-1, flat.shape[1]).to(flat), flat])
                 self._seeds[seed] = len(self._seeds)
-        numbers = [self._seeds[seed] for seed in seeds]
-        self.start[rows] = torch.tensor(numbers, device=self.start.device)
+        self.start[rows] = torch.tensor([self._seeds[s] for s in seeds], device=self.start.device)
         return len(self._seeds) > known
 
     def write(

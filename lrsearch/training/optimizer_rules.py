@@ -6,12 +6,14 @@ Parameters, gradients and state are stacked along a leading axis of runs. The ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lrsearch.errors import RequestError, closest
 from lrsearch.tasks.task import TorchTask
 
 
@@ -39,6 +41,7 @@ class OptimizerRule(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
 class StepState:
     """Where the runs of one step stand.
 
@@ -49,21 +52,24 @@ class StepState:
         rest: whether some momentum is 0 here and not 0 elsewhere in its plan.
     """
 
-    def __init__(
-        self, rows: slice | Tensor, rate: Tensor, momentum: Tensor, count: Tensor, rest: bool
-    ) -> None:
-        self.rows = rows
-        self.rate = rate
-        self.momentum = momentum
-        self.count = count
-        self.rest = rest
+    rows: slice | Tensor
+    rate: Tensor
+    momentum: Tensor
+    count: Tensor
+    rest: bool
 
 
 def make_rule(task: TorchTask, parameters: Mapping[str, Tensor]) -> OptimizerRule:
-    """The optimizer of a task, for parameters stacked along a leading axis."""
-    if task.optimizer in ("sgd", "nesterov"):
-        return _Sgd(task, parameters)
-    return _Adam(task, parameters)
+    """Make the optimizer of a task, for parameters stacked along a leading axis.
+
+    Raises:
+        RequestError: there is no rule of that name.
+    """
+    if task.optimizer not in RULES:
+        raise RequestError(
+            f"there is no optimizer {task.optimizer!r}{closest(task.optimizer, RULES)}"
+        )
+    return RULES[task.optimizer](task, parameters)
 
 
 def column(vector: Tensor, like: Tensor) -> Tensor:
@@ -107,8 +113,11 @@ class _Adam:
     """Kingma & Ba 2015, algorithm 1, with the decay of AdamW (Loshchilov & Hutter 2019)."""
 
     def __init__(self, task: TorchTask, parameters: Mapping[str, Tensor]) -> None:
-        self.state = {f"m.{name}": torch.zeros_like(p) for name, p in parameters.items()}
-        self.state |= {f"v.{name}": torch.zeros_like(p) for name, p in parameters.items()}
+        self.state = {
+            f"{average}.{name}": torch.zeros_like(p)
+            for average in ("m", "v")
+            for name, p in parameters.items()
+        }
         self._beta2, self._epsilon = task.beta2, task.epsilon
         self._decay, self._decoupled = task.weight_decay, task.optimizer == "adamw"
 
@@ -140,3 +149,12 @@ class _Adam:
 
     def squares(self, rows: Tensor) -> list[Tensor]:
         return [tensor[rows] for name, tensor in self.state.items() if name.startswith("v.")]
+
+
+#: The rule of every optimizer that a task may name.
+RULES: Mapping[str, Callable[[TorchTask, Mapping[str, Tensor]], OptimizerRule]] = {
+    "sgd": _Sgd,
+    "nesterov": _Sgd,
+    "adam": _Adam,
+    "adamw": _Adam,
+}

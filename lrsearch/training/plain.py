@@ -14,17 +14,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lrsearch.contract import Probes, Runs
-from lrsearch.errors import RunStopped
+from lrsearch.errors import RequestError, RunStopped, closest
 from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.stacked import flatten
-from lrsearch.tasks.task import TorchTask, validation_steps
+from lrsearch.tasks.task import OPTIMIZERS, TorchTask, validation_steps
 from lrsearch.training.active_run import ActiveRun
 from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import Trouble, deliberate, own_randomness
 from lrsearch.training.dropout import key_dropout, mix
 from lrsearch.training.landscape_view import LandscapeView
 from lrsearch.training.loss_module import VALIDATION_ROWS, LossModule
+from lrsearch.training.norms import name_norms
 from lrsearch.training.norms import norms as take_norms
 
 
@@ -47,8 +48,7 @@ class _PlainTrainer:
         """Trains a run to its end."""
         task, device, began = self._task, self._device, time.perf_counter()
         member = ActiveRun(run, checks=validation_steps(len(run.plan), task.evaluations))
-        if self._probes.looks:
-            member.ask(self._probes, task.samples)
+        member.ask(self._probes, task.samples)
 
         def end(
             state: str, value: float | None = None, reason: str = "", details: str = ""
@@ -60,8 +60,7 @@ class _PlainTrainer:
         with own_randomness(device):
             torch.manual_seed(run.seed)
             try:
-                watched = bool(member.norms)
-                plain = PlainRun(task, self._samples, run, device, norms=watched)
+                plain = PlainRun(task, self._samples, run, device, norms=bool(member.norms))
                 with deliberate(device, plain.parameters):
                     for _ in run.plan:
                         self._update(plain, member)
@@ -71,10 +70,9 @@ class _PlainTrainer:
             except Exception as error:  # noqa: BLE001  # a user's task may raise anything
                 trouble = Trouble.of(error)
                 return end("failed", reason=trouble.reason, details=trouble.details)
-        for name, figure in figures.items():
-            run.note(name, figure)
-        member.keep("val_loss", len(run.plan) - 1, value)
-        return end("finished", value)
+        member.keep(len(run.plan) - 1, {"val_loss": value})
+        member.seconds = time.perf_counter() - began
+        return member.finish(value, figures)
 
     def _update(self, plain: PlainRun, member: ActiveRun) -> None:
         """One update, and what is due after it."""
@@ -83,15 +81,15 @@ class _PlainTrainer:
         member.run.report(t, plain.step(watch=watched).item())
         member.done = t + 1
         if watched:
-            member.keep_norms(t, plain.norms.tolist())
+            member.keep(t, name_norms(plain.norms.tolist()))
         if t + 1 in member.checks:
-            member.keep("val_loss", t, plain.validate()[0])
+            member.keep(t, {"val_loss": plain.validate()[0]})
         if t + 1 in member.agenda:
             began = time.perf_counter()
             if self._view is None:
                 self._view = LandscapeView(self._task, self._probes, self._device, plain.model)
             seen = plain.look(self._view, member.agenda[t + 1], member.turn)
-            member.keep_look({name: column[0] for name, column in seen.items()})
+            member.keep(t, {name: column[0] for name, column in seen.items()})
             member.probing += time.perf_counter() - began
 
 
@@ -156,9 +154,8 @@ class PlainRun:
         before = self._flat(self._trained) if watch else None
         self._optimizer.step()
         if before is not None and self._start is not None:
-            slope = self._flat([_slope(p) for p in self._trained])
-            after = self._flat(self._trained)
-            self.norms = take_norms(before, after, slope, self._start)[0]
+            after, slopes = self._trained, [_slope(p) for p in self._trained]
+            self.norms = take_norms(before, self._flat(after), self._flat(slopes), self._start)[0]
         self._t, self._begin = t + 1, self._begin + width
         return loss.detach()
 
@@ -172,11 +169,10 @@ class PlainRun:
     ) -> Mapping[str, list[float]]:
         """What probes see of it after the last update."""
         plan, t = self._run.plan, self._t - 1
-        state = [self._optimizer.state[p] for p in self._trained]
         squares = None
         if self._task.optimizer in ("adam", "adamw"):  # a parameter that is not used has no state
-            pairs = zip(state, self._trained, strict=True)
-            squares = [s.get("exp_avg_sq", torch.zeros_like(p))[None] for s, p in pairs]
+            states = ((self._optimizer.state[p], p) for p in self._trained)
+            squares = [s.get("exp_avg_sq", torch.zeros_like(p))[None] for s, p in states]
         # A model may draw random numbers in evaluation mode too; the run's must stay its own.
         with own_randomness(self._device):
             return view.look(
@@ -215,13 +211,18 @@ def _slope(parameter: nn.Parameter) -> Tensor:
 
 
 def _optimizer(task: TorchTask, trained: list[nn.Parameter]) -> torch.optim.Optimizer:
-    decay = task.weight_decay
-    if task.optimizer in ("sgd", "nesterov"):
-        nesterov = task.optimizer == "nesterov"
-        # A momentum above 0 that the first update replaces: torch refuses Nesterov without.
-        return torch.optim.SGD(trained, 1.0, 0.5, weight_decay=decay, nesterov=nesterov)
-    kind = torch.optim.AdamW if task.optimizer == "adamw" else torch.optim.Adam
-    return kind(trained, 1.0, (0.9, task.beta2), task.epsilon, decay)
+    decay, adam = task.weight_decay, (0.9, task.beta2)
+    match task.optimizer:
+        case "sgd" | "nesterov" as name:
+            # A momentum above 0 that the first update replaces: torch refuses Nesterov without.
+            nesterov = name == "nesterov"
+            return torch.optim.SGD(trained, 1.0, 0.5, weight_decay=decay, nesterov=nesterov)
+        case "adam":
+            return torch.optim.Adam(trained, 1.0, adam, task.epsilon, decay)
+        case "adamw":
+            return torch.optim.AdamW(trained, 1.0, adam, task.epsilon, decay)
+        case name:
+            raise RequestError(f"there is no optimizer {name!r}{closest(name, OPTIMIZERS)}")
 
 
 def _validate(

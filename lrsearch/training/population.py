@@ -35,10 +35,11 @@ from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import Trouble, deliberate
 from lrsearch.training.functional_task import FunctionalTask
 from lrsearch.training.landscape_view import LandscapeView
+from lrsearch.training.norms import name_norms
 from lrsearch.training.slot_tensors import SlotTensors
 
 #: Updates between two looks at the losses, each a synchronisation on a GPU.
-LOOK = {"cpu": 8, "cuda": 32}
+LOOK_UPDATES = {"cpu": 8, "cuda": 32}
 #: Into how many cohorts the slots are divided where updates are replayed.
 COHORTS = 8
 
@@ -56,12 +57,10 @@ class Population:
     def __init__(
         self, task: TorchTask, slots: int, device: torch.device, *, paddable: bool = True
     ) -> None:
-        self._task = task
-        self._paddable = paddable
-        self._device = device
+        self._task, self._device, self._paddable = task, device, paddable
         self._samples = TrainingData(task.train, device, independent=task.independent)
         self._program = FunctionalTask(task, device)
-        self._probes: Probes | None = None
+        self._probes = Probes()
         self._view: LandscapeView | None = None
         self._members: list[ActiveRun] = []
         self._waiting: list[Run] = []
@@ -87,11 +86,15 @@ class Population:
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
         """Pulls runs while there is room, and yields each outcome as it ends."""
-        if runs.probes.looks:
-            self._probes = runs.probes
-            template, slots = self._program.template, self._slots
+        self._probes = runs.probes
+        if self._probes.looks:
             self._view = LandscapeView(
-                self._task, self._probes, self._device, template, record=self._record, slots=slots
+                self._task,
+                self._probes,
+                self._device,
+                self._program.template,
+                record=self._record,
+                slots=self._slots,
             )
         while True:
             with deliberate(self._device):
@@ -124,7 +127,6 @@ class Population:
 
         After any other error of the task too, until the run that raises it is alone and fails.
         """
-        full = trouble.full
         runs = sorted(
             [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
         )
@@ -133,10 +135,10 @@ class Population:
         slots, left = self._slots, max(1, self._slots // 2)
         if slots == 1:
             ended = [runs.pop(0).end("failed", reason=trouble.reason, details=trouble.details)]
-            left = 1 if full else self._most
+            left = 1 if trouble.full else self._most
         for run in runs:
             run.restart()
-        if full and not ended:
+        if trouble.full and not ended:
             self._most = left
             log.warning("out of memory with %d runs in flight; going on with %d", slots, left)
         self._waiting = runs
@@ -154,16 +156,15 @@ class Population:
         runs = self._waiting[: self._slots - len(self._members)]
         if not runs:
             return
-        version, watched = self._stack.version, self._probes is not None
+        version, watched = self._stack.version, self._probes.looks
         self._stack.admit(runs, len(self._members), watched=watched)
         if self._stack.version != version:
             self._replay.forget()
         members = [
             ActiveRun(run, validation_steps(len(run.plan), self._task.evaluations)) for run in runs
         ]
-        if self._probes is not None:
-            for member in members:
-                member.ask(self._probes, self._task.samples)
+        for member in members:
+            member.ask(self._probes, self._task.samples)
         self._members += members
         del self._waiting[: len(runs)]
         self._settle()
@@ -195,15 +196,11 @@ class Population:
         """A few updates of all members, up to the first that ends or is evaluated."""
         began = time.perf_counter()
         self._admit_waiting()
-        look = LOOK[self._device.type]
-        updates = min(look, *(member.until_check for member in self._members))
+        updates = min(LOOK_UPDATES[self._device.type], *(m.until_check for m in self._members))
         losses = torch.stack([self._step() for _ in range(updates)]).T.tolist()
         self._flush_norms()
-        stopped = {}
-        for row, (member, seen) in enumerate(zip(self._members, losses, strict=True)):
-            stop = member.report(seen)
-            if stop is not None:
-                stopped[row] = stop
+        stops = [m.report(seen) for m, seen in zip(self._members, losses, strict=True)]
+        stopped = {row: stop for row, stop in enumerate(stops) if stop is not None}
         going = [(row, m) for row, m in enumerate(self._members) if row not in stopped]
         due = [row for row, m in going if not m.left or m.done in m.checks]
         values = self._program.validate(self._stack.parameters, due, self._revalidate)
@@ -213,29 +210,23 @@ class Population:
             member.seconds += share
             member.probing += watching
         self._look([(row, m) for row, m in going if m.done in m.agenda])
-        outcomes = []
-        left = []
-        for row in sorted({*stopped, *due}):
-            member = self._members[row]
-            if row in stopped:
-                outcomes.append(member.end(stopped[row].state, reason=str(stopped[row])))
-            else:
-                value, figures = values[row]
-                member.keep("val_loss", member.done - 1, value)
-                if member.left:
-                    continue
-                for name, figure in figures.items():
-                    member.run.note(name, figure)
-                outcomes.append(member.end("finished", value))
-            left.append(row)
-        self._leave(left)
+        for row, (value, _) in values.items():
+            self._members[row].keep(self._members[row].done - 1, {"val_loss": value})
+        ended = sorted({*stopped, *(row for row in due if not self._members[row].left)})
+        outcomes = [
+            self._members[row].end(stopped[row].state, reason=str(stopped[row]))
+            if row in stopped
+            else self._members[row].finish(*values[row])
+            for row in ended
+        ]
+        self._leave(ended)
         return outcomes
 
     def _flush_norms(self) -> None:
         """Hands the norms of the last updates to the members that they are of."""
         for updates, members, norms in self._norms:
             for member, t, row in zip(members, updates, norms.tolist(), strict=True):
-                member.keep_norms(t, row)
+                member.keep(t, name_norms(row))
         self._norms.clear()
 
     def _look(self, due: list[tuple[int, ActiveRun]]) -> None:
@@ -261,7 +252,7 @@ class Population:
             )
             seconds = (time.perf_counter() - began) / len(members)
             for i, member in enumerate(members):
-                member.keep_look({name: column[i] for name, column in seen.items()})
+                member.keep(member.done - 1, {n: column[i] for n, column in seen.items()})
                 member.seconds += seconds
                 member.probing += seconds
 
@@ -312,12 +303,11 @@ class Population:
             return torch.tensor(group, device=self._device)
         size = power_of_two(len(group))
         if (size, width) not in self._indices:
-            place = torch.zeros(size, dtype=torch.int64, device=self._device)
-            self._indices[size, width] = place
+            self._indices[size, width] = torch.zeros(size, dtype=torch.int64, device=self._device)
         return self._indices[size, width].copy_(torch.tensor(fill_up(group, size)))
 
     def _watched(self, due: list[int]) -> slice | Tensor | None:
         """The members of a step whose norms are taken: on a GPU all, for a graph has no choice."""
         if self._device.type == "cuda":
-            return slice(None) if self._probes is not None else None
+            return slice(None) if self._probes.looks else None
         return torch.tensor(due) if due else None

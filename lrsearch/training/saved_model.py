@@ -52,9 +52,9 @@ def save_trained_model(
     if len(given) != 1 or not isinstance(given[0], Tensor):
         log.warning("the model of task %s takes other than one tensor; not logged", task.name)
         return {}
-    free = torch.export.Dim.AUTO
+    shapes = ({0: torch.export.Dim.AUTO},)
     try:
-        program = torch.export.export(model, given, dynamic_shapes=({0: free},), strict=False)
+        program = torch.export.export(model, given, dynamic_shapes=shapes, strict=False)
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
         reason = " ".join(str(error).split())[:160]
         log.warning("the model of task %s is not logged, it has no graph: %s", task.name, reason)
@@ -69,10 +69,9 @@ def _given(task: TorchTask, model: torch.nn.Module) -> tuple[Any, ...]:
     """What the task's loss calls its model with."""
     seen: list[tuple[Any, ...]] = []
     hook = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
-    rows = torch.zeros(1, dtype=torch.int64)
     samples = TrainingData(task.train, torch.device("cpu"), independent=task.independent)
-    row = samples.row(0, EXAMPLE, EXAMPLE)
-    batch = samples.take(torch.tensor([row]), rows, EXAMPLE)
+    rows = torch.tensor([samples.row(0, EXAMPLE, EXAMPLE)])
+    batch = samples.take(rows, torch.zeros_like(rows), EXAMPLE)
     with torch.no_grad():
         task.loss(model, tuple(part[0] for part in batch))
     hook.remove()

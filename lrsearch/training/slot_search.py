@@ -26,7 +26,7 @@ GAIN = 0.1
 #: Fraction of the free memory that a population may take.
 SHARE = 0.7
 #: Seconds spent on one number of slots, about; and the most updates in a block that is timed.
-SECONDS, UPDATES, BLOCKS = 0.3, 20, 3
+TIMED_SECONDS, TIMED_UPDATES, TIMED_BLOCKS = 0.3, 20, 3
 
 
 def find_slots(
@@ -86,7 +86,7 @@ class _Timing:
         self, task: TorchTask, batchable: Batchable, device: torch.device, budget: Budget
     ) -> None:
         self._task, self._batchable, self._device = task, batchable, device
-        updates = max(budget.steps, 2 + UPDATES * (BLOCKS + 1))
+        updates = max(budget.steps, 2 + TIMED_UPDATES * (TIMED_BLOCKS + 1))
         schedule = Schedule(peak=task.peak[0], decay="constant", momentum=task.momentum)
         self._plan = schedule.plan(updates, min(budget.batch, task.samples))
 
@@ -97,8 +97,7 @@ class _Timing:
             return self._seconds(plain.step)
 
     def together(self, slots: int) -> float:
-        paddable = self._batchable.paddable
-        population = Population(self._task, slots, self._device, paddable=paddable)
+        population = Population(self._task, slots, self._device, paddable=self._batchable.paddable)
         population.put([self._run(index) for index in range(slots)])
         with deliberate(self._device):
             return self._seconds(population.step) / slots
@@ -111,8 +110,8 @@ class _Timing:
         for _ in range(2):
             step()
         first = self._block(step, 1)
-        updates = int(min(max(SECONDS / BLOCKS / first, 1), UPDATES))
-        blocks = BLOCKS if first < SECONDS else 1
+        updates = int(min(max(TIMED_SECONDS / TIMED_BLOCKS / first, 1), TIMED_UPDATES))
+        blocks = TIMED_BLOCKS if first < TIMED_SECONDS else 1
         return min(first, *(self._block(step, updates) for _ in range(blocks)))
 
     def _block(self, step: Callable[[], object], updates: int) -> float:

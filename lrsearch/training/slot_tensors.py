@@ -7,7 +7,7 @@ that is written by itself costs as much as an update of all.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -131,10 +131,8 @@ class SlotTensors:
         """
         t, now = self._t[rows], self._now(rows)
         batch = self._samples.take(self._order[rows], now["begin"], width)
-        place = torch.arange(width, device=self._device)
-        inside = place < now["batch"][:, None]
-        values = [value[rows].detach() for value in self.parameters.values()]
-        leaves = [value.requires_grad_() for value in values]
+        inside = torch.arange(width, device=self._device) < now["batch"][:, None]
+        leaves = [p[rows].detach().requires_grad_() for p in self.parameters.values()]
         weight = inside.to(leaves[0].dtype) / now["batch"][:, None]
         total = self._program.train(leaves, batch, weight, mix(mix(t) ^ self._seed[rows]))
         gradients = torch.autograd.grad(total.sum(), leaves)
@@ -183,9 +181,8 @@ class SlotTensors:
                 self._tables[name] = wider
                 self.version += 1
 
-    def _all(self) -> Iterable[Tensor]:
+    def _all(self) -> list[Tensor]:
         """Every tensor that has a row a slot."""
-        yield from self.parameters.values()
-        yield from self.updates.state.values()
-        yield from self._tables.values()
-        yield from (self._t, self._seed, self._order, self.watch.start)
+        named = (self.parameters, self.updates.state, self._tables)
+        own = (tensor for tensors in named for tensor in tensors.values())
+        return [*own, self._t, self._seed, self._order, self.watch.start]

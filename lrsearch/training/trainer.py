@@ -23,9 +23,9 @@ from lrsearch.training.saved_model import save_trained_model
 from lrsearch.training.slot_search import find_slots, is_faster_together
 
 #: Slots on a CPU: the time a trial is nearly flat from there on (measured on the digits' MLP).
-SLOTS = 16
+CPU_SLOTS = 16
 #: From so many runs on, whose order nothing hangs on, twice as many slots gain a third.
-MANY = 256
+MANY_RUNS = 256
 
 
 class Trainer:
@@ -68,28 +68,25 @@ class Trainer:
         On a GPU the number is always looked for. On a CPU the usual one is taken unless a plain
         loop is faster, so that what a search asks does not hang on the noise of a measurement.
         """
+        tried = (self.task, self.batchable, self.device)
         try:
-            return self._fit(most, budget, thorough=thorough)
+            if thorough or self.device.type == "cuda":
+                return find_slots(*tried, most, budget)
+            slots = 2 * CPU_SLOTS if most >= MANY_RUNS else CPU_SLOTS
+            usual = min(slots, 1 << (most.bit_length() - 1))
+            if usual > 1 and is_faster_together(*tried, usual, budget):
+                return usual
         except Exception as error:  # noqa: BLE001  # a user's task may raise anything
             log.warning("task %s fails when it is tried: %s", self.task.name, reason_of(error))
-            return 1
-
-    def _fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
-        if thorough or self.device.type == "cuda":
-            return find_slots(self.task, self.batchable, self.device, most, budget)
-        slots = 2 * SLOTS if most >= MANY else SLOTS
-        usual = min(slots, 1 << (most.bit_length() - 1))
-        faster = usual > 1 and is_faster_together(
-            self.task, self.batchable, self.device, usual, budget
-        )
-        return usual if faster else 1
+        return 1
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
         """Trains the runs as a population, or one by one where there is one slot."""
         if self.batchable.reason or runs.slots == 1:
             return train_alone(self.task, runs, self.device)
-        paddable = self.batchable.paddable
-        return Population(self.task, runs.slots, self.device, paddable=paddable).train(runs)
+        return Population(
+            self.task, runs.slots, self.device, paddable=self.batchable.paddable
+        ).train(runs)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
         """Trains a plan once more and writes its model; see `lrsearch.training.saved_model`."""

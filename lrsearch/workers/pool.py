@@ -100,9 +100,8 @@ class TaskPool(WorkerPool):
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
         """As `lrsearch.contract.Elastic`, of each worker."""
-        inner = cast(Elastic, self.inner)
-        most = max(1, most // self._count)
-        return inner.fit(most, budget, thorough=thorough)
+        share = max(1, most // self._count)
+        return cast(Elastic, self.inner).fit(share, budget, thorough=thorough)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
         """As `lrsearch.contract.KeepsModel`."""
@@ -146,9 +145,7 @@ class _PoolRun:
             runs: where they come from.
             alone: whether a worker is at one run at a time, and is ended when its time is up.
         """
-        while True:
-            if self._feed(runs):
-                return
+        while not self._feed(runs):
             post, message = self._listen(alone=alone)
             if post is None:
                 continue
@@ -158,10 +155,10 @@ class _PoolRun:
             post.heard, self._mute = True, 0
             if "room" in message:
                 post.asked = message["room"]
-                continue
-            outcome = decode(Outcome, message)
-            del post.runs[outcome.trial, outcome.replicate]
-            yield outcome
+            else:
+                outcome = decode(Outcome, message)
+                del post.runs[outcome.trial, outcome.replicate]
+                yield outcome
 
     def close(self) -> None:
         """Ends them all."""
@@ -192,8 +189,8 @@ class _PoolRun:
         try:
             hand, message = self._inbox.get(timeout=None if math.isinf(wait) else wait)
         except queue.Empty:
-            late = [post for post in self._posts.values() if alone and self._is_late(post)]
-            return (late[0] if late else None), None
+            late = (post for post in self._posts.values() if alone and self._is_late(post))
+            return next(late, None), None
         # What a worker said that has been replaced meanwhile is of no use any more.
         return next((p for p in self._posts.values() if p.hand is hand), None), message
 
@@ -215,12 +212,12 @@ class _PoolRun:
                     f"workers die before they ask for a run, the last with {how}; what they said "
                     "is above, and `--workers 1` tries the objective here"
                 )
-        fresh = self._hire(post.number, self._inbox)
-        self._posts[post.number] = _Seat(post.number, fresh)
+        self._posts[post.number] = _Seat(post.number, self._hire(post.number, self._inbox))
         for run in post.runs.values():
             if late:
-                reason = f"it took longer than {run.limit:g} s, and was ended"
-                yield run.end("failed", reason=reason)
+                yield run.end(
+                    "failed", reason=f"it took longer than {run.limit:g} s, and was ended"
+                )
             elif run.retries < self._retries:
                 run.retries += 1
                 self._again.append(run)

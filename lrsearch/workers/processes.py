@@ -108,14 +108,14 @@ class Process:
 
 def _environment(index: int, count: int) -> dict[str, str]:
     """A device of its own where there are several, and its share of the cores."""
-    environment = dict(os.environ)
-    environment["LRSEARCH_WORKER"] = str(index)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // count)))
-    devices = _devices()
-    if devices and count > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-    return environment
+    devices = _devices() if count > 1 else []
+    return {
+        "OMP_NUM_THREADS": str(max(1, (cores or 1) // count)),
+        **os.environ,
+        "LRSEARCH_WORKER": str(index),
+        **({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {}),
+    }
 
 
 def _devices() -> list[str]:

@@ -69,8 +69,7 @@ class Cluster:
                 "engine ray needs Ray; pip install 'lrsearch[ray]', or leave engine out"
             ) from error
         self._ray: Any = ray
-        self._answer = answer
-        self._address = address or "auto"
+        self._answer, self._address = answer, address or "auto"
         self.given, self._environment = _ship(given, shared=self._address == LOCAL)
         self._join()
         total = self._ray.cluster_resources()
@@ -109,14 +108,13 @@ class Cluster:
     def hire(self, order: dict[str, Any], index: int, inbox: Inbox) -> _Actor:
         """Asks for a worker."""
         self._join()
-        words = {
-            "num_cpus": self._share["CPU"],
-            "num_gpus": self._share["GPU"],
-            "max_concurrency": 2,
-            "scheduling_strategy": "SPREAD",
-        }
-        worker = self._ray.remote(**words)(_RayWorker).remote(order, index, self._answer)
-        return _Actor(self._ray, worker, inbox)
+        make = self._ray.remote(
+            num_cpus=self._share["CPU"],
+            num_gpus=self._share["GPU"],
+            max_concurrency=2,
+            scheduling_strategy="SPREAD",
+        )
+        return _Actor(self._ray, make(_RayWorker).remote(order, index, self._answer), inbox)
 
 
 class _RayWorker:
@@ -161,8 +159,7 @@ class _Actor:
 
     def __init__(self, ray: Any, worker: Any, inbox: Inbox) -> None:
         self._ray, self._worker, self._inbox = ray, worker, inbox
-        self._over = False
-        self._how = "no word"
+        self._over, self._how = False, "no word"
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 

@@ -12,9 +12,10 @@ import time
 
 import torch
 
-from lrsearch.contract import NoProbes
+from lrsearch.contract import Probes
+from lrsearch.diagnostics.costs import LANCZOS
 from lrsearch.diagnostics.curvature import HessianProduct, largest_eigenvalue, signs
-from lrsearch.diagnostics.diagnosis import LANCZOS, Diagnosis
+from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.objectives.builtin import make
 from lrsearch.run import Run
 from lrsearch.training.functional_task import FunctionalTask
@@ -117,7 +118,7 @@ def cost(name, device):
     objective = make(name, device=str(device))
     shorter = [1.0] if device.type == "cpu" else [1.0, 0.9, 0.8]
     plans = [plan_of(objective, int(updates * shorter[i % len(shorter)])) for i in range(runs)]
-    levels = {"none": NoProbes(), "cheap": Diagnosis("cheap"), "full": Diagnosis("full")}
+    levels = {"none": Probes(), "cheap": Diagnosis("cheap"), "full": Diagnosis("full")}
     ratios = {level: [] for level in levels}
     search(objective, plans, slots, levels["none"], device)
     for _ in range(TURNS[device.type]):

@@ -28,7 +28,7 @@ from lrsearch.study.heartbeat import BEAT, Heartbeat
 from lrsearch.study.settings import Settings
 from lrsearch.study.spec import resolve
 from lrsearch.study.store import Store
-from lrsearch.study.trial_cache import Cache
+from lrsearch.study.trial_cache import TrialCache
 from tests.bench.machine import record
 from tests.doubles import Bowl
 from tests.machines.postgres import PASSWORD, Postgres
@@ -121,19 +121,19 @@ def costs(postgres):
         Store.join(request) as store,
         Heartbeat(store.storage, store.key, store.lock, store.clock) as heartbeat,
     ):
-        running, done, others = store.table.join(heartbeat), 0, 0
+        mine, done, others = store.table.join(heartbeat), 0, 0
         point = {name: d.low for name, d in distributions(request.space).items()}
         for in_flight in IN_FLIGHT:
             while others < in_flight - 1:  # of this worker, so that nobody takes them for dead
                 own = {"index": 10**6 + others, "worker": heartbeat.worker.id}
                 own |= {"retry": 0, "point": point}
-                running = create_trial(
+                begun = create_trial(
                     state=TrialState.RUNNING,
                     params=point,
                     distributions=distributions(request.space),
                     user_attrs={"lrsearch.attempt": own},
                 )
-                store.storage.create_new_trial(store.key, running)
+                store.storage.create_new_trial(store.key, begun)
                 others += 1
             store.table.refresh()
             locked, before = [], transactions(postgres, "costs")
@@ -142,11 +142,11 @@ def costs(postgres):
             for _ in range(CYCLES):
                 store.table.refresh()
                 started = time.perf_counter()
-                running.begin(done, point)
+                mine.begin(done, point)
                 locked.append(time.perf_counter() - started)
                 outcome = Outcome(trial=done, replicate=0, state="finished", value=1.0)
                 schedule = Schedule(peak=0.1)
-                running.end(Trial(index=done, schedule=schedule, outcomes=(outcome,)), None)
+                mine.end(Trial(index=done, schedule=schedule, outcomes=(outcome,)), None)
                 done += 1
             wall, used = time.perf_counter() - began, server_seconds() - used
             time.sleep(1.2)
@@ -160,16 +160,16 @@ def costs(postgres):
         # What others do with a trial that has ended: each of them reads it once.
         for _ in range(TURNS):
             with store.storage.session() as connection:
-                Cache(store.key).look(connection)  # a first time, so that all is in memory
+                TrialCache(store.key).look(connection)  # a first time, so that all is in memory
         used, read = server_seconds(), 0
         for _ in range(TURNS):
             with store.storage.session() as connection:
-                read += len(Cache(store.key).look(connection))
+                read += len(TrialCache(store.key).look(connection))
         found["us_of_the_server_to_read_a_trial"] = round(1e6 * (server_seconds() - used) / read)
         # A worker's beat, where a thousand are listed.
         for i in range(1, 1000):
             record = dataclasses.asdict(dataclasses.replace(heartbeat.worker, id=f"w{i}"))
-            store.keep(f"lrsearch.workers.worker.{i}", record)
+            store.keep(f"lrsearch.worker.{i}", record)
         used = server_seconds()
         for _ in range(CYCLES):
             assert heartbeat._is_listed

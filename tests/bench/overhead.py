@@ -20,12 +20,11 @@ PLAIN_TRIALS = 60
 
 def ours(folder, trials):
     """Seconds a trial, of which in the sampler, and what was found."""
-    from lrsearch.sampling.advisor import Advisor
-
     import lrsearch
+    from lrsearch.search.asking import Asker
 
     asked = [0.0]
-    ask = Advisor.ask
+    ask = Asker.ask
 
     def timed(*arguments, **words):
         began = time.perf_counter()
@@ -34,11 +33,11 @@ def ours(folder, trials):
         finally:
             asked[0] += time.perf_counter() - began
 
-    Advisor.ask = timed
+    Asker.ask = timed
     began = time.perf_counter()
     result = lrsearch.tune("quadratic", trials=trials, tracking_uri=f"sqlite:///{folder}/a.db")
     whole = time.perf_counter() - began
-    Advisor.ask = ask
+    Asker.ask = ask
     assert len(result.trials) == trials
     return whole / trials, asked[0] / trials, result
 

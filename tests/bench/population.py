@@ -10,7 +10,7 @@ import time
 import torch
 
 from lrsearch import Schedule
-from lrsearch.contract import NoProbes
+from lrsearch.contract import Probes
 from lrsearch.objectives.builtin import make
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
@@ -32,7 +32,7 @@ TASKS = {
 class Given:
     """Hands out the runs that it was given."""
 
-    probes = NoProbes()
+    probes = Probes()
 
     def __init__(self, runs):
         self.runs = runs

@@ -228,6 +228,7 @@ def test_help_and_errors_load_nothing_heavy(tmp_path, command):
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        timeout=60,
         check=True,
     )
     assert done.stderr.splitlines()[-1] == "[]"

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from lrsearch.cli.text import BARS, spark
 from lrsearch.export import FORMATS
 from lrsearch.quadratic import expected_loss, lr_ref
 from lrsearch.space import Space, shipped_spaces
+from tests.doubles import wait_until
 
 TUNE = ["tune", "quadratic", "--tracking-uri", "none", "--sampler", "random"]
 
@@ -176,12 +176,13 @@ def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, 
     command = [sys.executable, "-m", "lrsearch", *TUNE, "--quiet", "--trials"]
     process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
     journal = here / "lrsearch-studies" / "quadratic-default.journal"
-    deadline = time.monotonic() + 60
-    while not journal.exists() or journal.read_bytes().count(b'"op_code":6') < 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    try:
+        records = b'"op_code":6'
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(records) >= 20, 60)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert "the same command goes on" in err
     assert err.count("\n") == 1
@@ -196,7 +197,8 @@ def test_a_reader_that_stops_reading_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
-        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+        words = {"stdout": pipe, "stderr": subprocess.PIPE, "timeout": 60}
+        done = subprocess.run(command, **words, check=False)
     assert (done.returncode, done.stderr) == (141, b"")
 
 

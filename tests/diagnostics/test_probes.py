@@ -15,37 +15,16 @@ import lrsearch
 from lrsearch import Outcome, Schedule, TorchTask
 from lrsearch.cli import cli
 from lrsearch.codec import decode, encode
-from lrsearch.contract import LEVELS, NoProbes, Setup
-from lrsearch.diagnostics.diagnosis import COSTS, Diagnosis
+from lrsearch.contract import LEVELS, Probes
+from lrsearch.diagnostics.costs import COSTS
+from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
-from lrsearch.run import Run
 from lrsearch.tasks.digits import cross_entropy, digits
 from lrsearch.tasks.toys import two_moons
-from lrsearch.training.plain import train_alone
 from lrsearch.training.population import Population
-from tests.objectives.test_proxy import Given
-from tests.training.test_population import GROUP, exact_task
-
-CPU = torch.device("cpu")
-FULL = Diagnosis("full")
-
-
-def ends(task, schedules, *, slots, probes=FULL, steps=60, batch=16, stops=True):
-    """Completed outcomes by trial."""
-    plans = [s.with_momentum(task.momentum).plan(steps, batch) for s in schedules]
-    runs = [
-        Run(trial=i, replicate=0, seed=i % 2, plan=plan, stops=stops)
-        for i, plan in enumerate(plans)
-    ]
-    given = Given(*runs)
-    given.probes = probes
-    stream = (
-        Population(task, slots, CPU).train(given) if slots > 1 else train_alone(task, given, CPU)
-    )
-    setup = Setup(name="x", unit="x", steps=steps, weight_decay=task.weight_decay)
-    return {o.trial: probes.complete(setup, plans[o.trial], o) for o in stream}
+from tests.torch_doubles import FULL, GROUP, ends, exact_task
 
 
 def same(a, b, rtol=1e-7):
@@ -90,7 +69,7 @@ def test_norms_of_all_rows_at_every_step_as_a_graph_takes_them_are_the_same(monk
 def test_looking_changes_no_value_and_no_loss_by_a_single_bit(slots, level):
     task = digits(hidden=16, held_out=0.3, weight_decay=0.0)
     seen = ends(task, GROUP, slots=slots, probes=Diagnosis(level))
-    plain = ends(task, GROUP, slots=slots, probes=NoProbes())
+    plain = ends(task, GROUP, slots=slots, probes=Probes())
     for trial, outcome in plain.items():
         assert seen[trial].value == outcome.value
         assert seen[trial].traces["loss"] == outcome.traces["loss"]
@@ -312,7 +291,7 @@ def test_the_time_that_looks_took_is_part_of_the_outcome():
         assert all(0 < o.probing < o.seconds for o in found.values())
         kept = decode(Outcome, json.loads(json.dumps(encode(found[0]))))
         assert kept.probing == found[0].probing
-    assert ends(task, GROUP[:2], slots=2, probes=NoProbes())[0].probing == 0
+    assert ends(task, GROUP[:2], slots=2, probes=Probes())[0].probing == 0
 
 
 def test_another_level_continues_a_study():

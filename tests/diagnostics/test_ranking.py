@@ -106,6 +106,12 @@ def test_trials_without_the_diagnostic_are_counted(result):
 
 def test_the_picture_shows_the_value_against_it_and_its_way_with_the_edge_of_stability(result):
     ranking = rank_by(result, "stability_ratio")
+    lost = [
+        lrsearch.Outcome(**{**vars(o), "state": "diverged", "value": None})
+        for o in result.best.outcomes
+    ]
+    other = lrsearch.Trial(index=99, schedule=result.best.schedule, outcomes=tuple(lost))
+    result = lrsearch.Result(**{**vars(result), "trials": (*result.trials, other)})
     figure = draw_diagnostic(result, ranking.name, ranking.trials, ranking.correlation)
     scatter, curves, _ = figure.axes
     points = scatter.collections[0].get_offsets()
@@ -117,7 +123,7 @@ def test_the_picture_shows_the_value_against_it_and_its_way_with_the_edge_of_sta
     with_curve = [t for t in result.trials if "stability_ratio" in t.outcomes[0].traces]
     assert len(drawn) == len(with_curve) > len(result.ranked) - 1
     dashed = sum(line.get_linestyle() == "--" for line in drawn)
-    assert dashed == sum(t.state == "diverged" for t in with_curve)
+    assert dashed == sum(t.state == "diverged" for t in with_curve) > 0
 
 
 def test_a_diagnostic_without_a_curve_is_one_panel(result, tmp_path):

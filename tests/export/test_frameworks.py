@@ -246,9 +246,8 @@ def test_a_file_holds_the_plan_in_full_and_passes_the_linters_form(form, tmp_pat
     assert "import lrsearch" not in text
     assert repr(OPPOSED) in text
     for command in (["format", "--check"], ["check", "--select", "E,F,I,B,UP"]):
-        subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--line-length", "99", "-q", path], check=True
-        )
+        command = [sys.executable, "-m", "ruff", *command, "--line-length", "99", "-q", path]
+        subprocess.run(command, timeout=60, check=True)
 
 
 # --- transformers ---------------------------------------------------------------------------

@@ -112,7 +112,8 @@ def write(name, server=None):
     storage = server.fresh(name) if name == "database" else folder / f"{name}.journal"
     if name == "killed":
         command = [sys.executable, "-m", "tests.golden.generate_studies", "--killed"]
-        subprocess.run(command, check=False, env={**os.environ, "GOLDEN_KILL": "1"})
+        words = {"env": {**os.environ, "GOLDEN_KILL": "1"}, "timeout": 240}
+        subprocess.run(command, **words, check=False)
     else:
         dead = {"tracking_uri": "http://127.0.0.1:9"} if name == "spool" else {}
         search(name, storage, **dead)

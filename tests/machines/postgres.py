@@ -6,10 +6,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-from tests.doubles import free_port
+from tests.doubles import free_port, wait_until
 
 PASSWORD = "s3cr+t/word"
 
@@ -52,6 +51,7 @@ class Postgres:
             env={**os.environ, "PGPASSWORD": PASSWORD},
             capture_output=True,
             text=True,
+            timeout=120,
             check=True,
             **more,
         ).stdout
@@ -71,14 +71,17 @@ class Postgres:
 
     def wait(self):
         """Until it answers."""
-        for _ in range(600):
-            try:
-                self.psql("SELECT 1")
-            except subprocess.CalledProcessError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError((self.home / "log").read_text()[-2000:])
+        try:
+            wait_until(self.answers, 60)
+        except AssertionError as error:
+            raise AssertionError((self.home / "log").read_text()[-2000:]) from error
+
+    def answers(self):
+        """Whether it takes a question now."""
+        try:
+            return self.psql("SELECT 1")
+        except subprocess.CalledProcessError:
+            return ""
 
     def stop(self, how=signal.SIGQUIT):
         """At once, as if the machine were switched off: sessions are cut in mid-sentence."""

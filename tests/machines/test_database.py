@@ -26,11 +26,9 @@ from lrsearch.study.locks import with_lock
 from lrsearch.study.settings import Settings
 from lrsearch.study.spec import resolve
 from lrsearch.study.store import Store
-from tests.doubles import Bowl, search
+from tests.doubles import Bowl, launch, read_line, search, wait_for_threads
 from tests.machines.postgres import PASSWORD
-from tests.machines.test_join import tune
-from tests.survival.swarm import STUDY, essence, swarm
-from tests.survival.test_kills import check_every_trial_ended_once, nap
+from tests.survival.swarm import STUDY, check_every_trial_ended_once, essence, nap, swarm
 
 RANDOM = ["--no-compare", "--tracking-uri", "none", "--sampler", "random"]
 QUADRATIC = {"trials": 6, "steps": 50, "sampler": "random", "tracking_uri": "none"}
@@ -70,9 +68,10 @@ def test_kills_and_a_restart_of_the_server_lose_and_double_nothing(
     how = {"kills": kills, "alive": processes, "between": (0.3, 0.9), "seed": 5}
     # The nursery takes some seconds to its first search.
     restarting = threading.Timer(6.0, restart)
+    restarting.daemon = True
     restarting.start()
     found, code = swarm(tmp_path, words, **how)
-    restarting.join()
+    wait_for_threads(restarting)
     assert code == 0
     assert found > 0.7 * kills
     check_every_trial_ended_once(tmp_path, "nap-default", trials, database)
@@ -197,12 +196,12 @@ def test_a_guard_keeps_others_out_until_its_holder_is_gone(postgres, store):
         with other, other.lock:
             order.append("other")
 
-    waiting = threading.Thread(target=wait)
+    waiting = threading.Thread(target=wait, daemon=True)
     with store.lock:
         waiting.start()
         time.sleep(0.3)
         order.append("first")
-    waiting.join()
+    wait_for_threads(waiting)
     assert order == ["first", "other"]
 
 
@@ -411,8 +410,8 @@ def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp
     words = ["tune", f"{STUDY}:nap", "--trials", "500", "--sampler", "random", "--no-compare"]
     words += ["--storage", with_password(database)]
     words += ["--tracking-uri", "http://bob:TRACKPW@127.0.0.1:9"]
-    process = tune(tmp_path, *words)
-    first = process.stderr.readline()
+    process = launch(*words, folder=tmp_path)
+    first = read_line(process.stderr)
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -425,8 +424,8 @@ def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp
 @pytest.mark.slow
 def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_path):
     words = ["tune", f"{STUDY}:nap", "--trials", "500", *RANDOM, "--storage", database]
-    process = tune(tmp_path, *words)
-    process.stderr.readline()
+    process = launch(*words, folder=tmp_path)
+    read_line(process.stderr)
     time.sleep(2)
     postgres.stop()
     try:
@@ -436,7 +435,8 @@ def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_pat
         assert process.wait(60) == 143
         assert time.monotonic() - began < 20  # Slurm kills after 30
     finally:
-        process.communicate()
+        process.kill()
+        process.communicate(timeout=30)
         postgres.start()
 
 

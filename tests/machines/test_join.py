@@ -1,15 +1,13 @@
 """The command that joins a search from another machine, as it is printed and as it works."""
 
-import os
 import platform
 import shlex
-import subprocess
-import sys
 
 import pytest
 
 from lrsearch import api
 from lrsearch.cli import main
+from tests.doubles import launch, read_line
 from tests.machines.postgres import PASSWORD
 
 TRAIN = """
@@ -25,21 +23,10 @@ COMMON = ["--no-compare", "--tracking-uri", "none"]
 
 def first_line(process):
     """What it says first, and with the password, of this machine."""
-    line = process.stderr.readline()
+    line = read_line(process.stderr)
     said, _, command = line.strip().partition(": ")
     assert said == "to join from another machine"
     return command
-
-
-def tune(folder, *words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "lrsearch", *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.slow
@@ -48,13 +35,14 @@ def test_the_first_line_is_the_command_that_joins_and_it_does(database, tmp_path
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.py").write_text(TRAIN)
     words = ["--trials", "24", "--sampler", "random", "--set", "peak=0.01..1", *COMMON]
-    one = tune(tmp_path / "here", "tune", "train.py:nap", *words, "--storage", database)
+    words = ["tune", "train.py:nap", *words, "--storage", database]
+    one = launch(*words, folder=tmp_path / "here")
     command = first_line(one)
     assert platform.node() in command
     typed = shlex.split(command.replace(platform.node(), "127.0.0.1"))
     assert typed[:3] == ["lrsearch", "tune", "train.py:nap"]
-    other = tune(tmp_path / "there", *typed[1:])
-    assert first_line(other) == command.replace(platform.node(), platform.node())
+    other = launch(*typed[1:], folder=tmp_path / "there")
+    assert first_line(other) == command
     for process in (one, other):
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -69,7 +57,7 @@ def test_a_second_machine_waits_where_a_study_was_founded_for_one_run(database, 
     (tmp_path / "train.py").write_text(TRAIN)
     words = ["tune", "train.py:nap", "--trials", "8", "--sampler", "tpe", *COMMON]
     words += ["--storage", database]
-    both = [tune(tmp_path, *words) for _ in range(2)]
+    both = [launch(*words, folder=tmp_path) for _ in range(2)]
     told = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert any("which another process is at" in err for err in told)

@@ -7,13 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lrsearch import api
 from lrsearch.cli import main
+from tests.doubles import launch, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -76,12 +76,7 @@ def start(monkeypatch, tmp_path):
 def begin(cluster, *words):
     command = ["tune", *words, "--engine", "ray", "--address", cluster.address]
     quick = ["--no-compare", "--tracking-uri", "none", "--sampler", "random", "--json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "lrsearch", *command, *quick],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return launch(*command, *quick)
 
 
 def end(process, code=0):
@@ -91,11 +86,7 @@ def end(process, code=0):
 
 
 def wait_for(folder, marks):
-    for _ in range(1200):
-        if len(list(folder.iterdir())) >= marks:
-            return
-        time.sleep(0.1)
-    raise AssertionError("nothing is trained")
+    wait_until(lambda: len(list(folder.iterdir())) >= marks, 120)
 
 
 def where(folder):
@@ -228,7 +219,7 @@ def test_the_three_commands_of_the_readme(start, database, tmp_path, monkeypatch
     for line in lines:
         words = shlex.split(line.replace("postgresql://me@db/lr", database))
         command = [sys.executable, "-m", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         found.append(json.loads(done.stdout))
     assert [sum(result["trials"].values()) for result in found] == [100, 100, 200]

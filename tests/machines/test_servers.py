@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -17,9 +16,8 @@ import sqlalchemy
 from lrsearch import api
 from lrsearch.study.location import Location
 from lrsearch.study.store import Store
-from tests.doubles import Bowl, free_port, search
-from tests.survival.swarm import essence, swarm
-from tests.survival.test_kills import check_every_trial_ended_once, nap
+from tests.doubles import Bowl, free_port, search, wait_for_threads, wait_until
+from tests.survival.swarm import check_every_trial_ended_once, essence, nap, swarm
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +38,19 @@ def mlflow(postgres, database, tmp_path):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    for _ in range(1200):
+
+    def answers():
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-            break
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read()
         except OSError:
-            time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+            return b""
+
+    try:
+        wait_until(answers, 120)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
 
 
 def test_two_machines_share_a_postgresql_and_an_mlflow_server_on_one(
@@ -93,6 +95,7 @@ class MariaDb:
             cwd=self.home,
             check=True,
             capture_output=True,
+            timeout=120,
         )
         self.start()
 
@@ -106,16 +109,18 @@ class MariaDb:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for _ in range(600):
-            try:
-                return self.execute("SELECT 1")
-            except sqlalchemy.exc.OperationalError:
-                time.sleep(0.1)
-        raise AssertionError("it does not start")
+        wait_until(self.answers, 60)
+
+    def answers(self):
+        """Whether it takes a question now."""
+        try:
+            return self.execute("SELECT 1")
+        except sqlalchemy.exc.OperationalError:
+            return None
 
     def stop(self):
         self.process.kill()
-        self.process.wait()
+        self.process.wait(30)
 
     def execute(self, command):
         url = f"mysql+pymysql://root@127.0.0.1:{self.port}/"
@@ -164,10 +169,11 @@ def test_kills_and_a_restart_of_mysql_lose_and_double_nothing(mysql, tmp_path):
         mysql.start()
 
     restarting = threading.Timer(6.0, restart)
+    restarting.daemon = True
     restarting.start()
     how = {"kills": 6, "alive": 4, "between": (0.3, 0.9), "seed": 7}
     found, code = swarm(tmp_path, nap(100, *RANDOM, "--storage", url), **how)
-    restarting.join()
+    wait_for_threads(restarting)
     assert code == 0
     assert found > 3
     check_every_trial_ended_once(tmp_path, "nap-default", 100, url)

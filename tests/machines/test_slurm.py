@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lrsearch import api, maintenance
 from lrsearch.errors import RequestError
+from tests.doubles import wait_until
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm.sbatch"
 TRAIN = """
@@ -50,10 +50,7 @@ def job(database, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_job_that_gets_sigterm_gives_back_its_trial_and_queues_again(job, database, tmp_path):
     first = job()
-    for _ in range(600):
-        if upkeep_of(database) is not None:
-            break
-        time.sleep(0.1)
+    wait_until(lambda: upkeep_of(database), 60)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)  # as Slurm, to the step alone
     assert first.wait(60) == 143
     assert (tmp_path / "scontrol").read_text() == "requeue 4711\n"

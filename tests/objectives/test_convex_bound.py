@@ -6,7 +6,7 @@ import pytest
 import lrsearch
 from lrsearch import Schedule
 from lrsearch.objectives.builtin import make
-from tests.objectives.test_proxy import answer
+from tests.doubles import answer
 
 FIGURES = {"polynomial": 0.100630, "cosine": 0.103386, "constant": 0.137545}
 

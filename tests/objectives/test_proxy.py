@@ -6,38 +6,13 @@ import numpy as np
 import pytest
 
 from lrsearch import Schedule
-from lrsearch.contract import NoProbes
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import BUILT_IN, make
 from lrsearch.quadratic import Optimizer, expected_loss, lr_ref, noisy_quadratic
-from lrsearch.run import Run
 from lrsearch.schedule import Budget
+from tests.doubles import answer
 
 PROXIES = ["quadratic", "quadratic-additive"]
-
-
-class Given:
-    """Hands out the runs that it was given."""
-
-    slots = 1
-    probes = NoProbes()
-
-    def __init__(self, *runs):
-        self.runs = list(runs)
-
-    def take(self, room):
-        taken, self.runs = self.runs[:room], self.runs[room:]
-        return taken
-
-
-def runs_of(objective, *schedules, **more):
-    setup = objective.setup
-    plans = [s.with_momentum(setup.momentum).plan(setup.steps, setup.batch) for s in schedules]
-    return [Run(trial=i, replicate=0, seed=i, plan=p, **more) for i, p in enumerate(plans)]
-
-
-def answer(objective, *schedules, **more):
-    return list(objective.evaluate(Given(*runs_of(objective, *schedules, **more))))
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from lrsearch.baselines import BASELINES, baseline
 from lrsearch.codec import decode, encode
 from lrsearch.comparison import Comparison
 from lrsearch.search.comparison_plan import (
-    KEPT,
-    LOOK,
+    FIRST_SEEDS,
+    KEPT_PEAKS,
     ComparisonPlan,
     TunedShape,
     peak_grid,
+    rank_key,
     shrink,
-    standing,
 )
 from lrsearch.seeding import stream
 from tests.bench.comparison import worth
@@ -95,7 +95,7 @@ def test_baselines_are_what_their_names_say(momentum):
 
 def test_the_bill_is_exact_and_shrinks_to_what_is_allowed():
     whole = protocol()
-    assert whole.runs == 11 * 9 * LOOK + 11 * KEPT * (10 - LOOK) + 7 * 10
+    assert whole.runs == 11 * 9 * FIRST_SEEDS + 11 * KEPT_PEAKS * (10 - FIRST_SEEDS) + 7 * 10
     assert f"{whole.runs} runs" in whole.describe()
     run(whole, lambda s, stage, r: s.peak + r)  # asserts that it took as many
     smaller = [protocol(points=p) for p in (7, 5, 3)]
@@ -132,8 +132,8 @@ def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone()
 
 
 def test_diverged_seeds_are_counted_and_never_dropped():
-    assert standing([1.0, math.inf]) > standing([5.0, 5.0])
-    assert standing([math.inf, math.inf]) == (2, math.inf)
+    assert rank_key([1.0, math.inf]) > rank_key([5.0, 5.0])
+    assert rank_key([math.inf, math.inf]) == (2, math.inf)
     asked = ComparisonPlan(
         candidates=rivals("trial 1"), baselines=rivals("x", "b")[1:], selection=10, seeds=10
     )

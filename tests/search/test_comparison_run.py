@@ -1,12 +1,10 @@
 """Comparisons through an objective's stream: kept, resumed, paid for in advance."""
 
-import dataclasses
 import json
 import math
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from lrsearch.space import Space
 from lrsearch.study.settings import Settings
 from lrsearch.study.spec import resolve
 from lrsearch.tracking.tracker import NoTracker
-from tests.doubles import Bowl, Memory
+from tests.doubles import Bowl, Dear, Memory, Watch, wait_until
 
 
 class Noisy(Bowl):
@@ -41,26 +39,6 @@ class Noisy(Bowl):
     def worth(self, plan):
         decays = plan.lr[10] < 0.8 * plan.lr.max()
         return 1.0 + (math.log10(float(plan.lr.max())) + 1.5) ** 2 - self.gain * decays
-
-
-class Watch:
-    """Remembers what a listener is told."""
-
-    def __init__(self):
-        self.bills, self.progress, self.refused = [], [], []
-
-    def begin(self, result, total): ...
-
-    def trial_ended(self, trial, result): ...
-
-    def comparing(self, bill, seconds, total, done):
-        self.bills.append((bill, total, done))
-
-    def compared_runs(self, done):
-        self.progress.append(done)
-
-    def declined(self, bill, seconds):
-        self.refused.append((bill, seconds))
 
 
 def compare(objective, folder, *, trials=30, watch=None, tracker=None, **asked):
@@ -89,21 +67,23 @@ def test_a_search_ends_with_its_comparison_and_the_bill_is_told_before(tmp_path,
     assert len(objective.seeds) - 30 <= total  # rivals may share schedules
     assert watch.progress[-1] == len(objective.seeds) - 30
     assert found.best.value == pytest.approx(0.7, abs=0.05)
-    error = 0.05 * math.sqrt(2 / 10)  # of a difference of two means over ten seeds
+    error, far = 0.05 * math.sqrt(2 / 10), []  # of a difference of two means over ten seeds
     for name, versus in found.versus.items():
         truth = objective.truth(found.best.schedule) - objective.truth(
             found.baseline(name).schedule
         )
         assert versus.difference == pytest.approx(truth, abs=4 * error)
-        assert (versus.verdict == "better") or truth > -10 * error
+        if abs(truth) > 10 * error:
+            far.append(name)
+            assert versus.verdict == ("better" if truth < 0 else "worse")
+    assert far == ["constant", "wsd", "onecycle"]  # those that decay late
     used = {seed for _, _, seed in objective.seeds[:30]}
     assert not used & {seed for _, _, seed in objective.seeds[30:]}, "seeds were not fresh"
 
 
 def test_slots_do_not_change_a_comparison_and_the_same_again_measures_nothing(tmp_path):
     one = compare(Noisy(), tmp_path / "a").comparison
-    four = compare(Noisy(slots=4), tmp_path / "b").comparison
-    assert one.best == dataclasses.replace(four.best)
+    assert one == compare(Noisy(slots=4), tmp_path / "b").comparison
     again = Noisy()
     assert compare(again, tmp_path / "a").comparison == one
     assert again.seeds == []
@@ -127,8 +107,11 @@ def test_more_seeds_measure_only_the_new_ones(tmp_path):
     objective = Noisy()
     more = compare(objective, tmp_path, seeds=12).comparison
     assert len(objective.seeds) < more.runs - few.runs + 60
-    assert more.best.values[:6] == few.best.values or more.best.schedule != few.best.schedule
     assert len(more.best.values) == 12
+    kept = [b for b in more.baselines if b.schedule == few.baseline(b.name).schedule]
+    assert len(kept) >= 3  # more seeds may choose another peak, and another candidate
+    for rival in kept:
+        assert rival.values[:6] == few.baseline(rival.name).values
 
 
 def test_a_study_that_has_grown_is_compared_anew(tmp_path):
@@ -140,28 +123,27 @@ def test_a_study_that_has_grown_is_compared_anew(tmp_path):
     assert len(objective.seeds) > 20
 
 
-class Slow(Noisy):
-    """Whose runs say that they took three seconds."""
-
-    def outcome(self, run):
-        return dataclasses.replace(super().outcome(run), seconds=3.0)
+class Costly(Dear, Noisy):
+    """Takes three seconds a run, as it says, and has noise."""
 
 
 @pytest.mark.slow
 def test_a_dear_comparison_shrinks_to_the_trials_or_is_left_to_the_user(tmp_path):
     watch = Watch()
-    assert compare(Slow(), tmp_path / "a", trials=90, watch=watch, frugal=True).comparison is None
+    assert (
+        compare(Costly(), tmp_path / "a", trials=90, watch=watch, frugal=True).comparison is None
+    )
     ((bill, seconds),) = watch.refused
     assert "runs" in bill
     assert seconds > 1000
     for trials, runs in ((100, 98), (200, 200)):
-        objective = Slow()
+        objective = Costly()
         folder = tmp_path / str(trials)
         found = compare(objective, folder, trials=trials, frugal=True).comparison
         assert len(objective.seeds) - trials <= found.runs <= runs
         assert len(found.best.peaks) == 3
         assert found.seeds >= 5
-    assert compare(Slow(), tmp_path / "a", trials=90).comparison.runs > 500  # asked for by name
+    assert compare(Costly(), tmp_path / "a", trials=90).comparison.runs > 500  # asked for by name
 
 
 def test_what_is_enqueued_is_a_baseline_and_others_are_named(tmp_path):
@@ -212,15 +194,17 @@ def test_a_failing_run_stops_a_comparison_with_its_traceback(tmp_path):
     with pytest.raises(SearchFailed, match=r"run of Schedule.*ValueError: no") as error:
         compare(Breaks(), tmp_path)
     assert error.value.details == "Traceback …\n"
-    assert compare(Noisy(), tmp_path).comparison is not None
+    whole = compare(Noisy(), tmp_path / "whole").comparison
+    assert compare(Noisy(), tmp_path).comparison == whole
 
 
 def test_the_tracker_is_told_of_the_comparison(tmp_path):
     memory = Memory()
-    compare(Noisy(), tmp_path, tracker=memory)
+    found = compare(Noisy(), tmp_path, tracker=memory).comparison
     ((result, state),) = memory.ends
     assert state == "finished"
-    assert result.comparison is not None
+    assert result.comparison == found
+    assert found.versus
 
 
 def test_a_checkpoint_belongs_to_its_schedule_whatever_else_is_compared(tmp_path):
@@ -275,8 +259,8 @@ def test_odd_values_neither_crash_nor_leave_json(tmp_path, value, varies):
 
     result = compare(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["comparison"]["sentence"]
-    assert result.comparison.rows
-    assert result.comparison.secondary_rows
+    assert len(result.comparison.rows) == 2 + 6  # a head, the searched one, and every baseline
+    assert len(result.comparison.secondary_rows) == 2 + 6
 
 
 def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
@@ -452,7 +436,9 @@ def test_hostile_names_do_not_reach_a_page(here):
 
     lrsearch.tune(hostile, trials=5, tracking_uri="none", compare=True)
     assert main(["show", "x-default", "--html", "r.html"]) == 0
-    assert "<script" not in (here / "r.html").read_text()
+    page = (here / "r.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
 
 
 @pytest.mark.parametrize(
@@ -464,10 +450,13 @@ def test_a_signal_passes_through_training_code_that_catches_everything(here, num
     command += ["--tracking-uri", "none", "--quiet", "--no-compare", "--sampler", "random"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = here / "lrsearch-studies" / "slow-default.journal"
-    while not journal.exists() or journal.read_text().count('"op_code"') < 6:
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    try:
+        records = '"op_code"'
+        wait_until(lambda: journal.exists() and journal.read_text().count(records) >= 6, 60)
+        process.send_signal(number)
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == code, error
     assert "the same command goes on" in error
     result = lrsearch.load("slow-default")

@@ -50,7 +50,8 @@ def test_a_killed_lock_holder_blocks_nobody(tmp_path):
         "g = open(sys.argv[2], 'a'); fcntl.flock(g, fcntl.LOCK_EX); os.kill(os.getpid(), 9)"
     )
     paths = [str(tmp_path / "x.journal"), str(tmp_path / "x.lock")]
-    assert subprocess.run([sys.executable, "-c", holder, *paths], check=False).returncode == -9
+    command = [sys.executable, "-c", holder, *paths]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -9
     assert len(search(Bowl(), tmp_path, trials=4).trials) == 4
 
 

@@ -24,14 +24,22 @@ from lrsearch.codec import encode
 from lrsearch.study.journal import open_journal
 
 STUDY = Path(__file__).with_name("study.py")
+#: Seconds for which a test that is marked as slow lets a nursery work; its own timeout is longer.
+SLOW = 840
 
 
-def swarm(folder, words, **how):
+def nap(trials, *words):
+    """A command line of so many short trials that are begun again however often they are lost."""
+    return [f"{STUDY}:nap", "--trials", str(trials), "--max-retries", "1000", *words]
+
+
+def swarm(folder, words, *, seconds=240, **how):
     """Runs a nursery in a folder.
 
     Args:
         folder: where the searches run.
         words: of their command line.
+        seconds: until it is given up, with all its searches.
         how: `kills`, `alive` processes at a time, seconds `between` kills (low, high), `seed`,
             the `signal` that kills, and whether searches are `fresh` processes: torch does not
             bear to be forked.
@@ -41,18 +49,24 @@ def swarm(folder, words, **how):
         were let be, the one that came last among them.
     """
     command = [sys.executable, "-m", "tests.survival.swarm", json.dumps([words, how])]
-    done = subprocess.run(
+    nursery = subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(STUDY.parents[2])},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=600,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Traceback" not in done.stderr, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    try:
+        out, err = nursery.communicate(timeout=seconds)
+    finally:
+        if nursery.poll() is None:  # and its searches, which nothing else would end
+            os.killpg(nursery.pid, signal.SIGKILL)
+            nursery.wait(30)
+    assert nursery.returncode == 0, err[-3000:]
+    assert "Traceback" not in err, err[-3000:]
+    return json.loads(out)
 
 
 def result_of(folder, study, storage=None):
@@ -68,6 +82,19 @@ def optuna_trials(folder, study, storage=None):
     else:
         storage = optuna.storages.RDBStorage(storage, {"poolclass": sqlalchemy.NullPool})
     return optuna.load_study(study_name=study, storage=storage).trials
+
+
+def check_every_trial_ended_once(folder, study, trials, storage=None):
+    """Checks what lrsearch and Optuna read of a study; returns how many trials were lost."""
+    result = result_of(folder, study, storage)
+    assert [t.index for t in result.trials] == list(range(trials))
+    running = optuna_trials(folder, study, storage)
+    assert "RUNNING" not in {t.state.name for t in running}
+    ended = [t.user_attrs["lrsearch"]["index"] for t in running if "lrsearch" in t.user_attrs]
+    assert sorted(ended) == list(range(trials))
+    lost = sum("lrsearch.lost" in t.user_attrs for t in running)
+    assert sum(t.retries for t in result.trials) == lost
+    return lost
 
 
 def essence(result):

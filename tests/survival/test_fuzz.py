@@ -223,7 +223,7 @@ def test_any_bytes_as_a_journal(tmp_path, journal, inputs):
             continue
         opened += 1
         assert set(kept) <= truth
-    assert opened < inputs / 3
+    assert 0 < opened < inputs / 3
 
 
 def strange(drawn, value):
@@ -264,6 +264,7 @@ def test_any_records_with_right_sums_as_a_journal(tmp_path, journal, inputs):
     records = [JournalLine(raw).record() for raw in lines_of(journal)]
     for record in records:
         del record["after"]
+    opened = 0
     for _ in range(inputs):
         wrong = list(records)
         location = drawn.randrange(len(wrong))
@@ -281,3 +282,6 @@ def test_any_records_with_right_sums_as_a_journal(tmp_path, journal, inputs):
             json.dumps(result.to_dict(), allow_nan=False)
         except (RequestError, NothingFinished) as error:
             one_line(error)
+            continue
+        opened += 1
+    assert 0.2 < opened / inputs < 0.8

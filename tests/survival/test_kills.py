@@ -5,29 +5,20 @@ import signal
 
 import pytest
 
-from tests.survival.swarm import STUDY, essence, optuna_trials, result_of, swarm
+from tests.survival.swarm import (
+    STUDY,
+    check_every_trial_ended_once,
+    essence,
+    nap,
+    result_of,
+    swarm,
+)
 
 TENTH = pytest.param(10, id="tenth")
 FULL = pytest.param(100, id="full", marks=pytest.mark.slow)
 UNTRACKED = ["--tracking-uri", "none"]
 WINK = [f"{STUDY}:wink", "--sampler", "tpe", "--trials", "20", "--max-retries", "1000", *UNTRACKED]
 DIGITS = ["digits", "--steps", "20", "--trials", "16", "--slots", "4", "--sampler", "tpe"]
-
-
-def nap(trials, *words):
-    return [f"{STUDY}:nap", "--trials", str(trials), "--max-retries", "1000", *words]
-
-
-def check_every_trial_ended_once(folder, study, trials, storage=None):
-    result = result_of(folder, study, storage)
-    assert [t.index for t in result.trials] == list(range(trials))
-    running = optuna_trials(folder, study, storage)
-    assert "RUNNING" not in {t.state.name for t in running}
-    ended = [t.user_attrs["lrsearch"]["index"] for t in running if "lrsearch" in t.user_attrs]
-    assert sorted(ended) == list(range(trials))
-    lost = sum("lrsearch.lost" in t.user_attrs for t in running)
-    assert sum(t.retries for t in result.trials) == lost
-    return lost
 
 
 @pytest.mark.parametrize("kills", [TENTH, FULL])
@@ -41,11 +32,13 @@ def test_four_processes_are_killed_at_random_and_every_trial_ends_once(tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_mlflow_too_holds_every_trial_once_after_a_hundred_kills(tmp_path):
     from mlflow.tracking import MlflowClient
 
     words = nap(1000, "--no-compare", "--sampler", "random")
-    found, code = swarm(tmp_path, words, kills=100, alive=4, between=(0.1, 0.9), seed=2)
+    how = {"kills": 100, "alive": 4, "between": (0.1, 0.9), "seed": 2}
+    found, code = swarm(tmp_path, words, seconds=SLOW, **how)
     assert code == 0
     assert found > 50
     check_every_trial_ended_once(tmp_path, "nap-default", 1000)
@@ -89,13 +82,14 @@ def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_so_does_a_population_with_its_comparison(tmp_path):
     """One K holds for the whole study, and runs leave each other alone, to the last bit."""
     words, found = [*DIGITS, "--max-retries", "1000", *UNTRACKED], {}
     for kills in (0, 8):
         (tmp_path / str(kills)).mkdir()
         how = {"kills": kills, "alive": 1, "between": (4.0, 8.0), "seed": 1, "fresh": True}
-        hit, code = swarm(tmp_path / str(kills), words, **how)
+        hit, code = swarm(tmp_path / str(kills), words, seconds=SLOW / 2, **how)
         assert code == 0
         assert hit >= kills / 3
         found[kills] = essence(result_of(tmp_path / str(kills), "digits-default"))

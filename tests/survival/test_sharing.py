@@ -12,7 +12,6 @@ import pytest
 
 from lrsearch import maintenance
 from lrsearch.errors import SearchFailed
-from lrsearch.search.callbacks import NoCallback
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space
 from lrsearch.study import heartbeat
@@ -22,9 +21,17 @@ from lrsearch.study.locks import FileLock
 from lrsearch.study.settings import Settings
 from lrsearch.study.spec import resolve
 from lrsearch.study.store import Store
-from tests.doubles import Bowl, Memory, asked, search
-from tests.survival.swarm import STUDY, result_of, swarm
-from tests.survival.test_kills import check_every_trial_ended_once
+from tests.doubles import (
+    Bowl,
+    Memory,
+    Watch,
+    asked,
+    read_line,
+    search,
+    wait_for_threads,
+    wait_until,
+)
+from tests.survival.swarm import STUDY, check_every_trial_ended_once, result_of, swarm
 
 NAP = [f"{STUDY}:nap", "--no-compare", "--tracking-uri", "none", "--sampler", "random"]
 
@@ -115,19 +122,12 @@ def test_on_this_machine_a_worker_lives_exactly_as_long_as_its_process():
         dataclasses.replace(worker, started="0")
     )  # its pid given away again
     process.kill()
-    assert not _soon(lambda: Liveness().alive(worker), until=False)  # even before it is buried
-    process.wait()
+    wait_until(lambda: not Liveness().alive(worker))  # even before it is buried
+    process.wait(30)
     assert not Liveness().alive(worker)
     assert not Liveness().alive(
         Worker.here()
     )  # one of this process that never joined, or has left
-
-
-def _soon(ask, *, until):
-    deadline = time.monotonic() + 5
-    while ask() != until and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return ask()
 
 
 def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
@@ -150,7 +150,7 @@ def test_a_worker_beats_and_is_struck_off_when_it_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     store = join(tmp_path)
     with attend(store) as attending:
-        assert _soon(lambda: attending.worker.beat > 3, until=True)
+        wait_until(lambda: attending.worker.beat > 3)
         kept = store.storage.get_study_user_attrs(store.key)
         assert [w.id for w in heartbeat.workers_of(kept)] == [attending.worker.id]
     assert heartbeat.workers_of(store.storage.get_study_user_attrs(store.key)) == []
@@ -176,11 +176,11 @@ def test_only_the_leader_tells_its_tracker_and_of_everybodys_trials(tmp_path):
     memories, threads = [Memory(), Memory()], []
     for memory in memories:
         words = {"trials": 20, "sampler": "random", "tracker": memory}
-        threads.append(threading.Thread(target=search, args=(Slow(), tmp_path), kwargs=words))
+        arguments = {"args": (Slow(), tmp_path), "kwargs": words}
+        threads.append(threading.Thread(target=search, daemon=True, **arguments))
         threads[-1].start()
         time.sleep(0.1)
-    for thread in threads:
-        thread.join()
+    wait_for_threads(*threads)
     leader, other = memories
     assert len({t.index for t in [*leader.earlier, *leader.trials]}) == 20
     assert len(leader.trials) + len(leader.earlier) == 20
@@ -195,10 +195,9 @@ def test_a_second_process_waits_for_its_turn_where_trials_hang_on_each_other(tmp
     for _ in range(2):
         words = {"trials": 16, "sampler": "tpe"}
         run = lambda words=words: found.append(search(Bowl(), tmp_path / "b", **words))  # noqa: E731
-        threads.append(threading.Thread(target=run))
+        threads.append(threading.Thread(target=run, daemon=True))
         threads[-1].start()
-    for thread in threads:
-        thread.join()
+    wait_for_threads(*threads)
     assert [asked(result) for result in found] == [asked(whole)] * 2
 
 
@@ -209,9 +208,8 @@ def test_trials_of_the_dead_are_begun_again_and_fail_in_the_end(tmp_path):
     command = [sys.executable, "-m", "lrsearch", "tune", *words, "--trials", "6", "--quiet"]
     codes = []
     while not codes or codes[-1] != 0:
-        done = subprocess.run(
-            [*command, "--max-retries", "2"], cwd=tmp_path, capture_output=True, check=False
-        )
+        words = {"cwd": tmp_path, "capture_output": True, "timeout": 60, "check": False}
+        done = subprocess.run([*command, "--max-retries", "2"], **words)
         codes.append(done.returncode)
         assert len(codes) < 12
     result = result_of(tmp_path, "killer-default")
@@ -231,12 +229,12 @@ def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
     path = tmp_path / "x.lock"
     command = [sys.executable, "-c", script, str(path)]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n"
+    assert read_line(holder.stdout) == "held\n"
     holder.kill()
     began = time.monotonic()
     with FileLock(path):
         assert time.monotonic() - began < 2
-    holder.communicate()
+    holder.communicate(timeout=30)
 
 
 def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
@@ -259,7 +257,7 @@ def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_pat
         with attend(two) as b:  # takes the other's place in the list
             monkeypatch.setattr(Liveness, "alive", alive)
             both = {a.worker.id, b.worker.id}
-            assert _soon(lambda: b.alive() == both, until=True)
+            wait_until(lambda: b.alive() == both)
         assert a.alive() == {slow}
 
 
@@ -348,19 +346,13 @@ def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again
 
 
 def test_who_waits_says_for_what(tmp_path):
-    class Waits(NoCallback):
-        said = ()
-
-        def waiting(self, what):
-            self.said += (what,)
-
     one = join(tmp_path)
     one.set_slots(1, 0)
-    callback = Waits()
+    callback = Watch()
     with attend(one) as a:
         first = one.table.join(a)
         assert first.begin(0, {"peak": 0.03, "warmup": 0.05, "floor": 0.0})
         threading.Timer(0.7, first.release).start()
         assert len(search(Bowl(), tmp_path, trials=3, callback=callback).trials) == 3
     what = "trial 0, which another process is at (founded for 1 at once; see --parallel)"
-    assert callback.said == (what,)
+    assert callback.waits == [what]

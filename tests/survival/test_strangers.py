@@ -114,7 +114,9 @@ def test_a_hostile_value_in_the_report_is_escaped(here):
     search(Bowl(), here, trials=3)
     rewrite(here / "x.journal", lambda record: everywhere(record, "unit", HOSTILE[7]))
     assert main(["show", "s", "--storage", "x.journal", "--html", "report.html"]) == 0
-    assert "<script>alert(1)" not in (here / "report.html").read_text()
+    page = (here / "report.html").read_text()
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "~/x", "x\x00", "con:x", ""])

@@ -13,7 +13,7 @@ import pytest
 from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError, RunStopped, SearchFailed
-from tests.doubles import Bowl, asked, search
+from tests.doubles import Bowl, asked, search, wait_until
 from tests.survival.swarm import STUDY
 
 WORDS = ["--tracking-uri", "none", "--no-compare", "--sampler", "random", "--quiet"]
@@ -81,10 +81,7 @@ def test_so_has_one_that_its_process_does_not_survive(here, monkeypatch, odd, wo
     assert (found.state, found.reason) == ("failed" if reason else "finished", reason)
     if odd == "escapes":
         return  # what has a session of its own is nobody's to end
-    deadline = time.monotonic() + 5
-    while _processes_here(here) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _processes_here(here) == []
+    wait_until(lambda: not _processes_here(here))
 
 
 def _processes_here(folder):
@@ -154,9 +151,8 @@ def test_every_exit_code_has_its_case(here, monkeypatch, capsys, code):
 def test_a_second_signal_stops_at_once_and_harms_nothing(here, monkeypatch, odd, code):
     command = [sys.executable, "-m", "lrsearch", *ODD, "--trials", "9"]
     began = time.monotonic()
-    done = subprocess.run(
-        command, env={**os.environ, "ODD": odd}, capture_output=True, text=True, check=False
-    )
+    words = {"env": {**os.environ, "ODD": odd}, "capture_output": True, "text": True}
+    done = subprocess.run(command, **words, timeout=120, check=False)
     assert (done.returncode, time.monotonic() - began < 40) == (code, True)
     assert "Traceback" not in done.stderr
     monkeypatch.setenv("ODD", "shouts")
@@ -290,10 +286,10 @@ def small(tmp_path):
     path = tmp_path / "small"
     path.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
-    if os.geteuid() or subprocess.run(words, check=False).returncode:
+    if os.geteuid() or subprocess.run(words, timeout=30, check=False).returncode:
         pytest.skip("only root may mount a disk")
     yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    subprocess.run(["umount", "-l", str(path)], timeout=30, check=True)
 
 
 def test_a_disk_that_is_really_full_too(small, monkeypatch, capsys):
@@ -317,7 +313,7 @@ def test_a_disk_that_may_only_be_read_shows_studies_and_refuses_searches(
     monkeypatch.setenv("ODD", "shouts")
     words = [*ODD, "--trials", "2"]
     assert main(words) == 0
-    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], timeout=30, check=True)
     capsys.readouterr()
     assert main([*ODD, "--trials", "4"]) == 2
     assert "cannot write lrsearch-studies: Read-only file system" in capsys.readouterr().err

@@ -14,9 +14,8 @@ from lrsearch.tasks.images import RECORD, TEST_FILE, TRAIN_FILES
 from lrsearch.tasks.text import Gpt, next_byte_loss
 from lrsearch.training.data_order import sample_order
 from lrsearch.training.population import Population
-from tests.objectives.test_proxy import Given
-
-CPU = torch.device("cpu")
+from tests.doubles import Given
+from tests.torch_doubles import CPU
 
 
 def train(objective, schedule, steps=None, seeds=(0,), stops=True):

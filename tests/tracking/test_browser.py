@@ -16,7 +16,7 @@ import sys
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.doubles import free_port
+from tests.doubles import free_port, read_line
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     words = ["tune", "digits", "--trials", "14", "--steps", "120", "--diagnostics", "full"]
     words += ["--set", "peak=1e-3..1e4", "--sampler", "qmc", "--quiet"]
     words += ["--tracking-uri", "sqlite:///mlflow.db"]
-    subprocess.run(lrsearch(*words), cwd=path, check=True, capture_output=True)
+    subprocess.run(lrsearch(*words), cwd=path, check=True, capture_output=True, timeout=240)
     return path
 
 
@@ -63,8 +63,10 @@ def address(folder):
     port = free_port()
     words = lrsearch("ui", "digits-default", "--port", str(port))
     served = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True)
-    yield served.stdout.readline().strip()
-    served.send_signal(signal.SIGINT)
+    try:
+        yield read_line(served.stdout).strip()
+    finally:
+        served.send_signal(signal.SIGINT)
     assert served.wait(30) == 0
     served.stdout.close()
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import threading
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from lrsearch.space import Space
 from lrsearch.trace import Trace
 from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.uri import check_uri
-from tests.doubles import Bowl, search
+from tests.doubles import Bowl, search, wait_until
 
 
 class Mixed(Bowl):
@@ -189,14 +188,13 @@ def test_neither_process_nor_thread_is_left_behind(tmp_path):
 
 def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path, uri):
     code = (
-        "import os, pathlib, sys, time\n"
-        "from tests.doubles import Bowl, search\n"
+        "import os, pathlib, sys\n"
+        "from tests.doubles import Bowl, search, wait_until\n"
         "from lrsearch.tracking.mlflow_tracker import MlflowTracker\n"
         "class Deadly(Bowl):\n"
         "    def outcome(self, run):\n"
         "        if run.trial == 3:\n"
-        "            while tracker.run_id is None:\n"
-        "                time.sleep(0.05)\n"
+        "            wait_until(lambda: tracker.run_id is not None)\n"
         "            os.kill(os.getpid(), 9)\n"
         "        return super().outcome(run)\n"
         "tracker = MlflowTracker(sys.argv[2])\n"
@@ -204,17 +202,15 @@ def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path, uri):
     )
     command = [sys.executable, "-c", code, str(tmp_path), uri]
     root = Path(__file__).parent.parent.parent
-    assert subprocess.run(command, check=False, cwd=root).returncode == -9
+    assert subprocess.run(command, check=False, cwd=root, timeout=120).returncode == -9
     client = MlflowClient(tracking_uri=uri)
-    deadline = time.monotonic() + 60
     experiment = client.get_experiment_by_name("lrsearch").experiment_id
-    while True:
-        assert time.monotonic() < deadline
-        parents = of_kind(client.search_runs([experiment]), "study")
-        if parents[0].info.status == "KILLED":
-            break
-        time.sleep(0.2)
-    assert parents[0].data.tags["lrsearch.state"] == "killed"
+
+    def killed():
+        (parent,) = of_kind(client.search_runs([experiment]), "study")
+        return parent if parent.info.status == "KILLED" else None
+
+    assert wait_until(killed, 60).data.tags["lrsearch.state"] == "killed"
 
 
 def test_no_number_that_breaks_a_page_is_written(tmp_path):

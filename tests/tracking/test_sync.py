@@ -27,7 +27,7 @@ from lrsearch.tracking.mlflow_server import MlflowServer
 from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.spool import Spool
 from lrsearch.training.dataset import describe_data
-from tests.doubles import Bowl, free_port, search
+from tests.doubles import Bowl, free_port, search, wait_until
 
 WORDS = {"trials": 4, "steps": 50, "sampler": "random"}
 
@@ -102,10 +102,9 @@ def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend
     class Killing(Bowl):
         def outcome(self, run):
             if run.trial == 3:
-                while tracker._answered < 3:
-                    time.sleep(0.05)
+                wait_until(lambda: tracker._answered >= 3, 60)
                 os.kill(tracker._process.pid, signal.SIGKILL)
-                tracker._process.wait()
+                tracker._process.wait(30)
             return super().outcome(run)
 
     tracker = MlflowTracker(uri)
@@ -281,7 +280,7 @@ def test_processes_that_start_together_on_an_empty_folder_all_succeed(tmp_path):
     together = [
         subprocess.Popen([sys.executable, "-c", code, f"s{i}"], cwd=tmp_path) for i in range(8)
     ]
-    assert [process.wait() for process in together] == [0] * 8
+    assert [process.wait(240) for process in together] == [0] * 8
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/m.db")
     found = client.search_runs([client.get_experiment_by_name("lrsearch").experiment_id])
     parents = [run for run in found if run.data.tags["lrsearch.kind"] == "study"]
@@ -298,10 +297,9 @@ def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
     class Dying(Bowl):
         def outcome(self, run):
             if run.trial == 3:
-                while tracker._answered < 3:
-                    time.sleep(0.05)
+                wait_until(lambda: tracker._answered >= 3, 60)
                 os.killpg(server._process.pid, signal.SIGKILL)
-                server._process.wait()
+                server._process.wait(30)
             return super().outcome(run)
 
     with MlflowServer(uri, port) as server:
@@ -322,7 +320,8 @@ def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
     small = tmp_path / "small"
     small.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)]
-    if os.getuid() or subprocess.run(words, capture_output=True, check=False).returncode:
+    mount = {"capture_output": True, "timeout": 30, "check": False}
+    if os.getuid() or subprocess.run(words, **mount).returncode:
         pytest.skip("this user may not mount a small disk")
     try:
         shutil.copy(empty_database, small / "m.db")
@@ -331,7 +330,7 @@ def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
         assert len(result.trials) == 400
         assert tracker.missed > 0
     finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+        subprocess.run(["umount", "-l", str(small)], timeout=30, check=True)
     publishing.sync("s", storage=tmp_path / "x.journal", tracking_uri=uri)
     assert len(trials(runs_at(uri))) == 400
 

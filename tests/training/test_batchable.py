@@ -16,9 +16,8 @@ from lrsearch.training.dropout import Key, KeyedDropout, mix
 from lrsearch.training.plain import train_alone
 from lrsearch.training.population import Population
 from lrsearch.training.trainer import Trainer
-from tests.objectives.test_proxy import Given
-
-CPU = torch.device("cpu")
+from tests.doubles import Given
+from tests.torch_doubles import CPU
 
 
 class Attention(nn.Module):

@@ -17,10 +17,10 @@ from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.run import Run
 from lrsearch.training import population as population_module
 from lrsearch.training.cuda_graphs import WARM_UP, Replay
-from lrsearch.training.landscape_view import _same_columns
+from lrsearch.training.landscape_view import _same
 from lrsearch.training.population import Population
-from tests.objectives.test_proxy import Given
-from tests.training.test_population import BATCH, CPU, exact_task, run_of
+from tests.doubles import Given
+from tests.torch_doubles import BATCH, CPU, exact_task, run_of
 
 
 class Recorder:
@@ -104,7 +104,7 @@ def test_columns_are_compared_where_rounding_is_not_amplified(row, column, error
         return lambda: None, replayed
 
     replay = Replay(record, warm_up=0)
-    same = partial(_same_columns, amplified=[2])
+    same = partial(_same, faithful=2)
     seen = replay.run("", lambda: launched, list, same)
     assert replay.enabled == kept
     torch.testing.assert_close(seen, replayed if kept else launched, equal_nan=True)
@@ -316,6 +316,7 @@ def test_slots_that_are_filled_in_cohorts_train_the_same_runs(cohorts, monkeypat
     for name, start in population._program.initial().items():  # nobody is left
         assert torch.equal(population._stack.parameters[name], start.expand(8, *start.shape))
     rows = {rows for rows, *_ in population._replay._graphs}
+    assert rows
     assert rows <= {8 // cohorts * i for i in range(1, cohorts + 1)}
     assert population._replay.enabled
 

@@ -15,8 +15,8 @@ from lrsearch.training.batchable import check_batchable
 from lrsearch.training.cuda_graphs import Recorder, Replay
 from lrsearch.training.population import Population
 from lrsearch.training.slot_search import find_slots
-from tests.objectives.test_proxy import Given
-from tests.training.test_population import BATCH, exact_task, run_of, train
+from tests.doubles import Given
+from tests.torch_doubles import BATCH, exact_task, run_of, train
 
 pytestmark = [
     pytest.mark.gpu,

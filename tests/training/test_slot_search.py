@@ -5,7 +5,6 @@ import logging
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import lrsearch
 from lrsearch import Schedule
@@ -15,16 +14,13 @@ from lrsearch.objectives.builtin import make
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.search.slots import useful_slots, window
-from lrsearch.tasks.task import TorchTask, validation_steps
+from lrsearch.tasks.task import validation_steps
 from lrsearch.training import devices, slot_search
 from lrsearch.training.batchable import Batchable
 from lrsearch.training.population import Population
 from lrsearch.training.trainer import Trainer
-from tests.doubles import Bowl, asked, search
-from tests.objectives.test_proxy import Given
-from tests.training.test_population import STEPS, alone, exact_task, run_of, train
-
-CPU = torch.device("cpu")
+from tests.doubles import Bowl, Given, asked, search
+from tests.torch_doubles import CPU, STEPS, Line, alone, exact_task, run_of, train
 
 
 class Measured:
@@ -280,32 +276,6 @@ def test_the_value_along_the_way_is_that_of_a_run_that_stops_there(slots):
             lr=run.plan.lr[:end], batch=run.plan.batch[:end], momentum=run.plan.momentum[:end]
         )
         assert value == pytest.approx(alone(task, short, run.seed)[1], rel=1e-9)
-
-
-class Line(TorchTask):
-    """A task as a class: fields are attributes, methods and properties."""
-
-    peak = (1e-3, 0.3)
-    steps = 40
-    batch = 8
-    momentum = 0.0
-    unit = "square"
-
-    @property
-    def train(self):
-        x = torch.linspace(-1, 1, 64)
-        return x, 2 * x - 1
-
-    def model(self, generator):
-        return nn.Sequential(nn.Linear(1, 1))
-
-    def loss(self, model, batch):
-        x, y = batch
-        return (model(x[..., None])[..., 0] - y).square()
-
-    @staticmethod
-    def evaluate(model):
-        return float((model[0].weight.item() - 2) ** 2 + (model[0].bias.item() + 1) ** 2)
 
 
 def test_a_task_can_be_a_class():

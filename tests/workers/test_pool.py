@@ -1,6 +1,5 @@
 """Workers that train whole populations: what they are given, lose and bring back."""
 
-import itertools
 import os
 import queue
 import signal
@@ -12,12 +11,11 @@ import pytest
 import lrsearch
 from lrsearch import api
 from lrsearch.codec import decode, encode
-from lrsearch.contract import NoProbes
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.schedule import Schedule
 from lrsearch.workers.pool import WorkerPool
 from lrsearch.workers.workforce import Workforce
-from tests.doubles import Bowl
+from tests.doubles import Bowl, Given, wait_for_threads, wait_until
 
 TASK = """
 import itertools, os, pathlib, signal
@@ -126,21 +124,6 @@ class Told:
         return "exit code 9"
 
 
-class Given:
-    """Runs of a study, as its loop gives them."""
-
-    def __init__(self, count, slots):
-        self.slots, self.probes = slots, NoProbes()
-        plan = Schedule(peak=0.1).plan(steps=4, batch=1)
-        self.left = [
-            lrsearch.Run(trial=i, replicate=0, seed=i, plan=plan, limit=None) for i in range(count)
-        ]
-
-    def take(self, room):
-        taken, self.left = self.left[:room], self.left[room:]
-        return taken
-
-
 class Stage:
     """A crew of told workers, driven by a thread of its own."""
 
@@ -148,12 +131,14 @@ class Stage:
         self.hired, self.ended, self.error = [], [], None
         bowl = Bowl(slots=each)
         crew = WorkerPool("x", bowl, {}, self.hire, lambda: None, count=count, retries=retries)
-        self.thread = threading.Thread(
-            target=self.work, args=(crew, Given(runs, slots)), daemon=True
+        plan = Schedule(peak=0.1).plan(steps=4, batch=1)
+        given = Given(
+            *[lrsearch.Run(trial=i, replicate=0, seed=i, plan=plan) for i in range(runs)],
+            slots=slots,
         )
+        self.thread = threading.Thread(target=self.work, args=(crew, given), daemon=True)
         self.thread.start()
-        while len(self.hired) < count:
-            time.sleep(0.001)
+        wait_until(lambda: len(self.hired) >= count, pause=0.001)
 
     def hire(self, order, index, inbox):
         self.hired.append(Told(order, index, inbox))
@@ -166,8 +151,7 @@ class Stage:
             self.error = error
 
     def end(self):
-        self.thread.join(10)
-        assert not self.thread.is_alive()
+        wait_for_threads(self.thread)
         assert all(hand.closed for hand in self.hired)
         return [(o.trial, o.state, o.retries) for o in self.ended]
 
@@ -218,9 +202,8 @@ def test_what_a_dead_worker_was_at_goes_to_whoever_asks_next_and_fails_the_secon
 
 def test_workers_that_never_ask_for_a_run_end_the_search():
     stage = Stage(count=2, runs=2, slots=2)
-    for i in itertools.count():
-        while len(stage.hired) <= i and stage.thread.is_alive():
-            time.sleep(0.001)
+    for i in range(100):
+        wait_until(lambda i=i: len(stage.hired) > i or not stage.thread.is_alive(), pause=0.001)
         if not stage.thread.is_alive():
             break
         stage.hired[i].say(None)
@@ -235,8 +218,7 @@ def test_a_word_of_a_worker_that_was_replaced_is_not_heard():
     gone.say({"room": 1})
     run = gone.given.get(timeout=5)[0]
     gone.say(None)
-    while len(stage.hired) < 2:
-        time.sleep(0.001)
+    wait_until(lambda: len(stage.hired) == 2, pause=0.001)
     gone.say(outcome(run))
     gone.say(None)
     stage.hired[1].say({"room": 1})
@@ -323,14 +305,13 @@ def test_a_supervised_worker_that_is_killed_is_replaced(tmp_path, monkeypatch):
     words = {"workers": 2, "trials": 16, "tracking_uri": "none", "sampler": "random"}
 
     def kill():
-        while not (found := list(tmp_path.glob("*.pid"))):
-            time.sleep(0.05)
+        found = wait_until(lambda: list(tmp_path.glob("*.pid")), 60)
         os.kill(int(found[0].stem), signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     result = lrsearch.tune("supervised.py:slow", **words)
-    killer.join()
+    wait_for_threads(killer)
     assert [t.index for t in result.trials] == list(range(16))
     assert result.counts["finished"] == 16
     assert sum(t.retries for t in result.trials) <= 1

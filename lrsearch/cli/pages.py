@@ -1,4 +1,4 @@
-"""`lrsearch ui`."""
+"""`lrsearch sync` and `lrsearch ui`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,23 @@ import signal
 
 import click
 
+from lrsearch import publishing
 from lrsearch.cli.options import options
+
+
+@click.command()
+@click.argument("study")
+@options("storage", "tracking_uri")
+def sync(study: str, storage: str | None, tracking_uri: str | None) -> None:
+    """Write to MLflow what it lacks of STUDY; again, and nothing changes.
+
+    \b
+    Examples:
+      lrsearch sync digits-default
+      lrsearch sync digits-default --tracking-uri http://mlflow.example.com
+    """
+    uri, run_id = publishing.sync(study, storage=storage, tracking_uri=tracking_uri)
+    click.echo(f"{study} is in MLflow at {uri}, run {run_id}")
 
 
 @click.command()
@@ -21,8 +37,6 @@ def ui(study: str | None, port: int, storage: str | None, tracking_uri: str | No
       lrsearch ui digits-default
       lrsearch ui --port 5001 --tracking-uri sqlite:///mlflow.db
     """
-    from lrsearch import publishing
-
     click.echo("starting MLflow's server, which takes some ten seconds", err=True)
     # SIGTERM stops it as Ctrl-C does, and either is how it is meant to end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

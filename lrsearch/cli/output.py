@@ -1,8 +1,16 @@
-"""Text in aligned columns."""
+"""What commands print: JSON, or text in aligned columns."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+
+import click
+
+
+def say(as_json: bool, record: object, text: str) -> None:
+    """Prints a record as JSON, or the lines that say the same to people."""
+    click.echo(json.dumps(record) if as_json else text, nl=as_json)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:

@@ -1,4 +1,4 @@
-"""`lrsearch status`."""
+"""`lrsearch status`, `lrsearch repair` and `lrsearch doctor`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lrsearch.cli.columns import table
+from lrsearch import maintenance
 from lrsearch.cli.options import options
-from lrsearch.errors import RequestError
+from lrsearch.cli.output import say, table
+from lrsearch.errors import RequestError, SearchFailed
 
 if TYPE_CHECKING:
     from lrsearch.study.status import StudyStatus
@@ -39,8 +40,6 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
       lrsearch status
       lrsearch status digits-default --json
     """
-    from lrsearch import maintenance
-
     found = maintenance.status(study, storage=storage)
     error = found[0].trouble if study is not None else ""
     if error:
@@ -70,17 +69,15 @@ def _row(standing: StudyStatus) -> tuple[str, ...]:
 def _detail(standing: StudyStatus) -> None:
     for worker in standing.workers:
         click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
-    if standing.running:
-        click.echo(f"running: {_trials(standing.running)}")
-    if standing.orphans:
-        click.echo(
-            f"lost with their process: {_trials(standing.orphans)}, which the next search begins "
-            "again"
-        )
-    if standing.lost:
-        click.echo(f"begun again so far: {standing.lost}")
-    if standing.compared:
-        click.echo("compared on fresh seeds")
+    orphans = f"{_trials(standing.orphans)}, which the next search begins again"
+    for happened, line in (
+        (standing.running, f"running: {_trials(standing.running)}"),
+        (standing.orphans, f"lost with their process: {orphans}"),
+        (standing.lost, f"begun again so far: {standing.lost}"),
+        (standing.compared, "compared on fresh seeds"),
+    ):
+        if happened:
+            click.echo(line)
 
 
 def _trials(indices: tuple[int, ...]) -> str:
@@ -96,3 +93,44 @@ def _ago(moment: datetime | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
+
+
+@click.command()
+@click.argument("study")
+@options("storage")
+def repair(study: str, storage: str | None) -> None:
+    """Keep what is sound of STUDY's journal, and set the damaged file aside.
+
+    Every record carries a checksum, so that what is kept is what was written. A torn last line
+    needs no repair: the next search cuts it off.
+
+    \b
+    Examples:
+      lrsearch repair digits-default
+    """
+    done = maintenance.repair(study, storage=storage)
+    if done.aside is None:
+        click.echo(f"{study} is sound: {done.lines} records, {done.trials} trials")
+        return
+    click.echo(f"damaged: {done.damaged} of {done.lines} records; the old file is {done.aside}")
+    shown = ", ".join(map(str, done.lost[:10])) + (", …" if len(done.lost) > 10 else "")
+    again = f"; the next search measures trial {shown} again" if done.lost else ""
+    click.echo(f"{study} has {done.trials} trials{again}")
+
+
+@click.command()
+@options("storage", "tracking_uri", "json")
+def doctor(storage: str | None, tracking_uri: str | None, as_json: bool) -> None:
+    """Examine this installation: versions, device, storage, tracking, room on the disk.
+
+    \b
+    Examples:
+      lrsearch doctor
+      lrsearch doctor --tracking-uri http://mlflow.example.com
+    """
+    checks = maintenance.examine(storage=storage, tracking_uri=tracking_uri)
+    rows = {c.name: {"sound": c.sound, "found": c.found} for c in checks}
+    say(as_json, rows, table([("ok" if c.sound else "NO", c.name, c.found) for c in checks]))
+    wrong = [check.name for check in checks if not check.sound]
+    if wrong:
+        raise SearchFailed(f"not as it must be: {', '.join(wrong)}; see the lines above")
