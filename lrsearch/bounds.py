@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import numbers
 import re
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrsearch.errors import RequestError, closest
+from lrsearch.errors import RequestError, closest, given
 
+# Any, since a number of NumPy or of fractions compares with it, too.
+_LARGEST: Any = sys.float_info.max
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -63,7 +66,7 @@ class Bound:
         if self.kind == "text":
             if isinstance(value, str) and value and value.isprintable():
                 return value
-            raise RequestError(f"{name} is {value!r}; give text without control characters")
+            raise RequestError(f"{name} is {given(value)}; give text without control characters")
         if self.kind == "name":
             return self._name(name, value)
         if self.kind == "duration":
@@ -72,7 +75,7 @@ class Bound:
             if value in self.names:
                 return value
             if not value.isdecimal():
-                raise RequestError(f"{name} is {value!r}; give {self}")
+                raise RequestError(f"{name} is {given(value)}; give {self}")
             value = int(value)
         return self._number(name, value)
 
@@ -81,20 +84,21 @@ class Bound:
             return value
         known = f"; known: {', '.join(self.names)}"
         hint = closest(value, self.names) if isinstance(value, str) else known
-        raise RequestError(f"{name} is {value!r}{hint}")
+        raise RequestError(f"{name} is {given(value)}{hint}")
 
     def _number(self, name: str, value: Any) -> float:
         # bool is an int to Python, and never a rate to a person.
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise RequestError(f"{name} is {value!r}, which is no number; give {self}")
-        number = float(value)
+            raise RequestError(f"{name} is {given(value)}, which is no number; give {self}")
+        # An integer can be too large for a float; NaN is refused as what is infinite.
+        number = float(value) if abs(value) <= _LARGEST else math.inf
         inside = (self.low < number if self.open_low else self.low <= number) and (
             number < self.high if self.open_high else number <= self.high
         )
         if not (math.isfinite(number) and inside) or (
             self.kind == "int" and number != int(number)
         ):
-            raise RequestError(f"{name} is {value!r}; give {self}")
+            raise RequestError(f"{name} is {given(value)}; give {self}")
         return int(number) if self.kind == "int" else number
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from lrsearch.errors import given
 
 #: Text on one line that a terminal only prints: it obeys some of the characters that are not.
 Line = Annotated[str, "printable"]
@@ -142,7 +144,7 @@ def _scalar(kind: type) -> Decoder:
 
 
 def _float(value: Any, where: str) -> float:
-    _expect(type(value) in (int, float) and math.isfinite(value), value, where)
+    _expect(type(value) in (int, float) and abs(value) <= sys.float_info.max, value, where)
     return float(value)
 
 
@@ -173,4 +175,5 @@ _SCALARS: dict[Any, Decoder] = {
 
 def _expect(holds: bool, value: Any, where: str) -> None:
     if not holds:
-        raise ValueError(f"{where} is {str(value)[:80]!r}")
+        text = value if type(value) is str else given(value)
+        raise ValueError(f"{where} is {text[:80]!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterable
 
 #: What lrsearch says beside its results; the command line writes it to standard error.
@@ -15,6 +16,12 @@ log = logging.getLogger("lrsearch")
 
 #: Characters of a message.
 LONGEST_MESSAGE = 640
+
+#: What was given, as a message shows it: nested without end or endlessly long, it is cut.
+_GIVEN = reprlib.Repr()
+_GIVEN.maxlevel = 4
+_GIVEN.maxstring = _GIVEN.maxother = _GIVEN.maxlong = LONGEST_MESSAGE
+_GIVEN.maxlist = _GIVEN.maxtuple = _GIVEN.maxdict = 16
 
 
 class LrsearchError(Exception):
@@ -41,6 +48,14 @@ def _shorten(message: str) -> str:
     if len(message) <= LONGEST_MESSAGE:
         return message
     return f"{message[: LONGEST_MESSAGE // 2]} … {message[-LONGEST_MESSAGE // 2 :]}"
+
+
+def given(value: object) -> str:
+    """Return a value as a message quotes it."""
+    try:
+        return _GIVEN.repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
 
 
 class RequestError(LrsearchError, ValueError):

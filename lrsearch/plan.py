@@ -63,10 +63,18 @@ class Plan:
         lists = isinstance(columns, list) and all(isinstance(column, list) for column in columns)
         if not lists or len(columns) != 3 or len(set(map(len, columns))) != 1:
             raise ValueError("a plan has three columns of one length")
-        if not all(type(x) in (int, float) for column in columns for x in column):
-            raise ValueError("a plan holds numbers alone")
-        lr, batch, momentum = (np.array(column) for column in columns)
-        return cls(lr=lr, batch=batch, momentum=momentum)
+        kinds: list[set[type]] = [{int, float}, {int}, {int, float}]
+        if not all(
+            set(map(type, column)) <= kind for column, kind in zip(columns, kinds, strict=True)
+        ):
+            raise ValueError("a plan holds numbers alone, and batches are integers")
+        try:
+            plan = cls(*columns)
+        except OverflowError as error:
+            raise ValueError("a plan holds no such large number") from error
+        if not all(np.isfinite(column).all() for column in (plan.lr, plan.momentum)):
+            raise ValueError("a plan holds finite numbers alone")
+        return plan
 
     def to_plain(self) -> list[list[float]]:
         """Return its three columns as lists, for JSON."""

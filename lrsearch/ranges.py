@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from lrsearch.bounds import Bound
-from lrsearch.errors import RequestError, closest
+from lrsearch.errors import RequestError, closest, given
 from lrsearch.schedule import FIELDS
 
 Value = float | int | str
@@ -150,10 +150,12 @@ def check_entry(name: str, entry: Any) -> Entry:
 
 def _check_choices(name: str, bound: Bound, values: Any) -> Choices:
     if not isinstance(values, list | tuple) or len(values) < 2:
-        raise RequestError(f"{name}: choices is {values!r}; give a list of at least two values")
+        raise RequestError(
+            f"{name}: choices is {given(values)}; give a list of at least two values"
+        )
     checked = tuple(bound.check(name, value) for value in values)
     if len(set(checked)) < len(checked):
-        raise RequestError(f"{name}: choices {values!r} repeats a value; name each once")
+        raise RequestError(f"{name}: choices {given(values)} repeats a value; name each once")
     return Choices(checked)
 
 

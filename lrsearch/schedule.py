@@ -29,7 +29,7 @@ from lrsearch.curves import (
     smooth,
     warmup_ramp,
 )
-from lrsearch.errors import RequestError, closest
+from lrsearch.errors import RequestError, closest, given
 from lrsearch.plan import Plan
 
 MOMENTUM_RULES = ("constant", "critical_nesterov", "critical_heavy_ball", "opposed")
@@ -142,7 +142,9 @@ class Schedule:
             RequestError: a key is unknown, `peak` is missing, or a value is out of range.
         """
         if not isinstance(values, Mapping):
-            raise RequestError(f"a schedule is {values!r}; give an object of fields and values")
+            raise RequestError(
+                f"a schedule is {given(values)}; give an object of fields and values"
+            )
         for name in values:
             if name not in FIELDS:
                 raise RequestError(f"a Schedule has no field {name!r}{closest(str(name), FIELDS)}")

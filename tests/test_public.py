@@ -41,7 +41,8 @@ def test_the_public_names_are_these():
     assert lrsearch.__all__ == NAMES
     assert dir(lrsearch) == NAMES
     for name in NAMES:
-        assert getattr(lrsearch, name) is not None
+        found = getattr(lrsearch, name)
+        assert getattr(found, "__name__", name).removeprefix("lrsearch.") == name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])

@@ -52,6 +52,12 @@ def test_it_opens_with_the_two_commands_a_single_line_each_with_the_constraints(
 
 
 SEARCHES = [line for line in commands() if line.startswith("lrsearch tune")]
+LISTS = [line for line in commands() if re.match("lrsearch (spaces|objectives)", line)]
+
+
+def test_it_shows_searches_and_lists():
+    assert SEARCHES
+    assert LISTS
 
 
 # What joins a cluster is tried on one, in `tests/machines/test_ray.py`.
@@ -69,9 +75,7 @@ def test_a_search_it_shows_would_run(line, tmp_path, monkeypatch, capsys):
     assert "habit" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in commands() if re.match("lrsearch (spaces|objectives)", line)]
-)
+@pytest.mark.parametrize("line", LISTS)
 def test_a_list_it_shows_can_be_had(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(line)[1:]) == 0

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from lrsearch.answer import answer_of
+from lrsearch.cli.describe import describe_comparison
 from lrsearch.cli.options import WORKFORCE, options, read_workforce, settings_of
 from lrsearch.cli.progress import Progress
-from lrsearch.cli.text import describe_comparison
 from lrsearch.search.comparison_spec import ComparisonSpec
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from lrsearch.cli.describe import describe_ranking, describe_result, leaderboard, spark
 from lrsearch.cli.options import options
 from lrsearch.cli.output import say, table
-from lrsearch.cli.text import describe_ranking, describe_result, leaderboard, spark
 from lrsearch.diagnostics.ranking import Ranking, rank_by
 from lrsearch.errors import RequestError
 from lrsearch.result import Result

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from lrsearch.cli.describe import describe_result, describe_search
 from lrsearch.cli.options import (
     WORKFORCE,
     options,
@@ -22,7 +23,6 @@ from lrsearch.cli.options import (
     settings_of,
 )
 from lrsearch.cli.progress import Progress
-from lrsearch.cli.text import describe_result, describe_search
 from lrsearch.errors import SearchFailed
 from lrsearch.redaction import HIDDEN, redact
 from lrsearch.result import Result

@@ -14,8 +14,8 @@ import pytest
 
 from lrsearch import Schedule, load, plot
 from lrsearch.cli import cli, main
+from lrsearch.cli.describe import BARS, spark
 from lrsearch.cli.options import OPTIONS
-from lrsearch.cli.text import BARS, spark
 from lrsearch.export import FORMATS
 from lrsearch.quadratic import expected_loss, lr_ref
 from lrsearch.space import Space, shipped_spaces

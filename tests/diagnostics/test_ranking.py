@@ -99,7 +99,7 @@ def test_trials_without_the_diagnostic_are_counted(result):
     bare = [lrsearch.Outcome(**{**vars(o), "figures": {}}) for o in result.best.outcomes]
     other = lrsearch.Trial(index=99, schedule=result.best.schedule, outcomes=tuple(bare))
     both = lrsearch.Result(**{**vars(result), "trials": (*result.trials, other)})
-    from lrsearch.cli.text import describe_ranking
+    from lrsearch.cli.describe import describe_ranking
 
     assert "1 finished trials were" in describe_ranking(both, rank_by(both, "sharpness"))
 

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.survival.swarm import (
+    SLOW,
     STUDY,
     check_every_trial_ended_once,
     essence,

@@ -1,0 +1,153 @@
+"""Every sampler is a pure function of the problem, the index and what the trial may see."""
+
+import itertools
+import math
+
+import pytest
+
+from lrsearch.errors import RequestError
+from lrsearch.ranges import Choices, Range
+from lrsearch.result import Outcome, Trial
+from lrsearch.sampling import optuna_models
+from lrsearch.sampling.registry import SAMPLERS, make_sampler
+from lrsearch.sampling.sampler import History, Problem
+from lrsearch.space import Space
+
+#: A range of every kind, and choices.
+SPACE = Space(
+    name="all",
+    entries={
+        "peak": Range(low=1e-3, high=1.0, log=True),
+        "warmup": Range(low=0.0, high=0.3),
+        "decay": Choices(("cosine", "rex", "polynomial")),
+        "floor": Range(low=0.0, high=0.5, step=0.1),
+        "cycles": Range(low=1, high=4),
+        "hold": 0.1,
+    },
+)
+TRIALS = 18
+SAMPLER = pytest.mark.parametrize("name", SAMPLERS)
+
+
+@pytest.fixture(autouse=True)
+def _short_gaussian_process(monkeypatch):
+    """`auto` goes over to its second model within the trials of a test."""
+    monkeypatch.setattr(optuna_models, "GP_TRIALS", 14)
+
+
+def ended(index, point):
+    """How a trial of a point ends: most finish, some diverge, fail or are given up."""
+    schedule = SPACE.schedule({"peak": 0.1} if point is None else point)
+    state = {3: "diverged", 6: "failed", 8: "pruned"}.get(index, "finished")
+    value = 0.1 + (math.log10(schedule.peak) + 1.5) ** 2 + schedule.warmup
+    outcome = Outcome(
+        trial=index,
+        replicate=0,
+        state=state,
+        value=value if state == "finished" else None,
+        figures={"estimate": value} if state == "pruned" else {},
+    )
+    return Trial(index=index, schedule=schedule, outcomes=(outcome,))
+
+
+def problem(window=0, seed=7, space=SPACE, untrained=None):
+    return Problem(space=space, seed=seed, positive=True, untrained=untrained, parallel=window > 0)
+
+
+def search(name, given, window=0, fresh=(), trials=TRIALS):
+    """The points of a search whose first trial is of a schedule outside the space.
+
+    Args:
+        name: of the sampler.
+        given: the problem.
+        window: how many of the latest trials are not seen.
+        fresh: the trials for which a sampler is made anew.
+        trials: how many there are.
+    """
+    sampler, points, known = make_sampler(name, given), [None], {}
+    for index in range(1, trials):
+        known[index - 1] = ended(index - 1, points[index - 1])
+        seen = {i: trial for i, trial in known.items() if i < index - window}
+        if index in fresh:
+            sampler = make_sampler(name, given)
+        found = sampler.ask(index, History(points=tuple(points), ended=seen))
+        assert found.replicate == 0
+        points.append(dict(found.point))
+    return points
+
+
+@SAMPLER
+@pytest.mark.parametrize("window", [0, 5])
+def test_a_sampler_that_is_made_anew_for_every_trial_proposes_the_same_points(name, window):
+    whole = search(name, problem(window), window)
+    again = search(name, problem(window), window, fresh=range(TRIALS))
+    assert [repr(point) for point in again] == [repr(point) for point in whole]
+    assert len({repr(point) for point in whole}) == TRIALS
+
+
+@SAMPLER
+def test_a_sampler_that_is_made_anew_midway_goes_on_with_the_same_points(name):
+    """As in a search that is resumed: before the model is asked, and while it is."""
+    whole = search(name, problem())
+    for begun in (4, 13, 16):
+        assert search(name, problem(), fresh=[begun]) == whole
+
+
+@SAMPLER
+def test_samplers_do_not_disturb_each_other(name):
+    """Two that are asked by turns propose what each proposes alone."""
+    alone = [search(name, problem(seed=seed), trials=14) for seed in (1, 2)]
+    samplers = [make_sampler(name, problem(seed=seed)) for seed in (1, 2)]
+    points, known = [[None], [None]], [{}, {}]
+    for index, turn in itertools.product(range(1, 14), (0, 1)):
+        known[turn][index - 1] = ended(index - 1, points[turn][index - 1])
+        history = History(points=tuple(points[turn]), ended=dict(known[turn]))
+        points[turn].append(dict(samplers[turn].ask(index, history).point))
+    assert points == alone
+    assert points[0][1:] != points[1][1:]  # another seed is another search
+
+
+@SAMPLER
+def test_every_point_is_one_of_the_space(name):
+    for point in search(name, problem())[1:]:
+        assert point.keys() == SPACE.free.keys()
+        for field, value in point.items():
+            assert SPACE.free[field].holds(value), field
+        assert type(point["cycles"]) is int
+        SPACE.schedule(point)
+
+
+@SAMPLER
+def test_a_sampler_that_says_that_it_is_independent_reads_no_history(name):
+    sampler = make_sampler(name, problem())
+    assert sampler.independent == (name in ("qmc", "random"))
+    if sampler.independent:
+        whole = search(name, problem())
+        asked = {i: sampler.ask(i, History()).point for i in reversed(range(1, TRIALS))}
+        assert [asked[i] for i in range(1, TRIALS)] == whole[1:]
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"qmc", "random"}))
+def test_a_model_reads_the_outcomes_that_it_may_see(name):
+    """Else nothing would be shown by points that are the same whatever is known."""
+    blind = search(name, problem(window=TRIALS), window=TRIALS)
+    seeing = search(name, problem())
+    differ = [i for i, (a, b) in enumerate(zip(blind, seeing, strict=True)) if a != b]
+    assert optuna_models.STARTUP < min(differ) < TRIALS
+
+
+@SAMPLER
+def test_a_space_without_a_free_field_has_one_point(name):
+    space = Space(name="one", entries={"peak": 0.1})
+    sampler = make_sampler(name, problem(space=space))
+    assert sampler.independent
+    assert [sampler.ask(i, History()).point for i in (1, 2, 3)] == [{}] * 3
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one():
+    known = "auto, gp, qmc, random, tpe"
+    for name, near in (("tpee", "tpe"), ("randm", "random"), ("qmcc", "qmc")):
+        with pytest.raises(RequestError, match=f"'{name}'; did you mean '{near}'. Known: {known}"):
+            make_sampler(name, problem())
+    with pytest.raises(RequestError, match=f"there is no sampler 'cma'; known: {known}"):
+        make_sampler("cma", problem())

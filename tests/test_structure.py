@@ -1,0 +1,90 @@
+"""How the package is laid out: one name a module, one name a class, fixed stored texts."""
+
+import ast
+import collections
+from pathlib import Path
+
+import pytest
+
+import lrsearch
+from lrsearch import seeding
+from lrsearch.study import keys
+
+PACKAGE = Path(lrsearch.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+#: Modules that are named by what Python makes of them.
+PYTHONS = ("__init__.py", "__main__.py")
+#: What no module is longer than, in lines.
+LONGEST = 350
+
+#: The names under which a study is stored. Studies of earlier versions hold these texts.
+STORED = {
+    "SPEC": "lrsearch",
+    "OPTIMUM": "lrsearch.optimum",
+    "TRACKING": "lrsearch.tracking",
+    "SLOTS": "lrsearch.slots",
+    "QUEUE": "lrsearch.enqueued",
+    "MEASURED": "lrsearch.measured",
+    "COMPARISON": "lrsearch.confirmed",
+    "FACTS": "lrsearch.facts",
+    "TOLD": "lrsearch.told",
+    "WORKER": "lrsearch.worker.",
+    "LEADER": "lrsearch.leader",
+    "ENDED": "lrsearch",
+    "RUNNING": "lrsearch.attempt",
+    "LOST": "lrsearch.lost",
+}
+#: What random streams are for. Another text is another stream, and other numbers.
+PURPOSES = {
+    "RUN": "run",
+    "SELECT": "select",
+    "REPORT": "report",
+    "SAMPLER": "sampler",
+    "POINT": "point",
+    "SOBOL": "sobol",
+    "DRAW": "draw",
+    "ORDER": "order",
+    "LANDSCAPE": "landscape",
+    "LOOK": "look",
+}
+
+
+def shared(places):
+    """The names that stand for more than one thing, and where."""
+    return {name: where for name, where in places.items() if len(where) > 1}
+
+
+def constants(module):
+    """The names of a module that are written in capitals, and what they stand for."""
+    return {name: value for name, value in vars(module).items() if name.isupper()}
+
+
+def test_no_two_modules_have_the_same_file_name():
+    """But for the commands in `lrsearch/cli`, which are named as what they command."""
+    places = collections.defaultdict(list)
+    for path in MODULES:
+        if path.parent != PACKAGE / "cli" and path.name not in PYTHONS:
+            places[path.name].append(str(path.relative_to(PACKAGE)))
+    assert len(places) > 50
+    assert shared(places) == {}
+
+
+def test_no_two_classes_have_the_same_name():
+    places = collections.defaultdict(list)
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                where = f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}"
+                places[node.name.lstrip("_")].append(where)
+    assert len(places) > 50
+    assert shared(places) == {}
+
+
+@pytest.mark.parametrize(("module", "known"), [(keys, STORED), (seeding, PURPOSES)])
+def test_stored_keys_and_purposes_of_streams_have_the_texts_that_they_always_had(module, known):
+    assert constants(module) == known
+
+
+def test_no_module_is_too_long():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert [str(p.relative_to(PACKAGE)) for p, n in lengths.items() if n > LONGEST] == []
