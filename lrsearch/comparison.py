@@ -41,6 +41,9 @@ class Comparison:
         importance: share of the variance of the search's values by field, by functional ANOVA;
             empty where too few trials finished.
 
+    Raises:
+        ValueError: the best baseline is none of the baselines.
+
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
         >>> found = lrsearch.compare(result, against=["cosine"])
@@ -57,6 +60,10 @@ class Comparison:
     seeds: int
     runs: int
     importance: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.best_baseline not in [baseline.name for baseline in self.baselines]:
+            raise ValueError("a comparison's best baseline is none of its baselines")
 
     @functools.cached_property
     def versus(self) -> dict[str, PairedTest]:

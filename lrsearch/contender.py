@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lrsearch.codec import Line
 from lrsearch.schedule import Schedule
 from lrsearch.stats import bca_interval, mean, mean_interval
 from lrsearch.trace import Trace
@@ -24,14 +25,23 @@ class Contender:
         selection: mean value at each of them on the selection seeds on which all were tried; None
             where every seed diverged.
         losses: training curves of the reported runs by seed.
+
+    Raises:
+        ValueError: there are no peaks, or not as many as their values.
     """
 
-    name: str
+    name: Line
     schedule: Schedule
     values: tuple[float | None, ...]
     peaks: tuple[float, ...]
     selection: tuple[float | None, ...]
     losses: tuple[Trace, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.peaks or len(self.peaks) != len(self.selection):
+            raise ValueError(
+                "a contender has a value for each of its peaks, and at least one peak"
+            )
 
     @property
     def array(self) -> np.ndarray:

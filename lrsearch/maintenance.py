@@ -208,7 +208,7 @@ def _tracking(uri: str) -> str:
 
 def _studies(folder: Path) -> str:
     found = _all_studies(folder)
-    troubles = [standing.trouble for standing in found if standing.trouble]
+    troubles = [each.trouble for each in found if each.trouble]
     if troubles:
         raise SearchFailed(
             f"{len(troubles)} of {len(found)} cannot be read; the first: {troubles[0]}"

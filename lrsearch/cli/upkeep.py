@@ -45,36 +45,36 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
     if error:
         raise RequestError(f"{error}")
     if as_json:
-        click.echo(json.dumps([standing.to_dict() for standing in found]))
+        click.echo(json.dumps([each.to_dict() for each in found]))
         return
     if not found:
         click.echo("no studies here; `lrsearch tune` makes one")
         return
     click.echo(table([HEAD, *map(_row, found)], right=range(1, 8)), nl=False)
-    for standing in found:
-        if standing.trouble:
-            click.echo(f"{standing.study}: {standing.trouble}")
+    for each in found:
+        if each.trouble:
+            click.echo(f"{each.study}: {each.trouble}")
         if study is not None:
-            _detail(standing)
+            _detail(each)
 
 
-def _row(standing: StudyStatus) -> tuple[str, ...]:
-    if standing.trouble:
-        return (standing.study, *["-"] * 7, "cannot be read")
-    best = "" if standing.best is None else f"{standing.best:.6g}"
-    here = (str(len(standing.running)), str(len(standing.workers)), best, _ago(standing.changed))
-    return (standing.study, *map(str, standing.trials.values()), *here)
+def _row(each: StudyStatus) -> tuple[str, ...]:
+    if each.trouble:
+        return (each.study, *["-"] * 7, "cannot be read")
+    best = "" if each.best is None else f"{each.best:.6g}"
+    here = (str(len(each.running)), str(len(each.workers)), best, _ago(each.changed))
+    return (each.study, *map(str, each.trials.values()), *here)
 
 
-def _detail(standing: StudyStatus) -> None:
-    for worker in standing.workers:
+def _detail(each: StudyStatus) -> None:
+    for worker in each.workers:
         click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
-    orphans = f"{_trials(standing.orphans)}, which the next search begins again"
+    orphans = f"{_trials(each.orphans)}, which the next search begins again"
     for happened, line in (
-        (standing.running, f"running: {_trials(standing.running)}"),
-        (standing.orphans, f"lost with their process: {orphans}"),
-        (standing.lost, f"begun again so far: {standing.lost}"),
-        (standing.compared, "compared on fresh seeds"),
+        (each.running, f"running: {_trials(each.running)}"),
+        (each.orphans, f"lost with their process: {orphans}"),
+        (each.lost, f"begun again so far: {each.lost}"),
+        (each.compared, "compared on fresh seeds"),
     ):
         if happened:
             click.echo(line)

@@ -41,5 +41,7 @@ class QuasiRandom(_Sequence):
 
     def _unit(self, index: int) -> Sequence[float]:
         sobol = qmc.Sobol(len(self._names), rng=stream(self._seed, SOBOL))
-        unit: list[float] = sobol.fast_forward(index).random(1)[0].tolist()
+        if index:  # SciPy cannot skip no point at all
+            sobol.fast_forward(index)
+        unit: list[float] = sobol.random(1)[0].tolist()
         return unit

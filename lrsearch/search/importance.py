@@ -26,7 +26,8 @@ def importances(store: Store) -> dict[str, float]:
         shares that add up to 1; empty where fewer than 20 trials finished, or all alike.
     """
     searched = distributions(store.spec.space)
-    trials = [t for t in store.trials().values() if t.value is not None]
+    # By index: the order in which trials end hangs on the slots, and the forest on its rows.
+    trials = [t for _, t in sorted(store.trials().items()) if t.value is not None]
     positive = all(t.value is not None and t.value > 0 for t in trials)
     study = optuna.create_study()
     for trial in trials:

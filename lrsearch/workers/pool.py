@@ -30,7 +30,7 @@ LOOK = 0.5
 
 
 class WorkerHandle(Protocol):
-    """A worker, as its crew sees it."""
+    """A worker, as its pool sees it."""
 
     def give(self, runs: list[dict[str, Any]]) -> None:
         """Answers its question for runs."""
@@ -48,7 +48,7 @@ class WorkerHandle(Protocol):
 #: What workers say: `{"room": N}` asks for runs, other objects are outcomes, None comes last.
 Inbox = queue.SimpleQueue[tuple[WorkerHandle, dict[str, Any] | None]]
 #: Starts a worker, given its order, its number and where it is to be heard.
-Hire = Callable[[dict[str, Any], int, Inbox], WorkerHandle]
+Start = Callable[[dict[str, Any], int, Inbox], WorkerHandle]
 
 
 class WorkerPool:
@@ -58,7 +58,7 @@ class WorkerPool:
         given: what names or makes the objective.
         inner: the objective, for what it is.
         order: what every worker is told of it.
-        hire: starts one.
+        start: starts one.
         dismiss: called when all of them have ended.
         count: how many.
         retries: how often a run is begun again after its worker has died.
@@ -69,7 +69,7 @@ class WorkerPool:
         given: Any,
         inner: Objective,
         order: dict[str, Any],
-        hire: Hire,
+        start: Start,
         dismiss: Callable[[], None],
         *,
         count: int,
@@ -77,17 +77,19 @@ class WorkerPool:
     ) -> None:
         self.setup = dataclasses.replace(inner.setup, workers=count)
         self.given, self.inner, self._order = given, inner, order
-        self._hire, self._dismiss = hire, dismiss
+        self._start, self._dismiss = start, dismiss
         self._count, self._retries = count, retries
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
         """Keeps every worker busy and yields outcomes as they come."""
         order = {**self._order, "slots": runs.slots, "level": runs.probes.level}
-        shift = _PoolRun(lambda i, inbox: self._hire(order, i, inbox), self._count, self._retries)
+        pool_run = _PoolRun(
+            lambda i, inbox: self._start(order, i, inbox), self._count, self._retries
+        )
         try:
-            yield from shift.work(runs, alone=runs.slots == 1)
+            yield from pool_run.work(runs, alone=runs.slots == 1)
         finally:
-            shift.close()
+            pool_run.close()
             self._dismiss()
 
     def optimum(self, budget: Budget) -> float | None:
@@ -96,7 +98,7 @@ class WorkerPool:
 
 
 class TaskPool(WorkerPool):
-    """A crew that trains a task: a population each."""
+    """A pool that trains a task: a population each."""
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
         """As `lrsearch.contract.Elastic`, of each worker."""
@@ -119,7 +121,7 @@ class _Seat:
     """
 
     number: int
-    hand: WorkerHandle
+    handle: WorkerHandle
     runs: dict[tuple[int, int], Run] = dataclasses.field(default_factory=dict)
     asked: int = 0
     since: float = 0.0
@@ -130,11 +132,11 @@ class _PoolRun:
     """Workers from their start to their end."""
 
     def __init__(
-        self, hire: Callable[[int, Inbox], WorkerHandle], count: int, retries: int
+        self, start: Callable[[int, Inbox], WorkerHandle], count: int, retries: int
     ) -> None:
-        self._hire, self._retries = hire, retries
+        self._start, self._retries = start, retries
         self._inbox: Inbox = queue.SimpleQueue()
-        self._posts = {i: _Seat(i, hire(i, self._inbox)) for i in range(count)}
+        self._seats = {i: _Seat(i, start(i, self._inbox)) for i in range(count)}
         self._again: list[Run] = []
         self._mute = 0  # workers that died before they said anything, since one did
 
@@ -146,74 +148,74 @@ class _PoolRun:
             alone: whether a worker is at one run at a time, and is ended when its time is up.
         """
         while not self._feed(runs):
-            post, message = self._listen(alone=alone)
-            if post is None:
+            seat, message = self._listen(alone=alone)
+            if seat is None:
                 continue
             if message is None:
-                yield from self._replace(post, late=alone and self._is_late(post))
+                yield from self._replace(seat, late=alone and self._is_late(seat))
                 continue
-            post.heard, self._mute = True, 0
+            seat.heard, self._mute = True, 0
             if "room" in message:
-                post.asked = message["room"]
+                seat.asked = message["room"]
             else:
                 outcome = decode(Outcome, message)
-                del post.runs[outcome.trial, outcome.replicate]
+                del seat.runs[outcome.trial, outcome.replicate]
                 yield outcome
 
     def close(self) -> None:
         """Ends them all."""
-        for post in self._posts.values():
-            post.hand.close()
+        for seat in self._seats.values():
+            seat.handle.close()
 
     def _feed(self, runs: Runs) -> bool:
         """Gives runs to whoever asks; whether there are no more and nobody is at any."""
-        for post in self._posts.values():
-            if not post.asked:
+        for seat in self._seats.values():
+            if not seat.asked:
                 continue
-            given, self._again = self._again[: post.asked], self._again[post.asked :]
-            given += runs.take(post.asked - len(given))
-            if not given and not any(p.runs for p in self._posts.values()):
+            given, self._again = self._again[: seat.asked], self._again[seat.asked :]
+            given += runs.take(seat.asked - len(given))
+            if not given and not any(p.runs for p in self._seats.values()):
                 return True
-            if given or post.runs:  # who has nothing to do waits for an answer
-                post.asked, post.since = 0, time.monotonic()
-                post.runs |= {(run.trial, run.replicate): run for run in given}
-                post.hand.give([encode(run) for run in given])
+            if given or seat.runs:  # who has nothing to do waits for an answer
+                seat.asked, seat.since = 0, time.monotonic()
+                seat.runs |= {(run.trial, run.replicate): run for run in given}
+                seat.handle.give([encode(run) for run in given])
         return False
 
     def _listen(self, *, alone: bool) -> tuple[_Seat | None, dict[str, Any] | None]:
         """The next message and whose it is; None for both after a while without."""
-        left = min(map(self._end, self._posts.values())) if alone else math.inf
+        left = min(map(self._end, self._seats.values())) if alone else math.inf
         wait = max(0.0, left - time.monotonic())
-        if any(post.asked for post in self._posts.values()):
+        if any(seat.asked for seat in self._seats.values()):
             wait = min(wait, LOOK)  # another process may end what a new run is waiting for
         try:
-            hand, message = self._inbox.get(timeout=None if math.isinf(wait) else wait)
+            handle, message = self._inbox.get(timeout=None if math.isinf(wait) else wait)
         except queue.Empty:
-            late = (post for post in self._posts.values() if alone and self._is_late(post))
+            late = (seat for seat in self._seats.values() if alone and self._is_late(seat))
             return next(late, None), None
         # What a worker said that has been replaced meanwhile is of no use any more.
-        return next((p for p in self._posts.values() if p.hand is hand), None), message
+        return next((p for p in self._seats.values() if p.handle is handle), None), message
 
-    def _end(self, post: _Seat) -> float:
+    def _end(self, seat: _Seat) -> float:
         """When the time of the run that a worker is at is up, by the monotonic clock."""
-        limits = [run.limit for run in post.runs.values() if run.limit is not None]
-        return post.since + min(limits) + GRACE if limits else math.inf
+        limits = [run.limit for run in seat.runs.values() if run.limit is not None]
+        return seat.since + min(limits) + GRACE if limits else math.inf
 
-    def _is_late(self, post: _Seat) -> bool:
-        return time.monotonic() >= self._end(post)
+    def _is_late(self, seat: _Seat) -> bool:
+        return time.monotonic() >= self._end(seat)
 
-    def _replace(self, post: _Seat, *, late: bool) -> Iterator[Outcome]:
+    def _replace(self, seat: _Seat, *, late: bool) -> Iterator[Outcome]:
         """Starts another worker for one that is dead, or whose run takes too long."""
-        how = post.hand.close(dying=not late)
-        if not post.heard:
+        how = seat.handle.close(dying=not late)
+        if not seat.heard:
             self._mute += 1
-            if self._mute > self._retries + len(self._posts):
+            if self._mute > self._retries + len(self._seats):
                 raise SearchFailed(
                     f"workers die before they ask for a run, the last with {how}; what they said "
                     "is above, and `--workers 1` tries the objective here"
                 )
-        self._posts[post.number] = _Seat(post.number, self._hire(post.number, self._inbox))
-        for run in post.runs.values():
+        self._seats[seat.number] = _Seat(seat.number, self._start(seat.number, self._inbox))
+        for run in seat.runs.values():
             if late:
                 yield run.end(
                     "failed", reason=f"it took longer than {run.limit:g} s, and was ended"

@@ -105,7 +105,7 @@ class Cluster:
             self._ray.shutdown()
             _joined.clear()
 
-    def hire(self, order: dict[str, Any], index: int, inbox: Inbox) -> _Actor:
+    def start_worker(self, order: dict[str, Any], index: int, inbox: Inbox) -> _Actor:
         """Asks for a worker."""
         self._join()
         make = self._ray.remote(

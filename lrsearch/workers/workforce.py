@@ -103,10 +103,10 @@ class Workforce:
 
             told, count = _reference(given, objective), self.workers or 1
 
-            def start(order: dict[str, Any], index: int, inbox: Inbox) -> WorkerHandle:
+            def start_process(order: dict[str, Any], index: int, inbox: Inbox) -> WorkerHandle:
                 return Process(order, index, count, inbox)
 
-            hire, dismiss = start, _nothing
+            start, dismiss = start_process, _nothing
         else:
             from lrsearch.workers.ray_cluster import Cluster
             from lrsearch.workers.worker import answer
@@ -115,7 +115,7 @@ class Workforce:
                 given, answer, address=self.address, gpus=self.worker_gpus, cpus=self.worker_cpus
             )
             told, count = cluster.given, self.workers or cluster.room
-            hire, dismiss = cluster.hire, cluster.leave
+            start, dismiss = cluster.start_worker, cluster.leave
         order = {
             "objective": told,
             "options": dict(options or {}),
@@ -123,7 +123,7 @@ class Workforce:
             "version": sys.modules["lrsearch"].__version__,
         }
         kind = TaskPool if isinstance(objective, Elastic) else WorkerPool
-        return kind(given, objective, order, hire, dismiss, count=count, retries=retries)
+        return kind(given, objective, order, start, dismiss, count=count, retries=retries)
 
 
 def _nothing() -> None:

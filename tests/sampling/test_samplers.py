@@ -94,6 +94,12 @@ def test_a_sampler_that_is_made_anew_midway_goes_on_with_the_same_points(name):
 
 
 @SAMPLER
+def test_the_first_trial_of_all_can_be_asked_for(name):
+    found = make_sampler(name, problem()).ask(0, History(points=(), ended={}))
+    assert found.point.keys() == set(SPACE.free)
+
+
+@SAMPLER
 def test_samplers_do_not_disturb_each_other(name):
     """Two that are asked by turns propose what each proposes alone."""
     alone = [search(name, problem(seed=seed), trials=14) for seed in (1, 2)]

@@ -130,23 +130,25 @@ class Stage:
     def __init__(self, *, count, runs, slots, each=None, retries=1):
         self.hired, self.ended, self.error = [], [], None
         bowl = Bowl(slots=each)
-        crew = WorkerPool("x", bowl, {}, self.hire, lambda: None, count=count, retries=retries)
+        pool = WorkerPool(
+            "x", bowl, {}, self.start_worker, lambda: None, count=count, retries=retries
+        )
         plan = Schedule(peak=0.1).plan(steps=4, batch=1)
         given = Given(
             *[lrsearch.Run(trial=i, replicate=0, seed=i, plan=plan) for i in range(runs)],
             slots=slots,
         )
-        self.thread = threading.Thread(target=self.work, args=(crew, given), daemon=True)
+        self.thread = threading.Thread(target=self.work, args=(pool, given), daemon=True)
         self.thread.start()
         wait_until(lambda: len(self.hired) >= count, pause=0.001)
 
-    def hire(self, order, index, inbox):
+    def start_worker(self, order, index, inbox):
         self.hired.append(Told(order, index, inbox))
         return self.hired[-1]
 
-    def work(self, crew, runs):
+    def work(self, pool, runs):
         try:
-            self.ended.extend(crew.evaluate(runs))
+            self.ended.extend(pool.evaluate(runs))
         except SearchFailed as error:
             self.error = error
 
