@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,30 @@ def test_no_two_classes_have_the_same_name():
                 places[node.name.lstrip("_")].append(where)
     assert len(places) > 50
     assert shared(places) == {}
+
+
+def dotted(path):
+    """The name by which a module is imported."""
+    return ".".join(["lrsearch", *path.relative_to(PACKAGE).with_suffix("").parts])
+
+
+def imported(path, names):
+    """The modules of the package that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            whole = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+        elif isinstance(node, ast.Import):
+            whole = [each.name for each in node.names]
+        else:
+            continue
+        yield from names & set(whole)
+
+
+def test_no_modules_import_each_other_even_within_functions():
+    paths = {dotted(path): path for path in MODULES if path.name not in PYTHONS}
+    imports = {name: set(imported(path, paths.keys())) for name, path in paths.items()}
+    assert len(imports["lrsearch.api"]) > 5
+    assert len(list(graphlib.TopologicalSorter(imports).static_order())) == len(paths)
 
 
 @pytest.mark.parametrize(("module", "known"), [(keys, STORED), (seeding, PURPOSES)])

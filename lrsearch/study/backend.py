@@ -13,6 +13,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.errors import RequestError, closest
+from lrsearch.study.clock import Clock
 from lrsearch.study.journal import check_journal, open_journal, real_path
 from lrsearch.study.location import FOLDER, Location
 from lrsearch.study.locks import FileLock
@@ -70,23 +71,6 @@ class Backend(Protocol):
     ) -> bool:
         """As Optuna's."""
         ...
-
-
-class Clock:
-    """A storage's own time; a file has none: what its processes share is the file alone.
-
-    Attributes:
-        silent: seconds for which it has not answered, all in all.
-    """
-
-    silent = 0.0
-
-    def clock(self) -> float | None:
-        """Return the seconds by a clock that all its processes share; None where there is none."""
-        return None
-
-    def hurry(self) -> None:
-        """Wait no longer where it does not answer."""
 
 
 @dataclass(frozen=True)

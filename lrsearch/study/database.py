@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from lrsearch.errors import RequestError, SearchFailed, log, one_line
 from lrsearch.redaction import redact_text
-from lrsearch.study.backend import Clock
+from lrsearch.study.clock import Clock
 from lrsearch.study.dialect import dialect_of
 from lrsearch.study.location import Location
 from lrsearch.study.locks import LockLost

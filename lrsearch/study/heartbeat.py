@@ -29,7 +29,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.codec import Line, decode, encode
 from lrsearch.errors import LrsearchError, log
-from lrsearch.study.backend import Backend, Clock
+from lrsearch.study.backend import Backend
+from lrsearch.study.clock import Clock
 from lrsearch.study.keys import LEADER, WORKER
 from lrsearch.study.locks import with_lock
 
