@@ -16,7 +16,7 @@ from typing import Any
 from lrsearch.errors import RequestError, closest, given
 
 # Any, since a number of NumPy or of fractions compares with it, too.
-_LARGEST: Any = sys.float_info.max
+_MAX_FLOAT: Any = sys.float_info.max
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -91,7 +91,7 @@ class Bound:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise RequestError(f"{name} is {given(value)}, which is no number; give {self}")
         # An integer can be too large for a float; NaN is refused as what is infinite.
-        number = float(value) if abs(value) <= _LARGEST else math.inf
+        number = float(value) if abs(value) <= _MAX_FLOAT else math.inf
         inside = (self.low < number if self.open_low else self.low <= number) and (
             number < self.high if self.open_high else number <= self.high
         )

@@ -18,10 +18,10 @@ log = logging.getLogger("lrsearch")
 LONGEST_MESSAGE = 640
 
 #: What was given, as a message shows it: nested without end or endlessly long, it is cut.
-_GIVEN = reprlib.Repr()
-_GIVEN.maxlevel = 4
-_GIVEN.maxstring = _GIVEN.maxother = _GIVEN.maxlong = LONGEST_MESSAGE
-_GIVEN.maxlist = _GIVEN.maxtuple = _GIVEN.maxdict = 16
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 4
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST_MESSAGE
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 16
 
 
 class LrsearchError(Exception):
@@ -53,7 +53,7 @@ def _shorten(message: str) -> str:
 def given(value: object) -> str:
     """Return a value as a message quotes it."""
     try:
-        return _GIVEN.repr(value)
+        return _REPR.repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
         return "an integer of thousands of digits"
 

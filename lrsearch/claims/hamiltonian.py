@@ -15,7 +15,7 @@ from lrsearch.theory import hamiltonian_momentum
 #: θ'' + γθ' + θ = 0 from θ = 1 at rest to this time.
 FRICTION, TIME = 0.5, 6.0
 #: Largest √η of every refinement.
-STEPS = (0.08, 0.04, 0.02, 0.01, 0.005)
+STEP_SIZES = (0.08, 0.04, 0.02, 0.01, 0.005)
 RATES = ("constant", "changing")
 FORMS = {"classical": "classical", "torch": "torch's"}
 #: First-order methods have order 1; below this the error does not vanish. A convention.
@@ -47,7 +47,7 @@ def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(F
     for kind, form, corrected in itertools.product(rates, forms, (False, True)):
         if corrected and kind == "constant":
             continue  # there is nothing to correct
-        errors = [_error(step, kind, form, corrected) for step in STEPS]
+        errors = [_error(step, kind, form, corrected) for step in STEP_SIZES]
         order = math.log2(errors[-2] / errors[-1])
         words = f"{kind} rate, {FORMS[form]} form"
         key = f"{kind}_{form}{'_corrected' if corrected else ''}"
@@ -58,7 +58,7 @@ def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(F
         else:
             cases[words] = order > ORDER
         label, style = (f"{words}, corrected", "points") if corrected else (words, "line")
-        lines.append(Line(label=label, x=STEPS, y=tuple(errors), style=style))
+        lines.append(Line(label=label, x=STEP_SIZES, y=tuple(errors), style=style))
     return Finding(
         cases=cases,
         figures=figures,

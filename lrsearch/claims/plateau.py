@@ -19,7 +19,7 @@ NOISES = ("additive", "multiplicative")
 #: The chapter's problem: h = 1/i over 100 modes, every schedule with the same peak and batch.
 MODES, BATCH, PEAK = 100, 4, 0.1
 #: LR-ref's budget.
-STEPS = 200
+UPDATES = 200
 #: A plateau counts as reached from this relative distance on. A convention.
 NEAR = 0.05
 DECAYS = {"linear": "polynomial", "cosine": "cosine"}
@@ -104,7 +104,7 @@ def _multiplicative(
     The rates are those of `Schedule.plan`, at x = t/T.
     """
     problem = lr_ref()
-    _, optimum = best_rates(problem, np.full(STEPS, BATCH))
+    _, optimum = best_rates(problem, np.full(UPDATES, BATCH))
     shapes = {"constant": "constant", **{name: DECAYS[name] for name in decays}}
     figures["optimum"] = optimum
     peaks = np.geomspace(0.03, 1.0, 60) * problem.largest_rate
@@ -112,7 +112,7 @@ def _multiplicative(
     for name, shape in shapes.items():
         near, schedule = peaks, Schedule(peak=1.0, decay=shape)
         for _ in range(2):  # a grid, then a finer one around its best peak
-            plans = [schedule.replace(peak=float(peak)).plan(STEPS, BATCH) for peak in near]
+            plans = [schedule.replace(peak=float(peak)).plan(UPDATES, BATCH) for peak in near]
             ends = np.array([curve[-1] for curve in expected_loss(problem, plans)])
             if near is peaks:
                 kept = ends < 1.0
@@ -121,11 +121,11 @@ def _multiplicative(
         best[name] = float(ends.min())
         figures[f"multiplicative_{name}_ratio"] = best[name] / optimum
     for name in decays:
-        cases[f"multiplicative noise, {STEPS} updates, best peaks: {name} decay"] = (
+        cases[f"multiplicative noise, {UPDATES} updates, best peaks: {name} decay"] = (
             best[name] < best["constant"]
         )
     return Panel(
-        title=f"multiplicative noise, {STEPS} updates",
+        title=f"multiplicative noise, {UPDATES} updates",
         x="peak rate",
         y="loss / best possible",
         lines=tuple(lines),

@@ -16,7 +16,7 @@ from lrsearch.errors import RequestError, SearchFailed
 if TYPE_CHECKING:
     from lrsearch.study.status import StudyStatus
 
-HEAD = (
+HEADINGS = (
     "study",
     "finished",
     "diverged",
@@ -50,7 +50,7 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
     if not found:
         click.echo("no studies here; `lrsearch tune` makes one")
         return
-    click.echo(table([HEAD, *map(_row, found)], right=range(1, 8)), nl=False)
+    click.echo(table([HEADINGS, *map(_row, found)], right=range(1, 8)), nl=False)
     for each in found:
         if each.trouble:
             click.echo(f"{each.study}: {each.trouble}")

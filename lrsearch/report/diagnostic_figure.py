@@ -14,7 +14,7 @@ from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result, Trial
 
 #: Curves that are drawn at most: every n-th trial by peak.
-CURVES = 40
+MOST_CURVES = 40
 #: A range is drawn on a logarithmic scale from this ratio on.
 WIDE = 10.0
 
@@ -47,7 +47,7 @@ def draw_diagnostic(
     title, unit = f"{result.study}: {len(trials)} trials{rank}", f"value ({result.unit})"
     finish_axes(axes[0], title, name, unit, log_x=_wide(x), log_y=_wide(y))
     if drawn:
-        _draw_curves(axes[1], name, drawn[:: -(-len(drawn) // CURVES)], scale)
+        _draw_curves(axes[1], name, drawn[:: -(-len(drawn) // MOST_CURVES)], scale)
     return figure
 
 

@@ -20,7 +20,7 @@ from lrsearch.errors import RequestError
 from lrsearch.tasks.task import TorchTask
 
 BYTES = 256
-HEAD = 32
+HEAD_SIZE = 32
 #: Validation windows, spread evenly over the text that training does not see.
 WINDOWS = 128
 #: Bytes of the standard library that are used, and of WikiText's training file.
@@ -68,11 +68,11 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            part.unflatten(-1, (-1, HEAD)).transpose(-3, -2)
+            part.unflatten(-1, (-1, HEAD_SIZE)).transpose(-3, -2)
             for part in self.mix(self.attend_norm(x)).chunk(3, dim=-1)
         )
         # Written out: torch's fused attention has no rule for mapping over runs.
-        scores = (q * HEAD**-0.5) @ k.transpose(-2, -1)
+        scores = (q * HEAD_SIZE**-0.5) @ k.transpose(-2, -1)
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
         y = scores.masked_fill(future, -math.inf).softmax(-1) @ v
         x = x + self.out(y.transpose(-3, -2).flatten(-2))
@@ -138,8 +138,8 @@ def _language_model(
     name: str, train: bytes, valid: bytes, sizes: dict[str, int], more: dict[str, Any]
 ) -> TorchTask:
     width, layers, context = sizes["width"], sizes["layers"], sizes["context"]
-    if width % HEAD:
-        raise RequestError(f"width is {width}; give a multiple of {HEAD}, the size of a head")
+    if width % HEAD_SIZE:
+        raise RequestError(f"width is {width}; give a multiple of {HEAD_SIZE}, the size of a head")
     return TorchTask(
         name=name,
         model=lambda generator: Gpt(width, layers, context, generator),

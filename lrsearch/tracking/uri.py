@@ -16,7 +16,7 @@ SCHEMES = (
     *("http", "https", "databricks", "databricks-uc", "uc"),
 )
 #: One try of a few seconds, unless the user has set otherwise.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 def check_uri(uri: str) -> str:
@@ -69,7 +69,7 @@ def reach(uri: str) -> str:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    own = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    own = {name: value for name, value in HTTP_SETTINGS.items() if name not in os.environ}
     os.environ.update(own)
     try:
         found = MlflowClient(tracking_uri=uri).search_experiments(max_results=1000)

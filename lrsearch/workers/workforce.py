@@ -20,7 +20,7 @@ ENGINES = ("local", "ray")
 
 _ENGINE = Bound(kind="name", names=ENGINES)
 _WORKERS = Bound(kind="int", low=1, high=1024, optional=True)
-_SHARE = Bound(low=0, high=1024, optional=True)
+_WORKER_SHARE = Bound(low=0, high=1024, optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Workforce:
         _ENGINE.check("engine", self.engine)
         object.__setattr__(self, "workers", _WORKERS.check("workers", self.workers))
         for name in ("worker_gpus", "worker_cpus"):
-            object.__setattr__(self, name, _SHARE.check(name, getattr(self, name)))
+            object.__setattr__(self, name, _WORKER_SHARE.check(name, getattr(self, name)))
         for name in ("address", "worker_gpus", "worker_cpus"):
             if self.engine == "local" and getattr(self, name) is not None:
                 raise RequestError(f"{name} is of engine ray; add --engine ray or leave it out")
