@@ -50,6 +50,7 @@ def gan(run):
 
 if __name__ == "__main__":
     result = lrsearch.tune(gan, trials=10, seeds=2, tracking_uri="none")
-    rate = result.best.schedule.peak
-    print(f"distance {result.firsts['habit'].value:.3f} by habit, {result.best.value:.3f} at best")
+    default, best = result.firsts["default"], result.best
+    print(f"distance {default.value:.3f} by default, {best.value:.3f} at best")
+    rate = best.schedule.peak
     print(f"discriminator peaks at {rate:.2g}, generator at {FRACTION * rate:.2g}")

@@ -37,7 +37,7 @@ def linear_classifier(run):
 
 if __name__ == "__main__":
     result = lrsearch.tune(linear_classifier, trials=12, seeds=2, tracking_uri="none")
-    habit, best = result.firsts["habit"], result.best
-    print(f"{habit.value:.4f} by habit, {best.value:.4f} {result.unit} at best")
+    default, best = result.firsts["default"], result.best
+    print(f"{default.value:.4f} by default, {best.value:.4f} {result.unit} at best")
     model = fit(best.schedule.plan(steps=500, batch=8), seed=1)
     print(f"held-out accuracy after 500 updates {model.score(HELD_X, HELD_Y):.3f}")

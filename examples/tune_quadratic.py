@@ -13,5 +13,5 @@ print(f"best of {len(result.trials)} trials: {best.value:.6f} with {best.schedul
 print(f"best possible with every rate free: {reference['optimum']:.6f}")
 print(f"ratio: {reference['ratio']:.4f}")
 
-# What one would have picked by habit is trial 0.
-print(f"habit: {result.trials[0].value:.6f}")
+# Trial 0 is the default schedule: a short warmup, then a cosine.
+print(f"default: {result.trials[0].value:.6f}")

@@ -100,7 +100,7 @@ class Setup:
         steps, batch: the budget of a run where the user gives none.
         entries: range or value of the fields that shape-only spaces leave open: `peak` and, where
             the objective has one, `momentum`.
-        habit_peak: the rate that one would try first, or None for the middle of the range.
+        usual_peak: the peak of the default schedule, or None for the middle of the range.
         positive: whether values are positive, so that a sampler may model their logarithm.
         exact: whether one schedule always has one value, whatever the seed.
         untrained: the value of an untrained model, told to the sampler for a diverged trial.
@@ -123,7 +123,7 @@ class Setup:
     steps: int
     batch: int = 1
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    habit_peak: float | None = None
+    usual_peak: float | None = None
     positive: bool = False
     exact: bool = False
     untrained: float | None = None

@@ -165,7 +165,7 @@ class Result:
         run_id: MLflow's parent run, or None.
         trials: by index.
         optimum: the best possible value where it is known.
-        enqueued: how many trials came first because they were enqueued; habit is the next one.
+        enqueued: number of enqueued trials, which come first; the default schedule is the next.
         comparison: how the best one compares on fresh seeds, once that is known.
         source: what answered, where it was found in this process; `lrsearch.compare` uses it.
 
@@ -246,10 +246,10 @@ class Result:
 
     @property
     def firsts(self) -> dict[str, Trial]:
-        """What the best is held against, by name: the enqueued schedules, and habit."""
+        """The trials that came first, by name: enqueued schedules and the default one."""
         known = {trial.index: trial for trial in self.trials}
         names = [f"enqueued {i + 1}" if i else "enqueued" for i in range(self.enqueued)]
-        return {n: known[i] for i, n in enumerate([*names, "habit"]) if i in known}
+        return {n: known[i] for i, n in enumerate([*names, "default"]) if i in known}
 
     def to_frame(self) -> Any:
         """The trials as a pandas DataFrame, one row a trial, by index.

@@ -28,8 +28,8 @@ from lrsearch.schedule import FIELDS, Budget, Schedule
 MAX_BYTES = 65_536
 MAX_DEPTH = 6
 
-#: Where habit would put a field; the first trial of a search starts from here, within the range.
-HABIT: Mapping[str, Value] = MappingProxyType(
+#: The default schedule; the first trial of a search is the nearest point of the space.
+USUAL: Mapping[str, Value] = MappingProxyType(
     {
         "warmup": 0.05,
         "hold": 0.0,
@@ -109,15 +109,15 @@ class Space:
         """The Schedule of one point: a value for every free field."""
         return Schedule.from_dict({**self.fixed, **values})
 
-    def habit(self, own: Mapping[str, Value] = MappingProxyType({})) -> dict[str, Value]:
-        """The point of the space nearest to habit: where a search looks first.
+    def default_point(self, own: Mapping[str, Value] = MappingProxyType({})) -> dict[str, Value]:
+        """Return the point nearest to the default schedule, which a search tries first.
 
         Args:
             own: an objective's usual values, where it has some.
         """
         point: dict[str, Value] = {}
         for name, entry in self.free.items():
-            usual = own.get(name, HABIT.get(name))
+            usual = own.get(name, USUAL.get(name))
             if isinstance(entry, Choices):
                 point[name] = usual if usual in entry.values else entry.values[0]
                 continue
@@ -161,7 +161,7 @@ class Space:
             RequestError: with the corner and the cure.
         """
         ranges = {n: entry for n, entry in self.free.items() if isinstance(entry, Range)}
-        corner = {**self.habit(), **{n: ranges[n].high for n in REACHING if n in ranges}}
+        corner = {**self.default_point(), **{n: ranges[n].high for n in REACHING if n in ranges}}
         if "momentum" in ranges:
             corner["momentum"] = ranges["momentum"].low
         rules = self.free.get("momentum_rule")

@@ -83,7 +83,7 @@ class ObjectiveChecks:
         options: of a built-in objective or a class of tasks.
         steps: updates of the runs; short ones check as much as long ones.
         batch: samples of the first update; None is the objective's own.
-        schedule: that trains without trouble; None is a cosine at the habitual peak.
+        schedule: one that trains without diverging; None is a cosine at the usual peak.
     """
 
     objective: ClassVar[Any] = None
@@ -194,9 +194,9 @@ class ObjectiveChecks:
     def _schedule(self, subject: Objective) -> Schedule:
         if self.schedule is not None:
             return self.schedule
-        entry, habit = subject.setup.entries.get("peak"), subject.setup.habit_peak
-        if habit is not None:
-            return Schedule(peak=habit)
+        entry, usual = subject.setup.entries.get("peak"), subject.setup.usual_peak
+        if usual is not None:
+            return Schedule(peak=usual)
         if isinstance(entry, Range):
             return Schedule(peak=entry.middle)
         pytest.fail("the objective has no range of peak; give the checks a schedule")

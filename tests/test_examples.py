@@ -20,7 +20,7 @@ SAYS = {
     "transformers_trainer.py": r"best 0\.[0-6].*\nafter 120 updates 0\.[0-6]",
     "lightning_module.py": r"best 0\.[0-3].* nats .*\n(.*\n)*after 100 updates 0\.[0-3]",
     "transfer_learning.py": r"(body at +\S+ of the head's rate: 0\..* nats, warmup .*\n){3}",
-    "gan_two_rates.py": r"by habit, 0\.[0-6]\d+ at best\ndiscriminator peaks at",
+    "gan_two_rates.py": r"by default, 0\.[0-6]\d+ at best\ndiscriminator peaks at",
     "sgd_classifier.py": r"0\.[01]\d+ nats at best\nheld-out accuracy .* 0\.9",
     "numpy_loop.py": r"0\.01\d+ mean square, distance 0\.",
     "edge_of_stability.py": r"constant 0\.1: largest 0\.[67](.*\n)+constant 0\.8: largest [12]\.",

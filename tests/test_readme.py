@@ -72,7 +72,7 @@ def test_a_search_it_shows_would_run(line, tmp_path, monkeypatch, capsys):
             "train.py:small_gpt", space="cosine", trials=1, steps=20, tracking_uri="none"
         )
     assert main([*shlex.split(line)[1:], "--dry-run"]) == 0
-    assert "habit" in capsys.readouterr().out
+    assert "default" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", LISTS)

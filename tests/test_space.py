@@ -32,15 +32,15 @@ def test_a_shipped_space_explains_itself_and_holds_shape_only(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_habit_and_both_ends_of_every_range_draw_a_plan(name):
+def test_the_default_point_and_both_ends_of_every_range_draw_a_plan(name):
     space = Space.load(name).with_defaults(PEAK)
     space.check_budget(Budget(steps=100, batch=8))
-    habit = space.habit()
-    space.schedule(habit).plan(100, 8)
+    default_point = space.default_point()
+    space.schedule(default_point).plan(100, 8)
     for field, entry in space.free.items():
         ends = entry.values if isinstance(entry, Choices) else (entry.low, entry.high)
         for end in ends:
-            space.schedule({**habit, field: end}).plan(100, 8)
+            space.schedule({**default_point, field: end}).plan(100, 8)
 
 
 def test_exponent_notation_is_a_number():
@@ -186,4 +186,4 @@ def test_the_last_step_of_a_grid_stays_within_its_end():
     grid = space.free["warmup"]
     assert grid.at(0.999) == 0.3
     assert grid.clip(0.31) == 0.3
-    assert space.habit()["warmup"] <= 0.3
+    assert space.default_point()["warmup"] <= 0.3

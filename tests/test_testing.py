@@ -11,7 +11,7 @@ from lrsearch.testing import ObjectiveChecks
 from tests.torch_doubles import Line
 
 
-@objective(peak=(1e-3, 1.0), habit_peak=0.1, positive=True, untrained=1.0)
+@objective(peak=(1e-3, 1.0), usual_peak=0.1, positive=True, untrained=1.0)
 def bowl(run):
     """Gradient descent on x²/2 from a start that the seed decides."""
     x = 1 + (run.seed % 7) / 10
@@ -70,7 +70,7 @@ class TestTaskClass(ObjectiveChecks):
 
 def check(method, function, **words):
     """Calls one check on an objective made of a function."""
-    words = {"peak": (1e-3, 1.0), "habit_peak": 0.1, "positive": True, **words}
+    words = {"peak": (1e-3, 1.0), "usual_peak": 0.1, "positive": True, **words}
 
     class Checks(ObjectiveChecks):
         schedule = Schedule(peak=0.1)

@@ -54,7 +54,7 @@ def describe_search(spec: StudySpec, setup: Setup) -> str:
         ),
         ("device", setup.device),
         *(("enqueued", repr(schedule)) for schedule in spec.queue),
-        ("habit", repr(spec.space.schedule(spec.first))),
+        ("default", repr(spec.space.schedule(spec.first))),
     ]
     return table(rows)
 

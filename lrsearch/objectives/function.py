@@ -89,7 +89,7 @@ def objective(
     steps: int = 1000,
     batch: int = 1,
     momentum: float | tuple[float, float] | None = None,
-    habit_peak: float | None = None,
+    usual_peak: float | None = None,
     positive: bool = False,
     exact: bool = False,
     untrained: float | None = None,
@@ -109,7 +109,7 @@ def objective(
         steps: updates of a run where the user gives none.
         batch: samples of an update where the user gives none.
         momentum: of schedules that name none: a number, a range, or None where there is none.
-        habit_peak: the rate that one would try first; None is the middle of the range.
+        usual_peak: the peak of the default schedule; None is the middle of the range.
         positive: whether values are positive, so that a sampler may model their logarithm.
         exact: whether one schedule always has one value, whatever the seed.
         untrained: the value of an untrained model, told to the sampler for a diverged trial.
@@ -149,7 +149,7 @@ def objective(
             steps=STEPS.check("steps", steps),
             batch=COUNT.check("batch", batch),
             entries=entries,
-            habit_peak=_NUMBER.check("habit_peak", habit_peak),
+            usual_peak=_NUMBER.check("usual_peak", usual_peak),
             positive=positive,
             exact=exact,
             untrained=_NUMBER.check("untrained", untrained),

@@ -75,7 +75,7 @@ def draw_schedules(schedules: Mapping[str, Schedule], steps: int, batch: int = 1
 
 
 def draw_space(space: Space, samples: int) -> Figure:
-    """Sample schedules of a space, spread evenly over it, and the one of habit.
+    """Draw sample schedules, spread evenly over a space, and the default schedule.
 
     Raises:
         RequestError: the space reaches too far for the budget that is drawn.
@@ -85,7 +85,7 @@ def draw_space(space: Space, samples: int) -> Figure:
     peak = drawn.entries["peak"]
     if isinstance(peak, Range):
         drawn = drawn.with_entries({"peak": peak.middle})
-    schedules = {"habit": drawn.schedule(drawn.habit())}
+    schedules = {"default": drawn.schedule(drawn.default_point())}
     names = list(drawn.free)
     if names:
         units = qmc.Sobol(len(names), rng=stream(0, DRAW)).random(samples).tolist()

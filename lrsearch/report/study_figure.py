@@ -12,7 +12,7 @@ from lrsearch.result import Result, Trial
 
 #: Schedules beside the best one.
 RUNNERS_UP = 9
-#: Colours of habit and of enqueued schedules.
+#: Colours of the default schedule and of enqueued schedules.
 FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
@@ -47,7 +47,7 @@ def _draw_best(axes: Axes, result: Result, best: Trial) -> None:
             axes.plot(_rates(result, first), color=FIRSTS[i % 4], linewidth=1.4, label=name)
     axes.plot(_rates(result, best), color="tab:blue", linewidth=2.0, label="best")
     axes.set_ylim(bottom=0)
-    title = f"{result.study}: best, habit, next {min(RUNNERS_UP, len(result.ranked) - 1)}"
+    title = f"{result.study}: best, default, next {min(RUNNERS_UP, len(result.ranked) - 1)}"
     finish_axes(axes, title, "update", "learning rate", legend=8)
 
 

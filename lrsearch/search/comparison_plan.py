@@ -270,7 +270,7 @@ def _usual_shape(name: str, found: Schedule) -> Schedule:
 
 def _usual(result: Result) -> list[tuple[str, Schedule | None]]:
     """What a search must beat: the field's baselines, and what its user came with."""
-    own = [(n, t.schedule) for n, t in result.firsts.items() if n != "habit"]
+    own = [(n, t.schedule) for n, t in result.firsts.items() if n != "default"]
     return [*((name, None) for name in BASELINES), *own]
 
 

@@ -40,7 +40,7 @@ class StudySpec(Settings):
         direction: `minimize`; there is no other.
         versions: of the rules that decide values and schedules, by what they are of; a study that
             names none was written when all of them were 1.
-        first: the point of habit: what one would have picked without a search.
+        first: the point of the space nearest to the default schedule.
 
     Raises:
         RequestError: a value is out of range, or a name holds what no terminal should be given.
@@ -137,7 +137,7 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
             f"a batch of {largest} exceeds the {setup.samples} samples of objective "
             f"{setup.name}; lower batch or batch_growth"
         )
-    usual = {} if setup.habit_peak is None else {"peak": setup.habit_peak}
+    usual = {} if setup.usual_peak is None else {"peak": setup.usual_peak}
     asked = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.init}
     asked |= {"space": space, "steps": budget.steps, "batch": budget.batch}
     spec = StudySpec(
@@ -149,7 +149,7 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
         unit=setup.unit,
         momentum=setup.momentum,
         versions=current_versions(),
-        first=space.habit(usual),
+        first=space.default_point(usual),
     )
     for schedule in spec.queue:  # one that has no plan is refused before anything starts
         budget.plan(schedule)

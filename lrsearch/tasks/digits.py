@@ -53,7 +53,7 @@ def digits(*, hidden: int, held_out: float, weight_decay: float) -> TorchTask:
         steps=400,
         batch=64,
         peak=(1e-3, 1.0),
-        habit_peak=0.1,
+        usual_peak=0.1,
         weight_decay=weight_decay,
         unit="nats",
         positive=True,

@@ -62,7 +62,7 @@ class TorchTask:
         evaluations: how often the value is computed in a run, evenly spaced, the end included.
         independent: draw every batch afresh instead of by epochs.
         peak: the range of learning rates that make sense, searched on a logarithmic scale.
-        habit_peak: the rate that one would try first, or None for the middle of the range.
+        usual_peak: the peak of the default schedule, or None for the middle of the range.
         steps: updates of a run where the user gives none.
         batch: samples of an update where the user gives none.
         optimizer: one of `OPTIMIZERS`.
@@ -105,7 +105,7 @@ class TorchTask:
     evaluations: int = 4
     independent: bool = False
     peak: tuple[float, float]
-    habit_peak: float | None = None
+    usual_peak: float | None = None
     steps: int = 1000
     batch: int = 64
     optimizer: str = "sgd"

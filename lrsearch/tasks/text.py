@@ -153,7 +153,7 @@ def _language_model(
         steps=300,
         batch=8,
         peak=(1e-4, 3e-2),
-        habit_peak=3e-3,
+        usual_peak=3e-3,
         unit="nats/byte",
         positive=True,
         untrained=math.log(BYTES),

@@ -101,7 +101,7 @@ def two_moons(*, hidden: int, noise: float) -> TorchTask:
         steps=200,
         batch=16,
         peak=(1e-3, 3.0),
-        habit_peak=0.1,
+        usual_peak=0.1,
         unit="nats",
         positive=True,
         untrained=math.log(2),

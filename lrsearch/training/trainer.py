@@ -51,7 +51,7 @@ class Trainer:
             steps=task.steps,
             batch=task.batch,
             entries=task.entries,
-            habit_peak=task.habit_peak,
+            usual_peak=task.usual_peak,
             positive=task.positive,
             untrained=task.untrained,
             slots=1 if self.batchable.reason else None,

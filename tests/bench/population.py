@@ -44,7 +44,7 @@ class Given:
 
 def plan_of(objective, updates, scale=1.0):
     setup = objective.setup
-    peak = (setup.habit_peak or setup.entries["peak"].middle) * scale
+    peak = (setup.usual_peak or setup.entries["peak"].middle) * scale
     return Schedule(peak=peak).with_momentum(setup.momentum).plan(updates, setup.batch)
 
 

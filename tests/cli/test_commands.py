@@ -78,7 +78,7 @@ def test_tune_answers_on_stdout_and_shows_progress_on_stderr(here, say):
     assert code == 0
     assert out.startswith("quadratic-default: 12 trials (")
     assert re.search(r"best +trial \d+ +0\.\d+ expected loss", out)
-    assert re.search(r"habit +trial 0 +0\.\d+ expected loss", out)
+    assert re.search(r"default +trial 0 +0\.\d+ expected loss", out)
     assert "Schedule(peak=" in out
     assert "12/12" in err
     assert "best 0." in err
@@ -229,7 +229,7 @@ def test_export_takes_any_trial(here, say):
     say(*TUNE, "--trials", 3)
     out = say("export", "quadratic-default", "--to", "json", "--trial", 0)[1]
     space = Space.load("default")
-    assert Schedule.from_json(out).warmup == space.habit()["warmup"]
+    assert Schedule.from_json(out).warmup == space.default_point()["warmup"]
     assert say("export", "quadratic-default", "--to", "json", "--trial", 9)[0] == 2
 
 

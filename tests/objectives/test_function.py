@@ -99,7 +99,7 @@ def test_a_decorated_function_is_still_a_function():
         ({"momentum": 1.5}, "momentum"),
         ({"steps": 0}, "steps"),
         ({"batch": "many"}, "batch"),
-        ({"habit_peak": "x"}, "habit_peak"),
+        ({"usual_peak": "x"}, "usual_peak"),
         ({"version": -1}, "version"),
     ],
 )

@@ -17,12 +17,12 @@ INSIDE = Schedule(peak=0.04, warmup=0.1, floor=0.05)
 OUTSIDE = Schedule(peak=0.03, decay="polynomial", warmup=0.5)
 
 
-def test_the_schedule_in_use_today_is_trial_0_and_habit_comes_next(tmp_path):
+def test_the_schedule_in_use_today_is_trial_0_and_the_default_comes_next(tmp_path):
     result = search(Bowl(), tmp_path, trials=4, enqueue=[OUTSIDE, INSIDE])
     assert [t.schedule for t in result.trials[:2]] == [OUTSIDE, INSIDE]
-    habit = search(Bowl(), tmp_path / "h", trials=1).trials[0].schedule
-    assert result.trials[2].schedule == habit
-    assert list(result.firsts) == ["enqueued", "enqueued 2", "habit"]
+    default = search(Bowl(), tmp_path / "h", trials=1).trials[0].schedule
+    assert result.trials[2].schedule == default
+    assert list(result.firsts) == ["enqueued", "enqueued 2", "default"]
     assert [t.index for t in result.firsts.values()] == [0, 1, 2]
 
 
@@ -114,7 +114,7 @@ def test_files_and_another_study_are_enqueued_from_the_command_line(tmp_path, mo
     assert main([*words, *more, "--trials", "6", "--space", "linear"]) == 0
     out = capsys.readouterr().out
     assert "enqueued" in out
-    assert "habit" in out
+    assert "default" in out
     result = lrsearch.load("next")
     assert [t.schedule for t in result.trials[:2]] == [OUTSIDE, best]
     assert main([*words, *more[:2], "--from", "nowhere"]) == 2

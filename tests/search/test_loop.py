@@ -13,7 +13,7 @@ from tests.doubles import PEAK, Bowl, Memory, asked, search
 SAMPLERS = ["gp", "tpe", "qmc", "random", "auto"]
 
 
-def test_trial_0_is_what_habit_would_pick(tmp_path):
+def test_trial_0_is_the_default_schedule(tmp_path):
     result = search(Bowl(), tmp_path, trials=1)
     assert result.trials[0].schedule == Schedule(peak=PEAK.middle, warmup=0.05)
 

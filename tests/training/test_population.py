@@ -183,7 +183,7 @@ def test_a_usual_schedule_learns_the_digits():
     digits = make("digits")
     setup = digits.setup
     plan = (
-        Schedule(peak=setup.habit_peak)
+        Schedule(peak=setup.usual_peak)
         .with_momentum(setup.momentum)
         .plan(setup.steps, setup.batch)
     )
