@@ -11,13 +11,13 @@ import logging
 import reprlib
 from collections.abc import Iterable
 
-#: What lrsearch says beside its results; the command line writes it to standard error.
+#: Warnings and notes of lrsearch; the command line writes them to standard error.
 log = logging.getLogger("lrsearch")
 
-#: Characters of a message.
+#: Largest length of a message, in characters.
 LONGEST_MESSAGE = 640
 
-#: What was given, as a message shows it: nested without end or endlessly long, it is cut.
+#: Quotes a given value in a message; deeply nested or long values are shortened.
 _REPR = reprlib.Repr()
 _REPR.maxlevel = 4
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST_MESSAGE
@@ -29,11 +29,11 @@ class LrsearchError(Exception):
 
     Args:
         message: one line.
-        details: a traceback of the user's code, which is shown above the message.
+        details: a traceback of the user's code, printed above the message, or nothing.
 
     Attributes:
-        exit_code: what the command line exits with.
-        details: as above; often empty.
+        exit_code: exit code of the command line.
+        details: the argument of this name.
     """
 
     exit_code = 1
@@ -44,14 +44,14 @@ class LrsearchError(Exception):
 
 
 def _shorten(message: str) -> str:
-    """A message without the middle of what was given, where that is long."""
+    """Return a message without its middle if it is too long."""
     if len(message) <= LONGEST_MESSAGE:
         return message
     return f"{message[: LONGEST_MESSAGE // 2]} … {message[-LONGEST_MESSAGE // 2 :]}"
 
 
 def given(value: object) -> str:
-    """Return a value as a message quotes it."""
+    """Return a value as messages quote it, shortened if it is long."""
     try:
         return _REPR.repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
@@ -59,16 +59,16 @@ def given(value: object) -> str:
 
 
 class RequestError(LrsearchError, ValueError):
-    """The request was wrong: a value, a name, a file. Nothing was started or changed."""
+    """A value, a name or a file in the request is wrong. Nothing was started or changed."""
 
     exit_code = 2
 
 
 class SearchFailed(LrsearchError, RuntimeError):
-    """The search could not go on, for example because the objective kept raising.
+    """The search could not continue, for example because the objective kept raising errors.
 
     Attributes:
-        result: of a search that ended before what followed it failed, else None.
+        result: the result of a search that was complete before a later part failed, else None.
     """
 
     exit_code = 1
@@ -76,16 +76,16 @@ class SearchFailed(LrsearchError, RuntimeError):
 
 
 class NothingFinished(LrsearchError, RuntimeError):
-    """The search ended, and not one of its trials finished."""
+    """The search ended and none of its trials finished."""
 
     exit_code = 3
 
 
 class RunStopped(LrsearchError):
-    """Raised by `Run.report` to end a run that is hopeless. An objective lets it pass.
+    """Raised by `Run.report` to end a run early. Do not catch it in an objective.
 
     Attributes:
-        state: the outcome's state, `diverged` or `pruned`.
+        state: state of the outcome, `diverged` or `pruned`.
     """
 
     def __init__(self, state: str, reason: str) -> None:
@@ -94,16 +94,16 @@ class RunStopped(LrsearchError):
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and without what a terminal would obey."""
+    """Return a text without line breaks and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Ends an error message about an unknown name: the nearest known one, and all of them.
+    """Return the end of an error message about an unknown name: the nearest known one, and all.
 
     Args:
-        name: what was given.
-        known: the names that are allowed.
+        name: the unknown name.
+        known: the allowed names.
 
     Returns:
         `; did you mean 'warmup'? Known: …` or `; known: …`.

@@ -1,6 +1,6 @@
-"""Stand-ins for tests that are made of torch: a small task, its plain twin, and a task class.
+"""Test doubles that need torch: a small task, a plain training loop, and a task class.
 
-They stand apart from `tests.doubles` so that tests which need no torch do not load it.
+They are not in `tests.doubles`, so that tests without torch do not import it.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ GROUP = [
 
 
 def exact_task(**changes):
-    """The digits in float64."""
+    """Return the task `digits` in float64, with these fields changed."""
     task = digits(hidden=16, held_out=0.3, weight_decay=0.0)
     inputs, labels = task.train
     held, held_labels = task.validation
@@ -48,22 +48,22 @@ def exact_task(**changes):
 
 
 def run_of(trial, schedule, seed=11, momentum=0.9):
-    """A run of STEPS updates."""
+    """Make a run of STEPS steps."""
     plan = schedule.with_momentum(momentum).plan(STEPS, BATCH)
     return Run(trial=trial, replicate=0, seed=seed, plan=plan)
 
 
 def train(task, runs, slots):
-    """The outcomes of runs as members of one population."""
+    """Train runs as one population and yield their outcomes."""
     return Population(task, slots, CPU).train(runs)
 
 
 def torch_optimizer(task, model):
-    """The plain optimizer that a task names."""
+    """Make the optimizer of `torch.optim` for a task."""
     betas = (task.momentum, task.beta2)
     words = {"lr": 0.1, "weight_decay": task.weight_decay}
     if task.optimizer in ("sgd", "nesterov"):
-        # Nesterov is refused at momentum 0, which every group gets before its first update.
+        # torch rejects Nesterov with momentum 0. The first step replaces the 0.9.
         nesterov = task.optimizer == "nesterov"
         return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=nesterov, **words)
     kind = torch.optim.AdamW if task.optimizer == "adamw" else torch.optim.Adam
@@ -71,7 +71,11 @@ def torch_optimizer(task, model):
 
 
 def alone(task, plan, seed):
-    """The obvious loop: one model, one batch an update."""
+    """Train one model by the simplest loop, one batch per step.
+
+    Returns:
+        The losses before every step, the validation value and the accuracy.
+    """
     model = task.model(torch.Generator().manual_seed(seed))
     optimizer = torch_optimizer(task, model)
     group = optimizer.param_groups[0]
@@ -101,7 +105,7 @@ def alone(task, plan, seed):
 
 
 def ends(task, schedules, *, slots, probes=FULL, steps=60, batch=16, stops=True):
-    """Completed outcomes by trial."""
+    """Train schedules and return their completed outcomes by trial."""
     plans = [s.with_momentum(task.momentum).plan(steps, batch) for s in schedules]
     runs = [
         Run(trial=i, replicate=0, seed=i % 2, plan=plan, stops=stops)
@@ -116,7 +120,7 @@ def ends(task, schedules, *, slots, probes=FULL, steps=60, batch=16, stops=True)
 
 
 class Line(TorchTask):
-    """A task as a class: fields are attributes, methods and properties."""
+    """A task as a class, with fields as attributes, methods and properties."""
 
     peak = (1e-3, 0.3)
     steps = 40

@@ -1,6 +1,6 @@
 """The command line: a command parses, calls one library function, prints.
 
-stdout carries the result, stderr the progress and the log. Exit codes: 0 done, 1 the search
+Results go to stdout, progress and log lines to stderr. Exit codes: 0 done, 1 the search
 failed, 2 the request was wrong, 3 no trial finished, 130 interrupted, 143 terminated.
 """
 
@@ -23,6 +23,7 @@ from lrsearch.cli.pages import sync, ui
 from lrsearch.cli.show import show
 from lrsearch.cli.tune import tune
 from lrsearch.cli.upkeep import doctor, repair, status
+from lrsearch.cli.wording import OptionFormatter, as_options
 from lrsearch.errors import LrsearchError, one_line
 from lrsearch.redaction import redact
 from lrsearch.search.signals import Interrupted
@@ -48,15 +49,17 @@ for _command in (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
-        arguments: what was typed; None takes the process's own.
+        arguments: the words after `lrsearch`; None takes those of this process.
 
     Returns:
-        the exit code.
+        The exit code.
     """
-    logging.basicConfig(format="lrsearch: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(OptionFormatter("lrsearch: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     words = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["lrsearch", *map(redact, words)])
     try:
@@ -73,8 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted as stop:
         return _refuse(f"{stop}: {command}", stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _refuse(f"stopped at once; the same command goes on: {command}", 130)
-    except BrokenPipeError:  # `lrsearch show … | head`: nobody reads on, which is no error
+        return _refuse(f"stopped; continue with the same command: {command}", 130)
+    except BrokenPipeError:  # `lrsearch show … | head`: the reader stopped, which is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except LrsearchError as error:
@@ -84,6 +87,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refuse(message: str, code: int) -> int:
-    """One line on stderr, whatever the message held."""
-    print(f"lrsearch: {one_line(message)}", file=sys.stderr)
+    """Print a message as one line on stderr, and return the exit code."""
+    print(f"lrsearch: {one_line(as_options(message))}", file=sys.stderr)
     return code

@@ -20,10 +20,10 @@ WIDTH = 100
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @options("plot", "json")
 def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
-    """Test what a textbook chapter says about schedules, or only the statements named by ID.
+    """Test statements of a textbook chapter about schedules; name some by ID, or run all.
 
-    Each statement is an experiment, and its verdict is computed from the run: holds, holds if, or
-    does not hold as written. All sixteen take about ten seconds.
+    Each statement is an experiment. Its verdict is computed from the run: "holds", "holds if" or
+    "does not hold as written". All sixteen take about ten seconds.
 
     \b
     Examples:
@@ -35,7 +35,7 @@ def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
     if plot is not None:
         from lrsearch.report.files import check_path
 
-        check_path(plot)  # before anything is run
+        check_path(plot)  # before the experiments run
     findings = {}
     for claim in chosen:
         findings[claim.id] = claim.run()
@@ -52,7 +52,7 @@ def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
 
 
 def describe(claim: Claim, finding: Finding) -> str:
-    """A claim for people: the verdict, the statement, where it holds, the figures."""
+    """Return a claim as text: the verdict, the statement, where it holds, the figures."""
     rows = [
         (label, case)
         for label, mark in (("holds", True), ("not", False))
@@ -79,12 +79,12 @@ def _filled(first: str, rest: str, text: str) -> list[str]:
 
 
 def _figures(finding: Finding) -> str:
-    """One figure a row; an interval of a figure stands beside it."""
+    """Return one figure per row, with its interval if it has one."""
     rows = []
     for name, value in finding.figures.items():
         if not isinstance(value, tuple):
             beside = finding.figures.get(f"{name}_interval")
-            rows.append((name, f"{value:.6g}", _interval(beside)))
+            rows.append((name, f"{value:.4g}", _interval(beside)))
         elif name.removesuffix("_interval") not in finding.figures:
             rows.append((name, "", _interval(value)))
     return table(rows, right=[1]) if rows else ""

@@ -32,9 +32,9 @@ def compare(
 ) -> None:
     """Compare the best schedules of STUDY with baselines, on fresh seeds.
 
-    The peak of each, the searched one's too, is tuned on the same grid with the same selection
-    seeds, and what is reported comes from other seeds. What has been measured is kept: the same
-    command again answers at once, and more --seeds run only the new ones.
+    Every schedule, searched or baseline, gets its peak tuned on the same grid with the same
+    selection seeds. The reported values come from other seeds. Runs are saved: the same command
+    again prints the saved answer, and a larger --seeds trains only the new seeds.
 
     \b
     Examples:

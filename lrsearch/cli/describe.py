@@ -1,4 +1,4 @@
-"""What commands print for people."""
+"""The text that commands print."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 
 def describe_entry(entry: Entry) -> str:
-    """A range, choices or a fixed value in a few words."""
+    """Return a range, choices or a fixed value in a few words."""
     if isinstance(entry, Choices):
         return "one of " + ", ".join(str(value) for value in entry.values)
     if not isinstance(entry, Range):
@@ -33,7 +33,7 @@ def describe_entry(entry: Entry) -> str:
 
 
 def spark(plan: Plan, width: int = 60) -> str:
-    """The learning rates as one line of bars."""
+    """Return the learning rates as one line of bars."""
     columns = min(width, len(plan))
     rates = [float(plan.lr[i * len(plan) // columns]) for i in range(columns)]
     top = max(rates)
@@ -41,7 +41,7 @@ def spark(plan: Plan, width: int = 60) -> str:
 
 
 def describe_search(spec: StudySpec, setup: Setup) -> str:
-    """What a search would do."""
+    """Return the resolved settings of a search, for `--dry-run`."""
     rows = [
         ("study", f"{spec.name} in {spec.location}"),
         ("objective", f"{setup.name}, lower is better, in {setup.unit}"),
@@ -60,7 +60,7 @@ def describe_search(spec: StudySpec, setup: Setup) -> str:
 
 
 def describe_comparison(answer: Answer, *, exact: bool) -> str:
-    """The sentence, the table, and what a reader should know beside them."""
+    """Return the answer of a comparison: the sentence, the table and the remarks."""
     rows: Sequence[Sequence[str]] = answer.rows
     if exact:  # neither intervals nor seeds
         rows = [(name, value, minus, verdict) for name, value, _, minus, _, verdict, _ in rows]
@@ -69,37 +69,37 @@ def describe_comparison(answer: Answer, *, exact: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_result(result: Result, complete: bool = False, bill: str = "") -> str:
-    """The answer of a search: the best schedule, what it is worth, and where to go from here.
+def describe_result(result: Result, complete: bool = False, estimate: str = "") -> str:
+    """Return the answer of a search: the best schedule, the comparison and what to do next.
 
     Args:
-        result: of the search.
-        complete: whether it had been complete before.
-        bill: what a comparison would cost that was left out.
+        result: the study's result.
+        complete: True if the study was complete before this command.
+        estimate: cost of the comparison that was skipped, or nothing.
     """
     best, answer = result.best, answer_of(result)
     plan, trials = result.budget.plan(best.schedule), len(result.trials)
     state = "; the study is complete" if complete else ""
     lines = [f"{result.study}: {trials} trials ({answer.counts}){state}"]
-    rows = [("best", f"trial {best.index}", f"{best.value:.6g} {result.unit}")]
+    rows = [("best", f"trial {best.index}", f"{best.value:.4g} {result.unit}")]
     rows += [
         (
             name,
             f"trial {first.index}",
-            first.state if first.value is None else f"{first.value:.6g} {result.unit}",
+            first.state if first.value is None else f"{first.value:.4g} {result.unit}",
         )
         for name, first in result.firsts.items()
         if first is not best
     ]
-    looking = sum(trial.probing for trial in result.trials)
-    if looking:
-        share = looking / max(sum(trial.seconds for trial in result.trials) - looking, 1e-9)
+    probing = sum(trial.probing for trial in result.trials)
+    if probing:
+        share = probing / max(sum(trial.seconds for trial in result.trials) - probing, 1e-9)
         measured = sum(name in DIAGNOSTICS for name in best.diagnostics)
-        note = f"{measured}, for {100 * share:.1f} % of the time of training"
-        rows.append(("diagnostics", "", note))
+        rows.append(("measured", "", f"{measured} diagnostics ({100 * share:.1f} % extra time)"))
     if result.reference is not None:
         reference = result.reference
-        note = f"{reference['optimum']:.6g} {result.unit}, the best is {reference['ratio']:.4f} x"
+        above = 100 * (reference["ratio"] - 1)
+        note = f"{reference['optimum']:.4g} {result.unit}; the best is {above:.2f} % above it"
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
     if result.comparison is not None:
@@ -109,36 +109,36 @@ def describe_result(result: Result, complete: bool = False, bill: str = "") -> s
     elif result.reference is None:
         lines += [
             "",
-            f"The best of {trials} noisy trials looks better than it is: its value was selected, "
-            "not compared.",
+            f"Not confirmed: the best of {trials} trials is partly luck, because it was selected "
+            "by its own value. The comparison repeats it on fresh seeds.",
         ]
-    lines += ["", table(_next_steps(result, answer, complete, bill)).rstrip()]
+    lines += ["", table(_next_steps(result, answer, complete, estimate)).rstrip()]
     return "\n".join(lines) + "\n"
 
 
 def _next_steps(
-    result: Result, answer: Answer, complete: bool, bill: str
+    result: Result, answer: Answer, complete: bool, estimate: str
 ) -> list[tuple[str, str]]:
     study = result.study
     usual = result.storage.endswith(f"/{study}.journal")
     storage = "" if usual else f" --storage {result.storage}"
     steps = (
-        (complete, "go on", f"the same command with --trials {2 * len(result.trials)}"),
-        (bill, "compare", f"lrsearch compare {study}{storage}   ({bill})"),
-        (True, "look", f"lrsearch show {study}{storage} --plot {study}.png"),
-        (True, "carry", answer.export),
-        (result.tracking_uri is not None, "review", f"lrsearch ui {study}{storage}"),
+        (complete, "continue", f"the same command with --trials {2 * len(result.trials)}"),
+        (estimate, "compare", f"lrsearch compare {study}{storage}   ({estimate})"),
+        (True, "plot", f"lrsearch show {study}{storage} --plot {study}.png"),
+        (True, "export", answer.export),
+        (result.tracking_uri is not None, "open in MLflow", f"lrsearch ui {study}{storage}"),
     )
     return [(word, command) for offered, word, command in steps if offered]
 
 
 def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str:
-    """The best trials, one a row, with the fields in which trials differ.
+    """Return the best trials, one per row, with the fields in which trials differ.
 
     Args:
-        result: of the study.
-        top: rows.
-        ranking: their order, by a diagnostic that is shown beside the value; None is by value.
+        result: the study's result.
+        top: number of rows.
+        ranking: the order by a diagnostic, which is shown next to the value; None sorts by value.
     """
     shown = (result.ranked if ranking is None else ranking.trials)[:top]
     beside = [] if ranking is None or ranking.name == "value" else [ranking.name]
@@ -154,7 +154,7 @@ def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str
 
 
 def describe_ranking(result: Result, ranking: Ranking) -> str:
-    """What a diagnostic is, and how it goes with the value."""
+    """Return the meaning of a diagnostic, and its rank correlation with the value."""
     lines = [f"{ranking.name}: {ranking.about}"] if ranking.about else []
     if ranking.correlation is not None:
         lines.append(
@@ -163,7 +163,9 @@ def describe_ranking(result: Result, ranking: Ranking) -> str:
         )
     missing = len(result.ranked) - len(ranking.trials)
     if missing:
-        lines.append(f"{missing} finished trials were searched without it")
+        lines.append(
+            f"{missing} finished trials have no value of it: they ran with other --diagnostics"
+        )
     return "".join(f"\n{fill(line, WIDTH)}\n" for line in lines)
 
 
@@ -173,4 +175,4 @@ def _row(trial: Trial, beside: list[str], fields: list[str]) -> tuple[str, ...]:
         *(getattr(trial.schedule, n) for n in fields),
     ]
     cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-    return (str(trial.index), f"{trial.value:.6g}", *cells)
+    return (str(trial.index), f"{trial.value:.4g}", *cells)

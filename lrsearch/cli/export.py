@@ -14,25 +14,36 @@ from lrsearch.schedule import Budget, Schedule
 
 @click.command()
 @click.argument("study")
-@click.option("--to", "form", type=click.Choice(FORMATS), required=True, help="The format.")
-@click.option("-o", "--output", metavar="FILE", help="Where to write it. Default: stdout.")
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Default: the best one.")
+@click.option("--to", "form", type=click.Choice(FORMATS), required=True, help="Output format.")
+@click.option("-o", "--output", metavar="FILE", help="File to write. Default: stdout.")
+@click.option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Export this trial. Default: the best one.",
+)
 @click.option(
     "--compared",
     is_flag=True,
-    help="The schedule that the comparison chose, with its tuned peak.",
+    help="Export the schedule that the comparison chose, with its tuned peak.",
 )
 @options("steps", "batch")
 @click.option(
     "--coupling",
     type=float,
     metavar="C",
-    help="The peak of a study's schedule is multiplied by (batch/the study's batch)^C: 1 keeps "
-    "the noise scale, 0.5 is for adaptive optimizers. Default: the schedule's own.",
+    help="Multiply the peak by (B / the study's batch)^C when --batch differs: 1 keeps the noise "
+    "scale lr/B, 0.5 suits adaptive optimizers. Default: the schedule's own coupling.",
 )
-@click.option("--ignore-batch", is_flag=True, help="Leave a growing batch to your data loader.")
 @click.option(
-    "--ignore-momentum", is_flag=True, help="Leave out a momentum that the framework cannot vary."
+    "--ignore-batch",
+    is_flag=True,
+    help="Export the rates of a growing batch; your data loader grows the batch.",
+)
+@click.option(
+    "--ignore-momentum",
+    is_flag=True,
+    help="Export without a varying momentum that the framework cannot set.",
 )
 @options("storage")
 def export(
@@ -43,13 +54,14 @@ def export(
     ignore_momentum: bool,
     **asked: object,
 ) -> None:
-    """Carry a schedule of STUDY, or of a Schedule's .json file, to where it will run.
+    """Export a schedule of STUDY, or of a Schedule's .json file, to a training framework.
 
-    json is the recipe and csv the table; torch, transformers, lightning, timm, optax and keras
-    are Python files that need that framework alone.
+    json writes the schedule as fractions, for any number of steps; csv writes the learning rate
+    of every step. torch, transformers, lightning, timm, optax and keras write a Python file that
+    imports only that framework.
 
-    A study's schedule is drawn for the study's own budget unless --steps and --batch say
-    otherwise. A .json file holds no budget: it needs --steps, and --batch where the batch grows.
+    STUDY is exported for its own steps and batch unless --steps and --batch say otherwise. A
+    .json file has neither: give --steps, and --batch if the batch grows.
 
     \b
     Examples:
@@ -83,15 +95,17 @@ def _find(
     coupling: float | None,
     storage: str | None,
 ) -> tuple[Schedule, tuple[int | None, int | None]]:
-    """The schedule that the options choose, and the steps and the batch that are known."""
+    """Return the schedule that the options choose, and the steps and batch if known."""
     if trial is not None and compared:
-        raise RequestError("--trial and --compared choose one schedule each; keep one")
+        raise RequestError("--trial and --compared exclude each other; give one of them")
     if study.endswith(".json"):
         if trial is not None or compared:
             option = "--compared" if compared else "--trial"
-            raise RequestError(f"{option} chooses a study's schedule; a .json file holds one")
+            raise RequestError(f"{option} applies to a study; a .json file has only one schedule")
         if coupling is not None:
-            raise RequestError("--coupling scales from a study's batch; a .json file holds none")
+            raise RequestError(
+                "--coupling applies to a study; a .json file has no batch to scale from"
+            )
         return Schedule.load(Path(study)), (steps, batch)
 
     from lrsearch import api
@@ -100,29 +114,33 @@ def _find(
     own = result.budget
     if compared:
         if result.comparison is None:
-            raise RequestError(f"study {study} is not compared; `lrsearch compare {study}` does")
+            raise RequestError(
+                f"study {study} has no comparison yet; run `lrsearch compare {study}`"
+            )
         schedule = result.comparison.best.schedule
     else:
         schedule = result.best.schedule if trial is None else result.trial(trial).schedule
     if batch is not None and batch != own.batch:
         scaled = schedule.at_batch(batch, own.batch, coupling)
         note = (
-            f"stays {schedule.peak:.4g} at batch {batch}, as at {own.batch}; --coupling 1 or 0.5 "
-            "would scale it"
+            f"stays {schedule.peak:.4g} at batch {batch} (the study's is {own.batch}); scale it "
+            "with --coupling 1 or 0.5"
             if scaled == schedule
-            else f"{schedule.peak:.4g} at the study's batch of {own.batch} becomes "
-            f"{scaled.peak:.4g} at {batch}"
+            else f"changes from {schedule.peak:.4g} at the study's batch {own.batch} to "
+            f"{scaled.peak:.4g} at batch {batch}"
         )
         click.echo(f"lrsearch: the peak {note}", err=True)
         schedule = scaled
     elif coupling is not None:
-        raise RequestError(f"--coupling scales to another batch; give --batch, not {own.batch}")
+        raise RequestError(f"--coupling needs a --batch other than the study's, {own.batch}")
     return schedule, (own.steps if steps is None else steps, own.batch if batch is None else batch)
 
 
 def _checked_budget(schedule: Schedule, steps: int | None, batch: int | None) -> Budget:
     if steps is None:
-        raise RequestError("a .json schedule holds no budget; give --steps")
+        raise RequestError("a .json file has no number of steps; give --steps")
     if batch is None and schedule.batch_growth != 1.0:
-        raise RequestError("this schedule's batch grows; give --batch, the samples it starts from")
+        raise RequestError(
+            "the batch of this schedule grows; give --batch, its size at the first step"
+        )
     return Budget(steps=steps, batch=1 if batch is None else batch)

@@ -9,7 +9,7 @@ from lrsearch.cli.output import say, table
 from lrsearch.objectives.builtin import BUILT_IN, check
 from lrsearch.space import Space, shipped_spaces
 
-#: Schedules that `--plot` draws.
+#: Number of schedules that `--plot` draws.
 SAMPLES = 8
 
 
@@ -17,7 +17,7 @@ SAMPLES = 8
 @click.argument("name", required=False)
 @options("plot", "json")
 def spaces(name: str | None, plot: str | None, as_json: bool) -> None:
-    """List the search spaces, or print NAME, a shipped space or a YAML file.
+    """List the search spaces, or print one: a shipped NAME or a YAML file.
 
     \b
     Examples:
@@ -26,7 +26,9 @@ def spaces(name: str | None, plot: str | None, as_json: bool) -> None:
     """
     if name is None:
         if plot is not None:
-            raise click.UsageError("--plot draws one space; name it: lrsearch spaces NAME --plot")
+            raise click.UsageError(
+                "--plot draws one space; name it: lrsearch spaces NAME --plot FILE"
+            )
         known = [Space.load(each) for each in shipped_spaces()]
         rows = {s.name: {"about": s.about, "dimension": len(s.free)} for s in known}
         lines = [(s.name, str(len(s.free)), s.about) for s in known]

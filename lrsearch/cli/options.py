@@ -1,4 +1,4 @@
-"""The options, each declared once; every one is also an environment variable LRSEARCH_NAME."""
+"""The options, each declared once. Each is also an environment variable LRSEARCH_NAME."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lrsearch.space import Space
 from lrsearch.study.settings import Declared, declared
 from lrsearch.workers.workforce import ENGINES, Workforce
 
-#: Who trains, in options.
+#: Options that say where trials are trained.
 WORKFORCE = tuple(field.name for field in fields(Workforce))
 
 
@@ -33,124 +33,129 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--space",
         default="default",
         metavar="NAME|FILE",
-        help="Search space: a shipped one or a YAML file.",
+        help="Search space: a shipped name (see `lrsearch spaces`) or a YAML file.",
     ),
     "set": _option(
         "--set",
         "settings",
         multiple=True,
         metavar="FIELD=VALUE",
-        help="Fix a field, or range it anew with LOW..HIGH or A,B,C. Repeatable.",
+        help="Fix a field, or give it a range LOW..HIGH or choices A,B,C. Repeatable.",
     ),
     "with": _option(
         "--with",
         "values",
         multiple=True,
         metavar="NAME=VALUE",
-        help="An option of the objective; `lrsearch objectives NAME` lists them. Repeatable.",
+        help="Set an option of the objective (see `lrsearch objectives NAME`). Repeatable.",
     ),
-    "steps": _option("--steps", type=int, metavar="T", help="Updates of a run."),
-    "batch": _option("--batch", type=int, metavar="B", help="Samples of the first update."),
+    "steps": _option("--steps", type=int, metavar="T", help="Steps of a run (optimizer updates)."),
+    "batch": _option("--batch", type=int, metavar="B", help="Batch size of the first step."),
     "device": _option(
         "--device",
         default="auto",
         metavar="auto|cpu|cuda[:i]",
-        help="Where tasks train; auto is the first GPU, else the CPU.",
+        help="Where tasks train; auto takes the first GPU if there is one, else the CPU.",
     ),
     "workers": _option(
         "--workers",
         type=int,
         metavar="N",
-        help="Processes that train, each with a GPU of its own where there are several; one that "
-        "dies is replaced. Default: this process, or what a cluster has room for.",
+        help="Worker processes. Each takes one GPU if there are several; a worker that dies is "
+        "replaced. Default: train in this process; on a cluster, as many as fit.",
     ),
     "engine": _option(
         "--engine",
         type=click.Choice(ENGINES),
         default="local",
-        help="What starts workers: this machine, or a Ray cluster.",
+        help="Where workers run: on this machine or on a Ray cluster.",
     ),
     "address": _option(
         "--address",
         metavar="auto|local|ray://HOST:PORT",
-        help="The Ray cluster; auto is the one that this machine is part of.",
+        help="Address of the Ray cluster; auto is the cluster of this machine.",
     ),
     "worker_gpus": _option(
         "--worker-gpus",
         type=float,
         metavar="X",
-        help="GPUs of a worker on a cluster, a fraction where several share one.",
+        help="GPUs per worker on a cluster; 0.5 lets two workers share one.",
     ),
     "worker_cpus": _option(
-        "--worker-cpus", type=float, metavar="X", help="CPU cores of a worker on a cluster."
+        "--worker-cpus", type=float, metavar="X", help="CPU cores per worker on a cluster."
     ),
     "from": _option(
         "--from",
         "start",
         metavar="STUDY",
-        help="Try the best schedule of another study before all others.",
+        help="Try the best schedule of another study first.",
     ),
     "no_compare": _option(
         "--no-compare",
         is_flag=True,
-        help="Do not hold the best schedules against baselines at the end.",
+        help="Skip the final comparison with tuned baselines.",
     ),
     "objective": _option(
         "--objective",
         metavar="NAME",
-        help="What answers, where it is code of yours: FILE.py:NAME or package.module:NAME.",
+        help="Your objective, FILE.py:NAME or package.module:NAME, if the study used one.",
     ),
     "storage": _option(
         "--storage",
         metavar="FILE|URL",
-        help="The study's journal file, or a database that several machines share, such as "
-        "postgresql://USER@HOST/NAME. Default: lrsearch-studies/STUDY.journal.",
+        help="Where the study is stored: a journal file, or the URL of a database that several "
+        "machines share (postgresql://USER@HOST/NAME). Default: lrsearch-studies/STUDY.journal.",
     ),
     "tracking_uri": _option(
         "--tracking-uri",
         metavar="URI|none",
-        help="MLflow's database or server. Default: MLflow's own, sqlite:///mlflow.db.",
+        help="MLflow tracking URI (a database or server), or none. Default: MLflow's own setting, "
+        "else sqlite:///mlflow.db.",
     ),
     "log_model": _option(
         "--log-model",
         is_flag=False,
         flag_value="",
         metavar="[NAME]",
-        help="Train the winner once more and log its model to MLflow; with a NAME, register it.",
+        help="Train the best schedule once more and log the model to MLflow; NAME registers it.",
     ),
     "port": _option(
         "--port",
         type=click.IntRange(1, 65_535),
         default=5000,
         metavar="N",
-        help="Where MLflow's server listens on this machine.",
+        help="Port of MLflow's server on this machine.",
     ),
     "sort": _option(
         "--sort",
         metavar="NAME",
-        help="Order by a diagnostic, show it, and draw the value against it.",
+        help="Sort by a diagnostic and explain it; with --plot, draw the value against it.",
     ),
-    "dry_run": _option("--dry-run", is_flag=True, help="Check the request and say what it is."),
+    "dry_run": _option(
+        "--dry-run",
+        is_flag=True,
+        help="Check the request and print the resolved settings; run nothing.",
+    ),
     "json": _option("--json", "as_json", is_flag=True, help="Print JSON."),
-    "quiet": _option("--quiet", is_flag=True, help="No progress."),
+    "quiet": _option("--quiet", is_flag=True, help="Show no progress."),
     "plot": _option(
         "--plot",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Draw a picture: .png, .svg or .pdf.",
+        help="Write a plot: .png, .svg or .pdf.",
     ),
     "html": _option(
         "--html",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Write one self-contained HTML file: the answer, the table, the pictures.",
+        help="Write a self-contained HTML report: answer, table and plots.",
     ),
     "top": _option(
         "--top",
         type=click.IntRange(min=1),
         default=10,
         metavar="N",
-        help="Rows of the leaderboard.",
+        help="Rows of the leaderboard to print.",
     ),
 }
 
@@ -160,7 +165,7 @@ def settings_of(kind: Any, *, prefix: str = "") -> Callable[[Any], Any]:
 
     Args:
         kind: the dataclass.
-        prefix: of their environment variables, after LRSEARCH_.
+        prefix: prefix of their environment variables, after LRSEARCH_.
     """
     return _all_of(
         [
@@ -171,7 +176,7 @@ def settings_of(kind: Any, *, prefix: str = "") -> Callable[[Any], Any]:
 
 
 def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[[Any], Any]:
-    """The option of a setting."""
+    """Return the option of a setting."""
     words: dict[str, Any] = {"help": about.help, "metavar": about.metavar, "prefix": prefix}
     bound = about.bound
     if bound is not None and bound.kind == "name":
@@ -186,7 +191,7 @@ def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[
 
 
 def options(*names: str) -> Callable[[Any], Any]:
-    """Adds some of `OPTIONS` to a command, in this order."""
+    """Add some of `OPTIONS` to a command, in this order."""
     return _all_of([OPTIONS[name] for name in names])
 
 
@@ -200,23 +205,23 @@ def _all_of(chosen: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 
 
 def read_settings(space: Space, settings: tuple[str, ...]) -> dict[str, Any]:
-    """The fields that `--set` gives.
+    """Return the fields that `--set` gives.
 
     Raises:
-        RequestError: one cannot be read, or its field may not hold it.
+        RequestError: a text cannot be parsed, or its value is not valid for the field.
     """
     found = {}
     for text in settings:
         current = space.entries.get(text.partition("=")[0].strip())
         name, entry = parse_setting(text, current)
         if name in found:
-            raise RequestError(f"--set names {name} twice; keep one")
+            raise RequestError(f"--set gives {name} twice; give it once")
         found[name] = entry
     return found
 
 
 def read_queue(files: tuple[str, ...], study: str | None, storage: str | None) -> list[Schedule]:
-    """The schedules that `--enqueue` and `--from` name.
+    """Return the schedules that `--enqueue` and `--from` name.
 
     Raises:
         RequestError: a file or the study cannot be read.
@@ -232,26 +237,26 @@ def read_queue(files: tuple[str, ...], study: str | None, storage: str | None) -
 
 
 def read_workforce(asked: dict[str, Any]) -> Workforce:
-    """Takes out of what is asked who trains.
+    """Remove the options of the workforce from `asked`, and return them as a `Workforce`.
 
     Raises:
-        RequestError: a value is out of range, or of no use with the engine.
+        RequestError: a value is out of range, or does not apply to the engine.
     """
     return Workforce(**{name: asked.pop(name) for name in WORKFORCE})
 
 
 def read_options(values: tuple[str, ...]) -> dict[str, Any]:
-    """The objective's options that `--with` gives.
+    """Return the options of the objective that `--with` gives.
 
     Raises:
-        RequestError: one cannot be read.
+        RequestError: a text cannot be parsed.
     """
     found: dict[str, Any] = {}
     for text in values:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise RequestError(f"cannot read {text!r}; give --with NAME=VALUE")
+            raise RequestError(f"--with {text!r} cannot be parsed; give --with NAME=VALUE")
         if name.strip() in found:
-            raise RequestError(f"--with names {name.strip()} twice; keep one")
+            raise RequestError(f"--with gives {name.strip()} twice; give it once")
         found[name.strip()] = parse_value(value)
     return found

@@ -1,4 +1,4 @@
-"""What commands print: JSON, or text in aligned columns."""
+"""Output of commands: JSON, or text in aligned columns."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import click
 
 
 def say(as_json: bool, record: object, text: str) -> None:
-    """Prints a record as JSON, or the lines that say the same to people."""
+    """Print a record as JSON, or the text that says the same to people."""
     click.echo(json.dumps(record) if as_json else text, nl=as_json)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
-    """Rows in aligned columns; `right` names the columns that are aligned to the right."""
+    """Return rows as aligned columns.
+
+    Args:
+        rows: cells; all rows have the same number.
+        right: indices of the columns that are aligned to the right.
+    """
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     aligned = set(right)
     lines = [

@@ -15,7 +15,7 @@ from lrsearch.cli.options import options
 @click.argument("study")
 @options("storage", "tracking_uri")
 def sync(study: str, storage: str | None, tracking_uri: str | None) -> None:
-    """Write to MLflow what it lacks of STUDY; again, and nothing changes.
+    """Upload whatever MLflow is missing for STUDY. Safe to repeat.
 
     \b
     Examples:
@@ -30,15 +30,15 @@ def sync(study: str, storage: str | None, tracking_uri: str | None) -> None:
 @click.argument("study", required=False)
 @options("port", "storage", "tracking_uri")
 def ui(study: str | None, port: int, storage: str | None, tracking_uri: str | None) -> None:
-    """Serve MLflow's pages on this machine, and say where STUDY is. Ctrl-C stops it.
+    """Serve MLflow on this machine and print the page of STUDY. Ctrl-C stops it.
 
     \b
     Examples:
       lrsearch ui digits-default
       lrsearch ui --port 5001 --tracking-uri sqlite:///mlflow.db
     """
-    click.echo("starting MLflow's server, which takes some ten seconds", err=True)
-    # SIGTERM stops it as Ctrl-C does, and either is how it is meant to end.
+    click.echo("starting MLflow's server (about ten seconds)", err=True)
+    # SIGTERM stops it as Ctrl-C does; both are normal ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),

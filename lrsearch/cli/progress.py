@@ -1,4 +1,4 @@
-"""How a search goes on, on stderr: trials done, best so far, pruned and diverged, time left."""
+"""Progress of a search on stderr: trials done, best value, pruned, diverged, time left."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Progress(Callback):
 
     Args:
         quiet: show nothing.
-        first: a line that is shown before all others, or nothing.
+        first: a line to print first, or nothing.
 
     Attributes:
-        ended: trials that ended while it listened.
-        bill: what a comparison would cost that was left out, or nothing.
+        ended: number of trials that ended during this command.
+        estimate: cost of the comparison that was skipped, or nothing.
     """
 
     def __init__(self, *, quiet: bool, first: str = "") -> None:
-        self.ended, self.bill = 0, ""
+        self.ended, self.estimate = 0, ""
         self._quiet, self._first = quiet, first
         self._bar: Any = None
 
@@ -39,7 +39,7 @@ class Progress(Callback):
         self._close()
 
     def begin(self, result: Result, total: int) -> None:
-        """Starts the bar from what the study already holds."""
+        """Start the bar at the number of trials that the study already has."""
         if self._quiet or len(result.trials) >= total:
             return
         if self._first:
@@ -47,7 +47,7 @@ class Progress(Callback):
         self._open(result.study, "trial", total, len(result.trials))
 
     def trial_ended(self, trial: Trial, result: Result) -> None:
-        """Moves the bar by one."""
+        """Advance the bar by one trial."""
         self.ended += 1
         if self._bar is None:
             return
@@ -57,25 +57,25 @@ class Progress(Callback):
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._bar.update(1)
 
-    def comparing(self, bill: str, seconds: float, total: int, done: int) -> None:
-        """Says what a comparison will cost, and starts its bar."""
+    def comparing(self, estimate: str, seconds: float, total: int, done: int) -> None:
+        """Print the cost estimate of a comparison, and start its bar."""
         if self._quiet or done >= total:
             return
         self._close()
-        print(f"{bill}, about {_show_seconds(seconds)}", file=sys.stderr)
+        print(f"{estimate}, about {_show_seconds(seconds)}", file=sys.stderr)
         self._open("comparing", "run", total, done)
 
     def compared_runs(self, done: int) -> None:
-        """Moves the bar to so many runs."""
+        """Move the bar to `done` runs."""
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
-    def declined(self, bill: str, seconds: float) -> None:
-        """Keeps what a comparison would cost, for the result."""
-        self.bill = f"{bill.removeprefix('comparing: ')}, about {_show_seconds(seconds)}"
+    def declined(self, estimate: str, seconds: float) -> None:
+        """Keep the cost estimate of a comparison that is skipped, to print it with the result."""
+        self.estimate = f"{estimate.removeprefix('comparing: ')}, about {_show_seconds(seconds)}"
 
     def waiting(self, what: str) -> None:
-        """Says for what, above the bar."""
+        """Print what the search waits for, above the bar."""
         if self._quiet:
             return
         line = f"lrsearch: waiting for {what}"
@@ -85,10 +85,12 @@ class Progress(Callback):
             self._bar.write(line, file=sys.stderr)
 
     def stopping(self) -> None:
-        """Says that it is being ended."""
+        """Print that the search is being stopped."""
         self._close()
         if not self._quiet:
-            print("lrsearch: stopping, once all is written; again stops at once", file=sys.stderr)
+            print(
+                "lrsearch: stopping after saving; press Ctrl-C again to stop now", file=sys.stderr
+            )
 
     def _open(self, title: str, unit: str, total: int, done: int) -> None:
         import tqdm
@@ -110,7 +112,7 @@ class Progress(Callback):
 
 
 def _show_seconds(seconds: float) -> str:
-    """A duration in the unit that suits it."""
+    """Return a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:

@@ -41,7 +41,7 @@ def show(
     """
     if study.endswith(".json"):
         if sort is not None:
-            raise RequestError("a schedule has no diagnostics to --sort by; name a study")
+            raise RequestError("--sort needs a study; a Schedule file has no diagnostics")
         schedule = Schedule.load(Path(study))
         budget = (1000 if steps is None else steps, 1 if batch is None else batch)
         _show_schedule(schedule, *budget, plot, as_json)
@@ -50,7 +50,9 @@ def show(
     from lrsearch import api
 
     if sort is not None and as_json:
-        raise RequestError("--sort orders the table and the picture; leave --json out")
+        raise RequestError(
+            "--sort affects the table and the plot only; leave out --json or --sort"
+        )
     result = api.load(study, storage=storage)
     ranking = None if sort is None else rank_by(result, sort)
     _draw(result, ranking, plot, html)
@@ -59,13 +61,13 @@ def show(
     elif ranking is not None:
         click.echo(leaderboard(result, top, ranking) + describe_ranking(result, ranking), nl=False)
     elif not result.ranked:
-        _ = result.best  # which says why nothing finished
+        _ = result.best  # raises NothingFinished with the reason
     else:
         click.echo(f"{leaderboard(result, top)}\n{describe_result(result)}", nl=False)
 
 
 def _draw(result: Result, ranking: Ranking | None, plot: str | None, html: str | None) -> None:
-    """Writes the files that are asked for."""
+    """Write the requested files."""
     if plot is None and html is None:
         return
     from lrsearch.report import files

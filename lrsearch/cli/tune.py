@@ -30,7 +30,7 @@ from lrsearch.space import Space
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
 
-#: What another machine need not say: how this one prints.
+#: Options of output only, which the command for another machine leaves out.
 OWN = ("as_json", "quiet")
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
@@ -55,10 +55,16 @@ def tune(
 ) -> None:
     """Search for the best schedule of OBJECTIVE.
 
-    OBJECTIVE is a built-in one (default: digits) or your own: FILE.py:NAME or
-    package.module:NAME, a function decorated with @lrsearch.objective or a TorchTask.
+    OBJECTIVE is what is trained: a built-in name (see `lrsearch objectives`; default: digits),
+    or your own code as FILE.py:NAME or package.module:NAME, where NAME is a function decorated
+    with @lrsearch.objective, or a TorchTask.
 
-    The study is kept: the same command again goes on where the last one ended.
+    A search consists of trials. Each trial trains with one schedule, chosen by the sampler from
+    the search space, on --seeds seeds. At the end, the best schedules are compared with tuned
+    baselines (constant, linear, cosine, WSD, step, one-cycle) on fresh seeds.
+
+    The study is saved. Run the same command again to continue after an interruption, or with a
+    larger --trials to search longer.
 
     \b
     Examples:
@@ -70,7 +76,7 @@ def tune(
       lrsearch tune train.py:small_gpt --storage postgresql://me@db/lr --parallel 16
 
     \b
-    --json prints
+    --json prints one object:
       {"study", "objective", "space", "unit", "steps", "seconds", "storage", "tracking_uri",
        "run_id",
        "trials":    {"finished", "diverged", "pruned", "failed"},
@@ -95,10 +101,9 @@ def tune(
     location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
     if location.path is None:
-        first = (
-            f"to join from another machine: {_join_command(click.get_current_context(), location)}"
-        )
-    # What the user's code prints must not mix with the result.
+        joining = _join_command(click.get_current_context(), location)
+        first = f"to join from another machine: {joining}"
+    # The output of the user's code goes to stderr, so that stdout holds the result alone.
     progress = Progress(quiet=quiet, first=first)
     try:
         with progress, contextlib.redirect_stdout(sys.stderr):
@@ -110,7 +115,7 @@ def tune(
                 **asked,
             )
     except SearchFailed as error:
-        if isinstance(error.result, Result):  # the search ended, its comparison did not
+        if isinstance(error.result, Result):  # the search ended, its comparison failed
             _print(error.result, progress, as_json)
         raise
     _print(result, progress, as_json)
@@ -120,15 +125,17 @@ def _print(result: Result, progress: Progress, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        click.echo(describe_result(result, not progress.ended, progress.bill), nl=False)
+        click.echo(describe_result(result, not progress.ended, progress.estimate), nl=False)
 
 
 def _join_command(context: click.Context, location: Location) -> str:
-    """What joins this search from elsewhere: all that was asked for here, by variables too.
+    """Return the command that joins this search from another machine.
+
+    It repeats every option that was given here, on the command line or in the environment.
 
     Args:
-        context: of the command in hand.
-        location: of its study, in a database.
+        context: click's context of this command.
+        location: where its study is stored, a database.
     """
     words = [*context.command_path.split()]
     for parameter in context.command.params:
@@ -144,7 +151,7 @@ def _join_command(context: click.Context, location: Location) -> str:
             words.append(str(value))
         elif isinstance(parameter, click.Option) and parameter.is_flag:
             words.append(flag)
-        elif name == "log_model":  # whose value may be left out
+        elif name == "log_model":  # its value is optional
             words.append(f"{flag}={value}" if value else flag)
         else:
             values = value if isinstance(value, tuple) else (value,)

@@ -33,7 +33,7 @@ HEADINGS = (
 @click.argument("study", required=False)
 @options("storage", "json")
 def status(study: str | None, storage: str | None, as_json: bool) -> None:
-    """Show where studies stand: trials by state, workers alive, last change.
+    """Show the state of studies: trials, live workers, last change.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
         click.echo(json.dumps([each.to_dict() for each in found]))
         return
     if not found:
-        click.echo("no studies here; `lrsearch tune` makes one")
+        click.echo("no studies here; `lrsearch tune` creates one")
         return
     click.echo(table([HEADINGS, *map(_row, found)], right=range(1, 8)), nl=False)
     for each in found:
@@ -61,7 +61,7 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
 def _row(each: StudyStatus) -> tuple[str, ...]:
     if each.trouble:
         return (each.study, *["-"] * 7, "cannot be read")
-    best = "" if each.best is None else f"{each.best:.6g}"
+    best = "" if each.best is None else f"{each.best:.4g}"
     here = (str(len(each.running)), str(len(each.workers)), best, _ago(each.changed))
     return (each.study, *map(str, each.trials.values()), *here)
 
@@ -69,11 +69,11 @@ def _row(each: StudyStatus) -> tuple[str, ...]:
 def _detail(each: StudyStatus) -> None:
     for worker in each.workers:
         click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
-    orphans = f"{_trials(each.orphans)}, which the next search begins again"
+    orphans = f"{_trials(each.orphans)}; the next search runs them again"
     for happened, line in (
         (each.running, f"running: {_trials(each.running)}"),
-        (each.orphans, f"lost with their process: {orphans}"),
-        (each.lost, f"begun again so far: {each.lost}"),
+        (each.orphans, f"interrupted with their process: {orphans}"),
+        (each.lost, f"retried so far: {each.lost}"),
         (each.compared, "compared on fresh seeds"),
     ):
         if happened:
@@ -85,7 +85,7 @@ def _trials(indices: tuple[int, ...]) -> str:
 
 
 def _ago(moment: datetime | None) -> str:
-    """How long ago, in the unit that suits it."""
+    """Return how long ago a moment was, in the largest unit that fits twice."""
     if moment is None:
         return ""
     seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
@@ -99,10 +99,10 @@ def _ago(moment: datetime | None) -> str:
 @click.argument("study")
 @options("storage")
 def repair(study: str, storage: str | None) -> None:
-    """Keep what is sound of STUDY's journal, and set the damaged file aside.
+    """Remove damaged records from STUDY's journal; the old file is kept under another name.
 
-    Every record carries a checksum, so that what is kept is what was written. A torn last line
-    needs no repair: the next search cuts it off.
+    Every record has a checksum, so damage is detected exactly. An incomplete last line needs no
+    repair: the next search removes it.
 
     \b
     Examples:
@@ -110,18 +110,20 @@ def repair(study: str, storage: str | None) -> None:
     """
     done = maintenance.repair(study, storage=storage)
     if done.aside is None:
-        click.echo(f"{study} is sound: {done.lines} records, {done.trials} trials")
+        click.echo(f"{study} is intact: {done.lines} records, {done.trials} trials")
         return
-    click.echo(f"damaged: {done.damaged} of {done.lines} records; the old file is {done.aside}")
+    click.echo(
+        f"removed {done.damaged} damaged of {done.lines} records; the old file is {done.aside}"
+    )
     shown = ", ".join(map(str, done.lost[:10])) + (", …" if len(done.lost) > 10 else "")
-    again = f"; the next search measures trial {shown} again" if done.lost else ""
+    again = f"; the next search runs trial {shown} again" if done.lost else ""
     click.echo(f"{study} has {done.trials} trials{again}")
 
 
 @click.command()
 @options("storage", "tracking_uri", "json")
 def doctor(storage: str | None, tracking_uri: str | None, as_json: bool) -> None:
-    """Examine this installation: versions, device, storage, tracking, room on the disk.
+    """Check this installation: versions, device, storage, tracking, free disk space.
 
     \b
     Examples:
@@ -133,4 +135,4 @@ def doctor(storage: str | None, tracking_uri: str | None, as_json: bool) -> None
     say(as_json, rows, table([("ok" if c.sound else "NO", c.name, c.found) for c in checks]))
     wrong = [check.name for check in checks if not check.sound]
     if wrong:
-        raise SearchFailed(f"not as it must be: {', '.join(wrong)}; see the lines above")
+        raise SearchFailed(f"failed check: {', '.join(wrong)}; see the lines above")

@@ -1,1 +1,1 @@
-"""The built-in tasks, and what a task is."""
+"""`TorchTask` and the built-in tasks."""

@@ -1,4 +1,4 @@
-"""Image tasks: `digits-cnn`, and `cifar10` from a folder that the user names."""
+"""Image tasks: `digits-cnn`, and `cifar10`, whose data the user downloads."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lrsearch.tasks.digits import accuracy, cross_entropy, he_initialise, split_
 from lrsearch.tasks.task import TorchTask
 
 CLASSES = 10
-#: A record of CIFAR-10's binary version: one byte of label, then 3 planes of 32 x 32 bytes.
+#: A record of CIFAR-10's binary version: one byte for the label, then 3 planes of 32 x 32 bytes.
 SIDE, PLANES = 32, 3
 RECORD = 1 + PLANES * SIDE * SIDE
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST_FILE = "test_batch.bin"
-#: Means and deviations of the training images' channels, in [0, 1].
+#: Means and standard deviations of the training images' channels, scaled to [0, 1].
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 def digits_cnn(*, channels: int) -> TorchTask:
-    """scikit-learn's digits as 8 x 8 images and a small convolutional network, by Adam.
+    """Make the task `digits-cnn`: a small CNN, trained with Adam on scikit-learn's digits.
 
     Args:
-        channels: of the first convolution; the second has twice as many.
+        channels: output channels of the first convolution; the second has twice this number.
     """
     train, validation = ((x.view(-1, 1, 8, 8), labels) for x, labels in split_digits(0.3))
 
@@ -66,16 +66,16 @@ def digits_cnn(*, channels: int) -> TorchTask:
 
 
 def cifar10(*, data: str) -> TorchTask:
-    """CIFAR-10 and the 1.07-million-parameter CNN of Naganuma et al. 2026 (arXiv 2603.10301).
+    """Make the task `cifar10`: the CNN of Naganuma et al. 2026 (arXiv 2603.10301) on CIFAR-10.
 
-    Convolution 3 x 3 x 32, pool, convolution 3 x 3 x 64, pool, dense 256, dense 10; Adam; no
-    augmentation.
+    1.07 million parameters: convolution 3 x 3 x 32, pooling, convolution 3 x 3 x 64, pooling,
+    dense 256, dense 10. Trained with Adam, without augmentation.
 
     Args:
-        data: the folder of the binary version, `cifar-10-batches-bin`.
+        data: folder with the binary version of CIFAR-10, `cifar-10-batches-bin`.
 
     Raises:
-        RequestError: the folder does not hold it.
+        RequestError: a file is missing or is not in this format.
     """
 
     def model(generator: torch.Generator) -> nn.Module:
@@ -115,10 +115,10 @@ def cifar10(*, data: str) -> TorchTask:
 
 
 def read_cifar10(files: list[Path]) -> tuple[Tensor, Tensor]:
-    """Normalised images of shape `[N, 3, 32, 32]` and their labels.
+    """Return normalised images of shape `[N, 3, 32, 32]` and their labels.
 
     Raises:
-        RequestError: a file is missing, or is not of CIFAR-10's binary version.
+        RequestError: a file is missing, or is not in the format of CIFAR-10's binary version.
     """
     parts = []
     for path in files:
@@ -127,11 +127,12 @@ def read_cifar10(files: list[Path]) -> tuple[Tensor, Tensor]:
         except OSError as error:
             raise RequestError(
                 f"cannot read {path}: {error.strerror}; give the folder of CIFAR-10's binary "
-                "version with --with data=FOLDER"
+                'version with `options={"data": FOLDER}`'
             ) from error
         if not len(content) or len(content) % RECORD or content[::RECORD].max() >= CLASSES:
             raise RequestError(
-                f"{path} is no file of CIFAR-10's binary version; get cifar-10-binary.tar.gz"
+                f"{path} is not a file of CIFAR-10's binary version; unpack "
+                "cifar-10-binary.tar.gz and give its folder"
             )
         parts.append(content.reshape(-1, RECORD))
     records = torch.from_numpy(np.concatenate(parts))

@@ -1,8 +1,7 @@
-"""`TorchTask`: what a user gives of a training run; everything else is lrsearch's.
+"""`TorchTask`: the description of a training run by its model, loss and data.
 
-A task is a model, a loss and data. Slots, seeds, the order of the data, the optimizer's
-arithmetic, evaluation and divergence are the trainer's, so that every schedule is compared on the
-same terms.
+The trainer does the rest: slots, seeds, the order of the data, the optimizer's arithmetic,
+validation and the detection of divergence. Every schedule is therefore compared on the same terms.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
 
-#: `adam` couples its weight decay to the gradient, `adamw` subtracts it from the weights.
+#: `adam` adds weight decay to the gradient; `adamw` decays the weights directly.
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
 PRECISIONS = ("float32", "bfloat16")
 
@@ -38,48 +37,58 @@ _BOUNDS = {
 
 
 def validation_steps(updates: int, evaluations: int) -> frozenset[int]:
-    """After how many updates the value is computed before the end: evenly spaced, half up."""
+    """Return the step counts before the end after which a run is validated, evenly spaced.
+
+    Args:
+        updates: number of steps of the run.
+        evaluations: number of evaluations, including the one at the end.
+    """
     marks = ((2 * updates * i + evaluations) // (2 * evaluations) for i in range(1, evaluations))
     return frozenset(marks) - {0, updates}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchTask:
-    """A training run that a schedule is searched for.
+    """A training run whose learning-rate schedule is searched.
 
-    Give the fields to the constructor, or derive a class whose attributes and methods they are.
+    Pass the fields to the constructor, or derive a class that defines them as attributes and
+    methods.
 
     Attributes:
-        name: what it is called.
-        model: builds a module and initialises it from the generator that it is given.
-        loss: `loss(model, batch)` → one loss a sample, shape `[B]`, or their mean, a scalar. A
-            batch that grows needs one loss a sample. `batch` is a tuple of tensors.
-        train: tensors whose first axis is the sample, or a map-style dataset.
-        validation: the same kind of tensors; the value is their mean loss in evaluation mode.
-        evaluate: `evaluate(model)` → the value, instead of `validation`.
-        metrics: `metrics(model, batch)` → numbers by name, one a sample each, averaged over the
-            validation tensors into the outcome's figures.
-        evaluations: how often the value is computed in a run, evenly spaced, the end included.
-        independent: draw every batch afresh instead of by epochs.
-        peak: the range of learning rates that make sense, searched on a logarithmic scale.
-        usual_peak: the peak of the default schedule, or None for the middle of the range.
-        steps: updates of a run where the user gives none.
-        batch: samples of an update where the user gives none.
+        name: name of the task.
+        model: function `model(generator)` that builds a module and initialises it from the
+            generator.
+        loss: function `loss(model, batch)` that returns one loss per sample, shape `[B]`, or their
+            mean, a scalar. `batch` is a tuple of tensors. A population can pad growing batches
+            only if the loss is per sample.
+        train: tuple of tensors whose first axis is the sample, or a map-style dataset.
+        validation: tuple of tensors like `train`. The value of a run is the mean loss on them in
+            evaluation mode.
+        evaluate: function `evaluate(model)` that returns the value, in place of `validation`.
+        metrics: function `metrics(model, batch)` that returns tensors by name, one number per
+            sample. Their means over `validation` become the figures of the outcome.
+        evaluations: number of evenly spaced evaluations in a run, including the one at the end.
+        independent: True to draw each batch independently; False to shuffle once per epoch.
+        peak: lowest and highest learning rate that make sense, searched on a logarithmic scale.
+        usual_peak: peak of the default schedule, or None for the middle of the range.
+        steps: default number of steps of a run.
+        batch: default number of samples per step.
         optimizer: one of `OPTIMIZERS`.
-        momentum: μ of `sgd` and `nesterov` (torch's form), β1 of the others.
-        beta2, epsilon: of `adam` and `adamw`.
-        weight_decay: coefficient of the parameters.
-        clip: largest norm of a run's whole gradient, or None.
-        precision: `bfloat16` computes the forward pass in mixed precision.
-        unit: of the value, for people.
-        about: one line for people.
-        positive: whether values are positive.
-        untrained: the value of an untrained model, where it is known.
-        options: what tells it from other tasks of its name; part of a study's identity.
-        version: raised when its values change.
+        momentum: μ of `sgd` and `nesterov` (torch's form), or β1 of `adam` and `adamw`.
+        beta2, epsilon: constants of `adam` and `adamw`.
+        weight_decay: coefficient of the weight decay.
+        clip: largest norm of a run's whole gradient, or None for no clipping.
+        precision: `float32`, or `bfloat16` for a forward pass in mixed precision.
+        unit: unit of the value, shown in reports.
+        about: one-line description.
+        positive: True if values are positive.
+        untrained: value of an untrained model, or None if it is unknown.
+        options: values that distinguish tasks of the same name; part of a study's identity.
+        version: number to increase when the values of the task change.
 
     Raises:
-        RequestError: a value is out of range, or neither `validation` nor `evaluate` is given.
+        RequestError: a field is out of range, or not exactly one of `validation` and `evaluate` is
+            given.
 
     Example:
         >>> import torch
@@ -125,7 +134,7 @@ class TorchTask:
     _fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def __init_subclass__(cls, **words: Any) -> None:
-        """Lets a class give fields as attributes and methods: `class Mine(TorchTask): ...`."""
+        """Take the fields from the attributes and methods of a subclass."""
         super().__init_subclass__(**words)
         own = {
             name: vars(cls)[name] for name in TorchTask.__dataclass_fields__ if name in vars(cls)
@@ -133,7 +142,7 @@ class TorchTask:
         fields: dict[str, Any] = {**getattr(cls, "_fields", {}), "name": cls.__name__, **own}
         cls._fields = fields
         for name, value in own.items():
-            if isinstance(value, property):  # which would forbid the field of its name
+            if isinstance(value, property):  # it would prevent setting the field
                 delattr(cls, name)
 
         def create(self: TorchTask, **given: Any) -> None:
@@ -153,28 +162,28 @@ class TorchTask:
         check_entry("peak", {"low": low, "high": high, "log": True})
         if (self.validation is None) == (self.evaluate is None):
             raise RequestError(
-                f"task {self.name} needs either validation tensors or evaluate(model); give one"
+                f"task {self.name} must define either validation or evaluate(model), not both"
             )
         if isinstance(self.train, Sequence) and all(isinstance(t, Tensor) for t in self.train):
             object.__setattr__(self, "train", tuple(self.train))
             if len({len(t) for t in self.train}) != 1:
                 raise RequestError(
-                    f"task {self.name}: its training tensors differ in their number of rows; give "
-                    "one row a sample"
+                    f"task {self.name}: the training tensors have different lengths; give one row "
+                    "per sample in each"
                 )
         if not self.samples:
             raise RequestError(
-                f"task {self.name} has no training samples; give train at least one"
+                f"task {self.name} has no training samples; give at least one in train"
             )
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
     @property
     def samples(self) -> int:
-        """How many training samples there are."""
+        """Number of training samples."""
         return len(self.train[0]) if isinstance(self.train, tuple) else len(self.train)
 
     @property
     def entries(self) -> dict[str, Range | Value]:
-        """What spaces that hold shape only take from this task."""
+        """Range of the peak and value of the momentum, for search spaces that define neither."""
         low, high = self.peak
         return {"peak": Range(low=low, high=high, log=True), "momentum": self.momentum}

@@ -1,7 +1,7 @@
-"""Language models on bytes: `python-lm` on the standard library's own sources, and `wikitext103`.
+"""Language models on bytes: `python-lm`, on the source of Python's library, and `wikitext103`.
 
-Every machine with Python has `python-lm`'s text, so a real language model can be tuned without a
-download. The value is nats per byte on text that training does not see.
+The text of `python-lm` is part of every Python installation, so this task needs no download. The
+value is the cross-entropy in nats per byte on held-out text.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from lrsearch.tasks.task import TorchTask
 
 BYTES = 256
 HEAD_SIZE = 32
-#: Validation windows, spread evenly over the text that training does not see.
+#: Number of validation windows, spread evenly over the held-out text.
 WINDOWS = 128
-#: Bytes of the standard library that are used, and of WikiText's training file.
+#: Largest numbers of bytes that are read of the standard library and of a file of WikiText.
 PYTHON_BYTES, WIKI_BYTES = 4_000_000, 50_000_000
 
 
@@ -31,10 +31,11 @@ class Gpt(nn.Module):
     """A decoder-only transformer over bytes (Radford et al. 2019), pre-norm, tied embeddings.
 
     Args:
-        width: of the residual stream, a multiple of 32.
-        layers: blocks.
-        context: bytes that it sees.
-        generator: of the initial weights, N(0, 0.02²), residual outputs scaled by 1/√(2·layers).
+        width: width of the residual stream, a multiple of 32.
+        layers: number of blocks.
+        context: number of bytes in the context.
+        generator: draws the initial weights from N(0, 0.02²); those of residual outputs are scaled
+            by 1/√(2·layers).
     """
 
     def __init__(self, width: int, layers: int, context: int, generator: torch.Generator) -> None:
@@ -52,7 +53,7 @@ class Gpt(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, text: Tensor) -> Tensor:
-        """Logits of the next byte, `[..., L, 256]`, from bytes `[..., L]`."""
+        """Return logits of the next byte, shape `[..., L, 256]`, for bytes of shape `[..., L]`."""
         x = nn.functional.embedding(text, self.embed.weight) + self.place[: text.shape[-1]]
         for block in self.blocks:
             x = block(x)
@@ -71,7 +72,7 @@ class _Block(nn.Module):
             part.unflatten(-1, (-1, HEAD_SIZE)).transpose(-3, -2)
             for part in self.mix(self.attend_norm(x)).chunk(3, dim=-1)
         )
-        # Written out: torch's fused attention has no rule for mapping over runs.
+        # Written out, because torch's fused attention has no rule for `vmap`.
         scores = (q * HEAD_SIZE**-0.5) @ k.transpose(-2, -1)
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
         y = scores.masked_fill(future, -math.inf).softmax(-1) @ v
@@ -82,22 +83,23 @@ class _Block(nn.Module):
 
 
 def python_lm(*, width: int, layers: int, context: int) -> TorchTask:
-    """A small GPT on the sources of Python's standard library, by AdamW.
+    """Make the task `python-lm`: a small GPT on the source of Python's library, with AdamW.
 
     Args:
-        width: of the residual stream, a multiple of 32.
-        layers: blocks.
-        context: bytes of a sample.
+        width: width of the residual stream, a multiple of 32.
+        layers: number of blocks.
+        context: number of bytes in the context.
 
     Raises:
-        RequestError: the width is no multiple of 32, or this Python came without its sources.
+        RequestError: the width is not a multiple of 32, or this Python lacks the source of its
+            library.
     """
     folder = Path(sysconfig.get_paths()["stdlib"])
     text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))[:PYTHON_BYTES]
     if len(text) < 100 * WINDOWS * context:
         raise RequestError(
-            f"{folder} holds {len(text)} bytes of Python's own sources, too few to train on; "
-            "lower context"
+            f"{folder} has {len(text)} bytes of Python source, too few for a context of {context};"
+            ' choose a smaller `options={"context": N}`'
         )
     split = len(text) * 9 // 10
     digest = hashlib.sha256(text).hexdigest()[:12]
@@ -106,16 +108,16 @@ def python_lm(*, width: int, layers: int, context: int) -> TorchTask:
 
 
 def wikitext103(*, data: str, width: int, layers: int, context: int) -> TorchTask:
-    """A small GPT on the bytes of WikiText-103, by AdamW.
+    """Make the task `wikitext103`: a small GPT on the bytes of WikiText-103, with AdamW.
 
     Args:
-        data: the folder of `wiki.train.raw` and `wiki.valid.raw` (or `.tokens`).
-        width: of the residual stream, a multiple of 32.
-        layers: blocks.
-        context: bytes of a sample.
+        data: folder with `wiki.train.raw` and `wiki.valid.raw` (or `.tokens`).
+        width: width of the residual stream, a multiple of 32.
+        layers: number of blocks.
+        context: number of bytes in the context.
 
     Raises:
-        RequestError: the folder does not hold it, or the width is no multiple of 32.
+        RequestError: a file is missing, or the width is not a multiple of 32.
     """
     train, valid = (_read(Path(data), f"wiki.{part}") for part in ("train", "valid"))
     sizes = {"width": width, "layers": layers, "context": context}
@@ -129,8 +131,8 @@ def _read(folder: Path, name: str) -> bytes:
             with path.open("rb") as file:
                 return file.read(WIKI_BYTES)
     raise RequestError(
-        f"{folder} holds no {name}.raw or {name}.tokens; give the folder of WikiText-103 with "
-        "--with data=FOLDER"
+        f"{folder} has no {name}.raw or {name}.tokens; give the folder of WikiText-103 with "
+        '`options={"data": FOLDER}`'
     )
 
 
@@ -139,7 +141,9 @@ def _language_model(
 ) -> TorchTask:
     width, layers, context = sizes["width"], sizes["layers"], sizes["context"]
     if width % HEAD_SIZE:
-        raise RequestError(f"width is {width}; give a multiple of {HEAD_SIZE}, the size of a head")
+        raise RequestError(
+            f"width is {width}; give a multiple of {HEAD_SIZE}, the size of an attention head"
+        )
     return TorchTask(
         name=name,
         model=lambda generator: Gpt(width, layers, context, generator),
@@ -162,7 +166,7 @@ def _language_model(
 
 
 def next_byte_loss(model: Any, batch: tuple[Tensor]) -> Tensor:
-    """Cross-entropy of every window's next bytes in nats, one mean a sample."""
+    """Return the mean cross-entropy of the next byte in every window, in nats per byte."""
     text = batch[0].long()
     logits = model(text[..., :-1])
     target = text[..., 1:]
@@ -172,13 +176,13 @@ def next_byte_loss(model: Any, batch: tuple[Tensor]) -> Tensor:
 
 
 def _windows(text: bytes, context: int, name: str) -> Tensor:
-    """Windows of context + 1 bytes side by side, shape `[N, context + 1]`, uint8."""
+    """Split text into adjacent windows, shape `[N, context + 1]`, uint8."""
     length = context + 1
     whole = len(text) // length
     if not whole:
         raise RequestError(
-            f"{name}: {len(text)} bytes of text do not fill a window of {length}; give more, or "
-            "a shorter context"
+            f"{name}: {len(text)} bytes of text do not fill a window of {length}; give more text, "
+            'or choose a smaller `options={"context": N}`'
         )
     content = np.frombuffer(text, dtype=np.uint8)[: whole * length]
     return torch.from_numpy(content.reshape(whole, length).copy())

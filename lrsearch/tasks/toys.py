@@ -1,4 +1,4 @@
-"""Small tasks to study and to teach with: `linear-regression` and `two-moons`."""
+"""Small tasks for experiments and teaching: `linear-regression` and `two-moons`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lrsearch.seeding import stream
 from lrsearch.tasks.digits import accuracy, cross_entropy, he_initialise
 from lrsearch.tasks.task import TorchTask
 
-#: Of generated data: part of the task, the same for every study.
+#: Seed of the generated data. It is fixed, so all studies have the same data.
 DATA_SEED = 0
 
 
 class _Weights(nn.Module):
-    """A linear model without intercept, started at 0."""
+    """A linear model without intercept, initialised to 0."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -31,20 +31,21 @@ class _Weights(nn.Module):
 
 
 def linear_regression(*, modes: int) -> TorchTask:
-    """LR-ref with true minibatches: least squares on D samples of D features, by SGD.
+    """Make the task `linear-regression`: least squares on D samples of D features, with SGD.
 
-    The features' second moments have the eigenvalues of LR-ref, so the exact proxy `quadratic`
-    predicts the value in the limit of many modes (Naganuma et al. 2026, arXiv 2603.10301); at 256
-    it lies a few per cent higher.
+    This is the reference least-squares problem (256 modes, batch 4, 200 steps) with real
+    minibatches. The second moments of the features have the eigenvalues of that problem, so the
+    exact proxy `quadratic` predicts the value in the limit of many modes (Naganuma et al. 2026,
+    arXiv 2603.10301). At 256 modes the value is a few per cent higher.
 
     Args:
-        modes: D, samples and features alike.
+        modes: D, the number of samples and of features.
     """
     problem = lr_ref(modes)
     generator = stream(DATA_SEED, "linear-regression", modes)
     basis, _ = np.linalg.qr(generator.standard_normal((modes, modes)))
     features = basis * np.sqrt(modes * problem.curvature)
-    # Every mode starts with the same share of the loss, as in LR-ref.
+    # Every mode starts with the same share of the loss, as in `quadratic`.
     targets = basis @ generator.choice([-1.0, 1.0], modes)
     data = (torch.from_numpy(features).float(), torch.from_numpy(targets).float())
     top = problem.largest_rate
@@ -73,10 +74,10 @@ def _half_squares(model: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def two_moons(*, hidden: int, noise: float) -> TorchTask:
-    """Two interleaved half circles, for a linear or a tiny model.
+    """Make the task `two-moons`: two interleaved half circles and a linear or tiny model.
 
     Args:
-        hidden: units of the hidden layer; 0 is a linear model.
+        hidden: units of the hidden layer; 0 for a linear model.
         noise: standard deviation of the points around their half circle.
     """
     points, labels = make_moons(800, noise=noise, random_state=DATA_SEED)
@@ -88,7 +89,7 @@ def two_moons(*, hidden: int, noise: float) -> TorchTask:
         if hidden:
             layers = nn.Sequential(nn.Linear(2, hidden), nn.Tanh(), last)
         he_initialise(layers, generator)
-        nn.init.zeros_(last.weight)  # so that training starts from ln 2
+        nn.init.zeros_(last.weight)  # so that the initial loss is ln 2
         return layers
 
     return TorchTask(

@@ -1,1 +1,1 @@
-"""How a task is trained: as a population of runs at once, or one run at a time."""
+"""Training of a task: many runs at once as a population, or one run at a time."""

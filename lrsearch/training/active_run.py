@@ -1,4 +1,4 @@
-"""A run in flight in a population."""
+"""A run in flight: its progress, its curves and the measurements that are due."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from lrsearch.trace import Trace
 
 @dataclass
 class ActiveRun:
-    """A run in flight; its place in the list is its row in the stack.
+    """A run in flight. In a population, its index in the list is its row in the stack.
 
     Attributes:
-        run: what is trained.
-        done: updates so far.
-        seconds, probing: its share of the time, and what of it looks took.
-        checks: after how many updates its value is computed before the end.
-        agenda: after how many updates its landscape is looked at, and for what.
-        norms: the updates whose norms are kept.
-        rests: whether its momentum is 0 at times and not at others.
-        width: the batch of all its updates, or None where it changes.
+        run: the run that is trained.
+        done: number of steps done so far.
+        seconds: its share of the training time, including `probing`.
+        probing: its share of the time that measurements took, in seconds.
+        checks: step counts before the end after which its validation value is computed.
+        agenda: step counts after which its landscape is measured, with the parts to measure.
+        norms: indices of the updates whose norms are kept.
+        rests: True if its momentum is 0 in some steps but not in all.
+        width: its batch size, or None if the batch size changes.
     """
 
     run: Run
@@ -44,7 +45,12 @@ class ActiveRun:
         self.width = int(batch[0]) if (batch == batch[0]).all() else None
 
     def ask(self, probes: Probes, available: int) -> None:
-        """Takes from probes when they want to see it, of so many training samples."""
+        """Get from the probes at which steps this run is measured.
+
+        Args:
+            probes: the measurements of the study.
+            available: number of training samples.
+        """
         if probes.looks:
             updates, batch = len(self.run.plan), int(self.run.plan.batch[0])
             self.norms = probes.norms(updates, batch)
@@ -52,27 +58,27 @@ class ActiveRun:
 
     @property
     def left(self) -> int:
-        """Updates to go."""
+        """Number of steps left."""
         return len(self.run.plan) - self.done
 
     @property
     def until_check(self) -> int:
-        """Updates until it is looked at next."""
+        """Number of steps until its next validation or measurement, or until its end."""
         marks = (*self.checks, *self.agenda, len(self.run.plan))
         return min(mark for mark in marks if mark > self.done) - self.done
 
     @property
     def turn(self) -> int:
-        """Which of its looks is due, from 0."""
+        """Index of the measurement that is due, from 0."""
         return sorted(self.agenda).index(self.done)
 
     def keep(self, update: int, figures: Mapping[str, float]) -> None:
-        """Adds a point to each of some curves."""
+        """Add one point to the curve of each name."""
         for name, value in figures.items():
             self._kept.setdefault(name, []).append((update, value))
 
     def finish(self, value: float, figures: Mapping[str, float]) -> Outcome:
-        """How it ended after its last update, with the figures of its model."""
+        """Return the outcome of a run that is complete, with the metrics of its model."""
         for name, figure in figures.items():
             self.run.note(name, figure)
         return self.end("finished", value)
@@ -80,7 +86,7 @@ class ActiveRun:
     def end(
         self, state: str, value: float | None = None, *, reason: str = "", details: str = ""
     ) -> Outcome:
-        """How it ended, with its curves."""
+        """Return the outcome of the run, with its curves."""
         curves = {name: Trace.of(*zip(*kept, strict=True)) for name, kept in self._kept.items()}
         return self.run.end(
             state,
@@ -89,12 +95,12 @@ class ActiveRun:
             details=details,
             seconds=self.seconds,
             probing=self.probing,
-            # None of a curve's points may have been finite.
+            # Omit a curve without a finite point.
             traces={name: curve for name, curve in curves.items() if curve.values},
         )
 
     def report(self, losses: list[float]) -> RunStopped | None:
-        """Tells the run its latest losses; what stopped it, if anything did."""
+        """Report the latest losses to the run; return the reason if this stops it, else None."""
         try:
             self.run.report_all(self.done - len(losses), losses)
         except RunStopped as stop:

@@ -1,9 +1,9 @@
-"""Can a task be trained as a population, and what may be padded? Found out by trying it.
+"""A check that a task can be trained as a population, and that its batches may be padded.
 
-A few samples go through the mapped program and through the plain modules; losses and gradients
-must agree. So what is asked is not which layers a model has but whether the answer is right:
-running statistics, in-place tricks, control flow that looks at data, and custom gradients without
-a mapping rule all show.
+A few samples go through the program mapped by `vmap` and through the plain modules; losses and
+gradients must agree. The check compares results instead of inspecting layers, so it detects
+running statistics, in-place operations, data-dependent control flow, and custom gradients without
+a rule for `vmap`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from lrsearch.training.data_order import TrainingData
 from lrsearch.training.dropout import key_dropout
 from lrsearch.training.loss_module import LossModule
 
-#: Samples that are tried, and how far float32 sums in another order may differ.
+#: Number of samples of the check, and the tolerance for float32 sums in another order.
 TRIED, TOLERANCE = 4, 1e-3
 SEEDS_TRIED = (1, 2)
-#: What torch raises where `vmap` has no rule or a rule is broken.
+#: Errors that torch raises if `vmap` has no rule for an operation, or if a rule fails.
 FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError)
 
 
 @dataclass(frozen=True)
 class Batchable:
-    """What was found.
+    """The result of the check.
 
     Attributes:
-        reason: why runs must be trained one by one; empty where a population can be.
-        paddable: whether a sample's loss is its own, so that batches may be padded.
-        parameters: how many numbers one run trains.
+        reason: why runs must be trained one by one; empty if a population can train them.
+        paddable: True if each sample's loss depends on that sample alone, so batches may be
+            padded.
+        parameters: number of parameters of one run.
     """
 
     reason: str = ""
@@ -43,10 +44,10 @@ class Batchable:
 
 
 def check_batchable(task: TorchTask) -> Batchable:
-    """Tries a task on the CPU.
+    """Check on the CPU how a task can be trained.
 
     Raises:
-        Exception: whatever the task's own code raises when it is run plainly.
+        Exception: any error that the task's own code raises without `vmap`.
     """
     samples = TrainingData(task.train, torch.device("cpu"))
     rows = torch.tensor([samples.row(seed, TRIED, TRIED) for seed in SEEDS_TRIED])
@@ -64,18 +65,18 @@ def check_batchable(task: TorchTask) -> Batchable:
         gradients.append(torch.autograd.grad(losses.mean(), trained, allow_unused=True))
     for name, buffer in models[0].named_buffers():
         if not torch.equal(buffer, before[name]):
-            return Batchable(f"its buffer {name} changes in place as it trains")
+            return Batchable(f"training changes its buffer {name} in place")
     expected = torch.stack(plain)
     try:
         mapped, mapped_gradients = _map(wrapped, batch)
     except FAILURES as error:
         return Batchable(" ".join(str(error).split())[:160] or type(error).__name__)
     if mapped.shape != expected.shape or not _close(mapped, expected):
-        return Batchable("its losses differ when they are mapped over runs")
+        return Batchable("its losses change under torch.func.vmap")
     for k, own in enumerate(gradients):
         for one, many in zip(own, mapped_gradients, strict=True):
             if one is not None and not _close(many[k], one):
-                return Batchable("its gradients differ when they are mapped over runs")
+                return Batchable("its gradients change under torch.func.vmap")
     return Batchable(
         paddable=_paddable(wrapped[0], tuple(part[0] for part in batch)),
         parameters=sum(p.numel() for p in models[0].parameters()),
@@ -83,7 +84,7 @@ def check_batchable(task: TorchTask) -> Batchable:
 
 
 def _map(wrapped: list[LossModule], batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Losses and gradients of all models by one mapped program."""
+    """Compute losses and gradients of all models by one mapped program."""
     parameters, buffers = stack_module_state(wrapped)
 
     def member(own: Any, part: Any) -> Tensor:
@@ -99,7 +100,7 @@ def _map(wrapped: list[LossModule], batch: Any) -> tuple[Tensor, tuple[Tensor, .
 
 @torch.no_grad()
 def _paddable(module: LossModule, batch: Any) -> bool:
-    """Whether the first samples' losses stay the same when the last is left out."""
+    """Return True if the losses of the other samples stay the same without the last one."""
     whole = module(batch)
     if whole.dim() != 1 or len(whole) != TRIED:
         return False

@@ -1,9 +1,9 @@
-"""Launches captured as a CUDA graph: one launch instead of some hundred.
+"""CUDA graphs: one launch in place of some hundred kernel launches.
 
-Small models on a GPU are bound by launches, not by arithmetic. A step (an update, a validation, a
-look at the landscape) that has been seen a few times is captured and replayed from then on. Every
-capture is held against the same step launched operation by operation, and given up with all others
-if the two differ; so is whatever cannot be captured.
+Small models on a GPU are bound by kernel launches, not by arithmetic. A function (a training step,
+a validation, a measurement of the landscape) is run eagerly a few times, then captured as a graph
+and replayed from then on. The first replay of each graph is compared with an eager run. If the two
+differ, all further calls are eager; also if a capture fails, except for a lack of memory.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from lrsearch.training.devices import is_out_of_memory
 N = TypeVar("N")
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
-#: How often a step is launched operation by operation first, unless told otherwise, and how many
-#: graphs are kept.
+#: Default number of eager runs before a function is captured, and largest number of graphs kept.
 WARM_UP, KEPT_GRAPHS = 12, 64
-#: How far a replayed step may lie from the launched one: other kernels may sum in another order.
+#: Tolerances between a replay and an eager run, whose kernels may sum in another order.
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
 
 def alike(a: Tensor, b: Tensor) -> bool:
-    """Whether all numbers are the same but for rounding."""
+    """Return True if all numbers are equal up to rounding."""
     return torch.allclose(a, b, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
 
 
 def power_of_two(number: int) -> int:
-    """The least that is no less: with such sizes a few graphs serve all."""
+    """Return the smallest power of two that is not less; such sizes keep the graphs few."""
     return 1 << (number - 1).bit_length()
 
 
 def fill_up(numbers: Sequence[N], size: int) -> list[N]:
-    """As many, the last repeated: what is computed for it again is what it was."""
+    """Pad to `size` by repeating the last element; padded rows recompute a known result."""
     return [*numbers, *[numbers[-1]] * (size - len(numbers))]
 
 
 class Recorder:
-    """Captures steps into graphs that share their memory.
+    """Captures functions as graphs that share one memory pool.
 
-    They may: one at a time is replayed, and what it returns is copied before the next one is.
+    Sharing is safe because graphs are replayed one at a time, and each result is copied before the
+    next replay.
     """
 
     def __init__(self) -> None:
@@ -56,27 +56,27 @@ class Recorder:
         self._works = True
 
     def __call__(self, step: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        """Records the launches of a step without doing it.
+        """Capture the kernel launches of a function without running them.
 
         Returns:
-            what does it, and where its result will be.
+            A function that replays the graph, and the tensor that will hold the result.
 
         Raises:
-            RuntimeError: it looks at its data, or allocates in a way that no graph can hold; or
-                an earlier step did.
+            RuntimeError: the function cannot be captured, for example because it reads a value on
+                the host; or an earlier capture failed.
         """
         if not self._works:
-            raise RuntimeError("an earlier capture has failed")
+            raise RuntimeError("an earlier capture failed")
         try:
             if self._anchor is None:
                 self._pool = torch.cuda.graph_pool_handle()
-                # The pool ends with its last graph; one that does nothing keeps it.
+                # The pool is freed with its last graph, so keep an empty graph.
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     self._anchor = self._capture(lambda: None)[0]
             graph, result = self._capture(step)
         except RuntimeError as error:
-            # What a failed capture leaves of the allocator's state is not to be relied upon.
+            # A failed capture leaves the allocator in an undefined state, so capture no more.
             self._works = is_out_of_memory(error)
             raise
         return graph.replay, result
@@ -87,31 +87,32 @@ class Recorder:
             with torch.cuda.graph(graph, pool=self._pool):
                 result = step()
         finally:
-            torch.cuda.set_stream(stream)  # where a capture that fails does not return to
+            torch.cuda.set_stream(stream)  # a failed capture does not restore it
         return graph, result
 
 
 class Replay:
-    """Runs steps, as graphs where that is possible.
+    """Runs functions, as graphs if that is possible.
 
     Args:
-        record: records a step, as `Recorder`; None calls every step as it is, as on a CPU.
-        what: the steps are, for people.
-        warm_up: how often a step is launched first.
+        record: function that captures, such as a `Recorder`; None runs everything eagerly, as on
+            a CPU.
+        what: subject and verb of the warning that graphs are not used, such as "validation is".
+        warm_up: number of eager runs of a function before it is captured.
 
     Attributes:
-        enabled: whether steps are captured.
+        enabled: True while functions are captured.
     """
 
     def __init__(
-        self, record: Capture | None, what: str = "updates are", warm_up: int = WARM_UP
+        self, record: Capture | None, what: str = "training steps are", warm_up: int = WARM_UP
     ) -> None:
         self.enabled = record is not None
         self._record, self._what, self._warm_up = record, what, warm_up
         self.forget()
 
     def forget(self) -> None:
-        """Drops every graph: the tensors that they read and write have moved."""
+        """Drop all graphs, for example because tensors that they use have moved in memory."""
         self._graphs: dict[Hashable, tuple[Callable[[], object], Tensor]] = {}
         self._seen: Counter[Hashable] = Counter()
         self._too_large: set[Hashable] = set()
@@ -123,13 +124,14 @@ class Replay:
         state: Callable[[], Sequence[Tensor]],
         same: Callable[[Tensor, Tensor], bool] = alike,
     ) -> Tensor:
-        """Does a step and returns its result.
+        """Run a function and return its result.
 
         Args:
-            key: of steps that launch the same operations on the same tensors.
-            step: reads and writes tensors that stay where they are, and returns a new one.
-            state: the tensors that it writes.
-            same: whether a replay's result is a launch's.
+            key: identifies functions that launch the same kernels on the same tensors.
+            step: function to run. The tensors that it reads and writes must not move in memory;
+                its result must be a new tensor.
+            state: function that returns the tensors that `step` writes.
+            same: function that compares a replay's result with that of an eager run.
         """
         if not self.enabled or self._record is None:
             return step()
@@ -143,11 +145,11 @@ class Replay:
             return step()
         try:
             captured = self._record(step)
-            # Copies of the state, made here: what follows needs no memory but the step's own.
+            # Copied here, so that `_check` needs no further memory except that of the step.
             spare = [[tensor.clone() for tensor in state()] for _ in range(2)]
         except RuntimeError as error:
             if is_out_of_memory(error):
-                # The step itself may fit, without room for a graph's own.
+                # The memory may suffice for the step, but not for a graph of it.
                 self._too_large.add(key)
             else:
                 self._give_up(" ".join(str(error).split())[:160])
@@ -163,7 +165,7 @@ class Replay:
         spare: Sequence[Sequence[Tensor]],
         same: Callable[[Tensor, Tensor], bool],
     ) -> Tensor:
-        """Does a step that has just been captured, and keeps the graph if it is right."""
+        """Run a function that has just been captured, and keep the graph if it is correct."""
         (replay, result), (before, launched) = captured, spare
         expected = step().clone()
         _write(launched, state)
@@ -172,7 +174,7 @@ class Replay:
         written = all(alike(mine, theirs) for mine, theirs in zip(state, launched, strict=True))
         if not written or not same(result, expected):
             _write(state, launched)
-            self._give_up("a replay differs from a launch")
+            self._give_up("a replay differs from an eager run")
             return expected
         self._graphs[key] = (replay, result)
         return result.clone()
@@ -180,7 +182,7 @@ class Replay:
     def _give_up(self, reason: str) -> None:
         self.enabled = False
         self.forget()
-        log.warning("%s not captured as a CUDA graph: %s", self._what, reason)
+        log.warning("%s run without CUDA graphs, which is slower: %s", self._what, reason)
 
 
 def _write(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:

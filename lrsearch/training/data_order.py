@@ -1,7 +1,7 @@
-"""Which samples a run sees at each update: a function of its seed and of the update alone.
+"""The samples that a run sees at each step: a function of its seed and the step alone.
 
-Two schedules with one seed see the same data in the same order, and a batch that grows draws from
-the same stream, so the difference between schedules is paired (common random numbers).
+Two schedules with the same seed see the same data in the same order, and a growing batch draws
+from the same stream. Differences between schedules are therefore paired (common random numbers).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lrsearch.seeding import ORDER, stream
 def sample_order(
     seed: int, samples: int, budget: int, *, independent: int | None = None
 ) -> np.ndarray:
-    """The indices that a run with this seed sees, shape `[budget]`.
+    """Return the indices of the samples that a run with this seed sees, shape `[budget]`.
 
     Args:
-        seed: of the run.
-        samples: how many there are.
-        budget: how many the run sees.
-        independent: a batch size; every so many are drawn afresh, distinct among themselves. None
-            is one shuffle an epoch.
+        seed: seed of the run.
+        samples: number of training samples.
+        budget: number of samples that the run sees in all.
+        independent: a batch size; each batch of this size is drawn without replacement,
+            independently of the others. None shuffles the data once per epoch.
     """
     if independent is not None:
         blocks = -(-budget // independent)
@@ -39,21 +39,21 @@ def sample_order(
 
 
 def collate(data: Any, index: Sequence[int]) -> tuple[Tensor, ...]:
-    """Some samples of a map-style dataset as one batch, the parts of a sample side by side."""
+    """Return samples of a map-style dataset as one batch: a tuple with a tensor per part."""
     batch = default_collate([data[i] for i in index])
     return tuple(batch) if isinstance(batch, list | tuple) else (batch,)
 
 
 class TrainingData:
-    """The training data on a device, and the order of every seed in use.
+    """The training data, and a table with the order of samples of every seed in use.
 
     Args:
         data: tensors whose first axis is the sample, or a map-style dataset.
-        device: where batches are wanted.
-        independent: whether every batch is drawn afresh.
+        device: device of the batches.
+        independent: True to draw each batch independently instead of by epochs.
 
     Attributes:
-        version: raised whenever the table of orders moves in memory.
+        version: number that increases when the table moves in memory.
     """
 
     def __init__(self, data: Any, device: torch.device, *, independent: bool = False) -> None:
@@ -67,12 +67,12 @@ class TrainingData:
         self._table = torch.empty(0, 0, dtype=torch.int64, device=device)
 
     def row(self, seed: int, budget: int, batch: int) -> int:
-        """The row of a seed's order in the table, which is made where there is none.
+        """Return the row of a seed in the table, and add the row if it is missing.
 
         Args:
-            seed: of a run.
-            budget: the samples that the run will see.
-            batch: of its first update.
+            seed: seed of a run.
+            budget: number of samples that the run sees in all.
+            batch: batch size of its first step.
         """
         independent = min(batch, self._samples) if self._independent else None
         if seed not in self._orders or budget > self._table.shape[1]:
@@ -82,17 +82,17 @@ class TrainingData:
                 sample_order(s, self._samples, longest, independent=independent) for s in orders
             ]
             self._table = torch.from_numpy(np.stack(rows)).to(self._device)
-            self._orders = orders  # last: whatever fails above leaves all as it was
+            self._orders = orders  # last, so that an error above changes nothing
             self.version += 1
         return self._orders[seed]
 
     def take(self, rows: Tensor, begin: Tensor, width: int) -> Any:
-        """Batches of shape `[A, width, ...]`.
+        """Return one batch per run, a tuple of tensors of shape `[A, width, ...]`.
 
         Args:
-            rows: of the seeds' orders, shape `[A]`.
-            begin: samples seen before, shape `[A]`.
-            width: samples a batch; positions beyond the order's end repeat its last sample.
+            rows: rows of the runs' seeds in the table, shape `[A]`.
+            begin: number of samples that each run has seen before, shape `[A]`.
+            width: samples per batch; positions beyond the end of a row repeat its last sample.
         """
         place = begin[:, None] + torch.arange(width, device=self._device)
         index = self._table[rows[:, None], place.clamp_(max=self._table.shape[1] - 1)]

@@ -1,4 +1,4 @@
-"""What a task is trained on, in a few words and a digest, for whoever tracks a study."""
+"""A short description of a task's training data, which trackers store with a study."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from lrsearch.tasks.task import TorchTask
 
-#: Samples that the digest reads, evenly spread: large data must not delay a search.
+#: Number of evenly spaced samples that the digest reads, so that large data do not delay a search.
 READ = 256
 
 
 def describe_data(task: TorchTask) -> dict[str, Any]:
-    """Name, digest, source and profile of a task's training data.
+    """Return the name, digest, source and profile of a task's training data.
 
-    The digest is of shapes, types and up to 256 samples of tensors; of a dataset it is of its
-    class and length alone.
+    For tensors, the digest covers shapes, types and up to 256 samples. For a dataset, it covers
+    only the class and the length.
     """
     digest, profile = hashlib.sha256(), dict[str, Any](samples=task.samples)
     if isinstance(task.train, tuple):

@@ -1,4 +1,4 @@
-"""Where a task trains: the device, its threads, and what is left of its memory."""
+"""The device that trains a task: its choice, its threads and its memory."""
 
 from __future__ import annotations
 
@@ -14,50 +14,54 @@ import torch
 from lrsearch.errors import RequestError
 from lrsearch.failure import reason_of, trace_of
 
-#: Parameters from which one run alone keeps several CPU cores busy (measured: the small GPT of
-#: 438 000 gains from a second thread, the digits' MLP of 9 000 loses).
+#: Number of parameters above which one run uses several CPU cores well (measured: a second thread
+#: speeds up the small GPT with 438 000 parameters and slows down the digits' MLP with 9 000).
 FILLS_CORES = 200_000
 
 
 def find_device(text: str) -> torch.device:
-    """The device of `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU, if there is one.
+    """Return the device of a name.
+
+    Args:
+        text: `cpu`, `cuda`, `cuda:N`, or `auto` for the first GPU, or the CPU if there is no GPU.
 
     Raises:
-        RequestError: torch sees no such device.
+        RequestError: torch does not see this device.
     """
     if text == "auto":
         text = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(text)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RequestError(f"device is {text}, but torch sees no GPU; give --device cpu")
+        raise RequestError(f'device is {text}, but torch sees no GPU; use `device="cpu"`')
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RequestError(
-            f"device is {text}, but torch sees {torch.cuda.device_count()} GPUs; begin at cuda:0"
+            f"device is {text}, but torch sees {torch.cuda.device_count()} GPUs, numbered from "
+            "cuda:0; choose one of them"
         )
     return device
 
 
 def describe_device(device: torch.device) -> str:
-    """Its name for people, such as `cuda:0 NVIDIA H100`."""
+    """Return a readable name of a device, such as `cuda:0 NVIDIA H100`."""
     if device.type == "cpu":
         return "cpu"
     return f"cuda:{device.index or 0} {torch.cuda.get_device_name(device)}"
 
 
 def own_randomness(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """What is drawn from torch's own generators within is not felt outside."""
+    """Make a context that restores the state of torch's own generators when it exits."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 @contextlib.contextmanager
 def deliberate(device: torch.device, parameters: int = 0) -> Iterator[None]:
-    """Computes on this device, on a CPU with one thread unless one run fills the cores.
+    """Select a device; on a CPU, use one thread unless a single run is large.
 
-    Small matrices lose on several threads, tenfold where the cores are busy.
+    Small matrices are slower on several threads, ten times slower if the cores are busy.
 
     Args:
-        device: where.
-        parameters: of a run that is trained alone; 0 for a population.
+        device: device to compute on.
+        parameters: number of parameters of a run that is trained alone; 0 for a population.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -73,19 +77,22 @@ def deliberate(device: torch.device, parameters: int = 0) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether torch could not allocate what it needed."""
-    # What the CPU's allocator says has no class of its own.
+    """Return True if the error is a failed allocation of memory by torch."""
+    # The CPU's allocator raises a plain RuntimeError.
     said = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return said or isinstance(error, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is kept of an error of a task. The error itself holds all that its frames allocated.
+    """The information that is kept of an error raised by a task.
+
+    The error itself is dropped, because its frames keep their tensors in memory.
 
     Attributes:
-        full: whether the device is out of memory.
-        reason, details: of a run that fails for it, alone on the device.
+        full: True if the device is out of memory.
+        reason, details: texts for the outcome of a run that fails with this error alone on the
+            device.
     """
 
     full: bool
@@ -94,14 +101,14 @@ class Trouble:
 
     @classmethod
     def of(cls, error: Exception) -> Trouble:
-        """What is to be kept of it."""
+        """Return the part of an error that is kept."""
         if is_out_of_memory(error):
             return cls(True, "out of memory with one run in flight", "")
         return cls(False, reason_of(error), trace_of(error))
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device now."""
+    """Return the free memory of a device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
@@ -109,8 +116,8 @@ def free_bytes(device: torch.device) -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory that was in use on a device, or by this process, so far."""
+    """Return the peak memory of this process so far, on the GPU or on the host, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, else in KiB
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,31 +1,31 @@
-"""Dropout whose masks are a function of a run's seed and update.
+"""Dropout whose masks are a function of a run's seed and step.
 
-torch's own dropout draws from one generator for all, so what a run drops would depend on its
-neighbours. Here a mask is a hash of (seed, update, layer, position): the same in any slot, alone
-or in a population, on any device.
+torch's own dropout draws from one generator for all runs, so the mask of a run would depend on the
+other runs. Here a mask is a hash of (seed, step, layer, position): the same in any slot, alone or
+in a population, on any device.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, arange, nn
 
-#: Odd constants of the 32-bit finaliser `lowbias32` (Wellons 2018), within int64 arithmetic.
+#: Odd constants of the 32-bit finaliser `lowbias32` (Wellons 2018), used in int64 arithmetic.
 MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
 WORD = 0xFFFFFFFF
 
 
 class Key:
-    """What all dropout layers of a model read.
+    """The random state that all dropout layers of a model share.
 
     Attributes:
-        value: an int64 scalar that names run and update.
+        value: an int64 scalar that identifies the run and the step.
     """
 
     value: Tensor | int = 0
 
 
 def mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit words in which every input bit moves half of the output's."""
+    """Apply a bijection of 32-bit words; each input bit flips about half of the output bits."""
     x = x & WORD
     x = ((x ^ (x >> 16)) * MULTIPLIERS[0]) & WORD
     x = ((x ^ (x >> 15)) * MULTIPLIERS[1]) & WORD
@@ -33,12 +33,12 @@ def mix(x: Tensor) -> Tensor:
 
 
 class KeyedDropout(nn.Module):
-    """`nn.Dropout` with a mask that its key decides.
+    """`nn.Dropout` with a mask that depends only on the key, the layer and the position.
 
     Args:
-        p: the fraction that is dropped.
-        layer: tells the layers of a model apart.
-        key: shared by all layers.
+        p: probability that an element is zeroed.
+        layer: index of the layer in the model.
+        key: the key that all layers of the model share.
     """
 
     def __init__(self, p: float, layer: int, key: Key) -> None:
@@ -46,7 +46,7 @@ class KeyedDropout(nn.Module):
         self.p, self.layer, self.key = p, layer, key
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drops in training mode, and scales what stays by 1/(1-p)."""
+        """Zero elements and scale the others by 1/(1-p) in training mode; else return `x`."""
         if not self.training or self.p == 0:
             return x
         if self.p == 1:
@@ -57,7 +57,7 @@ class KeyedDropout(nn.Module):
 
 
 def key_dropout(model: nn.Module) -> Key:
-    """Replaces every `nn.Dropout` of a model in place, and returns their key."""
+    """Replace every `nn.Dropout` of a model in place, and return the key of the new layers."""
     key, layer = Key(), 0
     for parent in list(model.modules()):
         for name, child in parent.named_children():

@@ -1,7 +1,7 @@
 """A task as a function of its parameters, for many runs stacked along a leading axis.
 
-Whatever a population asks of a model is asked here: the losses of a step, the values of runs that
-have ended, and the loss around where runs stand, which probes look at.
+A population evaluates the model only through this module: the training losses of a step, the
+validation values, and the loss at other parameters, which measurements of the landscape need.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from lrsearch.training.cuda_graphs import Replay, fill_up
 from lrsearch.training.dropout import key_dropout
 from lrsearch.training.loss_module import LossModule, mean_over_samples, summed_loss
 
-#: Members whose validation is computed at once.
+#: Number of runs that are validated at once.
 EVALUATED = {"cpu": 1, "cuda": 16}
 
 
 class FunctionalTask:
-    """A model, its loss and its validation, with every parameter an argument.
+    """A model, its loss and its validation as functions of the trained parameters.
 
     Args:
-        task: what is trained.
-        device: where.
+        task: the task that is trained.
+        device: device of the parameters.
 
     Attributes:
-        names: of the parameters that are trained, in the order of every sequence of values.
-        template: one module, whose own numbers matter only where they are not trained.
+        names: names of the trained parameters, in the order of every sequence of values.
+        template: the module that is called. Only its buffers and its parameters that are not
+            trained are used; the others are replaced.
     """
 
     def __init__(self, task: TorchTask, device: torch.device) -> None:
@@ -48,39 +49,39 @@ class FunctionalTask:
             **dict(self.template.named_buffers()),
         }
         self._starts: dict[int, list[Tensor]] = {}
-        # Always as many, the last repeated: the arithmetic must not depend on how many end.
+        # The size is constant, so that rounding does not depend on how many runs are validated.
         self._block = torch.zeros(EVALUATED[device.type], dtype=torch.int64, device=device)
         self._figures: list[str] = []
 
     def stack(self, slots: int) -> dict[str, Tensor]:
-        """Room for the parameters of so many runs, by name."""
+        """Return parameters for `slots` runs by name, each of shape `[slots, ...]`."""
         return {n: p.expand(slots, *p.shape).clone() for n, p in self.initial().items()}
 
     def initial(self) -> dict[str, Tensor]:
-        """Parameters of some run before its first update, by name."""
+        """Return initial parameters by name: those of the template, without an axis of runs."""
         return {name: self.template.get_parameter(name).detach() for name in self.names}
 
     def start(self, seed: int) -> list[Tensor]:
-        """The initial parameters of a seed."""
+        """Return the initial parameters of a seed, in the order of `names`."""
         if seed not in self._starts:
             model = self._task.model(torch.Generator().manual_seed(seed)).to(self._device)
             self._starts[seed] = [model.get_parameter(name).detach() for name in self.names]
         return self._starts[seed]
 
     def train(self, values: Sequence[Tensor], batch: Any, weight: Tensor, key: Tensor) -> Tensor:
-        """The mean losses of a step, shape `[A]`.
+        """Compute the mean training losses of a step, shape `[A]`.
 
         Args:
             values: parameters of A runs.
             batch: samples, each part of shape `[A, B, ...]`.
-            weight: of every sample, shape `[A, B]`; 0 where the batch is padded.
-            key: of the layers that draw random numbers, shape `[A]`.
+            weight: weight of every sample, shape `[A, B]`; 0 for padding.
+            key: keys of the dropout layers, shape `[A]`.
         """
         self.template.train()
         return vmap(self._member_loss)(tuple(values), batch, weight, key)
 
     def around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
-        """The mean losses of runs on the same samples in evaluation mode, shape `[A]`.
+        """Compute the mean losses of A runs on the same samples in evaluation mode, shape `[A]`.
 
         Args:
             values: parameters of A runs, which may require gradients.
@@ -96,12 +97,16 @@ class FunctionalTask:
     def validate(
         self, parameters: Mapping[str, Tensor], rows: Sequence[int], replay: Replay
     ) -> dict[int, tuple[float, Mapping[str, float]]]:
-        """Value and figures of some rows of the stack.
+        """Compute the validation value and the metrics of rows of the stack.
 
         Args:
-            parameters: by name, shape `[K, ...]`.
-            rows: of them.
-            replay: computes a block of rows, and forgets it when the parameters move.
+            parameters: parameters by name, each of shape `[K, ...]`.
+            rows: rows to validate.
+            replay: runs the computation of a block of rows. The caller drops its graphs when the
+                parameters move in memory.
+
+        Returns:
+            Value and metrics by row.
         """
         self.template.eval()
         evaluate, found = self._task.evaluate, dict[int, tuple[float, Mapping[str, float]]]()
@@ -123,7 +128,7 @@ class FunctionalTask:
     def _member_loss(
         self, values: tuple[Tensor, ...], batch: Any, weight: Tensor, key: Tensor
     ) -> Tensor:
-        """One member's mean loss; mapped over all of them."""
+        """Compute one run's mean loss; `vmap` maps this over the runs."""
         self._key.value = key
         return summed_loss(self._call(self._loss, values, batch), weight)
 
@@ -138,7 +143,7 @@ class FunctionalTask:
 
     @torch.no_grad()
     def _validate_block(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Means over the validation samples, a row a figure; the value is the one named ''."""
+        """Compute means over the validation samples, one row per name; `''` names the value."""
 
         def member(values: tuple[Tensor, ...], batch: Any) -> dict[str, Tensor]:
             numbers = {"": self._call(self._loss, values, batch)}
@@ -154,7 +159,7 @@ class FunctionalTask:
     def _evaluate_alone(
         self, values: Sequence[Tensor], evaluate: Callable[[nn.Module], float]
     ) -> float:
-        """The task's own evaluation of a module of its own."""
+        """Call the task's own `evaluate` with a new module that has these parameters."""
         model = self._task.model(torch.Generator().manual_seed(0)).to(self._device)
         with torch.no_grad():
             for name, value in zip(self.names, values, strict=True):

@@ -1,4 +1,4 @@
-"""The landscape of a task's runs, as `lrsearch.landscape.Landscape` wants it."""
+"""The loss landscape of a task's runs, in the form that probes measure (`lrsearch.landscape`)."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from lrsearch.training.data_order import collate
 from lrsearch.training.devices import is_out_of_memory
 from lrsearch.training.optimizer_rules import column
 
-#: How far a replayed look may lie from a launched one, as a part of the largest number in a
-#: column. A guess: wide for float32, and far below what other samples or parameters would give.
+#: Largest difference between a replayed and an eager measurement, as a fraction of the largest
+#: number in a column. A guess: wide for float32, but far below what wrong samples or parameters
+#: would give.
 ROUNDING = 1e-2
 
 METHODS = {"sgd": "heavy_ball", "nesterov": "nesterov", "adam": "adam", "adamw": "adam"}
 
 
 class LandscapeView:
-    """Shows probes what they measure.
+    """Gives probes access to the landscape of runs.
 
     Args:
-        task: what is trained.
-        probes: who looks.
-        device: where.
-        model: one module of the task.
-        record: makes graphs of looks, as for `lrsearch.training.cuda_graphs.Replay`.
-        slots: the most runs of a look.
+        task: the task that is trained.
+        probes: the measurements.
+        device: device of the runs.
+        model: a module of the task, whose layers are inspected.
+        record: function that captures a measurement as a graph, as for
+            `lrsearch.training.cuda_graphs.Replay`; None measures eagerly.
+        slots: largest number of runs that are measured together.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class LandscapeView:
     ) -> None:
         self._task, self._probes, self._device = task, probes, device
         self._batches: dict[tuple[int, int], Any] = {}
-        self._replay = Replay(record, "looks at the landscape are", warm_up=1)
+        self._replay = Replay(record, "measurements of the landscape are", warm_up=1)
         self._slots = slots
         self._buffers: list[Tensor] = []
         self._fresh: dict[int, Any] = {}
@@ -72,19 +74,23 @@ class LandscapeView:
         turn: int,
         squares: Sequence[Tensor] | None,
     ) -> Mapping[str, list[float]]:
-        """What probes say of A runs; nothing where the model does not let them look.
+        """Measure the landscape of A runs.
 
         Args:
             values: parameters, each of shape `[A, ...]`.
-            parts: what is to be measured.
-            loss: parameters of A runs and a batch to their mean losses, shape `[A]`, in
-                evaluation mode.
-            batch: of the runs' first update.
-            rate: of the update just done, one a run.
-            momentum: likewise.
-            count: updates done, one a run.
-            turn: which look of the runs it is, from 0.
-            squares: Adam's averages of squared gradients, like `values`; None of other optimizers.
+            parts: names of the parts to measure.
+            loss: function of the parameters of A runs and a batch that returns their mean losses
+                in evaluation mode, shape `[A]`.
+            batch: batch size of the runs' first step.
+            rate: learning rate of the last step, one per run.
+            momentum: momentum of the last step, one per run.
+            count: number of steps done, one per run.
+            turn: index of this measurement of the runs, from 0.
+            squares: Adam's averages of squared gradients, of the shapes of `values`; None for
+                other optimizers.
+
+        Returns:
+            Numbers by name, one per run; empty if the model cannot be measured.
         """
         if not self._works:
             return {}
@@ -123,7 +129,8 @@ class LandscapeView:
             seen = self._probes.look(landscape, parts)
             return {name: column[: len(rate)] for name, column in seen.items()}
         except RuntimeError as error:
-            # No second derivative, no rule for mapping it, or no memory: training needs neither.
+            # A second derivative, a `vmap` rule for it, or memory is missing. Training needs none
+            # of them, so only the measurements end.
             self._works = False
             self.forget(self._slots)
             if is_out_of_memory(error) and self._device.type == "cuda":
@@ -138,11 +145,11 @@ class LandscapeView:
         step: Callable[[], Mapping[str, Tensor]],
         amplified: Mapping[str, int],
     ) -> Mapping[str, Tensor]:
-        """Do a step, as a graph where that is possible; its named tensors on the host."""
+        """Run a measurement, as a graph if possible; return its named tensors on the host."""
 
         def packed() -> Tensor:
             named = step()
-            self._layouts[key] = layout(named)  # which a replay does not see
+            self._layouts[key] = layout(named)  # kept for replays, which do not run this function
             return pack(named)
 
         def same(a: Tensor, b: Tensor) -> bool:
@@ -153,7 +160,11 @@ class LandscapeView:
         return unpack(found.cpu(), self._layouts[key])
 
     def forget(self, slots: int) -> None:
-        """Gives back what replays need; from here on looks are of at most so many runs."""
+        """Drop all graphs and the tensors that they read.
+
+        Args:
+            slots: largest number of runs that are measured together from now on.
+        """
         self._slots = slots
         self._replay.forget()
         self._buffers.clear()
@@ -163,7 +174,10 @@ class LandscapeView:
     def _in_place(
         self, values: Sequence[Tensor], scale: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Both in tensors that stay where they are, the last run repeated up to a power of two."""
+        """Copy both to tensors that never move in memory, as graphs need.
+
+        The last run is repeated until the number of runs is a power of two.
+        """
         runs, tensors = len(values[0]), [*values, *scale]
         rows = power_of_two(runs)
         if not self._buffers:
@@ -176,7 +190,7 @@ class LandscapeView:
         return buffers[: len(values)], buffers[len(values) :]
 
     def _refresh(self, samples: int, turn: int) -> None:
-        """Puts a turn's own samples where replays read them."""
+        """Copy the fresh samples of a measurement to the tensors that replays read."""
         batch = self._data(samples, turn)
         if samples not in self._fresh:
             self._fresh[samples] = tuple(torch.empty_like(part) for part in batch)
@@ -184,11 +198,12 @@ class LandscapeView:
             buffer.copy_(part)
 
     def _data(self, samples: int, turn: int = -1) -> Any:
-        """The samples of a look, the same for all runs, so that they compare.
+        """Return the samples of a measurement, the same for all runs, so that runs compare.
 
         Args:
-            samples: how many.
-            turn: -1 is those that every look takes; any other has samples of its own.
+            samples: number of samples.
+            turn: index of the measurement, for its fresh samples; -1 for the samples that all
+                measurements share.
         """
         if (samples, turn) not in self._batches:
             order = stream(0, LANDSCAPE) if turn < 0 else stream(0, LOOK, turn)
@@ -203,14 +218,14 @@ class LandscapeView:
     def _scale(
         self, squares: Sequence[Tensor] | None, momentum: Sequence[float], count: Sequence[int]
     ) -> list[Tensor]:
-        """D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average of gradients."""
+        """Return D = (1-β1^t)(√(v/(1-β2^t)) + ε), by which Adam divides its average gradient."""
         if squares is None:
             return []
         beta1, done = torch.tensor(momentum, dtype=torch.float64), torch.tensor(count)
         first = (1 - beta1**done).to(self._device)
         second = (1 - self._task.beta2 ** done.double()).to(self._device)
         return [
-            # A coordinate that has had no gradient yet has had no update either.
+            # Infinity, because a coordinate without a gradient so far has never been updated.
             torch.where(
                 v > 0,
                 column(first, v) * ((v / column(second, v)).sqrt() + self._task.epsilon),
@@ -221,12 +236,13 @@ class LandscapeView:
 
 
 def _same(a: Tensor, b: Tensor, faithful: int | None) -> bool:
-    """Whether numbers are the same but for rounding, in which differences may have cancelled.
+    """Return True if numbers are equal up to rounding, which cancellation may have amplified.
 
     Args:
-        a: of shape `[A]` or `[A, n]`.
-        b: likewise.
-        faithful: columns before rounding is amplified, so that the rest tell nothing; None is all.
+        a: numbers of shape `[A]` or `[A, n]`.
+        b: numbers of the same shape.
+        faithful: number of leading columns to compare, because later columns amplify rounding;
+            None to compare all columns.
     """
     a, b = (tensor.reshape(len(tensor), -1)[:, :faithful] for tensor in (a, b))
     scale = torch.where(torch.isfinite(b), b, 0.0).abs().amax(0)
@@ -235,7 +251,7 @@ def _same(a: Tensor, b: Tensor, faithful: int | None) -> bool:
 
 
 def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Classes | None:
-    """The training data, where the task is a linear classifier of vectors."""
+    """Return the training data if the task is a linear classifier of vectors, else None."""
     layers = list(model) if isinstance(model, nn.Sequential) else [model]
     if len(layers) != 1 or not isinstance(layers[0], nn.Linear) or layers[0].out_features < 2:
         return None
@@ -248,5 +264,5 @@ def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Cl
         return None
     known = labels.unique()
     if len(known) < 2 or known[0] < 0 or known[-1] >= layers[0].out_features:
-        return None  # counts, signs, or a single class
+        return None  # not class indices, or a single class
     return Classes(inputs=inputs.to(device), labels=labels.to(device))

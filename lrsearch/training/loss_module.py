@@ -1,4 +1,4 @@
-"""A task's loss as a function of replaced parameters, and what is done to its gradient."""
+"""A task's loss as a function of its parameters, its means over samples, and gradient clipping."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-#: Validation samples at a time.
+#: Validation samples per forward pass.
 VALIDATION_ROWS = 1024
 
 
 class LossModule(nn.Module):
-    """The task's loss as a module's forward pass, so that its parameters can be replaced."""
+    """A module whose forward pass is a function of a model and a batch, such as the task's loss.
+
+    `torch.func.functional_call` can then replace the model's parameters.
+    """
 
     def __init__(self, model: nn.Module, call: Callable[[Any, Any], Any]) -> None:
         super().__init__()
@@ -22,24 +25,24 @@ class LossModule(nn.Module):
         self._call = call
 
     def forward(self, batch: Any) -> Any:
-        """What the task says of the model and a batch."""
+        """Call the function with the model and the batch."""
         return self._call(self.model, batch)
 
 
 def summed_loss(losses: Tensor, weight: Tensor) -> Tensor:
-    """The mean loss of one member's batch: Σ weight·loss, or a mean that the task took itself."""
+    """Return the mean loss of one run's batch: Σ weight·loss, or the task's own mean."""
     if losses.dim() == 0:
         return losses
-    # A padded sample has weight 0, and 0 times an infinite loss would be NaN.
+    # A padded sample has weight 0. Without `where`, 0 times an infinite loss would be NaN.
     return torch.where(weight > 0, losses * weight, 0.0).sum()
 
 
 def clip_members(gradients: tuple[Tensor, ...], limit: float | None) -> None:
-    """Scales every member's whole gradient to a norm, as `clip_grad_norm_` does, in place.
+    """Clip the norm of each run's whole gradient in place, as `clip_grad_norm_` does.
 
     Args:
-        gradients: of every parameter, the member along the first axis.
-        limit: the largest norm, or None.
+        gradients: gradient of every parameter, with the runs along the first axis.
+        limit: largest norm, or None for no clipping.
     """
     if limit is None:
         return
@@ -55,11 +58,12 @@ def mean_over_samples(
     values: tuple[Tensor, ...],
     data: tuple[Tensor, ...],
 ) -> dict[str, Tensor]:
-    """Means over all samples of what a member says of them, shape `[A]` each.
+    """Return means over all samples by name, each of shape `[A]`.
 
     Args:
-        member: parameters of one member and a batch to numbers by name, each the batch's mean.
-        values: parameters of A members, stacked.
+        member: function of one run's parameters and a batch that returns means over the batch by
+            name.
+        values: parameters of A runs, stacked.
         data: tensors whose first axis is the sample.
     """
     samples, sums = len(data[0]), dict[str, Tensor]()

@@ -1,4 +1,4 @@
-"""Norms of gradients, updates and the way from the start, for the runs of a step that are due."""
+"""Norms of gradients, of updates, and of the distance from the initial parameters."""
 
 from __future__ import annotations
 
@@ -9,31 +9,42 @@ from torch import Tensor
 
 from lrsearch.stacked import flatten
 
-#: The columns of `NormTable.norms`: curves by these names.
+#: The columns of `NormTable.norms`, which are also names of curves.
 NORMS = ("gradient_norm", "update_norm", "deviation")
 
 
 def norms(before: Tensor, after: Tensor, gradients: Tensor, start: Tensor) -> Tensor:
-    """Norms of A updates, shape `[A, 3]`, the columns as in `NORMS`; arguments `[A, P]`."""
+    """Compute the norms of A updates.
+
+    Args:
+        before: parameters before the update, shape `[A, P]`.
+        after: parameters after the update, shape `[A, P]`.
+        gradients: gradients of the update, shape `[A, P]`.
+        start: initial parameters, shape `[A, P]`.
+
+    Returns:
+        The norms, shape `[A, 3]`, with the columns of `NORMS`.
+    """
     columns = [gradients, after - before, after - start]
     return torch.stack([column.norm(dim=1) for column in columns], 1).double()
 
 
 def name_norms(row: Sequence[float]) -> dict[str, float]:
-    """Return a row of `norms` by the names of its columns."""
+    """Return one row of `norms` as a mapping from the names of its columns."""
     return dict(zip(NORMS, row, strict=True))
 
 
 class NormTable:
-    """What a population keeps of its members' norms.
+    """The latest norms of every slot of a population, and the initial parameters they need.
 
     Args:
-        slots: K.
-        device: where.
+        slots: K, the number of slots.
+        device: device of the tensors.
 
     Attributes:
-        norms: of the latest update that was watched, a row a slot, the columns as in `NORMS`.
-        start: which initial parameters a slot's run has, shape `[K]`.
+        norms: norms of each slot's latest watched update, shape `[K, 3]`, with the columns of
+            `NORMS`.
+        start: index of the initial parameters of each slot's run, shape `[K]`.
     """
 
     def __init__(self, slots: int, device: torch.device) -> None:
@@ -43,12 +54,12 @@ class NormTable:
         self._starts = torch.empty(0, 0, device=device)
 
     def admit(self, rows: slice, seeds: Sequence[int], starts: Sequence[Sequence[Tensor]]) -> bool:
-        """Takes runs in; whether the table of starts has moved in memory.
+        """Add runs; return True if the table of initial parameters has moved in memory.
 
         Args:
-            rows: their slots.
-            seeds: one a run.
-            starts: their initial parameters.
+            rows: slots of the runs.
+            seeds: seed of each run.
+            starts: initial parameters of each run.
         """
         known = len(self._seeds)
         for seed, start in zip(seeds, starts, strict=True):
@@ -67,14 +78,14 @@ class NormTable:
         after: Tensor,
         gradients: Tensor,
     ) -> None:
-        """Keeps the norms of some runs of a step.
+        """Store the norms of the watched runs of a step.
 
         Args:
-            rows: the slots that the step is of.
-            watched: which of them.
-            before: their parameters before it, shape `[A, P]`.
-            after: and after it.
-            gradients: of the step, likewise.
+            rows: slots that the step updates.
+            watched: indices into `rows`: the A runs whose norms are stored.
+            before: parameters of the A runs before the step, shape `[A, P]`.
+            after: parameters after the step, shape `[A, P]`.
+            gradients: gradients of the step, shape `[A, P]`.
         """
         start = self._starts[self.start[rows][watched]]
         kept = self.norms[rows]

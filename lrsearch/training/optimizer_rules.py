@@ -1,7 +1,7 @@
-"""`torch.optim`'s updates for many runs at once, each with its own rate and momentum.
+"""Update rules of `torch.optim` for many runs at once, each with its own rate and momentum.
 
-Parameters, gradients and state are stacked along a leading axis of runs. The arithmetic follows
-`torch.optim.SGD`, `Adam` and `AdamW` (their single-tensor forms, dampening 0), to the rounding.
+Parameters, gradients and state are stacked along a leading axis of runs. The arithmetic is that of
+`torch.optim.SGD`, `Adam` and `AdamW` (single-tensor forms, dampening 0), up to rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class OptimizerRule(Protocol):
     """An optimizer over stacked parameters.
 
     Attributes:
-        state: tensors by name, each with the axis of runs first; zeros are a fresh start.
+        state: tensors by name, with the runs along the first axis; all zeros before step 0.
     """
 
     state: dict[str, Tensor]
@@ -33,23 +33,30 @@ class OptimizerRule(Protocol):
         gradients: Sequence[Tensor],
         at: StepState,
     ) -> None:
-        """Updates `values` in place, and the rows of the state that belong to them."""
+        """Update `values` and their rows of the state in place.
+
+        Args:
+            names: names of the parameters.
+            values: parameters, each of shape `[A, ...]`.
+            gradients: gradients, of the shapes of `values`.
+            at: rows, rates, momenta and step counts of the A runs.
+        """
         ...
 
     def squares(self, rows: Tensor) -> list[Tensor] | None:
-        """Adam's averages of squared gradients, some rows of each; None of other optimizers."""
+        """Return rows of Adam's averages of squared gradients, or None for other optimizers."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class StepState:
-    """Where the runs of one step stand.
+    """The numbers of one step of A runs.
 
     Attributes:
-        rows: which rows of the state they are.
-        rate, momentum: shape `[A]`.
-        count: updates done, this one included, shape `[A]`.
-        rest: whether some momentum is 0 here and not 0 elsewhere in its plan.
+        rows: rows of the runs in the state.
+        rate, momentum: learning rates and momenta, shape `[A]` each.
+        count: number of steps including this one, shape `[A]`.
+        rest: True if the momentum of some run is 0 in some steps of its plan but not in all.
     """
 
     rows: slice | Tensor
@@ -60,10 +67,10 @@ class StepState:
 
 
 def make_rule(task: TorchTask, parameters: Mapping[str, Tensor]) -> OptimizerRule:
-    """Make the optimizer of a task, for parameters stacked along a leading axis.
+    """Make the optimizer of a task for parameters that are stacked along a leading axis.
 
     Raises:
-        RequestError: there is no rule of that name.
+        RequestError: the task's optimizer is unknown.
     """
     if task.optimizer not in RULES:
         raise RequestError(
@@ -73,7 +80,7 @@ def make_rule(task: TorchTask, parameters: Mapping[str, Tensor]) -> OptimizerRul
 
 
 def column(vector: Tensor, like: Tensor) -> Tensor:
-    """A number a run, `[A]`, in the type and against the axes of stacked values `[A, ...]`."""
+    """Return a vector `[A]` in the dtype of `like`, `[A, ...]`, shaped to broadcast with it."""
     return vector.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
 
 
@@ -99,18 +106,18 @@ class _Sgd:
             old = self.state[name][at.rows]
             if at.rest or not isinstance(at.rows, slice):
                 v = torch.addcmul(g, old, mu)
-                # torch.optim.SGD leaves its buffer alone while momentum is 0; so does this.
+                # Like torch.optim.SGD, do not change the buffer while the momentum is 0.
                 self.state[name][at.rows] = torch.where(mu == 0, old, v) if at.rest else v
             else:
-                v = torch.addcmul(g, old, mu, out=old)  # a view of the state
+                v = torch.addcmul(g, old, mu, out=old)  # `old` is a view of the state
             value.addcmul_(torch.addcmul(g, v, mu) if self._nesterov else v, rate)
 
     def squares(self, rows: Tensor) -> None:
-        """It has none."""
+        """Return None, because SGD has no such averages."""
 
 
 class _Adam:
-    """Kingma & Ba 2015, algorithm 1, with the decay of AdamW (Loshchilov & Hutter 2019)."""
+    """Adam (Kingma & Ba 2015, algorithm 1) and AdamW (Loshchilov & Hutter 2019)."""
 
     def __init__(self, task: TorchTask, parameters: Mapping[str, Tensor]) -> None:
         self.state = {
@@ -129,7 +136,7 @@ class _Adam:
         at: StepState,
     ) -> None:
         count = at.count.double()
-        # As torch.optim does, with the β1 of this update to the power of all updates so far.
+        # Like torch.optim, raise the β1 of this step to the power of the number of steps.
         first = 1 - at.momentum.double() ** count
         second = (1 - self._beta2**count).sqrt()
         step = at.rate.double() / first
@@ -151,7 +158,7 @@ class _Adam:
         return [tensor[rows] for name, tensor in self.state.items() if name.startswith("v.")]
 
 
-#: The rule of every optimizer that a task may name.
+#: Update rules by the optimizer's name.
 RULES: Mapping[str, Callable[[TorchTask, Mapping[str, Tensor]], OptimizerRule]] = {
     "sgd": _Sgd,
     "nesterov": _Sgd,

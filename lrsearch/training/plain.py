@@ -1,6 +1,7 @@
-"""One run at a time, by a plain loop and `torch.optim`.
+"""Training of one run at a time, by a plain loop and `torch.optim`.
 
-For models that no population can hold, and for those so large that one run fills the device.
+Used for models that cannot be trained as a population, and for models so large that one run alone
+uses the whole device.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from lrsearch.training.norms import norms as take_norms
 
 
 def train_alone(task: TorchTask, runs: Runs, device: torch.device) -> Iterator[Outcome]:
-    """Pulls runs one by one and trains each to its end."""
+    """Pull runs one by one, train each to its end and yield its outcome."""
     loop = _PlainTrainer(task, runs.probes, device)
     while taken := runs.take(1):
         yield loop.train(taken[0])
 
 
 class _PlainTrainer:
-    """Trains one run after the other, and lets probes look at each."""
+    """Trains one run after the other, and measures each with the probes."""
 
     def __init__(self, task: TorchTask, probes: Probes, device: torch.device) -> None:
         self._task, self._probes, self._device = task, probes, device
@@ -45,7 +46,7 @@ class _PlainTrainer:
         self._view: LandscapeView | None = None
 
     def train(self, run: Run) -> Outcome:
-        """Trains a run to its end."""
+        """Train a run to its end and return its outcome."""
         task, device, began = self._task, self._device, time.perf_counter()
         member = ActiveRun(run, checks=validation_steps(len(run.plan), task.evaluations))
         member.ask(self._probes, task.samples)
@@ -56,7 +57,7 @@ class _PlainTrainer:
             member.seconds = time.perf_counter() - began
             return member.end(state, value, reason=reason, details=details)
 
-        # Layers that draw from torch's own generator get a state of the run's own.
+        # Seed torch's own generator, because some layers draw from it.
         with own_randomness(device):
             torch.manual_seed(run.seed)
             try:
@@ -75,7 +76,7 @@ class _PlainTrainer:
         return member.finish(value, figures)
 
     def _update(self, plain: PlainRun, member: ActiveRun) -> None:
-        """One update, and what is due after it."""
+        """Do one step, and the validation and measurements that are due after it."""
         t = member.done
         watched = t in member.norms
         member.run.report(t, plain.step(watch=watched).item())
@@ -94,19 +95,19 @@ class _PlainTrainer:
 
 
 class PlainRun:
-    """A run that follows its plan update by update.
+    """A run that is trained step by step according to its plan.
 
     Args:
-        task: what is trained.
-        samples: its training data on the device.
+        task: the task that is trained.
+        samples: the training data on the device.
         run: the plan and the seed.
-        device: where.
-        norms: whether its updates may be watched.
+        device: device to train on.
+        norms: True if `step` may be called with `watch`.
 
     Attributes:
         model: the module that is trained.
-        parameters: how many numbers it trains.
-        norms: of the last update that was watched, as in `lrsearch.training.norms.NORMS`.
+        parameters: number of trained parameters.
+        norms: norms of the last watched update, in the order of `lrsearch.training.norms.NORMS`.
     """
 
     def __init__(
@@ -133,7 +134,11 @@ class PlainRun:
         self._t = self._begin = 0
 
     def step(self, *, watch: bool = False) -> Tensor:
-        """One update; the loss before it. With `watch` its norms are kept."""
+        """Do one step and return the loss before it.
+
+        Args:
+            watch: True to store the norms of the update in `norms`.
+        """
         task, run, device, t = self._task, self._run, self._device, self._t
         momentum, width = float(run.plan.momentum[t]), int(run.plan.batch[t])
         group = self._optimizer.param_groups[0]
@@ -160,20 +165,29 @@ class PlainRun:
         return loss.detach()
 
     def validate(self) -> tuple[float, Mapping[str, float]]:
-        """The value and the figures of the model in evaluation mode."""
+        """Compute the validation value and the metrics of the model in evaluation mode."""
         with torch.no_grad(), own_randomness(self._device):
             return _validate(self._task, self.model.eval(), self._device)
 
     def look(
         self, view: LandscapeView, parts: frozenset[str], turn: int
     ) -> Mapping[str, list[float]]:
-        """What probes see of it after the last update."""
+        """Measure the landscape after the last step.
+
+        Args:
+            view: the view of the task's landscape.
+            parts: names of the parts to measure.
+            turn: index of this measurement of the run, from 0.
+
+        Returns:
+            Lists of one number by name.
+        """
         plan, t = self._run.plan, self._t - 1
         squares = None
-        if self._task.optimizer in ("adam", "adamw"):  # a parameter that is not used has no state
+        if self._task.optimizer in ("adam", "adamw"):  # an unused parameter has no state
             states = ((self._optimizer.state[p], p) for p in self._trained)
             squares = [s.get("exp_avg_sq", torch.zeros_like(p))[None] for s, p in states]
-        # A model may draw random numbers in evaluation mode too; the run's must stay its own.
+        # A model may draw random numbers in evaluation mode, which must not change the training.
         with own_randomness(self._device):
             return view.look(
                 [p.detach()[None] for p in self._trained],
@@ -188,10 +202,10 @@ class PlainRun:
             )
 
     def _around(self, values: Sequence[Tensor], batch: Any) -> Tensor:
-        """The mean loss at other parameters in evaluation mode, shape `[1]`."""
+        """Compute the mean loss at other parameters in evaluation mode, shape `[1]`."""
         self.model.eval()
         named = {f"model.{n}": v[0] for n, v in zip(self._names, values, strict=True)}
-        # Copies: a forward pass that writes into a buffer must not be felt by training.
+        # Copy the buffers, because a forward pass may write to them.
         named |= {f"model.{n}": b.clone() for n, b in self.model.named_buffers()}
         mixed = self._task.precision == "bfloat16"
         with torch.autocast(self._device.type, torch.bfloat16, mixed):
@@ -204,7 +218,7 @@ class PlainRun:
 
 
 def _slope(parameter: nn.Parameter) -> Tensor:
-    """Its gradient, dense, and 0 where it was not used."""
+    """Return the gradient of a parameter as a dense tensor; 0 if it was not used."""
     if parameter.grad is None:
         return torch.zeros_like(parameter)
     return parameter.grad.to_dense()
@@ -214,7 +228,7 @@ def _optimizer(task: TorchTask, trained: list[nn.Parameter]) -> torch.optim.Opti
     decay, adam = task.weight_decay, (0.9, task.beta2)
     match task.optimizer:
         case "sgd" | "nesterov" as name:
-            # A momentum above 0 that the first update replaces: torch refuses Nesterov without.
+            # torch rejects Nesterov with momentum 0. The first step replaces the 0.5.
             nesterov = name == "nesterov"
             return torch.optim.SGD(trained, 1.0, 0.5, weight_decay=decay, nesterov=nesterov)
         case "adam":

@@ -1,18 +1,18 @@
 """A population of training runs as one tensor program, with continuous batching.
 
-The runs of a schedule search share architecture and data and differ in a few numbers an update,
-so up to K of them are trained as one: parameters are stacked along a leading axis, the forward
-pass is mapped over it (`torch.func.vmap`), and one backward pass of the summed losses yields every
-member's gradient, because a member's loss depends on no parameter but its own.
+The runs of a schedule search share architecture and data and differ in a few numbers per step, so
+up to K of them are trained as one: parameters are stacked along a leading axis, the forward pass
+is mapped over it (`torch.func.vmap`), and one backward pass of the summed losses yields every
+member's gradient, because a member's loss depends only on its own parameters.
 
-Slots are kept busy: a run that ends or diverges leaves, and the next is pulled in at its own
-update 0 while the others go on, as an inference server does with requests. The runs in flight are
-always the first rows of the stack, so an empty slot costs nothing. Rates, data and counters live
-on the device, and the host looks at the losses only every few updates.
+Slots are kept busy: when a run ends or diverges, the next run is pulled into its slot and starts
+at its own step 0 while the others continue, as an inference server does with requests. The runs in
+flight are always the first rows of the stack, so an empty slot costs nothing. Rates, data and
+counters are kept on the device, and the host reads the losses only every few steps.
 
-Where updates are replayed as graphs, an eighth of the slots is the unit: rows without a run are
-computed to fill it up, and runs are pulled in so many at a time, so that few graphs are needed and
-runs of one age are validated and looked at together.
+If steps are replayed as CUDA graphs, the slots are divided into cohorts of K/8. Runs are pulled
+one cohort at a time, and rows without a run are computed to complete a cohort. Few graphs are
+needed then, and runs of the same age are validated and measured together.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ from lrsearch.training.landscape_view import LandscapeView
 from lrsearch.training.norms import name_norms
 from lrsearch.training.slot_tensors import SlotTensors
 
-#: Updates between two looks at the losses, each a synchronisation on a GPU.
+#: Steps between two reads of the losses, each of which synchronises a GPU with the host.
 LOOK_UPDATES = {"cpu": 8, "cuda": 32}
-#: Into how many cohorts the slots are divided where updates are replayed.
+#: Number of cohorts into which the slots are divided if steps are replayed.
 COHORTS = 8
 
 
 class Population:
-    """K slots on one device.
+    """A population with K slots on one device.
 
     Args:
-        task: what is trained.
-        slots: K, the most runs in flight; halved when the device runs out of memory.
-        device: where.
-        paddable: whether a sample's loss is its own, so that batches may be padded.
+        task: the task that is trained.
+        slots: K, the largest number of runs in flight; halved if the device runs out of memory.
+        device: device to train on.
+        paddable: True if each sample's loss depends on that sample alone, so batches may be
+            padded.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Population:
         self._members: list[ActiveRun] = []
         self._waiting: list[Run] = []
         self._norms: list[tuple[list[int], list[ActiveRun], Tensor]] = []
-        # A dataset is read on the host, which no graph can hold.
+        # A dataset is read on the host, which cannot be captured.
         graphs = device.type == "cuda" and isinstance(task.train, tuple)
         self._record: Capture | None = Recorder() if graphs else None
         self._replay = Replay(self._record)
@@ -75,17 +76,17 @@ class Population:
         self._allocate(slots)
 
     def _allocate(self, slots: int) -> None:
-        """Makes room for so many members, all of them empty."""
+        """Create the tensors of `slots` empty slots."""
         self._slots = slots
         self._stack = SlotTensors(self._task, self._program, self._samples, slots, self._device)
 
     @property
     def _cohort(self) -> int:
-        """How many runs begin together, and how many rows are computed at the least."""
+        """Number of runs that begin together; the number of computed rows is a multiple of it."""
         return max(1, self._slots // COHORTS) if self._replay.enabled else 1
 
     def train(self, runs: Runs) -> Iterator[Outcome]:
-        """Pulls runs while there is room, and yields each outcome as it ends."""
+        """Pull runs while slots are free, and yield the outcome of each run when it ends."""
         self._probes = runs.probes
         if self._probes.looks:
             self._view = LandscapeView(
@@ -108,24 +109,28 @@ class Population:
                     outcomes = self._advance()
                 except Exception as error:  # noqa: BLE001  # a user's task may raise anything
                     trouble = Trouble.of(error)
-                # Only now: the error holds whatever the step had allocated.
+                # After the `except` block, because the error keeps the tensors of the step alive.
                 if trouble is not None:
                     outcomes = self._shrink(trouble)
             yield from outcomes
 
     def step(self) -> Tensor:
-        """One update of every member that waits or is in flight; losses before it, `[A]`."""
+        """Admit waiting runs and do one step of all; return the losses before it, shape `[A]`."""
         self._admit_waiting()
         return self._step()
 
     def put(self, runs: list[Run]) -> None:
-        """Adds runs for `step`, which tries out what a step costs."""
+        """Add runs for `step`, which is used to time a step."""
         self._waiting += runs
 
     def _shrink(self, trouble: Trouble) -> list[Outcome]:
-        """After running out of memory: half as many in flight, each from its update 0 again.
+        """Halve the slots after an error, and restart all runs in flight from their first step.
 
-        After any other error of the task too, until the run that raises it is alone and fails.
+        With one slot, its run fails. If the error was not a lack of memory, the number of slots is
+        then restored.
+
+        Returns:
+            The outcome of the failed run, or an empty list.
         """
         runs = sorted(
             [*(m.run for m in self._members), *self._waiting], key=lambda r: (r.trial, r.replicate)
@@ -140,7 +145,7 @@ class Population:
             run.restart()
         if trouble.full and not ended:
             self._most = left
-            log.warning("out of memory with %d runs in flight; going on with %d", slots, left)
+            log.warning("out of memory with %d runs in flight; continuing with %d", slots, left)
         self._waiting = runs
         del self._stack
         self._replay.forget()
@@ -170,7 +175,7 @@ class Population:
         self._settle()
 
     def _leave(self, rows: Sequence[int]) -> None:
-        """Moves the last members into rows that have become free."""
+        """Remove the members in these rows, and move the last members into the free rows."""
         if not rows:
             return
         left = len(self._members) - len(rows)
@@ -186,14 +191,14 @@ class Population:
         self._settle()
 
     def _settle(self) -> None:
-        """What all members in flight have in common, so that no step looks at each of them."""
+        """Recompute what members in flight have in common, so that steps need not inspect each."""
         widths = {member.width for member in self._members}
         self._width = widths.pop() if len(widths) == 1 else None
         self._rests = any(member.rests for member in self._members)
         self._norms_wanted = any(member.norms for member in self._members)
 
     def _advance(self) -> list[Outcome]:
-        """A few updates of all members, up to the first that ends or is evaluated."""
+        """Do a few steps of all members, up to the next check of one; return new outcomes."""
         began = time.perf_counter()
         self._admit_waiting()
         updates = min(LOOK_UPDATES[self._device.type], *(m.until_check for m in self._members))
@@ -223,14 +228,14 @@ class Population:
         return outcomes
 
     def _flush_norms(self) -> None:
-        """Hands the norms of the last updates to the members that they are of."""
+        """Add the norms of the last steps to the curves of their members."""
         for updates, members, norms in self._norms:
             for member, t, row in zip(members, updates, norms.tolist(), strict=True):
                 member.keep(t, name_norms(row))
         self._norms.clear()
 
     def _look(self, due: list[tuple[int, ActiveRun]]) -> None:
-        """Lets probes look at members, all those together of which they want the same."""
+        """Measure the landscape of members, together if the same parts of them are due."""
         if self._view is None:
             return
         for turn, parts in sorted({(m.turn, m.agenda[m.done]) for _, m in due}, key=repr):
@@ -257,12 +262,12 @@ class Population:
                 member.probing += seconds
 
     def _step(self) -> Tensor:
-        """One update of every member; their losses before it, shape `[A]`."""
+        """Do one step of every member; return the losses before it, shape `[A]`."""
         active, due, padded = len(self._members), list[int](), self._widths()
         if self._norms_wanted:
             due = [row for row, m in enumerate(self._members) if m.done in m.norms]
         if len(set(padded)) == 1:
-            # Rows without a run compute what nobody reads.
+            # The results of rows without a run are not used.
             rows = min(self._slots, -(-active // self._cohort) * self._cohort)
             step = partial(
                 self._stack.update, slice(0, rows), padded[0], self._watched(due), self._rests
@@ -288,17 +293,17 @@ class Population:
         return losses
 
     def _widths(self) -> list[int]:
-        """How wide the batches of the next update are, padding included: one, or one a member."""
+        """Return the padded batch sizes of the next step: one for all, or one per member."""
         if self._width is not None:
             return [self._width]
         if not self._paddable:
             return [m.width or int(m.run.plan.batch[m.done]) for m in self._members]
-        # Powers of two, so that neither waste nor the number of groups is large. They hang on the
-        # run alone, whose rounding must not depend on its neighbours.
+        # Powers of two keep both the padding and the number of groups small. They depend on the
+        # run alone, because its rounding must not depend on the other runs.
         return [m.width or power_of_two(int(m.run.plan.batch[m.done])) for m in self._members]
 
     def _index(self, group: list[int], width: int) -> Tensor:
-        """Rows of a step; where it may be replayed a power of two, the last one repeated."""
+        """Return the rows of a step; for graphs, pad them to a power of two with the last row."""
         if not self._replay.enabled:
             return torch.tensor(group, device=self._device)
         size = power_of_two(len(group))
@@ -307,7 +312,10 @@ class Population:
         return self._indices[size, width].copy_(torch.tensor(fill_up(group, size)))
 
     def _watched(self, due: list[int]) -> slice | Tensor | None:
-        """The members of a step whose norms are taken: on a GPU all, for a graph has no choice."""
+        """Return the members of a step whose norms are computed.
+
+        On a GPU these are all members, because a graph cannot choose.
+        """
         if self._device.type == "cuda":
             return slice(None) if self._probes.looks else None
         return torch.tensor(due) if due else None

@@ -1,4 +1,4 @@
-"""The winning model: trained once more, and kept as a graph that loads without pickle."""
+"""The model of a chosen schedule, trained again and saved as a graph that needs no pickle."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from lrsearch.training.data_order import TrainingData
 from lrsearch.training.devices import deliberate, own_randomness
 from lrsearch.training.plain import PlainRun
 
-#: Samples of the example by which a model's graph is traced.
+#: Number of samples of the example input with which a model is traced.
 EXAMPLE = 2
 
 
 def save_trained_model(
     task: TorchTask, plan: Plan, seed: int, device: torch.device, folder: Path
 ) -> dict[str, str]:
-    """Trains a plan once more and writes `model.pt2` and `example.npy`.
+    """Train a plan again and write `model.pt2` and `example.npy`.
 
-    The first axis of the model's input stays free, so that any number of samples can be given.
+    The saved model accepts any number of samples along the first axis of its input.
 
     Args:
-        task: what is trained.
-        plan: what to do at each update.
-        seed: of the run.
-        device: where.
-        folder: where to write.
+        task: the task that is trained.
+        plan: rate, batch size and momentum of every step.
+        seed: seed of the run.
+        device: device to train on.
+        folder: folder of the two files.
 
     Returns:
-        the two paths, by `model` and `example`; nothing where the model takes other than one
-        tensor, or its graph cannot be traced.
+        The two paths by `model` and `example`; empty if the model's input is not a single tensor,
+        or if the model cannot be traced.
     """
     run = Run(trial=0, replicate=0, seed=seed, plan=plan, stops=False)
     samples = TrainingData(task.train, device, independent=task.independent)
@@ -50,14 +50,14 @@ def save_trained_model(
     model = plain.model.eval().cpu()
     given = _given(task, model)
     if len(given) != 1 or not isinstance(given[0], Tensor):
-        log.warning("the model of task %s takes other than one tensor; not logged", task.name)
+        log.warning("the model of task %s is not saved: its input is not one tensor", task.name)
         return {}
     shapes = ({0: torch.export.Dim.AUTO},)
     try:
         program = torch.export.export(model, given, dynamic_shapes=shapes, strict=False)
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
         reason = " ".join(str(error).split())[:160]
-        log.warning("the model of task %s is not logged, it has no graph: %s", task.name, reason)
+        log.warning("the model of task %s is not saved: tracing failed: %s", task.name, reason)
         return {}
     paths = {"model": folder / "model.pt2", "example": folder / "example.npy"}
     torch.export.save(program, paths["model"])
@@ -66,7 +66,7 @@ def save_trained_model(
 
 
 def _given(task: TorchTask, model: torch.nn.Module) -> tuple[Any, ...]:
-    """What the task's loss calls its model with."""
+    """Return the arguments with which the task's loss calls the model."""
     seen: list[tuple[Any, ...]] = []
     hook = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     samples = TrainingData(task.train, torch.device("cpu"), independent=task.independent)

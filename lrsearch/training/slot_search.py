@@ -1,7 +1,7 @@
-"""How many runs to advance at once: measured on the first updates, beside a plain loop.
+"""Choice of the number of slots: a few steps of a population and of a plain loop are timed.
 
-A population of K costs the memory of K runs and pays as long as one run does not fill the device.
-Where one run does, a plain loop is faster, and K is 1.
+A population with K slots needs the memory of K runs. It is faster while one run alone does not use
+the whole device. If one run does, a plain loop is faster, and K is 1.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lrsearch.training.devices import deliberate, free_bytes, is_out_of_memory, 
 from lrsearch.training.plain import PlainRun
 from lrsearch.training.population import Population
 
-#: Twice as many slots must save this fraction of the time an update and run.
+#: Doubling the slots must save this fraction of the time per step and run.
 GAIN = 0.1
-#: Fraction of the free memory that a population may take.
+#: Largest fraction of the free memory that a population may use.
 SHARE = 0.7
-#: Seconds spent on one number of slots, about; and the most updates in a block that is timed.
+#: Approximate seconds to time one number of slots, most steps in a timed block, number of blocks.
 TIMED_SECONDS, TIMED_UPDATES, TIMED_BLOCKS = 0.3, 20, 3
 
 
@@ -36,14 +36,17 @@ def find_slots(
     most: int,
     budget: Budget,
 ) -> int:
-    """The number of slots, a power of two, from which on more of them gain little.
+    """Return the smallest power of two of slots beyond which more slots gain little.
 
     Args:
-        task: what is trained.
-        batchable: what was found out about it.
-        device: where.
-        most: the largest number that is wanted.
-        budget: of a run.
+        task: the task that is trained.
+        batchable: the result of `check_batchable` for the task.
+        device: device to train on.
+        most: largest number of slots.
+        budget: steps and batch size of a run.
+
+    Returns:
+        The number of slots; 1 if a plain loop is faster.
     """
     trial = _Timing(task, batchable, device, budget)
     alone, best, fastest, slots = trial.alone(), 1, float("inf"), 2
@@ -63,7 +66,7 @@ def find_slots(
         slots *= 2
     if fastest > alone:
         best, fastest = 1, alone
-    log.info("%d runs at once, %.1f times a plain loop (measured)", best, alone / fastest)
+    log.info("%d runs at once: measured %.1f times as fast as one by one", best, alone / fastest)
     return best
 
 
@@ -74,13 +77,19 @@ def is_faster_together(
     slots: int,
     budget: Budget,
 ) -> bool:
-    """Whether so many runs at once take less time each than a plain loop; as for `find_slots`."""
+    """Return True if `slots` runs at once take less time per run than a plain loop.
+
+    The other arguments are those of `find_slots`.
+    """
     trial = _Timing(task, batchable, device, budget)
     return trial.together(slots) < trial.alone()
 
 
 class _Timing:
-    """Seconds an update and run, in both ways, at the least rate that the task knows."""
+    """Measures seconds per step and run, for a plain loop and for a population.
+
+    The learning rate is constant, the smallest of the task's range.
+    """
 
     def __init__(
         self, task: TorchTask, batchable: Batchable, device: torch.device, budget: Budget
@@ -106,7 +115,7 @@ class _Timing:
         return Run(trial=index, replicate=0, seed=index % 2, plan=self._plan)
 
     def _seconds(self, step: Callable[[], object]) -> float:
-        """The least mean over a few blocks of updates, after the first two."""
+        """Return the shortest mean time of a step over a few blocks, after two warm-up steps."""
         for _ in range(2):
             step()
         first = self._block(step, 1)

@@ -1,7 +1,7 @@
-"""The tensors of a population: what each slot trains, and what it does at each update.
+"""The tensors of a population: the parameters of each slot, and the numbers of each step.
 
-The runs in flight are always the first rows. They come and go many at a time: on a GPU every row
-that is written by itself costs as much as an update of all.
+The runs in flight are always the first rows. Rows are written in groups, because on a GPU writing
+one row by itself takes as long as a step of all rows.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from lrsearch.training.loss_module import clip_members
 from lrsearch.training.norms import NormTable
 from lrsearch.training.optimizer_rules import StepState, make_rule
 
-#: What a slot does at each update, by name: the type of the number.
+#: The numbers of each step of a run, by name, with their types.
 TABLES = {"rate": np.float64, "momentum": np.float64, "begin": np.int64, "batch": np.int64}
 
 
 class SlotTensors:
-    """K rows on one device.
+    """The tensors of K slots on one device.
 
     Args:
-        task: what is trained.
+        task: the task that is trained.
         program: the task as a function of its parameters.
-        samples: its training data.
-        slots: K.
-        device: where.
+        samples: the training data.
+        slots: K, the number of slots.
+        device: device of the tensors.
 
     Attributes:
-        parameters: by name, shape `[K, ...]`.
-        updates: the optimizer, with its state.
+        parameters: parameters by name, each of shape `[K, ...]`.
+        updates: the optimizer with its state.
         watch: the norms of updates.
-        watching: seconds in norms so far; on a GPU only in their launches.
-        version: raised whenever one of the tensors has moved in memory.
+        watching: seconds spent on norms so far; on a GPU, only the time to launch their kernels.
+        version: number that increases when a tensor moves in memory.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class SlotTensors:
         self.version, self.watching = 0, 0.0
 
     def admit(self, runs: Sequence[Run], first: int, *, watched: bool) -> None:
-        """Puts runs at their update 0 into the rows from `first` on.
+        """Write new runs, before their first step, to consecutive rows.
 
         Args:
-            runs: one a row.
-            first: of the rows.
-            watched: whether norms of updates are wanted.
+            runs: the runs, one per row.
+            first: first of the rows.
+            watched: True if norms of updates are measured.
         """
         rows = slice(first, first + len(runs))
         starts = [self._program.start(run.seed) for run in runs]
@@ -106,13 +106,13 @@ class SlotTensors:
             self.version += 1
 
     def move(self, to: Sequence[int], source: Sequence[int]) -> None:
-        """Copies rows onto others; none is among both."""
+        """Copy rows of all tensors to other rows; `to` and `source` must be disjoint."""
         there, here = (torch.tensor(rows, device=self._device) for rows in (to, source))
         for tensor in self._all():
             tensor[there] = tensor[here]
 
     def rest(self, rows: slice) -> None:
-        """Lets rows without a run stand where a model begins, for they may be computed."""
+        """Reset rows without a run to initial parameters, because steps may compute them."""
         for name, values in self._program.initial().items():
             self.parameters[name][rows] = values
         for tensor in (*self.updates.state.values(), *self._tables.values(), self._t):
@@ -121,13 +121,13 @@ class SlotTensors:
     def update(
         self, rows: slice | Tensor, width: int, watched: slice | Tensor | None, rests: bool
     ) -> Tensor:
-        """One update of some rows; their losses before it, shape `[A]`.
+        """Do one step of some rows; return the losses before it, shape `[A]`.
 
         Args:
-            rows: of A runs.
-            width: to which their batches are padded.
-            watched: which of them norms are taken of.
-            rests: whether a momentum is 0 at times and not at others.
+            rows: rows of A runs.
+            width: size to which their batches are padded.
+            watched: indices into `rows`: the runs whose norms are stored. None for no run.
+            rests: True if the momentum of some run is 0 in some steps but not in all.
         """
         t, now = self._t[rows], self._now(rows)
         batch = self._samples.take(self._order[rows], now["begin"], width)
@@ -158,21 +158,21 @@ class SlotTensors:
         return total.detach()
 
     def written(self) -> list[Tensor]:
-        """What an update writes."""
+        """Return the tensors that a step writes."""
         state = self.updates.state.values()
         return [*self.parameters.values(), *state, self._t, self.watch.norms]
 
     def _now(self, rows: slice | Tensor) -> dict[str, Tensor]:
-        """What some rows do at their next update, by the names of `TABLES`, shape `[A]` each.
+        """Return the numbers of the next step of A rows by the names of `TABLES`, shape `[A]`.
 
-        A row without a run has the rate 0, and one sample.
+        A row without a run has rate 0 and batch size 1.
         """
         t = self._t[rows][:, None].clamp(max=self._tables["rate"].shape[1] - 1)
         now = {name: table[rows].gather(1, t)[:, 0] for name, table in self._tables.items()}
         return {**now, "batch": now["batch"].clamp(min=1)}
 
     def _widen(self, updates: int) -> None:
-        """Makes the tables long enough for so many updates."""
+        """Extend the tables to a number of steps, if they are shorter."""
         for name, table in self._tables.items():
             slots, width = table.shape
             if width < updates:
@@ -182,7 +182,7 @@ class SlotTensors:
                 self.version += 1
 
     def _all(self) -> list[Tensor]:
-        """Every tensor that has a row a slot."""
+        """Return every tensor that has one row per slot."""
         named = (self.parameters, self.updates.state, self._tables)
         own = (tensor for tensors in named for tensor in tensors.values())
         return [*own, self._t, self._seed, self._order, self.watch.start]

@@ -1,4 +1,4 @@
-"""`Trainer`: a `TorchTask` as an objective."""
+"""`Trainer`, the objective that trains a `TorchTask`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from lrsearch.training.population import Population
 from lrsearch.training.saved_model import save_trained_model
 from lrsearch.training.slot_search import find_slots, is_faster_together
 
-#: Slots on a CPU: the time a trial is nearly flat from there on (measured on the digits' MLP).
+#: Slots on a CPU. More hardly shorten the time per trial (measured on the digits' MLP).
 CPU_SLOTS = 16
-#: From so many runs on, whose order nothing hangs on, twice as many slots gain a third.
+#: With at least this many independent runs, twice the slots train a third faster.
 MANY_RUNS = 256
 
 
 class Trainer:
-    """Trains the runs of a search, as a population where that is possible and faster.
+    """Trains the runs of a search, as a population if that is possible and faster.
 
     Args:
-        task: what is trained.
-        device: where; None is the first GPU, else the CPU.
+        task: the task that is trained.
+        device: device to train on; None for the first GPU, or the CPU if there is no GPU.
     """
 
     def __init__(self, task: TorchTask, *, device: torch.device | None = None) -> None:
@@ -63,10 +63,10 @@ class Trainer:
         )
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
-        """How many runs to advance at once; see `lrsearch.contract.Elastic`.
+        """Return the number of slots to use; see `lrsearch.contract.Elastic`.
 
-        On a GPU the number is always looked for. On a CPU the usual one is taken unless a plain
-        loop is faster, so that what a search asks does not hang on the noise of a measurement.
+        On a GPU, several numbers are always timed. On a CPU, the default number is used unless a
+        plain loop is faster, so that a search does not depend on the noise of a timing.
         """
         tried = (self.task, self.batchable, self.device)
         try:
@@ -77,11 +77,15 @@ class Trainer:
             if usual > 1 and is_faster_together(*tried, usual, budget):
                 return usual
         except Exception as error:  # noqa: BLE001  # a user's task may raise anything
-            log.warning("task %s fails when it is tried: %s", self.task.name, reason_of(error))
+            log.warning(
+                "task %s failed while it was timed, so runs train one by one: %s",
+                self.task.name,
+                reason_of(error),
+            )
         return 1
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Trains the runs as a population, or one by one where there is one slot."""
+        """Train the runs as a population, or one by one if there is only one slot."""
         if self.batchable.reason or runs.slots == 1:
             return train_alone(self.task, runs, self.device)
         return Population(
@@ -89,9 +93,9 @@ class Trainer:
         ).train(runs)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
-        """Trains a plan once more and writes its model; see `lrsearch.training.saved_model`."""
+        """Train a plan again and save its model; see `lrsearch.training.saved_model`."""
         return save_trained_model(self.task, plan, seed, self.device, folder)
 
     def optimum(self, budget: Budget) -> float | None:
-        """Unknown, as for every real task."""
+        """Return None: the optimum of a trained model is unknown."""
         return None

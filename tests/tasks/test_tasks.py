@@ -1,4 +1,4 @@
-"""The built-in tasks: they learn, their loaders read the real formats, and the text is honest."""
+"""Built-in tasks learn, their loaders read the real formats, and held-out text is separate."""
 
 import math
 
@@ -37,7 +37,7 @@ def train(objective, schedule, steps=None, seeds=(0,), stops=True):
         ("python-lm", 3e-3, {"width": 32, "layers": 1, "context": 32}, 3.2),
     ],
 )
-def test_a_task_learns_under_its_usual_schedule(name, peak, options, below):
+def test_a_task_learns_with_its_default_schedule(name, peak, options, below):
     objective = make(name, options)
     (outcome,) = train(objective, Schedule(peak=peak, warmup=0.05))
     assert outcome.state == "finished"
@@ -45,7 +45,7 @@ def test_a_task_learns_under_its_usual_schedule(name, peak, options, below):
 
 
 @pytest.mark.parametrize("name", ["digits-cnn", "two-moons", "python-lm", "linear-regression"])
-def test_the_untrained_value_is_what_an_untrained_model_is_worth(name):
+def test_the_untrained_value_is_the_value_of_an_untrained_model(name):
     options = {"width": 32, "layers": 1, "context": 32} if name == "python-lm" else {}
     objective = make(name, options)
     (outcome,) = train(objective, Schedule(peak=1e-12), steps=10)
@@ -53,8 +53,8 @@ def test_the_untrained_value_is_what_an_untrained_model_is_worth(name):
 
 
 @pytest.mark.slow
-def test_true_minibatches_of_lr_ref_lie_a_little_above_the_exact_proxy():
-    """Expected 5 to 7 % above at 256 modes; the mean over 128 seeds has 1.2 % of error."""
+def test_real_minibatches_give_values_a_little_above_the_exact_proxy():
+    """At 256 modes, 5 to 7 % is expected; the mean over 128 seeds has an error of 1.2 %."""
     task, proxy = make("linear-regression"), make("quadratic")
     spline = {"decay": "spline", "knot_x1": 0.55, "knot_y1": 0.886, "knot_x2": 1, "knot_y2": 0.15}
     schedules = [
@@ -79,14 +79,14 @@ def test_true_minibatches_of_lr_ref_lie_a_little_above_the_exact_proxy():
     assert exact == sorted(exact)
 
 
-def test_independent_batches_are_distinct_within_and_even_over_all():
+def test_independent_batches_have_no_repeats_and_draw_samples_evenly():
     order = sample_order(5, 20, 4 * 5000, independent=4).reshape(5000, 4)
     assert all(len(set(row)) == 4 for row in order.tolist())
     counts = np.bincount(order.ravel(), minlength=20)
     assert counts.max() - counts.min() < 6 * math.sqrt(5000 * 4 / 20)
 
 
-def test_a_byte_model_sees_no_future():
+def test_a_byte_model_does_not_see_later_bytes():
     model = Gpt(32, 2, 16, torch.Generator().manual_seed(0))
     text = torch.randint(256, (1, 16), generator=torch.Generator().manual_seed(1))
     changed = text.clone()
@@ -96,7 +96,7 @@ def test_a_byte_model_sees_no_future():
     assert (difference[9:] > 0).all()
 
 
-def test_attention_written_out_is_torchs():
+def test_attention_agrees_with_torchs():
     model = Gpt(64, 1, 8, torch.Generator().manual_seed(0))
     block = model.blocks[0]
     x = torch.randn(3, 8, 64, generator=torch.Generator().manual_seed(1))
@@ -118,7 +118,7 @@ def test_the_loss_is_cross_entropy_of_the_next_byte():
     )
 
 
-def test_the_text_of_python_lm_is_pythons_own_and_split():
+def test_python_lm_reads_python_source_and_holds_out_the_end():
     task = make("python-lm").task
     (train_text,), (held,) = task.train, task.validation
     assert b"import" in train_text.numpy().tobytes()
@@ -136,7 +136,7 @@ def cifar_files(folder, count=20):
         records.tofile(folder / name)
 
 
-def test_cifar10_reads_its_binary_version(tmp_path):
+def test_cifar10_reads_the_binary_version(tmp_path):
     cifar_files(tmp_path)
     objective = make("cifar10", {"data": str(tmp_path)})
     images, labels = objective.task.train
@@ -164,13 +164,13 @@ def test_wikitext_reads_its_folder(tmp_path):
     ("name", "content", "message"),
     [
         ("cifar10", None, "cannot read"),
-        ("cifar10", b"x" * 100, "no file of CIFAR-10"),
-        ("cifar10", b"\xff" * RECORD, "no file of CIFAR-10"),
-        ("wikitext103", None, "holds no wiki.train"),
+        ("cifar10", b"x" * 100, "not a file of CIFAR-10"),
+        ("cifar10", b"\xff" * RECORD, "not a file of CIFAR-10"),
+        ("wikitext103", None, "has no wiki.train"),
         ("wikitext103", b"short", "do not fill a window"),
     ],
 )
-def test_a_folder_without_the_data_is_refused(tmp_path, name, content, message):
+def test_a_folder_without_the_data_is_rejected(tmp_path, name, content, message):
     if content is not None:
         for file in (*TRAIN_FILES, TEST_FILE, "wiki.train.raw", "wiki.valid.raw"):
             (tmp_path / file).write_bytes(content)
@@ -178,13 +178,13 @@ def test_a_folder_without_the_data_is_refused(tmp_path, name, content, message):
         make(name, {"data": str(tmp_path)})
 
 
-def test_a_width_that_holds_no_whole_head_is_refused():
+def test_a_width_that_is_not_a_multiple_of_the_head_size_is_rejected():
     with pytest.raises(RequestError, match="multiple of 32"):
         make("python-lm", {"width": 48})
 
 
-def test_memory_of_a_population_is_flat():
-    """Every run's tensors are rows of the same stack: five hundred runs leave nothing behind."""
+def test_the_memory_of_a_population_does_not_grow():
+    """All runs use rows of the same stack, so 500 runs leave no tensors behind."""
     objective = make("two-moons")
     plan = Schedule(peak=0.1).plan(4, 16)
     population = Population(objective.task, 16, CPU)

@@ -1,4 +1,4 @@
-"""What can be trained as a population is, what cannot is trained alone, and both agree."""
+"""A population is used if a task allows it, a plain loop otherwise; both give the same results."""
 
 import dataclasses
 import logging
@@ -90,12 +90,12 @@ BATCHED = {
 ALONE = {
     "running statistics": (
         stack(lambda: nn.BatchNorm1d(16)),
-        "buffer 1.running_mean changes in place",
+        "changes its buffer 1.running_mean in place",
     ),
     "control flow": (lambda: nn.Sequential(nn.Linear(64, 16), Looks(16, 10)), "data-dependent"),
     "custom gradient": (lambda: Straight(64, 10), "vmap"),
     "drawn dropout": (lambda: Drops(64, 10), "random"),
-    "a counter": (lambda: Counts(64, 10), "buffer seen changes in place"),
+    "a counter": (lambda: Counts(64, 10), "changes its buffer seen in place"),
 }
 
 
@@ -128,7 +128,7 @@ SCHEDULES = [
 
 
 @pytest.mark.parametrize("name", BATCHED)
-def test_a_population_agrees_with_the_plain_loop(name):
+def test_a_population_and_the_plain_loop_give_equal_outcomes(name):
     task = make_task(BATCHED[name])
     found = check_batchable(task)
     assert found.reason == ""
@@ -145,7 +145,7 @@ def test_a_population_agrees_with_the_plain_loop(name):
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_what_cannot_be_batched_says_why_in_one_line_and_is_trained_alone(name, caplog):
+def test_a_task_that_cannot_be_batched_is_trained_alone_with_a_one_line_warning(name, caplog):
     build, reason = ALONE[name]
     task = make_task(build)
     with caplog.at_level(logging.WARNING):
@@ -162,7 +162,7 @@ def test_what_cannot_be_batched_says_why_in_one_line_and_is_trained_alone(name, 
     assert [o.value for o in again] == [o.value for o in outcomes]
 
 
-def test_a_loss_that_takes_its_own_mean_is_batched_at_exact_widths():
+def test_a_task_with_a_scalar_loss_is_batched_without_padding():
     task = make_task(BATCHED["mlp"])
     mean = dataclasses.replace(task, loss=lambda model, b: cross_entropy(model, b).mean())
     found = check_batchable(mean)
@@ -174,7 +174,7 @@ def test_a_loss_that_takes_its_own_mean_is_batched_at_exact_widths():
     np.testing.assert_allclose(*values, rtol=1e-9)
 
 
-def test_a_dataset_gives_what_its_tensors_give():
+def test_a_dataset_and_its_tensors_give_equal_values():
     task = make_task(BATCHED["mlp"])
     dataset = torch.utils.data.TensorDataset(*task.train)
     listed = dataclasses.replace(task, train=dataset)
@@ -190,7 +190,7 @@ def test_a_dataset_gives_what_its_tensors_give():
     assert values[0] == values[1]
 
 
-def test_a_task_may_evaluate_for_itself():
+def test_a_task_with_its_own_evaluate_gives_equal_values():
     task = make_task(BATCHED["mlp"])
 
     def evaluate(model):
@@ -205,13 +205,13 @@ def test_a_task_may_evaluate_for_itself():
         assert a.value == pytest.approx(b.value, rel=1e-9)
 
 
-def test_a_diverged_run_is_stopped_alone_too():
+def test_the_plain_loop_stops_a_diverged_run():
     task = make_task(BATCHED["mlp"])
     outcomes = list(train_alone(task, runs_of(Schedule(peak=1e9), SCHEDULES[0]), CPU))
     assert [o.state for o in outcomes] == ["diverged", "finished"]
 
 
-def test_mixed_precision_trains_in_both_ways():
+def test_mixed_precision_trains_in_a_population_and_in_the_plain_loop():
     task = make_task(BATCHED["mlp"])
     task = dataclasses.replace(
         digits(hidden=16, held_out=0.3, weight_decay=0.0), precision="bfloat16"
@@ -225,7 +225,7 @@ def test_mixed_precision_trains_in_both_ways():
     assert a.value == pytest.approx(b.value, rel=0.05)
 
 
-def test_keyed_dropout_drops_the_fraction_it_says_and_keeps_the_mean():
+def test_keyed_dropout_drops_the_given_fraction_and_scales_the_rest():
     key = Key()
     layer = KeyedDropout(0.3, 1, key).train()
     x = torch.ones(100_000)
@@ -233,7 +233,8 @@ def test_keyed_dropout_drops_the_fraction_it_says_and_keeps_the_mean():
     for value in (1, 2):
         key.value = mix(torch.tensor(value))
         y = layer(x)
-        assert (y == 0).double().mean().item() == pytest.approx(0.3, abs=0.006)  # 4 deviations
+        # 0.006 is 4 standard deviations.
+        assert (y == 0).double().mean().item() == pytest.approx(0.3, abs=0.006)
         assert y.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
         masks.append(y == 0)
     both = (masks[0] & masks[1]).double().mean().item()
@@ -241,7 +242,7 @@ def test_keyed_dropout_drops_the_fraction_it_says_and_keeps_the_mean():
     assert torch.equal(layer.eval()(x), x)
 
 
-def test_the_hash_is_a_bijection_whose_bits_are_even():
+def test_the_hash_is_a_bijection_with_unbiased_bits():
     words = mix(torch.arange(1 << 16))
     assert len(words.unique()) == 1 << 16
     assert words.min() >= 0

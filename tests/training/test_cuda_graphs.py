@@ -1,4 +1,4 @@
-"""A step that is replayed does what it does when launched, or is launched."""
+"""A replayed step has the effect of an eager step; steps that cannot be replayed run eagerly."""
 
 import dataclasses
 import logging
@@ -24,7 +24,7 @@ from tests.torch_doubles import BATCH, CPU, exact_task, run_of
 
 
 class Recorder:
-    """Stands in for CUDA's graphs: recording does nothing, a replay does the step."""
+    """Replaces CUDA graphs: recording does not change the state, a replay runs the step."""
 
     def __init__(self, state, error=0.0, fails=False):
         self.state, self.error, self.fails = state, error, fails
@@ -47,7 +47,7 @@ class Recorder:
 
 
 def drive(replay, steps):
-    """A counter that every step raises, by a key of two kinds."""
+    """Run a step that raises a counter, under two keys in turn; return the results."""
     state = torch.zeros(1)
 
     def step():
@@ -59,7 +59,7 @@ def drive(replay, steps):
 
 @pytest.mark.parametrize("error", [0.0, 1.0])
 @pytest.mark.parametrize("fails", [False, True])
-def test_every_step_is_done_once_whatever_happens(error, fails, caplog):
+def test_every_step_is_done_exactly_once_with_or_without_graphs(error, fails, caplog):
     state = []
     recorder = Recorder(lambda: state, error, fails)
     replay = Replay(recorder)
@@ -89,13 +89,13 @@ def test_every_step_is_done_once_whatever_happens(error, fails, caplog):
 @pytest.mark.parametrize(
     ("row", "column", "error", "kept"),
     [
-        (0, 0, 1e-4, True),  # of numbers up to 1: rounding, in which differences cancelled
-        (0, 0, 0.05, False),  # other samples
-        (1, 2, 1e3, True),  # one that tells nothing
+        (0, 0, 1e-4, True),  # relative to a largest number of 1: rounding after cancellation
+        (0, 0, 0.05, False),  # as large as from wrong samples
+        (1, 2, 1e3, True),  # a column that amplifies rounding
         (2, 1, math.nan, False),
     ],
 )
-def test_columns_are_compared_where_rounding_is_not_amplified(row, column, error, kept):
+def test_only_columns_that_do_not_amplify_rounding_are_compared(row, column, error, kept):
     launched = torch.tensor([[1.0, 2, 3], [0.01, -2, math.inf], [math.nan, 0, math.nan]])
     replayed = launched.clone()
     replayed[row, column] += error
@@ -110,8 +110,8 @@ def test_columns_are_compared_where_rounding_is_not_amplified(row, column, error
     torch.testing.assert_close(seen, replayed if kept else launched, equal_nan=True)
 
 
-def test_a_graph_that_does_not_fit_is_no_lack_of_memory():
-    """The step itself fits: it is launched, and whatever else fits is replayed."""
+def test_a_graph_that_does_not_fit_into_memory_leaves_its_step_eager():
+    """The step itself fits, so it runs eagerly; other steps are still replayed."""
     state = torch.zeros(1)
 
     def record(step):
@@ -128,12 +128,12 @@ def test_a_graph_that_does_not_fit_is_no_lack_of_memory():
     assert list(replay._graphs) == ["a"]
 
 
-def test_without_graphs_a_step_is_called():
+def test_a_replay_without_a_recorder_calls_every_step():
     assert drive(Replay(None), 3) == [10.0, 20.0, 30.0]
 
 
-def test_a_population_that_replays_is_the_one_that_does_not():
-    """Growing batches, refills and a run that leaves early change what may be replayed."""
+def test_a_population_gives_equal_outcomes_with_and_without_replays():
+    """Growing batches, refilled slots and a diverging run change which steps can be replayed."""
     task = exact_task(optimizer="adam", clip=1.0)
     schedules = [Schedule(peak=0.01 * (1 + i), warmup=0.1) for i in range(5)]
     schedules += [Schedule(peak=1e12), Schedule(peak=0.02, batch_growth=2)]
@@ -153,7 +153,7 @@ def test_a_population_that_replays_is_the_one_that_does_not():
     assert {kind for *_, kind in population._replay._graphs} == {"first", "some"}
 
 
-def test_a_validation_that_is_replayed_is_the_one_that_is_launched():
+def test_a_replayed_validation_gives_the_values_of_an_eager_one():
     task = exact_task()
     runs = [Given(*[run_of(i, Schedule(peak=0.01 * (1 + i))) for i in range(5)]) for _ in "ab"]
     plain = {o.trial: o for o in Population(task, 2, CPU).train(runs[0])}
@@ -169,7 +169,7 @@ def test_a_validation_that_is_replayed_is_the_one_that_is_launched():
 
 
 class Pinned(Recorder):
-    """Counts replays of which a tensor has moved that a graph reads or writes."""
+    """Counts replays after a tensor that the graph reads or writes has moved in memory."""
 
     def __init__(self, population):
         super().__init__(lambda: population._stack.written())
@@ -191,12 +191,12 @@ class Pinned(Recorder):
 
 
 @pytest.mark.parametrize("change", ["longer", "seeds", "watched seeds"])
-def test_graphs_are_forgotten_when_what_they_read_moves(change, monkeypatch):
-    """Late runs make tables longer, or bring orders and initial parameters of their own."""
+def test_graphs_are_dropped_when_a_tensor_that_they_read_moves(change, monkeypatch):
+    """Later runs need longer tables, or new sample orders and initial parameters."""
     monkeypatch.setattr(Population, "_watched", lambda self, due: slice(None) if due else None)
     task, runs = exact_task(), []
     for i in range(12):
-        # More updates of fewer samples make the tables longer, and no order of samples.
+        # More steps of smaller batches need longer tables, but no longer sample order.
         n, batch = (90, 4) if change == "longer" and i // 4 == 1 else (40, BATCH)
         plan, seed = Schedule(peak=0.1).plan(n, batch), i // 4 if "seeds" in change else 0
         runs.append(Run(trial=i, replicate=0, seed=seed, plan=plan))
@@ -210,12 +210,12 @@ def test_graphs_are_forgotten_when_what_they_read_moves(change, monkeypatch):
     outcomes = list(population.train(given))
     assert {o.state for o in outcomes} == {"finished"}
     assert population._replay.enabled
-    assert recorder.recorded >= 2  # before and after
+    assert recorder.recorded >= 2  # before and after the tensors move
     assert not recorder.moved
 
 
-def test_what_an_error_holds_is_given_back_before_there_is_a_new_stack():
-    """Else half as many slots would need half as much memory again."""
+def test_memory_held_by_an_error_is_released_before_a_new_stack_is_allocated():
+    """Otherwise the old and the new stack would be in memory together."""
     task, seen = exact_task(), []
 
     class Watched(Population):
@@ -237,8 +237,8 @@ def test_what_an_error_holds_is_given_back_before_there_is_a_new_stack():
 
 
 @pytest.mark.parametrize("level", ["cheap", pytest.param("full", marks=pytest.mark.slow)])
-def test_looks_that_are_replayed_see_what_launched_ones_see(level):
-    """Of three to eight runs at once, filled up to a power of two."""
+def test_replayed_measurements_give_the_numbers_of_eager_ones(level):
+    """Three to eight runs are measured together, padded to a power of two."""
     task = exact_task(optimizer="adam")
     lengths = [120, 120, 90, 120, 120, 90, 120, 120, 90, 120, 120, 120]
 
@@ -265,7 +265,7 @@ def test_looks_that_are_replayed_see_what_launched_ones_see(level):
     assert all(rows & (rows - 1) == 0 for _, rows, _ in population._view._replay._graphs)
 
 
-def test_looks_are_captured_anew_after_memory_has_run_out():
+def test_measurements_are_captured_again_after_memory_has_run_out():
     task, schedules = exact_task(), [Schedule(peak=0.02 * (1 + i)) for i in range(6)]
 
     class Late(Population):
@@ -289,8 +289,10 @@ def test_looks_are_captured_anew_after_memory_has_run_out():
 
 
 @pytest.mark.parametrize("cohorts", [2, 4])
-def test_slots_that_are_filled_in_cohorts_train_the_same_runs(cohorts, monkeypatch):
-    """As on a GPU: rows without a run are computed, and runs begin several at a time."""
+def test_slots_filled_in_cohorts_give_the_outcomes_of_slots_filled_one_by_one(
+    cohorts, monkeypatch
+):
+    """Like on a GPU, rows without a run are computed, and several runs begin together."""
     task = exact_task(optimizer="adam", clip=1.0)
     lengths = np.random.default_rng(1).choice([20, 30, 45], size=30)
 
@@ -313,7 +315,7 @@ def test_slots_that_are_filled_in_cohorts_train_the_same_runs(cohorts, monkeypat
         assert outcome.state == plain[trial].state
         assert outcome.traces == plain[trial].traces
         assert outcome.value == plain[trial].value
-    for name, start in population._program.initial().items():  # nobody is left
+    for name, start in population._program.initial().items():  # all rows are free and reset
         assert torch.equal(population._stack.parameters[name], start.expand(8, *start.shape))
     rows = {rows for rows, *_ in population._replay._graphs}
     assert rows
@@ -321,8 +323,8 @@ def test_slots_that_are_filled_in_cohorts_train_the_same_runs(cohorts, monkeypat
     assert population._replay.enabled
 
 
-def test_rows_without_a_run_raise_nothing(monkeypatch):
-    """A loss that refuses what is not finite sees only models that stand where they begin."""
+def test_rows_without_a_run_keep_finite_parameters(monkeypatch):
+    """The loss raises an error for outputs that are not finite; free rows must not cause one."""
     monkeypatch.setattr(population_module, "COHORTS", 2)
     task = exact_task()
 
@@ -342,7 +344,7 @@ def test_rows_without_a_run_raise_nothing(monkeypatch):
 
 
 class HostLooks(TorchDispatchMode):
-    """Counts operations for which the host must wait for the device."""
+    """Records operations for which the host must wait for the device."""
 
     NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
 
@@ -359,7 +361,7 @@ class HostLooks(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
-def test_the_host_never_waits_inside_a_step(optimizer):
+def test_the_host_never_waits_for_the_device_inside_a_step(optimizer):
     population = Population(exact_task(optimizer=optimizer, clip=1.0), 4, CPU)
     population.put([run_of(i, Schedule(peak=0.1)) for i in range(4)])
     population.step()
@@ -368,4 +370,4 @@ def test_the_host_never_waits_inside_a_step(optimizer):
     assert looks.seen == []
     with HostLooks() as looks:
         torch.ones(2)[torch.tensor([True, False])].sum().item()
-    assert looks.seen  # it does notice
+    assert looks.seen  # the check itself detects such operations

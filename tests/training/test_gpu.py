@@ -1,4 +1,4 @@
-"""The same population on a GPU: `pytest -m gpu`."""
+"""Tests of the population trainer on a GPU; run them with `pytest -m gpu`."""
 
 import gc
 
@@ -36,7 +36,7 @@ def runs():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
-def test_a_gpu_gives_what_a_cpu_gives(optimizer):
+def test_a_gpu_gives_the_outcomes_of_a_cpu(optimizer):
     task = exact_task(optimizer=optimizer)
     cpu = {o.trial: o for o in train(task, runs(), slots=4)}
     population = Population(task, 4, GPU)
@@ -49,8 +49,8 @@ def test_a_gpu_gives_what_a_cpu_gives(optimizer):
             assert outcome.value == pytest.approx(twin.value, rel=1e-6)
 
 
-def test_cohorts_of_many_runs_give_what_a_cpu_gives():
-    """Late runs are longer and bring seeds; rows without a run are computed; norms are watched."""
+def test_cohorts_on_a_gpu_give_the_outcomes_of_a_cpu():
+    """Later runs are longer and have new seeds; free rows are computed; norms are measured."""
     task, lengths = exact_task(optimizer="nesterov"), [60, 60, 60, 45, 90] * 8
 
     def given():
@@ -78,7 +78,7 @@ def test_cohorts_of_many_runs_give_what_a_cpu_gives():
     assert population._cohort == 2
 
 
-def test_steps_are_captured_and_the_answer_is_the_same():
+def test_captured_steps_give_the_outcomes_of_eager_ones():
     task = exact_task()
     graphs = Population(task, 4, GPU)
     graphs._revalidate._warm_up = 1
@@ -96,7 +96,7 @@ def test_steps_are_captured_and_the_answer_is_the_same():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_probes_see_on_a_gpu_what_they_see_on_a_cpu(optimizer):
+def test_probes_measure_the_same_on_a_gpu_and_on_a_cpu(optimizer):
     task = exact_task(optimizer=optimizer)
     full = Diagnosis("full")
 
@@ -123,8 +123,8 @@ def test_probes_see_on_a_gpu_what_they_see_on_a_cpu(optimizer):
 
 
 def train_many_kinds_of_steps(task, pool):
-    """The number of graphs that were kept, and the bytes that they and all else take."""
-    # Run after run ends, each number in flight lasting long enough to be captured.
+    """Return the number of graphs kept, and the bytes of GPU memory reserved in all."""
+    # Runs end one after the other; each number of runs in flight lasts long enough to capture.
     plans = [Schedule(peak=0.01).plan(n, BATCH) for n in range(40, 40 + 24 * 16, 16)]
     runs = [Run(trial=i, replicate=0, seed=0, plan=plan) for i, plan in enumerate(plans)]
     gc.collect()
@@ -132,12 +132,12 @@ def train_many_kinds_of_steps(task, pool):
     before = torch.cuda.memory_reserved()
     population = Population(task, len(plans), GPU)
     if not pool:
-        population._replay = Replay(lambda step: Recorder()(step))  # a pool each
+        population._replay = Replay(lambda step: Recorder()(step))  # one pool per graph
     assert len(list(population.train(Given(*runs)))) == len(plans)
     return len(population._replay._graphs), torch.cuda.memory_reserved() - before
 
 
-def test_graphs_share_their_memory():
+def test_graphs_share_one_memory_pool():
     task = digits(hidden=4096, held_out=0.3, weight_decay=0.0)
     separate, shared = (train_many_kinds_of_steps(task, pool) for pool in (False, True))
     assert separate[0] == shared[0] >= 8
@@ -147,5 +147,5 @@ def test_graphs_share_their_memory():
 def test_slots_are_found_by_measuring():
     task = exact_task()
     slots = find_slots(task, check_batchable(task), GPU, 256, Budget(steps=200, batch=16))
-    assert slots >= 16  # so small a model is bound by launches
+    assert slots >= 16  # a model this small is bound by kernel launches
     assert slots & (slots - 1) == 0

@@ -1,4 +1,4 @@
-"""An optimizer that there is not is refused by both trainers, and never taken for Adam."""
+"""Both trainers reject an unknown optimizer and have the same known ones."""
 
 import pytest
 import torch
@@ -12,11 +12,11 @@ from lrsearch.training.plain import _optimizer
 @pytest.fixture
 def task():
     task = make("two-moons").task
-    object.__setattr__(task, "optimizer", "adagrad")  # past the check of the constructor
+    object.__setattr__(task, "optimizer", "adagrad")  # bypasses the check of the constructor
     return task
 
 
-def test_an_unknown_optimizer_is_refused(task):
+def test_both_trainers_reject_an_unknown_optimizer(task):
     weight = torch.zeros(1, requires_grad=True)
     with pytest.raises(RequestError, match=r"no optimizer 'adagrad'.*adamw"):
         _optimizer(task, [weight])
@@ -25,7 +25,7 @@ def test_an_unknown_optimizer_is_refused(task):
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
-def test_every_rule_has_its_twin_in_torch(name, task):
+def test_every_rule_has_its_counterpart_in_torch(name, task):
     object.__setattr__(task, "optimizer", name)
     kinds = {"sgd": "SGD", "nesterov": "SGD", "adam": "Adam", "adamw": "AdamW"}
     twin = _optimizer(task, [torch.zeros(1, requires_grad=True)])

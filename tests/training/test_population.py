@@ -1,4 +1,4 @@
-"""A member of a population is the same run trained alone by torch, whoever its neighbours are."""
+"""A run gives the same results in a population, with any other runs, as alone in plain torch."""
 
 import math
 
@@ -25,8 +25,8 @@ from tests.torch_doubles import BATCH, GROUP, STEPS, alone, exact_task, run_of, 
     ],
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
-def test_every_member_is_the_run_trained_alone(optimizer, weight_decay, clip):
-    """Six runs of different lengths through four slots: three wait, one diverges, all refill."""
+def test_every_member_gives_the_results_of_the_run_trained_alone(optimizer, weight_decay, clip):
+    """Six runs in four slots: two wait, and one diverges."""
     task = exact_task(optimizer=optimizer, weight_decay=weight_decay, clip=clip)
     scale = 0.1 if optimizer.startswith("adam") else 1.0
     group = [schedule.replace(peak=schedule.peak * scale) for schedule in GROUP]
@@ -48,7 +48,7 @@ def test_every_member_is_the_run_trained_alone(optimizer, weight_decay, clip):
         assert outcome.figures["accuracy"] == pytest.approx(accuracy, abs=1e-12)
 
 
-def test_a_momentum_that_rests_at_0_rests_as_in_torch():
+def test_a_momentum_of_0_leaves_the_buffer_unchanged_as_in_torch():
     task = exact_task()
     schedule = Schedule(peak=0.1, warmup=0.5, momentum_rule="opposed", momentum_low=0.0)
     run = run_of(0, schedule)
@@ -60,7 +60,7 @@ def test_a_momentum_that_rests_at_0_rests_as_in_torch():
 
 
 @pytest.mark.parametrize("slots", [1, 3, 16])
-def test_a_member_is_bitwise_the_same_in_any_slot_with_any_neighbours(slots):
+def test_a_member_is_bitwise_equal_in_any_slot_with_any_other_runs(slots):
     task, schedule = make("digits").task, GROUP[0]
     (single,) = train(task, Given(run_of(0, schedule)), slots=16)
     others = [run_of(i + 1, GROUP[(0, 1, 3, 4)[i % 4]], seed=i) for i in range(9)]
@@ -70,8 +70,8 @@ def test_a_member_is_bitwise_the_same_in_any_slot_with_any_neighbours(slots):
 
 
 @pytest.mark.parametrize("name", ["digits", "two-moons"])
-def test_a_batch_that_grows_is_bitwise_the_same_with_any_neighbours(name):
-    """A batch is padded as far as its own plan asks, whether or not others are as large."""
+def test_a_run_with_a_growing_batch_is_bitwise_equal_with_any_other_runs(name):
+    """The padding of a batch depends on its own plan, not on the batches of other runs."""
     task, growing = make(name).task, Schedule(peak=0.05, batch_growth=3, coupling=1)
     own = Schedule(peak=0.02)
 
@@ -90,8 +90,8 @@ def test_a_batch_that_grows_is_bitwise_the_same_with_any_neighbours(name):
     assert beside[1].traces == ran(own)[0].traces
 
 
-def test_a_slot_that_is_free_is_filled_at_once():
-    """One long and many short runs in two slots: the short ones pass through the other one."""
+def test_a_free_slot_is_refilled_immediately():
+    """One long and four short runs in two slots: the short ones share the second slot."""
     task = exact_task()
 
     class Counted(Given):
@@ -112,8 +112,8 @@ def test_a_slot_that_is_free_is_filled_at_once():
     assert ended == [1, 2, 3, 4, 0]
 
 
-def test_runs_that_come_and_go_many_at_a_time_keep_their_rows():
-    """Lengths that end together, first, last or alone in seven slots: whoever moves is itself."""
+def test_runs_that_begin_and_end_in_groups_keep_their_own_results():
+    """Runs end together or alone, in all rows of seven slots; the others move to free rows."""
     task, generator = exact_task(optimizer="adam"), np.random.default_rng(0)
     lengths = generator.choice([3, 5, 8, 8, 8, 13], size=40)
     plans = [
@@ -131,7 +131,7 @@ def test_runs_that_come_and_go_many_at_a_time_keep_their_rows():
         assert outcome.value == singles[trial].value
 
 
-def test_runs_that_all_diverge_end_early():
+def test_a_run_that_diverges_ends_early():
     task = make("digits").task
     schedule = Schedule(peak=1e6, decay="constant")
     (outcome,) = train(task, Given(run_of(0, schedule)), slots=2)
@@ -158,7 +158,7 @@ def test_the_seed_fixes_initialisation_and_data():
     assert values[0] == values[1] != values[2]
 
 
-def test_the_digits_are_scikit_learns_split_stratified():
+def test_the_digits_are_a_stratified_split_of_scikit_learns_data():
     task = make("digits").task
     images, labels = load_digits(return_X_y=True)
     together = torch.cat([task.train[0], task.validation[0]])
@@ -172,14 +172,14 @@ def test_the_digits_are_scikit_learns_split_stratified():
     np.testing.assert_allclose(shares.numpy(), whole, atol=1 / len(held))
 
 
-def test_an_untrained_network_is_worth_about_ln_10():
+def test_an_untrained_network_has_a_value_near_ln_10():
     digits = make("digits")
     (outcome,) = train(digits.task, Given(run_of(0, Schedule(peak=1e-12))), slots=1)
     assert outcome.value == pytest.approx(math.log(10), rel=0.15)
     assert digits.setup.untrained == math.log(10)
 
 
-def test_a_usual_schedule_learns_the_digits():
+def test_a_cosine_schedule_learns_the_digits():
     digits = make("digits")
     setup = digits.setup
     plan = (
@@ -204,7 +204,7 @@ def test_every_option_of_the_digits_changes_the_value(option, value):
     assert values[0] != values[1]
 
 
-def test_training_leaves_torchs_threads_as_they_were():
+def test_training_restores_the_number_of_torch_threads():
     before = torch.get_num_threads()
     list(make("digits").evaluate(Given(run_of(0, GROUP[0]))))
     assert torch.get_num_threads() == before

@@ -1,4 +1,4 @@
-"""How many runs at once: measured, kept with the study, lowered when memory runs out."""
+"""The number of slots is measured, stored with the study, and lowered if memory runs out."""
 
 import logging
 
@@ -24,7 +24,7 @@ from tests.torch_doubles import CPU, STEPS, Line, alone, exact_task, run_of, tra
 
 
 class Measured:
-    """Stands in for the measurement: seconds an update and run, by number of slots."""
+    """Replaces the timing: returns given seconds per step and run for each number of slots."""
 
     def __init__(self, together, alone=1.0, bytes_a_slot=0, fails_from=1 << 20):
         self.seconds, self.plain = together, alone
@@ -56,32 +56,32 @@ def found(monkeypatch):
     return find
 
 
-def test_slots_grow_as_long_as_they_pay(found):
+def test_slots_are_doubled_while_that_saves_time(found):
     assert found(Measured(lambda k: max(1 / k, 1 / 16))) == 16
     assert found(Measured(lambda k: 1 / k)) == 1024
     assert found(Measured(lambda k: 1 / k), most=17) == 16
     assert found(Measured(lambda k: 1 / k), most=1) == 1
 
 
-def test_one_run_that_fills_the_device_is_trained_alone(found):
+def test_runs_train_one_by_one_if_a_population_is_slower(found):
     assert found(Measured(lambda k: 1.2 - 0.001 * k)) == 1
     measured = Measured(lambda k: 1.2)
     assert found(measured) == 1
     assert measured.tried == [2, 4]
 
 
-def test_slots_stop_before_memory_is_full(found):
+def test_slots_stop_growing_before_memory_is_full(found):
     measured = Measured(lambda k: 1 / k, bytes_a_slot=10)
-    assert found(measured) == 64  # 2 x 320 bytes fit into .7 of 1000, 2 x 640 do not
+    assert found(measured) == 64  # 2 x 320 bytes fit into 0.7 x 1000, 2 x 640 do not
     assert measured.tried[-1] == 64
 
 
-def test_slots_stop_where_memory_ran_out(found):
+def test_slots_stop_growing_when_memory_runs_out(found):
     assert found(Measured(lambda k: 1 / k, fails_from=32)) == 16
 
 
 @pytest.mark.parametrize("faster", [True, False])
-def test_a_task_takes_the_usual_slots_or_the_fastest_power_of_two(faster, monkeypatch):
+def test_a_task_uses_the_default_slots_or_the_fastest_power_of_two(faster, monkeypatch):
     digits = make("digits", {"hidden": 8}, device="cpu")
     budget = Budget(steps=digits.setup.steps, batch=digits.setup.batch)
     monkeypatch.setattr(slot_search._Timing, "alone", lambda self: 1.0)
@@ -96,7 +96,7 @@ def test_a_task_takes_the_usual_slots_or_the_fastest_power_of_two(faster, monkey
     assert digits.fit(1000, budget, thorough=False) == (32 if faster else 1)
 
 
-def test_measuring_takes_time_of_both_ways():
+def test_a_plain_loop_and_a_population_are_both_timed():
     digits = make("digits", {"hidden": 8}, device="cpu")
     timing = slot_search._Timing(digits.task, digits.batchable, CPU, Budget(steps=40, batch=16))
     assert 0 < timing.alone() < 1
@@ -112,7 +112,7 @@ def test_useful_slots_leave_two_thirds_of_the_trials_to_the_sampler():
 
 
 class Stretchy(Bowl):
-    """A bowl that says how many slots it wants."""
+    """A bowl with a given answer to `fit`."""
 
     def __init__(self, wants, **words):
         super().__init__(slots=None, **words)
@@ -131,7 +131,7 @@ class Stretchy(Bowl):
             yield self.outcome(held.pop(0))
 
 
-def test_a_study_keeps_its_slots_and_slots_never_change_what_is_asked(tmp_path):
+def test_a_study_keeps_its_slots_and_slots_never_change_its_schedules(tmp_path):
     bowl = Stretchy(4)
     whole = search(bowl, tmp_path / "a", trials=40, sampler="tpe")
     assert bowl.asked == [(useful_slots(40, 1), False)]
@@ -143,28 +143,28 @@ def test_a_study_keeps_its_slots_and_slots_never_change_what_is_asked(tmp_path):
     assert asked(parts) == asked(whole)
 
 
-def test_more_slots_look_back_less_far(tmp_path):
+def test_more_slots_widen_the_samplers_staleness_window(tmp_path):
     one = search(Stretchy(1), tmp_path / "a", trials=30, sampler="tpe")
     many = search(Stretchy(1), tmp_path / "b", trials=30, sampler="tpe", slots=8)
     differ = [
         a.index for a, b in zip(one.trials, many.trials, strict=True) if a.schedule != b.schedule
     ]
-    assert min(differ) >= 10  # until then points fill the space evenly, whatever is known
+    assert min(differ) >= 10  # the first 10 points fill the space evenly without using any value
 
 
 @pytest.mark.parametrize("slots", ["many", 0, -1, 1.5, "", True])
-def test_other_slots_are_refused(tmp_path, slots):
+def test_invalid_slots_are_rejected(tmp_path, slots):
     with pytest.raises(RequestError, match="slots"):
         search(Stretchy(2), tmp_path, trials=1, slots=slots)
 
 
 @pytest.mark.parametrize("slots", [4, "auto"])
-def test_what_has_no_slots_refuses_them(tmp_path, slots):
+def test_an_objective_without_slots_rejects_them(tmp_path, slots):
     with pytest.raises(RequestError, match="trains one run at a time"):
         search(Bowl(), tmp_path, trials=1, slots=slots)
 
 
-def test_no_gpu_is_said_before_anything_starts(monkeypatch):
+def test_a_missing_gpu_is_rejected_before_training(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.find_device("auto") == CPU
     for text in ("cuda", "cuda:1"):
@@ -172,7 +172,7 @@ def test_no_gpu_is_said_before_anything_starts(monkeypatch):
             devices.find_device(text)
 
 
-def test_a_gpu_beyond_the_last_is_refused(monkeypatch):
+def test_a_gpu_number_beyond_the_last_is_rejected(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices.find_device("auto") == torch.device("cuda")
@@ -182,7 +182,7 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch):
 
 
 class Small(Population):
-    """A population on a device with room for a few members."""
+    """A population that runs out of memory above a few members."""
 
     room = 3
 
@@ -192,7 +192,7 @@ class Small(Population):
         return super()._step()
 
 
-def test_out_of_memory_lowers_the_number_in_flight_and_loses_nothing(caplog):
+def test_running_out_of_memory_lowers_the_slots_and_loses_no_run(caplog):
     task = exact_task()
     schedules = [Schedule(peak=0.01 * (1 + i)) for i in range(11)]
     whole = {o.trial: o for o in train(task, Given(*map(run_of, range(11), schedules)), slots=8)}
@@ -201,8 +201,8 @@ def test_out_of_memory_lowers_the_number_in_flight_and_loses_nothing(caplog):
         outcomes = list(small.train(Given(*map(run_of, range(11), schedules))))
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "out of memory with 8 runs in flight; going on with 4",
-        "out of memory with 4 runs in flight; going on with 2",
+        "out of memory with 8 runs in flight; continuing with 4",
+        "out of memory with 4 runs in flight; continuing with 2",
     ]
     assert sorted(o.trial for o in outcomes) == list(range(11))
     for outcome in outcomes:
@@ -211,7 +211,7 @@ def test_out_of_memory_lowers_the_number_in_flight_and_loses_nothing(caplog):
         assert outcome.traces == whole[outcome.trial].traces
 
 
-def test_memory_that_runs_out_midway_starts_those_in_flight_again():
+def test_running_out_of_memory_midway_restarts_the_runs_in_flight():
     task = exact_task()
 
     class Late(Small):
@@ -230,7 +230,7 @@ def test_memory_that_runs_out_midway_starts_those_in_flight_again():
         assert outcome.updates == STEPS
 
 
-def test_no_room_for_a_single_run_is_a_failed_outcome():
+def test_a_run_that_does_not_fit_into_memory_fails():
     class Full(Small):
         room = 0
 
@@ -242,7 +242,7 @@ def test_no_room_for_a_single_run_is_a_failed_outcome():
     }
 
 
-def test_any_other_error_is_not_taken_for_one_of_memory():
+def test_an_error_other_than_out_of_memory_is_reported_as_such():
     class Broken(Population):
         def _step(self):
             raise RuntimeError("shapes differ")
@@ -253,14 +253,14 @@ def test_any_other_error_is_not_taken_for_one_of_memory():
 
 
 @pytest.mark.parametrize("updates", [1, 2, 3, 4, 7, 120])
-def test_rungs_are_evenly_spaced(updates):
+def test_validation_steps_are_evenly_spaced(updates):
     exact = {np.floor(updates * i / 4 + 0.5) for i in (1, 2, 3)}
     assert validation_steps(updates, 4) == exact - {0, updates}
     assert validation_steps(updates, 1) == frozenset()
 
 
 @pytest.mark.parametrize("slots", [1, 4])
-def test_the_value_along_the_way_is_that_of_a_run_that_stops_there(slots):
+def test_an_intermediate_value_is_that_of_a_run_that_ends_at_its_step(slots):
     task = exact_task(evaluations=3)
     run = run_of(0, Schedule(peak=0.05, batch_growth=2))
     other = run_of(1, Schedule(peak=0.1))
@@ -287,7 +287,7 @@ def test_a_task_can_be_a_class():
 
 
 @pytest.mark.parametrize("slots", [1, 4])
-def test_a_task_of_ones_own_is_tuned(tmp_path, slots):
+def test_a_users_own_task_is_tuned(tmp_path, slots):
     words = {"space": "cosine", "tracking_uri": "none", "storage": tmp_path / "line.journal"}
     result = lrsearch.tune(Line(), trials=12, slots=slots, **words)
     assert (result.study, result.unit) == ("Line-cosine", "square")
@@ -299,7 +299,7 @@ def test_a_task_of_ones_own_is_tuned(tmp_path, slots):
     assert len(result.best.outcomes[0].traces["loss"].values) == len(run.plan)
 
 
-def test_a_task_needs_no_device_of_its_own(tmp_path):
+def test_an_unsupported_device_is_rejected(tmp_path):
     words = {"trials": 1, "tracking_uri": "none", "storage": tmp_path / "line.journal"}
     with pytest.raises(RequestError, match="device is 'tpu'; give auto, cpu, cuda"):
         lrsearch.tune(Line(), device="tpu", **words)
