@@ -1,9 +1,9 @@
-"""A schedule's score without training: does the convex bound rank shapes as training does?
+"""Rank schedules without training: compare the convex bound with the loss on exact quadratics.
 
-The bound on the last iterate (Schaipp et al. 2025, arXiv 2501.18965) knows the rates and nothing
-else. Here the baselines and thirty random shapes, each at its best peak, by the bound and on three
-exact quadratics. It ranks well where the run is short and the noise additive, and hardly where the
-noise vanishes at the optimum. Writes bound.png.
+The bound on the last iterate (Schaipp et al. 2025, arXiv 2501.18965) depends only on the learning
+rates. The baselines and thirty random shapes, each at its best peak, are ranked by the bound and
+by their loss on three quadratics. The ranks agree in short runs with additive noise, and hardly if
+the noise vanishes at the optimum. Writes bound.png.
 """
 
 # %% Shapes
@@ -23,13 +23,13 @@ for i in range(30):
     shapes[f"spline {i}"] = space.schedule(space.at({name: rng.random() for name in space.free}))
 
 PROBLEMS = {
-    "additive noise, 200 updates": (noisy_quadratic(256), 200, 4),
-    "additive noise, 1000 updates": (noisy_quadratic(256), 1000, 16),
-    "noise that vanishes (LR-ref)": (lr_ref(), 200, 4),
+    "additive noise, 200 steps": (noisy_quadratic(256), 200, 4),
+    "additive noise, 1000 steps": (noisy_quadratic(256), 1000, 16),
+    "multiplicative noise, 200 steps": (lr_ref(), 200, 4),
 }
 
 
-# %% Each at its best peak: the bound in closed form, the quadratic on a grid
+# %% The best peak: in closed form for the bound, on a grid for the quadratic
 def tuned_loss(problem, shape, steps, batch):
     peaks = np.geomspace(0.003, 1.0, 40) * problem.largest_rate
     plans = [shape.replace(peak=float(peak)).plan(steps, batch) for peak in peaks]
@@ -43,7 +43,7 @@ for title, (problem, steps, batch) in PROBLEMS.items():
     found[title] = bounds, losses, stats.spearmanr(bounds, losses).statistic
     print(f"{title}: Spearman's correlation over {len(shapes)} shapes {found[title][2]:+.2f}")
 
-# %% The picture
+# %% Plot
 figure = Figure(figsize=(12, 3.8), layout="constrained")
 known = len(BASELINES)
 for axes, (title, (bounds, losses, rank)) in zip(

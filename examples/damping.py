@@ -1,10 +1,10 @@
-"""Rate and momentum on the curve of critical damping, in torch's form and in the classical one.
+"""Learning rate and momentum that are critically damped together, in two forms of momentum.
 
-Critical damping is proved at constant rate. While both change, only torch's form keeps it.
-Writes damping.png.
+Critical damping is proved for a constant rate. While both change, torch's form of momentum does
+not oscillate; the classical form does. Writes damping.png.
 """
 
-# %% One mode, μ from ½ to .95 and η with it
+# %% One mode: μ rises from ½ to .95 and η falls
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -18,7 +18,7 @@ print(schedule)
 
 
 def descend(form):
-    """θ on ½λθ² from 1 at rest."""
+    """Return θ on ½λθ² after every step, starting at 1 with velocity 0."""
     theta, v, path = 1.0, 0.0, [1.0]
     for eta, mu in zip(plan.lr, plan.momentum, strict=True):
         if form == "torch":
@@ -35,21 +35,21 @@ def descend(form):
 paths = {form: descend(form) for form in ("torch", "classical")}
 for form, path in paths.items():
     print(
-        f"{form}: {int((path[1:] * path[:-1] < 0).sum())} changes of sign, lowest {path.min():.1e}"
+        f"{form}: {int((path[1:] * path[:-1] < 0).sum())} sign changes, minimum {path.min():.1e}"
     )
 
-# %% The exact proxy agrees: without noise its expected loss is ½λθ²
+# %% Check with the exact quadratic: without noise its expected loss is ½λθ²
 problem = Quadratic(curvature=np.array([CURVATURE]), variance=np.zeros(1))
 for form, path in paths.items():
     (curve,) = expected_loss(problem, [plan], Optimizer(form=form, nesterov=True))
     print(f"{form}: largest difference {np.abs(curve - CURVATURE / 2 * path**2).max():.0e}")
 
-# %% The picture
+# %% Plot
 figure = Figure(figsize=(9, 3.4), layout="constrained")
 left, right = figure.subplots(1, 2)
 left.plot(plan.momentum, label="momentum")
 left.plot(plan.lr * CURVATURE, label="η·λ")
-left.set(title="critically damped together", xlabel="update")
+left.set(title="critically damped schedule", xlabel="update")
 for form, path in paths.items():
     right.plot(path, label=f"{form} form")
 right.axhline(0, color="0.6", linewidth=0.8)

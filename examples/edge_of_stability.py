@@ -1,15 +1,15 @@
-"""Full-batch gradient descent climbs to the edge of stability, and a decay falls away from it.
+"""Full-batch gradient descent reaches the edge of stability; a decaying rate leaves it again.
 
-Cohen et al. 2021 (arXiv 2103.00065): the sharpness λ_max rises until η·λ_max/2 = 1 and hovers
-there. Run cell by cell, or as a whole; it writes edge.png.
+Cohen et al. 2021 (arXiv 2103.00065): the sharpness λ_max rises until η·λ_max/2 = 1 and then stays
+near it. Run it cell by cell or as a whole. Writes edge.png.
 """
 
-# %% Constant rates on all training images at once, without momentum
+# %% Full-batch training without momentum, with constant rates and cosines
 from matplotlib.figure import Figure
 
 import lrsearch
 
-ALL = 1257  # training images of the digits
+ALL = 1257  # number of training images of the digits task
 shapes = {"constant": {"decay": "constant"}, "cosine": {"decay": "cosine"}}
 results = {
     name: lrsearch.tune(
@@ -27,13 +27,13 @@ results = {
     for name, entries in shapes.items()
 }
 
-# %% How near every run came, and where it ended
+# %% Largest and last η·λ_max/2 of every run
 for name, result in results.items():
     for trial in sorted(result.trials, key=lambda trial: trial.schedule.peak):
         ratio = trial.outcomes[0].traces["stability_ratio"].values
         print(f"{name} {trial.schedule.peak}: largest {max(ratio):.2f}, last {ratio[-1]:.2f}")
 
-# %% The picture
+# %% Plot
 figure = Figure(figsize=(9, 3.6), layout="constrained")
 for axes, (name, result) in zip(figure.subplots(1, 2, sharey=True), results.items(), strict=True):
     for trial in sorted(result.trials, key=lambda trial: trial.schedule.peak):

@@ -1,7 +1,7 @@
-"""A GAN with two time scales (TTUR, Heusel et al. 2017): two rates from one plan.
+"""A GAN with two learning rates from one plan (TTUR, Heusel et al. 2017).
 
-The discriminator follows the plan, the generator a fixed fraction of it; the value is what one
-cares about, here the Wasserstein distance between generated and true samples, not either loss.
+The discriminator uses the rates of the plan, the generator a fixed fraction of them. The value is
+the Wasserstein distance between generated and true samples, not one of the losses.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 
 import lrsearch
 
-FRACTION = 0.25  # generator's rate over discriminator's
+FRACTION = 0.25  # generator rate / discriminator rate
 
 
 def true_samples(n, random):
@@ -23,7 +23,7 @@ def network():
 
 @lrsearch.objective(unit="Wasserstein distance", peak=(1e-4, 1e-1), steps=200, batch=128)
 def gan(run):
-    """Two bumps from one."""
+    """Learn a mixture of two Gaussians."""
     torch.manual_seed(run.seed)
     random = torch.Generator().manual_seed(run.seed)
     generator, discriminator = network(), network()
@@ -43,14 +43,14 @@ def gan(run):
         slow.step()
     with torch.no_grad():
         fake = generator(torch.randn(4096, 1, generator=random)).sort(0).values
-    # In one dimension the distance is that of the sorted samples. Losses of a GAN say little, so
-    # none is reported; a value that is not finite ends as diverged.
+    # In one dimension this is the distance between the sorted samples. The losses of a GAN say
+    # little, so none is reported. A run whose value is not finite counts as diverged.
     return (fake - true_samples(4096, random).sort(0).values).abs().mean().item()
 
 
 if __name__ == "__main__":
     result = lrsearch.tune(gan, trials=10, seeds=2, tracking_uri="none")
     default, best = result.firsts["default"], result.best
-    print(f"distance {default.value:.3f} by default, {best.value:.3f} at best")
+    print(f"distance: default schedule {default.value:.3f}, best {best.value:.3f}")
     rate = best.schedule.peak
-    print(f"discriminator peaks at {rate:.2g}, generator at {FRACTION * rate:.2g}")
+    print(f"peak rates: discriminator {rate:.2g}, generator {FRACTION * rate:.2g}")

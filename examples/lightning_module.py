@@ -1,4 +1,4 @@
-"""A LightningModule: `configure_optimizers` returns what `to_lightning` makes of a schedule."""
+"""PyTorch Lightning: return the result of `to_lightning` from `configure_optimizers`."""
 
 import lightning
 import torch
@@ -53,4 +53,4 @@ def wine(run):
 if __name__ == "__main__":
     result = lrsearch.tune(wine, space="cosine", trials=10, tracking_uri="none")
     print(f"best {result.best.value:.4f} {result.unit} with {result.best.schedule}")
-    print(f"after 100 updates {fit(result.best.schedule.plan(100), seed=1):.4f}")
+    print(f"loss after 100 steps: {fit(result.best.schedule.plan(100), seed=1):.4f}")

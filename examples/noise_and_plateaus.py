@@ -1,9 +1,10 @@
-"""The same noise for every schedule: who plateaus, who anneals, and what a growing batch does.
+"""Compare constant rates, decaying rates and growing batches under the same gradient noise.
 
-The noisy quadratic model (Zhang et al. 2019, arXiv 1907.04164), exactly. Writes noise.png.
+The expected loss of the noisy quadratic model (Zhang et al. 2019, arXiv 1907.04164) is computed
+exactly. Writes noise.png.
 """
 
-# %% Schedules of one peak: constant, decays, and two with a batch that grows eightfold
+# %% Schedules with the same peak: constant, decaying, and two with a batch that grows eightfold
 from matplotlib.figure import Figure
 
 import lrsearch
@@ -22,18 +23,18 @@ schedules = {
 plans = {name: schedule.plan(STEPS, BATCH) for name, schedule in schedules.items()}
 curves = dict(zip(plans, expected_loss(problem, list(plans.values())), strict=True))
 
-# %% What each ends at; the noise scale says why
+# %% Final loss, and the change of the noise scale that explains it
 for name, plan in plans.items():
     scale = theory.noise_scale(plan.lr, plan.batch)
-    change = scale[-2] / scale[0]  # the last batch is cut to the budget
-    print(f"{name:22s} loss {curves[name][-1]:.4f}, noise scale {change:.2f} of its first")
+    change = scale[-2] / scale[0]  # the last batch is trimmed to the budget
+    print(f"{name:22s} loss {curves[name][-1]:.4f}, noise scale {change:.2f} x its first value")
 
-# %% The picture
+# %% Plot
 figure = Figure(figsize=(6.5, 3.8), layout="constrained")
 axes = figure.subplots()
 for name, curve in curves.items():
     seen = plans[name].batch.cumsum()
     axes.loglog(seen, curve[1:], label=name)
-axes.set(title="one noise, one peak", xlabel="samples seen", ylabel="expected loss")
+axes.set(title="same noise, same peak", xlabel="samples seen", ylabel="expected loss")
 axes.legend(frameon=False)
 figure.savefig("noise.png", dpi=120)

@@ -1,7 +1,7 @@
-"""Outside torch: a loop in plain NumPy, its checkpoint kept so that a lost run goes on.
+"""A training loop in plain NumPy that continues from its checkpoint after a crash.
 
-`run.folder` is a place of the run's own: a run that is begun again after a crash finds what it
-left there. `run.note` keeps further figures beside the value.
+`run.folder` is the folder of one run. A run that is restarted after a crash gets the same folder.
+`run.note` stores further figures besides the value.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ Y = X @ TRUTH + 0.1 * RANDOM.normal(size=2000)
 
 @lrsearch.objective(unit="mean square", peak=(1e-2, 3.0), steps=300, batch=16, positive=True)
 def regression(run):
-    """Stochastic gradient descent on least squares."""
+    """Solve a least-squares problem by stochastic gradient descent."""
     checkpoint, begin, weights = run.folder / "weights.npy", 0, np.zeros(20)
     if checkpoint.exists():
         begin, *weights = np.load(checkpoint)
         begin, weights = int(begin), np.array(weights)
     for t in range(begin, len(run.plan)):
-        # A generator keyed by seed and update draws the same batch wherever the run begins.
+        # Seeded by run and update, so a continued run draws the same batches.
         rows = np.random.default_rng([run.seed, t]).integers(2000, size=run.plan.batch[t])
         error = X[rows] @ weights - Y[rows]
         weights = weights - run.plan.lr[t] * X[rows].T @ error / len(rows)

@@ -1,6 +1,6 @@
-"""Read a study that a search has left, and write its best schedule where others can use it.
+"""Read an existing study and export its best schedule to JSON and CSV.
 
-Run `lrsearch tune quadratic` first, or let this file do it.
+The script first runs the search `lrsearch tune quadratic` itself.
 """
 
 from pathlib import Path
@@ -20,4 +20,4 @@ for trial in result.trials:
 
 Path("best.json").write_text(lrsearch.export.to_json(result.best.schedule))
 Path("best.csv").write_text(lrsearch.export.to_csv(result.budget.plan(result.best.schedule)))
-print("best.json and best.csv written")
+print("wrote best.json and best.csv")

@@ -1,7 +1,7 @@
-"""scikit-learn: a schedule for `SGDClassifier`, batch by batch through `partial_fit`.
+"""A schedule for scikit-learn's `SGDClassifier`, applied batch by batch with `partial_fit`.
 
-`eta0` with `learning_rate="constant"` is the rate of the next call; `partial_fit` takes one step
-a sample, so an update here is a pass over a small batch at one rate.
+With `learning_rate="constant"`, `eta0` is the learning rate of the next call. `partial_fit` makes
+one update per sample, so a step of the schedule is here one call on a small batch.
 """
 
 import numpy as np
@@ -38,6 +38,6 @@ def linear_classifier(run):
 if __name__ == "__main__":
     result = lrsearch.tune(linear_classifier, trials=12, seeds=2, tracking_uri="none")
     default, best = result.firsts["default"], result.best
-    print(f"{default.value:.4f} by default, {best.value:.4f} {result.unit} at best")
+    print(f"default schedule {default.value:.4f}, best {best.value:.4f} {result.unit}")
     model = fit(best.schedule.plan(steps=500, batch=8), seed=1)
-    print(f"held-out accuracy after 500 updates {model.score(HELD_X, HELD_Y):.3f}")
+    print(f"held-out accuracy after 500 steps: {model.score(HELD_X, HELD_Y):.3f}")

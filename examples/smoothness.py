@@ -1,4 +1,4 @@
-"""Which measure of a schedule's smoothness says anything? Measured on four decays and a search.
+"""Compare measures of a schedule's smoothness on four decays, and with the values of a search.
 
 F = Σ|η_t - η_{t-1}| is the same for all monotone decays between two rates. Writes smoothness.png.
 """
@@ -25,7 +25,7 @@ for name, schedule in decays.items():
         label = f"{name}, smoothed" if smoothing else name
         print(f"{label:22s}" + "".join(f"{figures[measure]:21.6f}" for measure in names))
 
-# %% Does any of them go with the value of trained networks? All at one peak, or the peak decides
+# %% Correlation with the value of trained networks, all at the same peak because it matters most
 result = lrsearch.tune(
     "two-moons",
     space="full",
@@ -36,16 +36,18 @@ result = lrsearch.tune(
     study="smooth",
 )
 for name in (*names, "rate_sum", "noise_scale_spread", "largest_deviation", "weight_norm"):
-    print(f"{name:22s} Spearman with the value {rank_by(result, name).correlation:+.2f}")
+    print(f"{name:22s} rank correlation with the value {rank_by(result, name).correlation:+.2f}")
 
-# %% The picture
+# %% Plot
 figure = Figure(figsize=(9, 3.6), layout="constrained")
 left, right = figure.subplots(1, 2)
 for name, schedule in decays.items():
     left.plot(schedule.plan(300, 1).lr, label=name)
-left.set(title="one F, four shapes", xlabel="update", ylabel="learning rate")
+left.set(title="four shapes with the same F", xlabel="update", ylabel="learning rate")
 left.legend(frameon=False)
 x = [trial.diagnostics["total_variation"] for trial in result.ranked]
 right.scatter(x, [trial.value for trial in result.ranked], s=14)
-right.set(title="two-moons, space full, one peak", xlabel="F", ylabel="value (nats)", xscale="log")
+right.set(
+    title="two-moons, space full, same peak", xlabel="F", ylabel="value (nats)", xscale="log"
+)
 figure.savefig("smoothness.png", dpi=120)

@@ -1,7 +1,7 @@
-"""Your own PyTorch loop: tune its schedule, then train longer with the winner.
+"""Tune the schedule of a PyTorch training loop, then train longer with the best schedule.
 
-Decorate a function that trains once and returns the value; read rates from `run.plan`, take every
-random number from `run.seed`, and report losses, so that a hopeless run ends early.
+Decorate a function that trains once and returns the value. Read learning rates from `run.plan`,
+seed all random numbers with `run.seed`, and report losses so that diverged runs end early.
 """
 
 import torch
@@ -22,7 +22,7 @@ def build(seed):
 
 @lrsearch.objective(unit="mean square", peak=(1e-3, 1.0), steps=200, batch=32, momentum=0.9)
 def sine(run):
-    """A small network learns a sine."""
+    """Fit a sine with a small network."""
     model, order = build(run.seed), torch.Generator().manual_seed(run.seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for t, (lr, batch) in enumerate(run.plan):
@@ -38,11 +38,13 @@ def sine(run):
 
 
 if __name__ == "__main__":
-    today = lrsearch.Schedule(peak=0.03, decay="constant")  # what one uses today: trial 0
-    result = lrsearch.tune(sine, space="cosine", trials=16, enqueue=[today], tracking_uri="none")
-    print(f"today {result.trials[0].value:.4f}, best {result.best.value:.4f} {result.unit}")
+    current = lrsearch.Schedule(
+        peak=0.03, decay="constant"
+    )  # your current schedule becomes trial 0
+    result = lrsearch.tune(sine, space="cosine", trials=16, enqueue=[current], tracking_uri="none")
+    print(f"current {result.trials[0].value:.4f}, best {result.best.value:.4f} {result.unit}")
 
-    # The recipe is dimensionless: here it is stretched to five times the updates.
+    # A schedule has no fixed length: here it is used for five times the steps.
     model = build(seed=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = lrsearch.export.to_torch(result.best.schedule.plan(1000), optimizer)
@@ -52,4 +54,4 @@ if __name__ == "__main__":
         nn.functional.mse_loss(model(X[rows]), Y[rows]).backward()
         optimizer.step()
         scheduler.step()
-    print(f"after 1000 updates {nn.functional.mse_loss(model(X), Y).item():.4f}")
+    print(f"loss after 1000 steps: {nn.functional.mse_loss(model(X), Y).item():.4f}")

@@ -1,6 +1,6 @@
-"""A `TorchTask`: give the model, the loss and the data, and many runs train as one tensor program.
+"""A `TorchTask`: define the model, the loss and the data; many runs then train as one program.
 
-Slots, seeds, the order of the data, the optimizer's arithmetic and evaluation are lrsearch's.
+lrsearch provides the slots, the seeds, the data order, the optimizer and the evaluation.
 """
 
 import torch
@@ -9,19 +9,19 @@ import lrsearch
 
 
 class Parabola(lrsearch.TorchTask):
-    """A tiny network learns x²."""
+    """Fit x² with a tiny network."""
 
-    peak = (1e-3, 1.0)  # the learning rates that make sense for it
+    peak = (1e-3, 1.0)  # range of plausible learning rates
     steps, batch, optimizer = 100, 16, "sgd"
 
     @property
-    def train(self):  # tensors, first axis the sample, or a map-style dataset
+    def train(self):  # tensors with samples first, or a map-style dataset
         x = torch.linspace(-1, 1, 256)
         return x, x**2
 
     validation = train
 
-    def model(self, generator):  # every random number from the generator
+    def model(self, generator):  # take all random numbers from the generator
         layers = torch.nn.Sequential(
             torch.nn.Linear(1, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)
         )
@@ -29,7 +29,7 @@ class Parabola(lrsearch.TorchTask):
             torch.nn.init.uniform_(parameter, -1, 1, generator=generator)
         return layers
 
-    def loss(self, model, batch):  # one a sample
+    def loss(self, model, batch):  # one loss per sample
         x, y = batch
         return (model(x[..., None])[..., 0] - y).square()
 

@@ -1,7 +1,6 @@
-"""Transfer learning: a new head at the plan's rate, the pretrained body at a fraction of it.
+"""Transfer learning: the new head uses the plan's rate, the pretrained body a fraction of it.
 
-Exported schedulers keep the ratio between parameter groups. How small the body's fraction should
-be is a question of its own: here the search is run for three of them.
+Exported schedulers keep the ratio of parameter groups. Three fractions are compared.
 """
 
 import torch
@@ -13,7 +12,7 @@ import lrsearch
 IMAGES, LABELS = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
 IMAGES = IMAGES.float() / 16
 OLD, NEW = (torch.nonzero(which)[:, 0] for which in (LABELS < 5, LABELS >= 5))
-FEW, REST = NEW[:100], NEW[100:]  # pretrain on 0 to 4, transfer to a hundred of 5 to 9
+FEW, REST = NEW[:100], NEW[100:]  # pretrain on 0 to 4, transfer to 100 images of 5 to 9
 
 
 def fit(body, head, optimizer, rows, offset, plan, seed, run=None):
@@ -44,7 +43,7 @@ def transfer(fraction):
         torch.manual_seed(run.seed)
         body, head = nn.Sequential(nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 5)
         body.load_state_dict(PRETRAINED)
-        groups = [{"params": head.parameters(), "lr": 1.0}]  # the first follows the plan
+        groups = [{"params": head.parameters(), "lr": 1.0}]  # the first group uses the plan's rate
         groups += [{"params": body.parameters(), "lr": fraction}]
         optimizer = torch.optim.SGD(groups, momentum=0.9)
         fit(body, head, optimizer, FEW, 5, run.plan, run.seed, run)

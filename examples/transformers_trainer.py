@@ -1,6 +1,6 @@
-"""Fine-tuning with `transformers.Trainer`: a tiny BERT, made on the spot, learns to add.
+"""Tune the schedule of a `transformers.Trainer` that trains a tiny BERT to add digits.
 
-`to_transformers` gives the Trainer its scheduler, of a run's plan and of the best schedule.
+`to_transformers` turns a plan into the Trainer's scheduler, in the search and for the final run.
 """
 
 import tempfile
@@ -57,4 +57,4 @@ def tiny_bert(run):
 if __name__ == "__main__":
     result = lrsearch.tune(tiny_bert, space="linear", trials=10, tracking_uri="none")
     print(f"best {result.best.value:.4f} {result.unit} with {result.best.schedule}")
-    print(f"after 120 updates {train(result.best.schedule.plan(120), seed=1):.4f}")
+    print(f"loss after 120 steps: {train(result.best.schedule.plan(120), seed=1):.4f}")

@@ -1,7 +1,7 @@
-"""Tune a schedule on a real task: an MLP on scikit-learn's handwritten digits.
+"""Tune the schedule of an MLP on scikit-learn's handwritten digits.
 
-Sixteen networks train at once as one tensor program. The recipe that is found is dimensionless:
-draw it for a run of any length.
+Sixteen networks train at once as one tensor program. The best schedule has no fixed length and can
+be used for a run of any number of steps.
 """
 
 import lrsearch
@@ -18,7 +18,7 @@ print(f"{result.counts}, best {best.value:.4f} {result.unit}")
 print(f"held-out accuracy {best.diagnostics['accuracy']:.3f}")
 print(best.schedule)
 
-# Carry it to a longer run in any framework: one pair of numbers an update.
+# Use it for a longer run in any framework: one learning rate and batch size per step.
 plan = best.schedule.plan(steps=5_000, batch=64)
 for lr, batch in list(plan)[:3]:
     print(f"lr {lr:.6f}, batch {batch}")

@@ -1,7 +1,7 @@
-"""`Bound`: what a named value may be, and the sentence that says so.
+"""`Bound`: the allowed values of a named argument, and the error message about other values.
 
-The fields of a Schedule, the options of a built-in objective and the counts of a study are checked
-by the same few lines, so that every refusal reads alike: what was given, what is allowed.
+The fields of a Schedule, the options of a built-in objective and the settings of a study are all
+checked here, so all error messages have the same form: the given value, then the allowed values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from lrsearch.errors import RequestError, closest, given
 
-# Any, since a number of NumPy or of fractions compares with it, too.
+# Typed as Any because numbers of NumPy and of `fractions` are compared with it.
 _MAX_FLOAT: Any = sys.float_info.max
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(s|m|h|d)?")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -23,15 +23,15 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True)
 class Bound:
-    """What a field of a Schedule may hold.
+    """The allowed values of an argument.
 
     Attributes:
-        kind: `float`, `int`, `name`, `text` for any words, such as a folder, or `duration` for
+        kind: `float`, `int`, `name`, `text` for any text such as a folder, or `duration` for
             seconds, given as a number or as `90s`, `15m`, `2h` or `1.5d`.
         low, high: the ends of the range (numbers only).
-        open_low, open_high: whether that end itself is excluded.
-        names: the allowed words; of an `int` those that may stand for a number.
-        optional: whether None is allowed.
+        open_low, open_high: True if that end is excluded.
+        names: the allowed words; for an `int`, words that are allowed besides numbers.
+        optional: True if None is allowed.
     """
 
     kind: str = "float"
@@ -56,10 +56,14 @@ class Bound:
         return f"{article} in {left}{self.low:g}, {self.high:g}{right}"
 
     def check(self, name: str, value: Any) -> Any:
-        """Returns the value as `float`, `int`, `str` or None.
+        """Return the value as `float`, `int`, `str` or None.
+
+        Args:
+            name: name of the argument, for the error message.
+            value: the given value.
 
         Raises:
-            RequestError: it is not what the field may hold.
+            RequestError: the value is not allowed.
         """
         if value is None and self.optional:
             return None
@@ -87,10 +91,10 @@ class Bound:
         raise RequestError(f"{name} is {given(value)}{hint}")
 
     def _number(self, name: str, value: Any) -> float:
-        # bool is an int to Python, and never a rate to a person.
+        # True and False are integers in Python, but not accepted as numbers here.
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise RequestError(f"{name} is {given(value)}, which is no number; give {self}")
-        # An integer can be too large for a float; NaN is refused as what is infinite.
+            raise RequestError(f"{name} is {given(value)}, which is not a number; give {self}")
+        # An integer may be too large for a float. NaN becomes inf here and is rejected below.
         number = float(value) if abs(value) <= _MAX_FLOAT else math.inf
         inside = (self.low < number if self.open_low else self.low <= number) and (
             number < self.high if self.open_high else number <= self.high
@@ -106,15 +110,15 @@ def _seconds(value: Any) -> float:
     text = str(value).strip()
     match = DURATION.fullmatch(text)
     if not match or not float(match[1]):
-        raise RequestError(f"{text!r} is no duration; give 90s, 15m, 2h or 1.5d")
+        raise RequestError(f"{text!r} is not a duration; give seconds, or 90s, 15m, 2h or 1.5d")
     return float(match[1]) * SECONDS[match[2] or "s"]
 
 
-#: What a number of updates, samples or trials may be.
+#: Allowed numbers of samples or trials.
 COUNT = Bound(kind="int", low=1, high=1e12)
 
-#: What a number of updates may be: a Plan holds three numbers for each.
+#: Allowed numbers of steps: a Plan stores three numbers for each step.
 STEPS = Bound(kind="int", low=1, high=1e7)
 
-#: How many runs a trial may have.
+#: Allowed numbers of runs per trial.
 SEEDS = Bound(kind="int", low=1, high=1000)

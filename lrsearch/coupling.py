@@ -1,10 +1,10 @@
-"""What moves with the learning rate: the batch, the rate's own scale factor, the momentum.
+"""Batch size and momentum that change together with the learning rate.
 
-The batch grows at a held budget of samples, so two schedules that see different batches are still
-compared at the same cost. The rate follows the batch by a power law (convention; the linear law is
-measured below the critical batch size, the square root is derived for adaptive optimizers).
-Momentum follows the rate by critical damping, proved for one eigenvalue and a constant rate, or
-against it (convention of the one-cycle policy).
+The batch grows at a fixed budget of samples, so schedules with different batches are compared at
+the same cost. The rate follows the batch by a power law. This is a convention: the linear law is
+measured below the critical batch size, the square root is derived for adaptive optimizers. The
+momentum follows the rate by critical damping, which is proved for one eigenvalue and a constant
+rate, or changes opposite to the rate, which is the convention of the one-cycle policy.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ from lrsearch.curves import Curve, times
 
 Batches = NDArray[np.int64]
 
-#: Forms of the batch ramp r(x) with r(0) = 1 and r(1) = growth.
+#: Forms of the batch ramp r(x), with r(0) = 1 and r(1) = growth.
 RAMPS = ("linear", "exponential")
 
 
 def ramp(updates: int, batch: int, growth: float, form: str, budget: int) -> Batches:
-    """B_t = round(B_0·r(t/T)), halves up, at most the whole budget; shape `[updates]`, samples.
+    """Return the batch sizes B_t = round(B_0·r(t/T)) in samples, shape `[updates]`.
 
-    r(x) = 1 + (growth-1)·x where `form` is `linear`, growth^x where it is `exponential`.
+    Halves are rounded up.
+
+    Args:
+        updates: T, the number of steps.
+        batch: B_0, the first batch size.
+        growth: r(1).
+        form: `linear` for r(x) = 1 + (growth-1)·x, `exponential` for r(x) = growth^x.
+        budget: the largest batch size.
     """
     x = times(updates)
     r = 1.0 + (growth - 1.0) * x if form == "linear" else float(growth) ** x
@@ -31,26 +38,25 @@ def ramp(updates: int, batch: int, growth: float, form: str, budget: int) -> Bat
 
 
 def batch_plan(steps: int, batch: int, growth: float = 1.0, form: str = "exponential") -> Batches:
-    """The batch of every update at a budget of exactly steps·batch samples.
+    """Return the batch size of every step for a budget of exactly steps·batch samples.
 
-    T is the smallest number of updates whose ramp covers the budget; the last batch is trimmed to
-    it. The sum of a ramp over T updates increases strictly with T (each B_t of T updates is at
-    most B_{t+1} of T+1), so bisection finds T, and the trimmed last batch holds at least one
-    sample.
+    T is the smallest number of steps whose ramp covers the budget; the last batch is trimmed to
+    fit. The sum of a ramp over T steps increases strictly with T (each B_t of T steps is at most
+    B_{t+1} of T+1 steps), so T is found by bisection and the last batch has at least one sample.
 
     Args:
-        steps: updates that the budget would last at the first batch size.
-        batch: B_0, samples of the first update.
-        growth: final batch over first batch, at least 1.
+        steps: number of steps for which the budget lasts at the first batch size.
+        batch: B_0, the first batch size, in samples.
+        growth: final batch size / first batch size, at least 1.
         form: one of `RAMPS`.
 
     Returns:
-        shape `[T]`, int64, samples per update, summing to steps·batch.
+        batch sizes in samples, int64, shape `[T]`; their sum is steps·batch.
     """
     if growth == 1.0:
         return np.full(steps, batch, dtype=np.int64)
     budget = steps * batch
-    low, high = 1, steps  # `steps` updates always cover the budget: no batch is below the first
+    low, high = 1, steps  # `steps` steps always cover the budget: no batch is below the first
     while low < high:
         middle = (low + high) // 2
         if int(ramp(middle, batch, growth, form, budget).sum()) >= budget:
@@ -63,10 +69,10 @@ def batch_plan(steps: int, batch: int, growth: float = 1.0, form: str = "exponen
 
 
 def coupled_scale(batches: Batches, batch: int, coupling: float) -> Curve:
-    """(B_t/B_0)^coupling, shape `[T]`: the factor on the rate.
+    """Return the factor (B_t/B_0)^coupling on the learning rate, shape `[T]`.
 
     Coupling 1 keeps the noise scale η/B of SGD (Smith et al. 2018, arXiv 1711.00489); ½ is the law
-    for adaptive optimizers (Malladi et al. 2022, arXiv 2205.10287); 0 leaves the rate alone.
+    for adaptive optimizers (Malladi et al. 2022, arXiv 2205.10287); 0 does not change the rate.
     """
     return np.asarray((batches / float(batch)) ** coupling)
 
@@ -74,21 +80,21 @@ def coupled_scale(batches: Batches, batch: int, coupling: float) -> Curve:
 def critical_momentum(
     lr: Curve, curvature: float, cap: float, *, nesterov: bool
 ) -> tuple[Curve, int]:
-    """The momentum that damps a mode of the given curvature critically, at every update.
+    """Return the momentum that critically damps a mode of the given curvature, for every step.
 
-    Nesterov: μ = (1-√ηλ)/(1+√ηλ); heavy ball: μ = (1-√ηλ)². Both roots of the characteristic
-    polynomial coincide there, which is proved for a constant rate and a single eigenvalue λ. It is
-    the fastest setting that does not oscillate, not the fastest setting.
+    Nesterov: μ = (1-√ηλ)/(1+√ηλ); heavy ball: μ = (1-√ηλ)². There the two roots of the
+    characteristic polynomial coincide, which is proved for a constant rate and one eigenvalue λ.
+    It is the fastest setting without oscillation, but not the fastest setting.
 
     Args:
         lr: η, shape `[T]`.
-        curvature: λ > 0, loss per parameter squared.
+        curvature: λ, above 0, in loss per parameter squared.
         cap: the largest momentum to return.
-        nesterov: the law for Nesterov's form, else for the heavy ball.
+        nesterov: True for Nesterov's momentum, False for the heavy ball.
 
     Returns:
-        μ of shape `[T]`, never above `cap`, and the number of updates with ηλ ≥ 1, where no
-        momentum damps critically and 0 stands in.
+        μ of shape `[T]`, at most `cap`, and the number of steps with ηλ ≥ 1. For these steps no
+        momentum damps critically, and μ is 0.
     """
     root = np.sqrt(lr * curvature)
     beyond = root >= 1.0
@@ -97,8 +103,13 @@ def critical_momentum(
 
 
 def opposed_momentum(uncoupled: Curve, high: float, low: float) -> Curve:
-    """The one-cycle policy's momentum: high - (high-low)·(rate / its maximum), shape `[T]`.
+    """Return the momentum of the one-cycle policy, high - (high-low)·rate/max(rate), shape `[T]`.
 
     Source: Smith 2018, arXiv 1803.09820, section 4. A convention, not a law.
+
+    Args:
+        uncoupled: the rate before its coupling to the batch, shape `[T]`.
+        high: the momentum as the rate approaches 0.
+        low: the momentum at the largest rate.
     """
     return np.asarray(high - (high - low) * (uncoupled / uncoupled.max()))

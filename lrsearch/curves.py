@@ -1,10 +1,9 @@
 """Unit curves: the shapes of which every schedule is made, as numbers between 0 and 1.
 
-A curve here knows nothing of learning rates. A decay is a function d(x) on [0, 1) with d(0) = 1;
-restarts lay several decays end to end; smoothing is a filter over a finished curve. Update t of n
-becomes the time x = t/n in `times` and nowhere else, which is the convention of the literature
-(`cos(πt/T)`): the last update is at x = 1 - 1/n, so a decay to zero never wastes an update at rate
-0.
+A curve here has no learning rates. A decay is a function d(x) on [0, 1) with d(0) = 1; restarts
+join several decays end to end; smoothing is a filter over a complete curve. Only `times` maps
+update t of n to the time x = t/n. This is the convention of the literature (`cos(πt/T)`): the last
+update is at x = 1 - 1/n, so a decay to zero never wastes a step at rate 0.
 """
 
 from __future__ import annotations
@@ -19,77 +18,80 @@ from numpy.typing import NDArray
 Curve = NDArray[np.float64]
 Decay = Callable[[Curve, Mapping[str, float]], Curve]
 
-#: Smallest distance between neighbouring spline knots, and of the outer ones from 0 and 1.
+#: Smallest distance between neighbouring spline knots, and between the free knots and 0 or 1.
 KNOT_GAP = 1e-3
 
 
 def round_half_up(value: float) -> int:
-    """Rounds to the nearest integer, halves upwards (Python's `round` takes halves to even)."""
+    """Round to the nearest integer, halves upwards (Python's `round` rounds halves to even)."""
     return math.floor(value + 0.5)
 
 
 def times(n: int) -> Curve:
-    """The time of every update of a phase: x = t/n for t = 0 … n-1, shape `[n]`, dimensionless."""
+    """Return the time of every step of a phase: x = t/n for t = 0 … n-1, shape `[n]`."""
     return np.arange(n, dtype=np.float64) / n
 
 
 def warmup_ramp(n: int) -> Curve:
-    """Linear warmup (t+1)/n, shape `[n]`: no update at rate 0, and 1 is reached at t = n-1."""
+    """Return the linear warmup (t+1)/n, shape `[n]`, which has no step at 0 and ends at 1."""
     return np.arange(1, n + 1, dtype=np.float64) / n
 
 
 def constant(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = 1."""
+    """Return d(x) = 1."""
     return np.ones_like(x)
 
 
 def polynomial(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = (1-x)^power; power 1 is the linear decay."""
+    """Return d(x) = (1-x)^power; power 1 is the linear decay."""
     return np.asarray((1.0 - x) ** p["power"])
 
 
 def cosine(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = (½(1+cos πx))^power; power 1 is SGDR's (Loshchilov & Hutter, arXiv 1608.03983)."""
+    """Return d(x) = (½(1+cos πx))^power; power 1 is the cosine of SGDR (arXiv 1608.03983)."""
     return np.asarray((0.5 * (1.0 + np.cos(np.pi * x))) ** p["power"])
 
 
 def step(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = gamma^⌊x·(drops+1)⌋: `drops` falls that cut the phase into equal parts."""
+    """Return d(x) = gamma^⌊x·(drops+1)⌋: `drops` drops that divide the phase into equal parts."""
     n, pieces = len(x), int(p["drops"]) + 1
-    # Whole-number arithmetic: floor(x·pieces) in floats puts a drop one update late where
-    # t·pieces/n is whole.
+    # Integer arithmetic: in floats, floor(x·pieces) may be one step late where t·pieces/n is an
+    # integer.
     return np.asarray(p["gamma"] ** ((np.arange(n) * pieces) // n).astype(np.float64))
 
 
 def exponential(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = exp(-rate·x); `rate` is k·T of the textbook form η0·exp(-kt)."""
+    """Return d(x) = exp(-rate·x); `rate` is k·T of the textbook form η0·exp(-kt)."""
     return np.exp(-p["rate"] * x)
 
 
 def power_law(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = (1+rate·x)^(-power): hyperbolic (power 1), inverse square root (½), t^-α."""
+    """Return d(x) = (1+rate·x)^(-power): hyperbolic (power 1), inverse square root (½), t^-α."""
     return np.asarray((1.0 + p["rate"] * x) ** (-p["power"]))
 
 
 def root(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = 1 - x^power: the 1-sqrt cooldown at ½ (Hägele et al. 2024, arXiv 2405.18392)."""
+    """Return d(x) = 1 - x^power; power ½ is the 1-sqrt cooldown (arXiv 2405.18392)."""
     return np.asarray(1.0 - x ** p["power"])
 
 
 def rex(x: Curve, p: Mapping[str, float]) -> Curve:
-    """d(x) = (1-x)/(1-(1-bend)·x): REX at ½ (Chen et al. 2021, arXiv 2107.04197), linear at 1."""
+    """Return d(x) = (1-x)/(1-(1-bend)·x); bend ½ is REX (arXiv 2107.04197), bend 1 is linear."""
     return np.asarray((1.0 - x) / (1.0 - (1.0 - p["bend"]) * x))
 
 
 def spline_knots(p: Mapping[str, float]) -> tuple[Curve, Curve]:
-    """The four knots of the spline, stick-broken: every value in its range gives a valid curve.
+    """Return the four knots of the spline.
+
+    The parameters are fractions of the remaining interval (stick-breaking), so all values in range
+    give a valid curve.
 
     Args:
         p: `knot_x1`, `knot_x2` in [0, 1] and `knot_y1`, `knot_y2` in (0, 1].
 
     Returns:
-        abscissas and ordinates, each of shape `[4]`; the abscissas strictly increase by at least
-        `KNOT_GAP`, the ordinates never increase.
+        abscissas and ordinates, each of shape `[4]`. Each abscissa is at least `KNOT_GAP` above
+        the previous one; the ordinates never increase.
     """
     g = KNOT_GAP
     x1 = g + p["knot_x1"] * (1.0 - 3.0 * g)
@@ -99,15 +101,17 @@ def spline_knots(p: Mapping[str, float]) -> tuple[Curve, Curve]:
 
 
 def spline(x: Curve, p: Mapping[str, float]) -> Curve:
-    """Monotone cubic (PCHIP: Fritsch & Butland 1984) through (0,1), two free knots and (1,0)."""
-    from scipy.interpolate import PchipInterpolator  # 0.3 s of import that no other curve needs
+    """Return the monotone cubic (PCHIP) through (0, 1), two free knots and (1, 0).
 
-    # Between its knots PCHIP is monotone in exact arithmetic; rounding may leave [0, 1] by one
-    # ulp.
+    Source of PCHIP: Fritsch & Butland 1984.
+    """
+    from scipy.interpolate import PchipInterpolator  # importing it takes 0.3 s
+
+    # PCHIP is monotone in exact arithmetic; with rounding it may leave [0, 1] by one ulp.
     return np.asarray(np.clip(PchipInterpolator(*spline_knots(p))(x), 0.0, 1.0))
 
 
-#: Every decay by name: the function, and the fields of a Schedule that it reads.
+#: Decays by name: the function, and the fields of a Schedule that it uses.
 DECAYS: dict[str, tuple[Decay, tuple[str, ...]]] = {
     "constant": (constant, ()),
     "polynomial": (polynomial, ("power",)),
@@ -122,24 +126,38 @@ DECAYS: dict[str, tuple[Decay, tuple[str, ...]]] = {
 
 
 def cycle_bounds(n: int, cycles: int, growth: float) -> list[int]:
-    """Whole-number boundaries of the cycles of a phase of `n` updates.
+    """Return the boundaries of the cycles in a phase of `n` steps.
 
-    Each cycle is `growth` times as long as the last.
-    The boundaries round the cumulative lengths, not each length, so that they always end at `n`.
-    With growth 2 and n = n0·(2^cycles - 1) they are exactly those of SGDR (T_mult = 2).
+    Each cycle is `growth` times as long as the previous one. The cumulative lengths are rounded,
+    not each length, so the last boundary is always `n`. With growth 2 and n = n0·(2^cycles - 1)
+    the boundaries are exactly those of SGDR (T_mult = 2).
+
+    Args:
+        n: number of steps of the phase.
+        cycles: number of cycles.
+        growth: length of a cycle / length of the previous one.
 
     Returns:
-        `cycles + 1` integers from 0 to n; two of them are equal where a cycle is left without an
-        update.
+        `cycles + 1` integers from 0 to n; two neighbours are equal if a cycle has no step.
     """
-    # Measured from the last cycle, so that the powers of a large growth vanish instead of
+    # Lengths relative to the last cycle: powers of a large growth underflow to 0 instead of
     # overflowing.
     ends = np.cumsum(float(growth) ** np.arange(1 - cycles, 1))
     return [0, *(round_half_up(n * float(end / ends[-1])) for end in ends)]
 
 
 def restarts(bounds: list[int], decay: Decay, p: Mapping[str, float], damping: float) -> Curve:
-    """The decay repeated in every cycle, cycle i scaled by damping^i; shape `[bounds[-1]]`."""
+    """Return the decay repeated in every cycle, cycle i scaled by damping^i.
+
+    Args:
+        bounds: boundaries of the cycles, from `cycle_bounds`.
+        decay: the decay function.
+        p: parameters of the decay.
+        damping: height of a cycle / height of the previous one.
+
+    Returns:
+        the curve, shape `[bounds[-1]]`.
+    """
     return np.concatenate(
         [
             damping**i * decay(times(end - begin), p)
@@ -149,22 +167,21 @@ def restarts(bounds: list[int], decay: Decay, p: Mapping[str, float], damping: f
 
 
 def smooth(curve: Curve, smoothing: float) -> Curve:
-    """Centred moving average of width 1 + 2·round(smoothing·T/2) with edge padding; shape `[T]`.
+    """Return the centred moving average of a curve with edge padding, shape `[T]`.
 
-    Edge padding repeats the first and the last value. Padding with zeros instead would invent a
-    warmup and raise the total variation. The result is clipped to the range of its window, where
-    it lies in exact
-    arithmetic: a running sum may leave it by rounding.
+    The window has 1 + 2·round(smoothing·T/2) steps. Edge padding repeats the first and the last
+    value; zero padding would add a warmup and raise the total variation. The result is clipped to
+    the range of the curve within the window, because the running sum may leave it by rounding.
 
     Args:
-        curve: shape `[T]`.
+        curve: the curve, shape `[T]`.
         smoothing: width of the window as a fraction of the run, in [0, 1); 0 returns the curve
             itself.
     """
     half = round_half_up(smoothing * len(curve) / 2)
     if smoothing == 0.0 or half == 0:
         return curve
-    from scipy import ndimage  # 0.1 s of import that only smoothing needs
+    from scipy import ndimage  # importing it takes 0.1 s
 
     width = 1 + 2 * half
     mean = ndimage.uniform_filter1d(curve, width, mode="nearest")

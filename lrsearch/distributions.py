@@ -1,4 +1,4 @@
-"""A space in Optuna's words, and schedules as its points."""
+"""Spaces as Optuna distributions, and schedules as their points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lrsearch.space import Space
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """A space in Optuna's words."""
+    """Return the Optuna distribution of every free field of a space."""
     made: dict[str, BaseDistribution] = {}
     for name, entry in space.free.items():
         if isinstance(entry, Choices):
@@ -35,7 +35,12 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 def point_within(
     schedule: Schedule, searched: Mapping[str, BaseDistribution]
 ) -> dict[str, Any] | None:
-    """A schedule's values of the free fields, or None where it lies outside of them."""
+    """Return a schedule's values of the free fields, or None if the schedule is outside the space.
+
+    Args:
+        schedule: the schedule.
+        searched: the distributions of the free fields.
+    """
     fields = schedule.to_dict()
     point = {name: fields[name] for name in searched if fields[name] is not None}
     inside = len(point) == len(searched) and all(
@@ -45,18 +50,22 @@ def point_within(
 
 
 def digest(schedule: Schedule) -> str:
-    """A short name of a schedule, for files and keys."""
+    """Return a short hash of a schedule, for file names and keys."""
     return hashlib.sha256(repr(schedule).encode()).hexdigest()[:16]
 
 
 def check_point(point: Mapping[str, Any], searched: Mapping[str, BaseDistribution]) -> None:
-    """Check that a point has a value of the space for every free field.
+    """Check that a point has an allowed value for every free field.
+
+    Args:
+        point: values by field.
+        searched: the distributions of the free fields.
 
     Raises:
-        ValueError: it has not.
+        ValueError: a field is missing or unknown, or a value is not allowed.
     """
     inside = point.keys() == searched.keys() and all(
         searched[n]._contains(searched[n].to_internal_repr(v)) for n, v in point.items()
     )
     if not inside:
-        raise ValueError(f"the point {dict(point)} is none of the space's")
+        raise ValueError(f"the point {dict(point)} is outside the space")

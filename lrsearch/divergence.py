@@ -1,4 +1,4 @@
-"""When a run counts as diverged, from the losses that it has reported."""
+"""The rule by which a run counts as diverged, applied to its reported losses."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from numpy.typing import ArrayLike
 
 from lrsearch.curves import round_half_up
 
-#: Raised when the rule changes: a study is continued by the rule that it records, or not at all.
+#: Version of the rule. A study stores it and is continued only under the same version.
 DIVERGENCE_VERSION = 1
 #: A run has diverged once its median loss exceeds this multiple of the loss before training.
 DIVERGENCE_FACTOR = 2.0
 
 
 def divergence_window(updates: int) -> int:
-    """Reports in the median of the divergence rule: 2 % of the run, at least 10."""
+    """Return the number of reports in the median of the rule: 2 % of the run, at least 10."""
     return max(10, round_half_up(0.02 * updates))
 
 
 def divergence(losses: ArrayLike, updates: int, untrained: float | None = None) -> int | None:
-    """The first report at which a run counts as diverged, or None.
+    """Return the index of the first report at which a run counts as diverged, or None.
 
-    Diverged means non-finite, or, where no loss is negative, a median over 2 % of the run (at
-    least 10 reports) above twice the initial loss: the first report, or what is known of an
-    untrained model where that is higher, since the first batch may be an easy one. A convention:
-    loose enough for the spikes that healthy runs recover from.
+    A run has diverged if a loss is not finite. If no loss is negative, it has also diverged if the
+    median over 2 % of the run (at least 10 reports) exceeds twice the initial loss. The initial
+    loss is the first report, or the loss of an untrained model if that is higher, because the
+    first batch may be an easy one. The factor is a convention, large enough for the spikes that
+    healthy runs recover from.
 
     Args:
-        losses: reports in their order, shape `[n]`.
-        updates: T, the length of the run.
-        untrained: the value of an untrained model, where it is known.
+        losses: reported losses in their order, shape `[n]`.
+        updates: T, the number of steps of the run.
+        untrained: the loss of an untrained model, or None if it is unknown.
     """
     values = np.asarray(losses, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(values))
@@ -47,10 +48,15 @@ def divergence(losses: ArrayLike, updates: int, untrained: float | None = None) 
 
 
 def divergence_limit(first: float, untrained: float | None) -> float:
-    """The loss above which a median counts as diverged."""
+    """Return the loss above which a median counts as diverged.
+
+    Args:
+        first: the first reported loss.
+        untrained: the loss of an untrained model, or None if it is unknown.
+    """
     return DIVERGENCE_FACTOR * max(first, first if untrained is None else untrained)
 
 
 def describe_divergence(update: int, loss: float) -> str:
-    """The reason of a diverged outcome, with its update and its loss."""
+    """Return the reason of a diverged outcome, which names the update and the loss."""
     return f"diverged at update {update} with loss {loss:.4g}"

@@ -1,7 +1,7 @@
-"""`Landscape`: the loss around where some runs stand, as probes see it.
+"""`Landscape`: the loss around the current parameters of some runs, the input of probes.
 
-Runs are stacked along a leading axis A, so that one look measures all of them. The tensors are
-torch's; nothing here imports it.
+Runs are stacked along a leading axis A, so a probe measures all of them at once. The tensors are
+torch tensors, but this module does not import torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Classes:
 
     Attributes:
         inputs: shape `[N, d]`.
-        labels: whole numbers from 0, shape `[N]`.
+        labels: class indices, integers from 0, shape `[N]`.
     """
 
     inputs: Tensor
@@ -35,23 +35,27 @@ class Landscape:
     """The loss of A runs as a function of their parameters.
 
     Attributes:
-        values: parameters, each of shape `[A, ...]`.
-        loss: mean loss over a part of `samples` at other parameters, shape `[A]`, differentiable
-            twice; in evaluation mode.
-        fresh: the same over other samples at every look, as many, for what is averaged over looks.
-        samples: n, how many there are; those of `loss` are the same for every run and every look.
-        rate: η of the update just done, shape `[A]`, on the host.
-        momentum: μ, or β1 of Adam, of that update, shape `[A]`, on the host.
-        method: how gradients become updates, a name of `lrsearch.theory.stability_limit`.
-        weight_decay: what is added to the curvature: λ where the decay is in the gradient, else 0.
-        scale: D of updates -η D⁻¹ m, like `values`; None where it is the identity.
-        replay: does a step, which returns named tensors of shape `[A]` or `[A, n]`, perhaps as a
-            recorded graph, and returns them on the host: the step must read nothing but the
-            tensors above and what is in `kept`. Besides, from which of their numbers on rounding
-            is amplified, so that a replay may differ, by name. None does it as it is.
-        kept: where what every look reads can be kept; None where nothing needs to be.
-        classes: where the runs are linear classifiers, of parameters W `[A, C, d]` and perhaps a
-            bias `[A, C]`; else None.
+        values: the current parameters, each of shape `[A, ...]`.
+        loss: function of parameters and a slice of the `samples`: the mean loss over these
+            samples, shape `[A]`, twice differentiable, in evaluation mode. The samples are the
+            same for all runs and at all times.
+        fresh: the same function on the same number of samples, drawn anew each time, for
+            quantities that are averaged over time.
+        samples: n, the number of samples.
+        rate: η of the last update, shape `[A]`, on the host.
+        momentum: μ, or β1 of Adam, of the last update, shape `[A]`, on the host.
+        method: the update rule, a method of `lrsearch.theory.stability_limit`.
+        weight_decay: the term that weight decay adds to the curvature: λ if the decay is part of
+            the gradient, else 0.
+        scale: D in the update -η D⁻¹ m, shaped like `values`; None means the identity.
+        replay: function that evaluates its first argument, possibly as a recorded CUDA graph, and
+            returns the resulting named tensors, of shape `[A]` or `[A, n]`, on the host. The first
+            argument may read only the tensors above and those in `kept`. The second argument gives
+            by name the index from which rounding errors are amplified, so a replay may differ
+            there. None means direct evaluation.
+        kept: storage for values that are reused at every measurement; None if there are none.
+        classes: the training data if the runs are linear classifiers with parameters W `[A, C, d]`
+            and optionally a bias `[A, C]`; else None.
     """
 
     values: tuple[Tensor, ...]

@@ -1,7 +1,7 @@
-"""The best possible schedule of a quadratic: every rate free, by adjoint gradient.
+"""The best possible schedule of a quadratic: every rate is free, optimised by adjoint gradient.
 
-It answers how much of the possible gain a search over a family found. Written for plain SGD at
-given batches; with momentum no reference is offered.
+It shows how much of the possible gain a search over a family of schedules achieved. It is
+implemented for plain SGD with given batches, not for momentum.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from lrsearch.quadratic import Array, Quadratic, expected_loss
 def best_rates(
     problem: Quadratic, batch: NDArray[np.int64], *, cap: float | None = None
 ) -> tuple[Array, float]:
-    """The best possible schedule of plain SGD: all T rates free, none above the cap.
+    """Return the best possible schedule of plain SGD: all T rates are free up to the cap.
 
-    L-BFGS-B on log η with the exact gradient by the adjoint of the recursion, from the best
-    constant rate and from the best linear decay, keeping the better end. A local optimum, in
-    practice the best known. Without a cap, larger batches make isolated steps of 3 to 23 times
-    2/λ_max optimal (Chebyshev steps), which no training run would survive: hence the default.
+    The method is L-BFGS-B on log η with the exact gradient, from the adjoint of the recursion. It
+    starts once from the best constant rate and once from the best linear decay, and keeps the
+    better result. The result is a local optimum, in practice the best one known. Without a cap,
+    isolated steps of 3 to 23 times 2/λ_max (Chebyshev steps) are optimal at larger batches. Real
+    training would diverge at such rates, so the default cap is 2/λ_max.
 
     Args:
         problem: the quadratic.
-        batch: shape `[T]`, samples per update.
-        cap: the largest rate; None is 2/λ_max.
+        batch: batch size of every step, shape `[T]`, in samples.
+        cap: the largest rate; None means 2/λ_max.
 
     Returns:
         the rates, shape `[T]`, and their expected loss.
     """
-    from scipy import optimize  # 0.3 s of import that only this needs
+    from scipy import optimize  # importing it takes 0.3 s
 
     top = problem.largest_rate if cap is None else cap
     updates = len(batch)
@@ -61,7 +62,7 @@ def best_rates(
 def _log_loss_and_gradient(
     log_rates: Array, problem: Quadratic, batch: Array
 ) -> tuple[float, Array]:
-    """Log of the final loss of plain SGD and its gradient in log η, by the adjoint recursion."""
+    """Return the log of plain SGD's final loss and its gradient in log η (adjoint recursion)."""
     h, rates = problem.curvature, np.exp(log_rates)
     scale, profile = problem.noise_law(batch)
     multiplicative = problem.noise == "multiplicative"

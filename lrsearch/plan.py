@@ -1,4 +1,4 @@
-"""`Plan`: what a schedule draws for one run, as arrays."""
+"""`Plan`: learning rate, batch size and momentum of every step of a run, as arrays."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from lrsearch.curves import Curve
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What one run does at each of its T updates; iterating gives a pair `(lr, batch)` an update.
+    """Learning rate, batch size and momentum of each of the T steps of a run.
+
+    Iteration yields one pair `(lr, batch)` per step.
 
     Attributes:
         lr: learning rate, shape `[T]`, float64, read-only.
-        batch: samples per update, shape `[T]`, int64, read-only.
+        batch: batch size in samples, shape `[T]`, int64, read-only.
         momentum: momentum (β1 for Adam), shape `[T]`, float64, read-only.
-        overdamped: updates at which a critical momentum rule found ηλ ≥ 1 and fell back to
-            momentum 0.
+        overdamped: number of steps with ηλ ≥ 1, where a critical momentum rule uses momentum 0.
 
     Example:
         >>> schedule = lrsearch.Schedule(peak=0.1, warmup=0.5, decay="constant")
@@ -55,29 +56,29 @@ class Plan:
 
     @classmethod
     def from_plain(cls, columns: Any) -> Plan:
-        """Read what `to_plain` returns.
+        """Return the plan of which these are the `to_plain` columns.
 
         Raises:
-            ValueError: these are not three equally long lists of numbers.
+            ValueError: `columns` is not a list of three lists of numbers of equal length.
         """
         lists = isinstance(columns, list) and all(isinstance(column, list) for column in columns)
         if not lists or len(columns) != 3 or len(set(map(len, columns))) != 1:
-            raise ValueError("a plan has three columns of one length")
+            raise ValueError("a plan needs three columns of equal length")
         kinds: list[set[type]] = [{int, float}, {int}, {int, float}]
         if not all(
             set(map(type, column)) <= kind for column, kind in zip(columns, kinds, strict=True)
         ):
-            raise ValueError("a plan holds numbers alone, and batches are integers")
+            raise ValueError("a plan needs numbers, and integers for the batches")
         try:
             plan = cls(*columns)
         except OverflowError as error:
-            raise ValueError("a plan holds no such large number") from error
+            raise ValueError("a number of the plan is too large") from error
         if not all(np.isfinite(column).all() for column in (plan.lr, plan.momentum)):
-            raise ValueError("a plan holds finite numbers alone")
+            raise ValueError("a plan needs finite numbers")
         return plan
 
     def to_plain(self) -> list[list[float]]:
-        """Return its three columns as lists, for JSON."""
+        """Return the columns `lr`, `batch` and `momentum` as lists, for JSON."""
         return [self.lr.tolist(), self.batch.tolist(), self.momentum.tolist()]
 
     def __eq__(self, other: object) -> bool:
@@ -90,5 +91,5 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """The budget: training samples over the whole run."""
+        """The number of training samples in the whole run."""
         return int(self.batch.sum())

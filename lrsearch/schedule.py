@@ -1,9 +1,9 @@
-"""`Schedule`, the recipe, and `Budget`, for which it draws a Plan.
+"""`Schedule`, a schedule independent of the length of a run, and `Budget`, which fixes the length.
 
-A Schedule holds dimensionless numbers: fractions of the run and of the peak. It draws a Plan only
-when it is told the budget, so one recipe found at 2 000 updates is carried to 20 000 without a
-change. The fields act in the order in which they are declared, and each has a neutral value that
-changes nothing, bit for bit.
+A Schedule holds dimensionless numbers: fractions of the run and of the peak. A budget turns it
+into a Plan, the learning rate of every step. So a schedule that was found at 2,000 steps can be
+used for 20,000 steps without a change. The fields act in the order of their declaration. Each has
+a neutral value that changes nothing, bit for bit.
 """
 
 from __future__ import annotations
@@ -41,38 +41,39 @@ def _field(default: Any, **bound: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Schedule:
-    """One member of the schedule family: a recipe of dimensionless numbers.
+    """A learning-rate schedule as dimensionless numbers, for runs of any length.
 
     `eval(repr(s)) == s == Schedule.from_dict(s.to_dict())`.
 
     Attributes:
-        peak: learning rate at the top.
-        warmup: fraction of the run; the rate of update t < W = round(warmup·T) is peak·(t+1)/W.
-        hold: fraction of what remains after warmup that stays at the peak.
-        decay: the shape of the rest, a name in `lrsearch.curves.DECAYS`.
+        peak: learning rate after the warmup, before smoothing and coupling.
+        warmup: fraction of the run with linear warmup: for t < W = round(warmup·T) the rate is
+            peak·(t+1)/W.
+        hold: fraction of the rest of the run, after the warmup, that stays at the peak.
+        decay: shape of the decay phase after warmup and hold, a name in `lrsearch.curves.DECAYS`.
         power: exponent of the polynomial, cosine, power_law and root decays.
-        rate: fall over the decay phase of the exponential and power_law decays, in units of
-            1/phase.
-        bend: REX only; ½ is REX, 1 is linear.
-        drops, gamma: step only; how often the rate is multiplied by gamma.
+        rate: decay constant of the exponential and power_law decays, per decay phase.
+        bend: rex only; ½ is REX, 1 is linear.
+        drops, gamma: step only; the number of drops, and the factor of each.
         knot_x1, knot_y1, knot_x2, knot_y2: spline only; see `lrsearch.curves.spline_knots`.
         floor: fraction of the peak that the decay approaches as t → T.
-        cycles, cycle_growth, cycle_damping: restarts of the decay phase; every cycle is
-            cycle_growth times as long as the last and starts from cycle_damping times its height
-            above the floor.
+        cycles, cycle_growth, cycle_damping: restarts of the decay phase. Each cycle is
+            cycle_growth times as long as the previous one and starts at cycle_damping times its
+            height above the floor.
         smoothing: width of a centred moving average over the whole curve, as a fraction of the
             run.
-        batch_growth, batch_ramp: final batch over first batch, and how it gets there.
-        coupling: the rate is multiplied by (B_t/B_0)^coupling.
-        momentum: None leaves it to the objective.
-        momentum_rule: constant; critical damping from the final rate and `curvature`, never above
-            `momentum`; or opposed: from `momentum` down to `momentum_low` as the uncoupled rate
-            rises to its maximum.
-        curvature: λ of the critical rules, loss per parameter squared.
+        batch_growth, batch_ramp: final batch size / first batch size, and the form of the growth.
+        coupling: exponent of the factor (B_t/B_0)^coupling on the rate.
+        momentum: momentum, or the largest momentum of the other rules; None means that of the
+            objective.
+        momentum_rule: `constant`; `critical_nesterov` or `critical_heavy_ball`, the momentum that
+            critically damps `curvature` at the current rate, at most `momentum`; or `opposed`,
+            from `momentum` down to `momentum_low` as the uncoupled rate rises to its maximum.
+        curvature: λ of the critical rules, in loss per parameter squared.
         momentum_low: momentum at the largest rate under `opposed`.
 
     Raises:
-        RequestError: a field holds what it may not.
+        RequestError: the value of a field is not allowed.
 
     Example:
         >>> schedule = lrsearch.Schedule(peak=0.1, warmup=0.05, decay="cosine")
@@ -121,60 +122,70 @@ class Schedule:
         return f"Schedule({shown})"
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what is stored: the fields that differ from their defaults."""
+        """Return the fields that differ from their defaults, for storage."""
         return self.to_dict(defaults=False)
 
     @classmethod
     def from_plain(cls, values: Any) -> Schedule:
-        """Read what `to_plain` returns; errors as for `from_dict`."""
+        """Return the schedule of which these are the `to_plain` values.
+
+        Raises:
+            RequestError: a key is unknown, `peak` is missing, or a value is not allowed.
+        """
         return cls.from_dict(values)
 
     def to_dict(self, *, defaults: bool = True) -> dict[str, Any]:
-        """The flat object of JSON files and results; without `defaults` what differs from them."""
+        """Return the fields as a flat dictionary, for JSON files and results.
+
+        Args:
+            defaults: False to leave out fields that have their default value.
+        """
         values = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]
         return {f.name: value for f, value in values if defaults or value != f.default}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schedule:
-        """The inverse of `to_dict`; missing keys take their defaults.
+        """Return the schedule with these fields, the inverse of `to_dict`.
+
+        Args:
+            values: values by field; missing fields have their default.
 
         Raises:
-            RequestError: a key is unknown, `peak` is missing, or a value is out of range.
+            RequestError: a key is unknown, `peak` is missing, or a value is not allowed.
         """
         if not isinstance(values, Mapping):
             raise RequestError(
-                f"a schedule is {given(values)}; give an object of fields and values"
+                f"the schedule is {given(values)}; give a mapping from fields to values"
             )
         for name in values:
             if name not in FIELDS:
                 raise RequestError(f"a Schedule has no field {name!r}{closest(str(name), FIELDS)}")
         if "peak" not in values:
-            raise RequestError(
-                "the schedule has no peak; give the learning rate at the top, a number above 0"
-            )
+            raise RequestError("the schedule has no peak; give peak, a learning rate above 0")
         return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> Schedule:
-        """Reads what `json.dumps(schedule.to_dict())` writes.
+        """Return the schedule of a JSON text, such as `json.dumps(schedule.to_dict())`.
 
         Raises:
-            RequestError: not JSON, a key twice, or what `from_dict` refuses.
+            RequestError: the text is not JSON, a key occurs twice, or `from_dict` rejects the
+                values.
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError, TypeError) as error:
             raise RequestError(
-                f"not a JSON schedule: {error}; `lrsearch export` writes one"
+                f"not a JSON schedule: {error}; write one with `lrsearch export`"
             ) from error
         return cls.from_dict(values)
 
     @classmethod
     def load(cls, path: Path) -> Schedule:
-        """Reads a JSON file.
+        """Return the schedule of a JSON file.
 
         Raises:
-            RequestError: it cannot be read, or what `from_json` refuses.
+            RequestError: the file cannot be read, or `from_json` rejects the text.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -187,20 +198,20 @@ class Schedule:
             raise RequestError(f"{path}: {error}") from error
 
     def replace(self, **changes: Any) -> Schedule:
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return Schedule.from_dict({**self.to_dict(), **changes})
 
     def at_batch(self, batch: int, tuned: int, coupling: float | None = None) -> Schedule:
-        """The schedule for another batch size, its peak times (batch/tuned)^coupling.
+        """Return the schedule for another batch size: the peak times (batch/tuned)^coupling.
 
         Coupling 1 keeps the noise scale lr/B (the linear scaling rule, Goyal et al. 2017), ½ is
-        the convention for adaptive optimizers (Malladi et al. 2022), 0 changes nothing. Rules of
-        thumb: they hold below the critical batch size.
+        the convention for adaptive optimizers (Malladi et al. 2022), 0 changes nothing. These are
+        rules of thumb, which hold below the critical batch size.
 
         Args:
-            batch: samples of an update where it will run.
-            tuned: samples of an update where it was found.
-            coupling: in [0, 1]; None takes the schedule's own.
+            batch: the batch size for which the schedule will be used.
+            tuned: the batch size for which the schedule was tuned.
+            coupling: exponent in [0, 1]; None means the schedule's own coupling.
 
         Raises:
             RequestError: an argument is out of range.
@@ -212,25 +223,28 @@ class Schedule:
         return self.replace(peak=self.peak * ratio**power)
 
     def with_momentum(self, momentum: float) -> Schedule:
-        """Return the schedule with this momentum where it names none of its own.
+        """Return the schedule with this momentum if its own is None.
 
-        An objective's momentum is filled in once, where a schedule enters a study; 0 is none.
+        A study calls this once per schedule, with the momentum of the objective.
+
+        Args:
+            momentum: the momentum; 0 leaves the schedule unchanged.
         """
         return self.replace(momentum=momentum) if self.momentum is None and momentum else self
 
     def plan(self, steps: int, batch: int = 1) -> Plan:
-        """Draw the schedule for one run.
+        """Compute the learning rate, batch size and momentum of every step of a run.
 
         Args:
-            steps: the budget in updates of the first batch size.
-            batch: B_0, samples of the first update.
+            steps: the budget, in steps at the first batch size.
+            batch: B_0, the first batch size, in samples.
 
         Returns:
-            a Plan of T updates over exactly steps·batch samples; T = steps unless the batch grows.
-            A momentum of None is 0.
+            a Plan of T steps over exactly steps·batch samples. T is `steps` unless the batch
+            grows. If `momentum` is None, the momentum is 0.
 
         Raises:
-            RequestError: the budget is too short for the recipe's phases.
+            RequestError: the budget is too short for the phases of the schedule.
         """
         steps = STEPS.check("steps", steps)
         batch = COUNT.check("batch", batch)
@@ -241,21 +255,21 @@ class Schedule:
         return Plan(lr=lr, batch=batches, momentum=mu, overdamped=overdamped)
 
     def _unit_curve(self, updates: int) -> Curve:
-        """Warmup, hold and decay as a fraction of the peak, shape `[updates]`."""
+        """Return warmup, hold and decay as fractions of the peak, shape `[updates]`."""
         warm = round_half_up(self.warmup * updates)
         held = round_half_up(self.hold * (updates - warm))
         rest = updates - warm - held
         if rest < 1 and (self.decay != "constant" or warm >= updates):
             raise RequestError(
                 f"warmup {self.warmup:g} and hold {self.hold:g} leave no decay phase in {updates} "
-                "updates; lower them or give more steps"
+                "steps; lower them or give more steps"
             )
         fits = self.cycles <= max(rest, 1)
         bounds = cycle_bounds(rest, self.cycles, self.cycle_growth) if fits else [0, 0]
         if rest and any(begin == end for begin, end in itertools.pairwise(bounds)):
             raise RequestError(
                 f"{self.cycles} cycles with growth {self.cycle_growth:g} do not fit a decay "
-                f"phase of {rest} updates; lower cycles or cycle_growth, or give more steps"
+                f"phase of {rest} steps; lower cycles or cycle_growth, or give more steps"
             )
         numbers = {name: getattr(self, name) for _, used in DECAYS.values() for name in used}
         unit = restarts(bounds, DECAYS[self.decay][0], numbers, self.cycle_damping)
@@ -263,12 +277,12 @@ class Schedule:
         return np.concatenate([warmup_ramp(warm), np.ones(held), phase])
 
     def _momenta(self, lr: Curve, uncoupled: Curve, top: float) -> tuple[Curve, int]:
-        """Momentum of every update, and how often a critical rule had none to give."""
+        """Return the momentum of every step, and the number of steps with ηλ ≥ 1."""
         if self.momentum_rule == "opposed":
             if self.momentum_low > top:
                 raise RequestError(
-                    f"momentum_low {self.momentum_low:g} is above momentum {top:g}; under "
-                    "momentum_rule opposed give a momentum of at least momentum_low"
+                    f"momentum_low {self.momentum_low:g} is above momentum {top:g}; with "
+                    "momentum_rule opposed, momentum must be at least momentum_low"
                 )
             return laws.opposed_momentum(uncoupled, top, self.momentum_low), 0
         if self.curvature is not None and self.momentum_rule != "constant":
@@ -279,11 +293,11 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a run may spend: `steps·batch` samples.
+    """The budget of a run: `steps·batch` samples.
 
     Attributes:
-        steps: updates at the first batch size.
-        batch: samples of the first update.
+        steps: number of steps at the first batch size.
+        batch: the first batch size, in samples.
 
     Raises:
         RequestError: a number is out of range.
@@ -301,23 +315,23 @@ class Budget:
         object.__setattr__(self, "batch", COUNT.check("batch", self.batch))
 
     def plan(self, schedule: Schedule) -> Plan:
-        """Draw a schedule for this budget.
+        """Compute the plan of a schedule for this budget.
 
         Raises:
-            RequestError: the budget is too short for the recipe's phases.
+            RequestError: the budget is too short for the phases of the schedule.
         """
         return schedule.plan(self.steps, self.batch)
 
 
-#: What every field of a Schedule may hold, by name, in the order in which the fields act.
+#: Allowed values of every field of a Schedule, in the order in which the fields act.
 FIELDS: dict[str, Bound] = {f.name: f.metadata["bound"] for f in dataclasses.fields(Schedule)}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses a JSON object that names a key twice, of which the last would win in silence."""
+    """Return a JSON object as a dictionary; reject duplicate keys, which `json` overwrites."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(f"the JSON schedule names {twice!r} twice; keep one")
+        raise RequestError(f"the JSON schedule has the key {twice!r} twice; keep one")
     return values

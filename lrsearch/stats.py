@@ -1,9 +1,9 @@
 """Paired seeds: is one schedule better than another, by how much, and how sure are we?
 
-Two schedules run on the same seeds see the same initialisation and the same data, so what counts
-is the difference seed by seed. A Holm-adjusted paired t test decides; where a seed diverged, a
-signed-rank test in which it has the worst rank, because one diverged seed ruins a t test. The
-intervals are marginal 95 % t intervals: they are about one baseline each, the verdict about all.
+Two schedules run on the same seeds see the same initialisation and the same data, so the test uses
+the differences per seed. A Holm-adjusted paired t test decides. If a seed diverged, a signed-rank
+test decides, in which that seed has the worst rank, because one diverged seed ruins a t test. The
+intervals are marginal 95 % t intervals: each is about one baseline, the verdict is about all.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from lrsearch.errors import RequestError
 ALPHA = 0.05
 LEVEL = 0.95
 VERDICTS = ("better", "worse", "not distinguishable")
-#: More seeds than anybody runs: an answer beyond it is "not worth settling".
+#: Largest number of seeds that `seeds_needed` returns; more are not practical.
 MOST_SEEDS = 8_192
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """One schedule against another on the same seeds; lower values are better.
+    """The comparison of one schedule with a rival on the same seeds; lower values are better.
 
     Attributes:
-        difference: mean of ours minus theirs over the seeds on which both finished, or None.
-        interval: marginal 95 % t interval of it; None where a seed diverged or none can be had.
-        p: adjusted over all comparisons made together.
-        verdict: one of `VERDICTS`.
-        diverged: seeds on which ours, and theirs, diverged.
-        test: `t`, `signed ranks`, or `exact` where no seed differs from another.
+        difference: mean of schedule - rival over the seeds on which both finished; None if there
+            is no such seed.
+        interval: marginal 95 % t interval of the difference; None if a seed diverged or if the
+            test is not a t test.
+        p: p-value, adjusted for all comparisons made together.
+        verdict: one of `VERDICTS`, for the schedule.
+        diverged: number of seeds on which the schedule diverged, and on which the rival did.
+        test: `t`, `signed ranks`, or `exact` if the difference is the same on every seed.
     """
 
     difference: float | None
@@ -47,16 +49,20 @@ class PairedTest:
 
 
 def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float] | None:
-    """Student's t interval of a mean; None below two values, or where it is not finite.
+    """Return Student's t interval of a mean.
 
-    Of ten exponential values it covers the mean in 90 % instead of 95 %, and of their paired
-    differences, whose skew cancels, in 97 % (simulated).
+    For ten exponential values it covers the mean in 90 % of cases instead of 95 %; for their
+    paired differences, whose skew cancels, in 97 % (simulated).
 
     Args:
-        values: finite, shape `[n]`.
-        level: its coverage for normal values.
+        values: finite numbers, shape `[n]`.
+        level: the coverage for normal values.
+
+    Returns:
+        the lower and the upper end; None if there are fewer than two values or an end is not
+        finite.
     """
-    from scipy import stats  # 1 s of import
+    from scipy import stats  # importing it takes 1 s
 
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2:
@@ -67,7 +73,7 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of at least one number, correctly rounded; of huge ones without overflow."""
+    """Return the mean of at least one number, correctly rounded and without overflow."""
     try:
         return math.fsum(values) / len(values)
     except OverflowError:
@@ -79,49 +85,52 @@ def _finite(low: float, high: float) -> tuple[float, float] | None:
 
 
 def bca_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float] | None:
-    """Bias-corrected and accelerated bootstrap interval of a mean (Efron 1987).
+    """Return the bias-corrected and accelerated bootstrap interval of a mean (Efron 1987).
 
-    Beside the t interval, for skewed values. It is not the better one for few of them: with ten
-    near-normal values it covers the truth in 89 % instead of 95 % (simulated).
+    It complements the t interval for skewed values. With few values it is not better: for ten
+    near-normal values it covers the mean in 89 % of cases instead of 95 % (simulated).
 
     Args:
-        values: finite, shape `[n]`.
-        level: its nominal coverage.
+        values: finite numbers, shape `[n]`.
+        level: the nominal coverage.
 
     Returns:
-        None below three values, or where all of them are equal.
+        the lower and the upper end; None if there are fewer than three values, all values are
+        equal, or an end is not finite.
     """
     from scipy import stats
 
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 3 or np.ptp(x) == 0:
         return None
-    rng = np.random.default_rng(0)  # the same values always have the same interval
+    rng = np.random.default_rng(0)  # fixed, so the same values always give the same interval
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of values too small or too large to tell apart
+        warnings.simplefilter("ignore")  # SciPy warns if values differ only by rounding
         found = stats.bootstrap((x,), np.mean, confidence_level=level, method="BCa", rng=rng)
     return _finite(*found.confidence_interval)
 
 
 def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
-    """Two-sided p of paired values, the sign of the effect, and the test that was used.
+    """Return the two-sided p-value of paired values, the sign of the effect and the test's name.
 
     Args:
-        ours: shape `[n]`; a value that is not finite is a diverged seed.
-        theirs: the same seeds.
+        ours: values of the schedule by seed, shape `[n]`; a value that is not finite means that
+            the seed diverged.
+        theirs: values of the rival on the same seeds, shape `[n]`.
 
     Returns:
-        p; -1 where ours is lower, 1 where it is higher, else 0; the test's name.
+        the p-value; -1.0 if `ours` is lower, 1.0 if it is higher, else 0.0; the name of the test,
+        as in `PairedTest.test`.
 
     Raises:
-        RequestError: not the same number of seeds, or none.
+        RequestError: the numbers of seeds differ or are 0.
     """
     from scipy import stats
 
     x, y = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not len(x):
         raise RequestError(
-            f"paired values have shapes {x.shape} and {y.shape}; give both of the same seeds"
+            f"paired values have shapes {x.shape} and {y.shape}; give values of the same seeds"
         )
     lost_x, lost_y = ~np.isfinite(x), ~np.isfinite(y)
     safe_x, safe_y = np.where(lost_x, 0.0, x), np.where(lost_y, 0.0, y)
@@ -129,7 +138,7 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
     difference = np.where(both, safe_x - safe_y, 0.0)
     if both.all():
         rounding = 1e-12 * float(np.abs([safe_x, safe_y]).max())
-        if np.ptp(difference) <= rounding:  # every seed says the same: nothing to estimate
+        if np.ptp(difference) <= rounding:  # the same difference on every seed needs no test
             if abs(float(difference[0])) <= rounding:
                 return 1.0, 0.0, "exact"
             return 0.0, float(np.sign(difference[0])), "exact"
@@ -148,7 +157,7 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (1979): valid for any dependence between the tests."""
+    """Return p-values adjusted by Holm's step-down method (1979), for any dependence of tests."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     running = 0.0
@@ -161,15 +170,18 @@ def holm(p: Sequence[float]) -> list[float]:
 def paired_tests(
     ours: ArrayLike, against: Mapping[str, ArrayLike], alpha: float = ALPHA
 ) -> dict[str, PairedTest]:
-    """Compares one schedule with several on the same seeds.
+    """Compare one schedule with several rivals on the same seeds.
 
     Args:
-        ours: values by seed, shape `[n]`; not finite where a seed diverged.
-        against: the same of each rival, by name.
-        alpha: the chance of any false verdict where no rival differs.
+        ours: values of the schedule by seed, shape `[n]`; not finite if a seed diverged.
+        against: values of each rival on the same seeds, by name.
+        alpha: probability of any false verdict if no rival differs.
+
+    Returns:
+        one `PairedTest` per rival, by name.
 
     Raises:
-        RequestError: a rival has other seeds.
+        RequestError: a rival has another number of seeds.
     """
     x = np.asarray(ours, dtype=np.float64)
     tests = {name: paired_p(x, values) for name, values in against.items()}
@@ -194,19 +206,20 @@ def paired_tests(
 def seeds_needed(
     differences: ArrayLike, *, comparisons: int = 1, power: float = 0.8, alpha: float = ALPHA
 ) -> int | None:
-    """How many seeds a paired t test would need if the difference is what it seems.
+    """Return how many seeds a paired t test needs if the true difference is the one observed.
 
-    A guess from few seeds: the estimate it rests on is itself noisy. Bonferroni's share of alpha
-    stands for Holm's, of which it is the strictest step.
+    From few seeds this is a rough estimate, because the observed difference is itself noisy. It
+    uses Bonferroni's correction of alpha, which is the strictest step of Holm's.
 
     Args:
         differences: paired differences so far, finite, at least two.
-        comparisons: made together.
-        power: the chance of finding the difference.
-        alpha: the chance of any false verdict.
+        comparisons: number of comparisons made together.
+        power: probability of detecting the difference.
+        alpha: probability of any false verdict.
 
     Returns:
-        the number, or None where no number up to 8192 would do.
+        the number of seeds; None if it is above 8192, if the mean difference is 0, or if there are
+        fewer than two differences.
     """
     from scipy import stats
 
@@ -224,7 +237,7 @@ def seeds_needed(
         return bool(tails >= power)
 
     high = 2
-    while not reached(high):  # doubling first: far above the answer SciPy's nct is NaN
+    while not reached(high):  # SciPy's nct is NaN far above the answer, so start low
         high *= 2
         if high > MOST_SEEDS:
             return None

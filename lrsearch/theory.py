@@ -1,8 +1,8 @@
 """Closed forms of the theory of learning-rate schedules.
 
-Each function says which model it belongs to, whether its law is exact there, and which form of
-momentum it means; the last few draw the schedules that follow. `λ` is a curvature (loss per
-parameter squared), `η` a rate, `μ` a momentum.
+Each docstring names the model, says if the law is exact for it, and gives the form of momentum.
+The last functions return the schedules that follow from these laws. `λ` is a curvature (loss per
+parameter squared), `η` a learning rate, `μ` a momentum.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ def diffusion_variance(
     fall: float = 0.0,
     scaled: bool = False,
 ) -> float:
-    """Variance of `dθ = -aη θ dt + s dW` at a time, for η(t) = η0/(1+βt). Exact.
+    """Return the variance of `dθ = -aη θ dt + s dW` at a time, for η(t) = η0/(1+βt). Exact.
 
-    With `scaled` false the noise is s = σ√η, as the textbook writes it, and the variance tends to
-    σ²/2a whatever the schedule. With `scaled` true it is s = ση, what SGD does, and the variance
-    of a decaying rate tends to 0.
+    If `scaled` is False, the noise is s = σ√η, as in textbooks, and the variance tends to σ²/2a
+    for all β. If `scaled` is True, the noise is s = ση, as in SGD, and the variance tends to 0 for
+    a decaying rate.
 
     Args:
         time: T, at least 0.
-        start: V0, the variance at time 0.
+        start: V0, the variance at time 0, at least 0.
         pull: a, above 0.
         noise: σ, at least 0.
         rate: η0, above 0.
         fall: β, at least 0; 0 is a constant rate.
-        scaled: whether the noise is proportional to the rate.
+        scaled: True if the noise is proportional to the rate.
 
     Raises:
         RequestError: an argument is out of range.
@@ -68,25 +68,26 @@ def diffusion_variance(
 
 
 def energy_change(rate: float, curvature: float, position: float = 1.0) -> float:
-    """Change of V = ½λθ² + ½v² in one gradient step from rest, v = -ηλθ.
+    """Return the change of V = ½λθ² + ½v² in one gradient step from rest, v = -ηλθ.
 
-    Exact: ½λθ² · ηλ(η(λ+1) - 2), so energy is injected from η = 2/(λ+1) on. No stability limit:
-    at λ = η = 1 the step injects nothing and lands on the minimum.
+    Exact: ½λθ² · ηλ(η(λ+1) - 2), which is positive for η > 2/(λ+1). This is not the stability
+    limit: at λ = η = 1 the step adds no energy and reaches the minimum. `position` is θ before the
+    step.
     """
     return 0.5 * curvature * position**2 * rate * curvature * (rate * (curvature + 1) - 2)
 
 
 def energy_limit(curvature: float) -> float:
-    """The rate 2/(λ+1) above which `energy_change` is positive."""
+    """Return the rate 2/(λ+1), above which `energy_change` is positive."""
     return float(2 / (POSITIVE.check("curvature", curvature) + 1))
 
 
 def stability_limit(method: str, momentum: float = 0.0) -> float:
-    """The largest stable η·λ of a method at constant rate and momentum on one eigenvalue.
+    """Return the largest stable η·λ of a method at constant rate and momentum, for one eigenvalue.
 
     Args:
-        method: `gd`, `heavy_ball`, `nesterov`, or `adam` (there λ is of the preconditioned
-            Hessian and momentum is β1; Cohen et al. 2022, arXiv 2207.14484).
+        method: `gd`, `heavy_ball`, `nesterov`, or `adam`, for which λ is an eigenvalue of the
+            preconditioned Hessian and momentum is β1 (Cohen et al. 2022, arXiv 2207.14484).
         momentum: μ in [0, 1); 0 for `gd`.
 
     Raises:
@@ -95,7 +96,7 @@ def stability_limit(method: str, momentum: float = 0.0) -> float:
     Bound(kind="name", names=("gd", "heavy_ball", "nesterov", "adam")).check("method", method)
     mu = MOMENTUM.check("momentum", momentum)
     if method == "gd" and mu:
-        raise RequestError(f"gd has no momentum, not {mu:g}; name heavy_ball or nesterov")
+        raise RequestError(f"gd has no momentum, not {mu:g}; use heavy_ball or nesterov")
     limits = {
         "gd": 2.0,
         "heavy_ball": 2 * (1 + mu),
@@ -106,18 +107,19 @@ def stability_limit(method: str, momentum: float = 0.0) -> float:
 
 
 def mean_square_limit(curvature: ArrayLike, batch: int) -> float:
-    """The rate up to which constant-rate SGD converges in mean square on least squares.
+    """Return the rate below which SGD at a constant rate converges in mean square.
 
-    The root of Σ_i ηκλ_i/(2-ηλ_i) = 1, κ = 1/B - 1/D. Exact for multiplicative noise.
+    It is the root of Σ_i ηκλ_i/(2-ηλ_i) = 1 with κ = 1/B - 1/D. Exact for least squares with
+    multiplicative noise.
 
     Args:
         curvature: λ, shape `[D]`, above 0.
-        batch: B, from 1 to D-1.
+        batch: B, from 1 to D-1; at D there is no noise.
 
     Raises:
-        RequestError: the batch leaves no noise, or is out of range.
+        RequestError: the batch is out of range.
     """
-    from scipy import optimize  # 0.3 s of import that only this needs
+    from scipy import optimize  # importing it takes 0.3 s
 
     h = np.asarray(curvature, dtype=np.float64)
     Bound(kind="int", low=1, high=len(h) - 1).check("batch", batch)
@@ -131,13 +133,14 @@ def mean_square_limit(curvature: ArrayLike, batch: int) -> float:
 
 
 def critical_rate(method: str, momentum: float, curvature: float) -> float:
-    """The rate at which one eigenvalue is critically damped, at constant μ.
+    """Return the rate at which one eigenvalue is critically damped, at constant μ.
 
-    Heavy ball (1-√μ)²/λ, where no rate is faster at that μ; Nesterov ((1-μ)/(1+μ))²/λ, where
-    larger ones that oscillate are. The inverse of `lrsearch.coupling.critical_momentum`.
+    Heavy ball: (1-√μ)²/λ; no rate converges faster at this μ. Nesterov: ((1-μ)/(1+μ))²/λ; some
+    larger rates oscillate and converge faster. The inverse of
+    `lrsearch.coupling.critical_momentum`.
 
     Raises:
-        RequestError: the method is neither, or a number is out of range.
+        RequestError: the method is unknown, or a number is out of range.
     """
     Bound(kind="name", names=("heavy_ball", "nesterov")).check("method", method)
     mu = MOMENTUM.check("momentum", momentum)
@@ -146,22 +149,28 @@ def critical_rate(method: str, momentum: float, curvature: float) -> float:
 
 
 def hamiltonian_momentum(rate: float, friction: float) -> float:
-    """μ = 1 - γ√η, which discretises the damped Hamiltonian at constant rate.
+    """Return μ = 1 - γ√η, which discretises the damped Hamiltonian at a constant rate.
 
-    When the rate changes, the classical form needs √(η_t/η_{t-1}) besides, torch's its inverse.
+    When the rate changes, μ needs a further factor: √(η_t/η_{t-1}) in the classical form of
+    momentum, the inverse in torch's form.
 
     Raises:
-        RequestError: the result would be no momentum.
+        RequestError: the result is not in [0, 1).
     """
     momentum = 1 - friction * math.sqrt(POSITIVE.check("rate", rate))
     return float(MOMENTUM.check("momentum 1 - friction·√rate", momentum))
 
 
 def stationary_variance(rate: float, curvature: float, noise: float) -> float:
-    """Stationary variance of SGD on ½λθ² with gradient noise σ²: ησ²/(λ(2-ηλ)). Exact.
+    """Return the stationary variance ησ²/(λ(2-ηλ)) of SGD on ½λθ². Exact.
+
+    Args:
+        rate: η, above 0 and below 2/λ.
+        curvature: λ, above 0.
+        noise: σ, the standard deviation of the gradient noise.
 
     Raises:
-        RequestError: the rate is not below 2/λ, where there is none.
+        RequestError: a number is out of range.
     """
     lam = POSITIVE.check("curvature", curvature)
     Bound(low=0, high=2 / lam, open_low=True, open_high=True).check("rate", rate)
@@ -169,14 +178,14 @@ def stationary_variance(rate: float, curvature: float, noise: float) -> float:
 
 
 def pac_bayes_rate(curvature: float, prior: float, noise: float, *, exact: bool = True) -> float:
-    """The rate whose stationary distribution has the prior's variance, so that the KL is 0.
+    """Return the rate at which SGD's stationary variance equals the prior's, so the KL is 0.
 
     Args:
-        curvature: λ.
-        prior: τ, the prior's standard deviation.
-        noise: σ, the gradient noise's.
-        exact: 2λτ²/(σ²+λ²τ²), always below 2/λ; else the textbook's 2λτ²/σ², which holds for ηλ
-            ≪ 1.
+        curvature: λ, above 0.
+        prior: τ, the standard deviation of the prior, above 0.
+        noise: σ, the standard deviation of the gradient noise.
+        exact: True for 2λτ²/(σ²+λ²τ²), which is always below 2/λ; False for the textbook formula
+            2λτ²/σ², which is accurate for ηλ ≪ 1.
     """
     POSITIVE.check("curvature", curvature)
     POSITIVE.check("prior", prior)
@@ -186,36 +195,38 @@ def pac_bayes_rate(curvature: float, prior: float, noise: float, *, exact: bool 
 
 
 def noise_scale(rates: ArrayLike, batches: ArrayLike) -> np.ndarray:
-    """η_t/B_t, to which the diffusion of SGD is proportional below the critical batch."""
+    """Return η_t/B_t, to which the diffusion of SGD is proportional below the critical batch."""
     return np.asarray(rates, dtype=np.float64) / np.asarray(batches, dtype=np.float64)
 
 
 def linear_scaling(rate: float, batch: int, new_batch: int) -> float:
-    """The rate that keeps the noise scale at another batch (Goyal et al. 2017).
+    """Return the rate that keeps the noise scale at another batch size (Goyal et al. 2017).
 
-    It holds below the critical batch, and saturates at the stability limit.
+    The rule holds below the critical batch size; the best rate saturates at the stability limit.
     """
     return float(rate * COUNT.check("new_batch", new_batch) / COUNT.check("batch", batch))
 
 
 def weight_decay_product(rates: ArrayLike, weight_decay: float) -> float:
-    """∏(1-η_tλ): what coupled weight decay alone leaves of the initial weights. Exact."""
+    """Return ∏(1-η_tλ), by which coupled weight decay alone scales the initial weights. Exact."""
     return float(np.prod(1 - np.asarray(rates, dtype=np.float64) * weight_decay))
 
 
 def convex_bound(rates: ArrayLike, *, distance: float = 1.0, gradient: float = 1.0) -> float:
-    """A bound on the suboptimality of the last iterate of SGD on a convex Lipschitz function.
+    """Return a bound on the suboptimality of SGD's last iterate, for convex Lipschitz losses.
 
-    Schaipp et al. 2025 (arXiv 2501.18965), from Defazio et al. 2023 (arXiv 2310.07831, Theorem
-    10). Proved for convex losses; measured to rank schedules of language models well.
+    Source: Schaipp et al. 2025 (arXiv 2501.18965), from Defazio et al. 2023 (arXiv 2310.07831,
+    Theorem 10). Proved for convex losses; they report that it also ranks schedules of language
+    models well.
 
     Args:
-        rates: shape `[T]`; trailing zeros are dropped, for a last rate of 0 makes it infinite.
-        distance: D, from the start to a minimum.
+        rates: learning rates, shape `[T]`. Trailing zeros are dropped, because a last rate of 0
+            makes the bound infinite.
+        distance: D, the distance from the start to a minimum.
         gradient: G, the bound on gradient norms.
 
     Raises:
-        RequestError: no rate is above 0, or one within the run is not.
+        RequestError: no rate is above 0, or a rate before the last positive one is not.
     """
     first, rest = _bound_terms(rates, distance, gradient)
     return first + rest
@@ -224,19 +235,20 @@ def convex_bound(rates: ArrayLike, *, distance: float = 1.0, gradient: float = 1
 def convex_bound_best(
     shape: ArrayLike, *, distance: float = 1.0, gradient: float = 1.0
 ) -> tuple[float, float]:
-    """The factor γ at which γ·shape has the least `convex_bound`, and that bound.
+    """Return the factor γ at which γ·shape has the smallest `convex_bound`, and that bound.
 
-    γ* = √(t1/(t2+t3)) and Ω* = 2√(t1(t2+t3)); arguments and errors as for `convex_bound`.
+    γ* = √(t1/(t2+t3)) and Ω* = 2√(t1(t2+t3)), where t1 is the term that falls with γ and t2, t3
+    are the terms that grow with it. Arguments and errors are those of `convex_bound`.
     """
     first, rest = _bound_terms(shape, distance, gradient)
     return math.sqrt(first / rest), 2 * math.sqrt(first * rest)
 
 
 def _bound_terms(rates: ArrayLike, distance: float, gradient: float) -> tuple[float, float]:
-    """The term that falls with the rates' scale, and the two that grow with it."""
+    """Return the term that falls with the scale of the rates, and the sum of those that grow."""
     eta = np.trim_zeros(np.asarray(rates, dtype=np.float64), "b")
     if not len(eta) or not (eta > 0).all() or not np.isfinite(eta).all():
-        raise RequestError("the convex bound needs rates above 0; only trailing ones may be 0")
+        raise RequestError("the convex bound needs rates above 0; only trailing rates may be 0")
     total = float(eta.sum())
     tail = np.cumsum(eta[::-1])[::-1]  # Σ_{t≥k} η_t
     squares = np.cumsum(eta[::-1] ** 2)[::-1]
@@ -246,12 +258,12 @@ def _bound_terms(rates: ArrayLike, distance: float, gradient: float) -> tuple[fl
 
 
 def hyperbolic_schedule(rate: float, fall: float, steps: int) -> Schedule:
-    """η_t = η0/(1+βt), the schedule of `diffusion_variance`.
+    """Return the schedule η_t = η0/(1+βt) of `diffusion_variance`.
 
     Args:
         rate: η0, above 0.
-        fall: β, per update, at least 0.
-        steps: T, for which the recipe is made; for other budgets it is stretched.
+        fall: β, per step, at least 0.
+        steps: T, at which the schedule has this β. At other numbers of steps it is stretched.
     """
     return Schedule(
         peak=rate,
@@ -262,12 +274,14 @@ def hyperbolic_schedule(rate: float, fall: float, steps: int) -> Schedule:
 
 
 def power_schedule(rate: float, exponent: float, steps: int) -> Schedule:
-    """η_t = η0·(1+t)^-α; Ση = ∞ and Ση² < ∞ hold for ½ < α ≤ 1 (Robbins & Monro 1951).
+    """Return the schedule η_t = η0·(1+t)^-α.
+
+    Ση = ∞ and Ση² < ∞ hold for ½ < α ≤ 1 (Robbins & Monro 1951).
 
     Args:
         rate: η0, above 0.
         exponent: α, above 0.
-        steps: T, for which the recipe is made; drawn for other budgets it is stretched.
+        steps: T, at which the schedule has this form. At other numbers of steps it is stretched.
     """
     return Schedule(
         peak=rate,
@@ -278,13 +292,13 @@ def power_schedule(rate: float, exponent: float, steps: int) -> Schedule:
 
 
 def constant_noise_schedule(rate: float, growth: float, *, ramp: str = "exponential") -> Schedule:
-    """η_t = g·B_t over a growing batch, so that `noise_scale` stays what it was.
+    """Return the schedule η_t = g·B_t with a growing batch, which keeps `noise_scale` constant.
 
-    It holds the plateau of the loss; a batch that grows alone anneals (Smith et al. 2018, arXiv
-    1711.00489).
+    The loss stays on its plateau. A growing batch at a constant rate anneals the noise (Smith et
+    al. 2018, arXiv 1711.00489).
 
     Args:
-        rate: η0 = g·B_0, above 0; the last rate is `growth` times as large.
+        rate: η0 = g·B_0, above 0; the rate approaches `growth` times this value.
         growth: B_T/B_0, at least 1.
         ramp: `exponential` or `linear`.
     """
@@ -300,20 +314,21 @@ def critically_damped_schedule(
     *,
     decay: str = "exponential",
 ) -> Schedule:
-    """Rate and momentum together along the curve of `critical_rate`, as the momentum grows.
+    """Return a schedule whose rate is the `critical_rate` of its momentum while both change.
 
-    Critical damping is proved at constant rate. While both change, from μ = ½ on, torch's form
-    keeps it (measured: decays exponential, linear, cosine; 50 to 2000 updates); the classical form
-    overshoots, and from μ = 0 on so does torch's, by a few thousandths in 50 updates.
+    Critical damping is proved for a constant rate. While both change, starting at μ = ½, torch's
+    form does not oscillate (measured for exponential, linear and cosine decay in 50 to 2000
+    steps). The classical form overshoots. Starting at μ = 0, torch's form also overshoots, by a
+    few thousandths in 50 steps.
 
     Args:
         method: `nesterov` or `heavy_ball`.
         curvature: λ, above 0.
-        momenta: the first μ, and the larger one that the end approaches, in (0, 1).
-        decay: of the rate between their critical rates.
+        momenta: the first μ, and the larger μ that the schedule approaches, both in (0, 1).
+        decay: decay of the rate between the two critical rates.
 
     Raises:
-        RequestError: a momentum is out of range, or the second is not the larger one.
+        RequestError: a momentum is out of range, or the second is not larger than the first.
     """
     inside = Bound(low=0, high=1, open_low=True, open_high=True)
     first, last = (inside.check("momentum", momentum) for momentum in momenta)
@@ -324,7 +339,7 @@ def critically_damped_schedule(
     return Schedule(
         peak=peak,
         decay=decay,
-        rate=-2 * math.log(floor),  # read by `exponential`, which ends within floor² of the floor
+        rate=-2 * math.log(floor),  # for `exponential`, which ends within floor² of the floor
         floor=floor,
         momentum=last,
         momentum_rule=f"critical_{method}",

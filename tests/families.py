@@ -1,4 +1,4 @@
-"""Random schedules for property tests: every field of the family within its range."""
+"""Random schedules for property tests, with every field within its range."""
 
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ open_unit = st.floats(1e-6, 1)
 
 
 def schedules(**fixed):
-    """Keyword dictionaries of valid Schedules that fit a run of STEPS updates."""
+    """Return a strategy of keyword arguments for valid Schedules that fit a run of STEPS steps."""
     fields = {
         "peak": st.floats(1e-8, 1e3),
         "warmup": st.floats(0, 0.4),

@@ -1,4 +1,4 @@
-"""Batch ramps, coupled rates and coupled momentum against their definitions."""
+"""Batch ramps, coupled rates and coupled momentum compared with their definitions."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from lrsearch.coupling import batch_plan
 
 
 def smallest_cover(steps, batch, growth, form):
-    """The definition, searched from T = 1 upwards."""
+    """Return the smallest T that covers the budget, by trying T = 1, 2, …, and its ramp."""
     for updates in range(1, steps + 1):
         x = np.arange(updates) / updates
         r = 1 + (growth - 1) * x if form == "linear" else growth**x
@@ -21,7 +21,7 @@ def smallest_cover(steps, batch, growth, form):
 @pytest.mark.parametrize("form", ["linear", "exponential"])
 @pytest.mark.parametrize("growth", [1.3, 4.0, 64.0])
 @pytest.mark.parametrize(("steps", "batch"), [(1, 1), (7, 3), (100, 16), (333, 5)])
-def test_batch_plan_is_the_smallest_cover_of_the_budget(steps, batch, growth, form):
+def test_a_batch_plan_is_the_shortest_that_covers_the_budget(steps, batch, growth, form):
     updates, sizes = smallest_cover(steps, batch, growth, form)
     plan = batch_plan(steps, batch, growth, form)
     assert len(plan) == updates
@@ -30,11 +30,11 @@ def test_batch_plan_is_the_smallest_cover_of_the_budget(steps, batch, growth, fo
     assert 1 <= plan[-1] <= sizes[-1]
 
 
-def test_a_batch_that_does_not_grow_stays():
+def test_a_batch_without_growth_is_constant():
     assert batch_plan(5, 8).tolist() == [8] * 5
 
 
-def test_an_absurd_growth_spends_the_budget_at_once():
+def test_a_huge_growth_uses_the_budget_in_two_steps():
     plan = batch_plan(10, 4, 1e300, "exponential")
     assert plan.tolist() == [4, 36]
 
@@ -51,12 +51,12 @@ def test_coupling_a_half_is_the_square_root_law():
 
 @pytest.mark.parametrize("rule", ["critical_nesterov", "critical_heavy_ball"])
 def test_critical_momentum_makes_the_roots_coincide(rule):
-    """The truth: the discriminant of the recursion's characteristic polynomial is zero."""
+    """The discriminant of the characteristic polynomial of the recursion is zero."""
     curvature = 2.0
     plan = Schedule(
         peak=0.4, warmup=0.2, momentum=0.999, momentum_rule=rule, curvature=curvature
     ).plan(50)
-    assert (plan.momentum < 0.999).all()  # nowhere is the critical momentum capped
+    assert (plan.momentum < 0.999).all()  # the critical momentum is never capped
     for eta, mu in zip(plan.lr, plan.momentum, strict=True):
         a = eta * curvature
         # Heavy ball: z² - (1+μ-a)z + μ. Nesterov: z² - (1+μ)(1-a)z + μ(1-a).
@@ -65,7 +65,7 @@ def test_critical_momentum_makes_the_roots_coincide(rule):
     assert plan.overdamped == 0
 
 
-def test_rates_beyond_critical_damping_get_no_momentum_and_are_counted():
+def test_steps_above_critical_damping_have_momentum_0_and_are_counted():
     plan = Schedule(
         peak=3.0, decay="constant", momentum=0.9, momentum_rule="critical_nesterov", curvature=1
     ).plan(10)
@@ -89,7 +89,7 @@ def test_opposed_momentum_follows_the_uncoupled_rate():
     assert not np.array_equal(free.lr, coupled.lr)
 
 
-def test_a_schedule_without_momentum_takes_the_objectives():
+def test_a_schedule_without_momentum_uses_that_of_the_objective():
     assert Schedule(peak=1.0).with_momentum(0.7).plan(3).momentum.tolist() == [0.7] * 3
     assert (
         Schedule(peak=1.0, momentum=0.0).with_momentum(0.7).plan(3).momentum.tolist() == [0.0] * 3

@@ -1,4 +1,4 @@
-"""Exact quadratics against published figures, closed forms, torch's optimizers and Monte Carlo."""
+"""Exact quadratics compared with published figures, closed forms, torch and Monte Carlo."""
 
 import math
 
@@ -25,18 +25,18 @@ def final(problem, plan, optimizer=None):
     return expected_loss(problem, [plan], optimizer or Optimizer())[0][-1]
 
 
-def test_lr_ref_is_the_published_instance():
+def test_the_reference_problem_is_the_published_instance():
     problem = lr_ref()
     assert problem.curvature.sum() == pytest.approx(1.0, abs=1e-14)
     assert round(problem.largest_rate / 2, 5) == round(1 / 0.163283, 5)
     assert problem.initial_loss == pytest.approx(0.5, abs=1e-14)
 
 
-def test_the_best_schedule_of_lr_ref_has_the_published_loss_and_rates():
+def test_the_best_schedule_of_the_reference_problem_has_the_published_loss_and_rates():
     rates, loss = best_rates(lr_ref(), BATCH)
     assert round(loss, 7) == OPTIMUM
     published = {0: 6.436, 10: 4.749, 50: 4.567, 100: 4.320, 150: 3.686, 190: 1.647, 199: 0.767}
-    # The loss is flat at the optimum: rates are known to about the square root of its digits.
+    # The loss is flat at the optimum: rates have about half as many correct digits as the loss.
     for t, rate in published.items():
         assert rates[t] == pytest.approx(rate, abs=2e-3)
     assert final(lr_ref(), Plan(rates, BATCH, np.zeros(200))) == pytest.approx(loss, rel=1e-12)
@@ -51,14 +51,14 @@ RATIOS = [
 
 
 @pytest.mark.parametrize(("schedule", "ratio"), RATIOS)
-def test_tuned_baselines_of_lr_ref_lie_at_the_published_ratios(schedule, ratio):
+def test_tuned_baselines_of_the_reference_problem_have_the_published_ratios(schedule, ratio):
     plans = [schedule.replace(peak=float(peak)).plan(200, 4) for peak in np.linspace(3, 7, 401)]
     best = min(curve[-1] for curve in expected_loss(lr_ref(), plans))
     assert round(best / OPTIMUM, 3) == ratio
 
 
-def test_mean_square_stability_of_lr_ref_ends_at_the_published_rate():
-    """Σ ηκλ/(2-ηλ) < 1 holds below 6.493, and the recursion grows just above it."""
+def test_the_reference_problem_is_unstable_above_the_published_rate():
+    """Σ ηκλ/(2-ηλ) < 1 holds below 6.493; the recursion grows just above it."""
     problem, updates = lr_ref(), 20_000
     below, above = (
         expected_loss(problem, [Schedule(peak=p, decay="constant").plan(updates, 4)])[0]
@@ -69,7 +69,7 @@ def test_mean_square_stability_of_lr_ref_ends_at_the_published_rate():
 
 
 @pytest.mark.parametrize("eta", [0.05, 0.7])
-def test_a_constant_rate_has_the_closed_form(eta):
+def test_the_loss_at_a_constant_rate_has_the_closed_form(eta):
     """A_T = a^T A_0 + η²c/B·(1-a^T)/(1-a) with a = (1-ηh)²."""
     problem, batch, updates = noisy_quadratic(50), 8, 300
     h = problem.curvature
@@ -80,7 +80,7 @@ def test_a_constant_rate_has_the_closed_form(eta):
 
 
 def torch_losses(h, theta, target, plan, *, nesterov, weight_decay):
-    """The losses of torch.optim.SGD itself on the noiseless quadratic, float64."""
+    """Return the losses of `torch.optim.SGD` on the quadratic without noise, in float64."""
     weight = torch.nn.Parameter(torch.tensor(theta, dtype=torch.float64))
     optimizer = torch.optim.SGD(
         [weight], lr=1.0, momentum=0.5, nesterov=nesterov, weight_decay=weight_decay
@@ -99,7 +99,7 @@ def torch_losses(h, theta, target, plan, *, nesterov, weight_decay):
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_without_noise_the_recursion_is_torchs_sgd(nesterov, weight_decay):
+def test_without_noise_the_recursion_equals_torchs_sgd(nesterov, weight_decay):
     rng = np.random.default_rng(1)
     h, theta, target = rng.uniform(0.1, 1, 7), rng.normal(size=7), rng.normal(size=7)
     plan = Schedule(
@@ -120,7 +120,7 @@ def test_without_noise_the_recursion_is_torchs_sgd(nesterov, weight_decay):
 
 
 def simulate(problem, plan, optimizer, members, seed):
-    """Monte Carlo of the update rules as they are written; final losses of shape `[members]`."""
+    """Simulate the update rules and return the final losses, shape `[members]`."""
     rng = np.random.default_rng(seed)
     h = problem.curvature
     x = rng.normal(size=(members, problem.modes)) * np.sqrt(problem.start)
@@ -158,7 +158,7 @@ def test_every_optimizer_agrees_with_monte_carlo(noise, form, nesterov, ema, wei
     assert error < 0.02 * losses.mean()
 
 
-def test_lr_ref_agrees_with_its_monte_carlo_twin():
+def test_the_reference_problem_agrees_with_monte_carlo():
     problem = lr_ref(64)
     plan = Schedule(peak=4.0).plan(100, 4)
     losses = simulate(problem, plan, Optimizer(), 5_000, seed=4)
@@ -167,7 +167,7 @@ def test_lr_ref_agrees_with_its_monte_carlo_twin():
     assert error < 0.02 * losses.mean()
 
 
-def test_the_two_forms_of_momentum_agree_only_while_the_rate_is_constant():
+def test_the_two_forms_of_momentum_agree_only_if_the_rate_is_constant():
     def loss(form, decay):
         plan = Schedule(peak=1.0, decay=decay, momentum=0.9).plan(80, 4)
         return final(noisy_quadratic(20), plan, Optimizer(form=form))
@@ -176,7 +176,7 @@ def test_the_two_forms_of_momentum_agree_only_while_the_rate_is_constant():
     assert abs(loss("torch", "cosine") / loss("classical", "cosine") - 1) > 0.01
 
 
-def test_plans_are_independent_of_their_neighbours_and_of_divergence():
+def test_the_loss_of_a_plan_does_not_depend_on_other_plans_that_diverge():
     problem = noisy_quadratic(30)
     plans = [Schedule(peak=p).plan(100 + n, 4) for n, p in enumerate([0.1, 1e200, 0.1, 0.5])]
     plans += [Schedule(peak=1e200, momentum=0.9).plan(100, 4), Schedule(peak=0.3).plan(100, 4)]
@@ -190,7 +190,7 @@ def test_plans_are_independent_of_their_neighbours_and_of_divergence():
 
 
 @pytest.mark.parametrize("problem", [lr_ref(32), noisy_quadratic(32)])
-def test_the_adjoint_gradient_is_that_of_finite_differences(problem):
+def test_the_adjoint_gradient_equals_finite_differences(problem):
     rng = np.random.default_rng(0)
     log_rates, batch = np.log(rng.uniform(0.1, 1.0, 20)), np.full(20, 4.0)
     _, gradient = _log_loss_and_gradient(log_rates, problem, batch)
@@ -201,11 +201,11 @@ def test_the_adjoint_gradient_is_that_of_finite_differences(problem):
             moved = log_rates.copy()
             moved[t] += sign * step
             ends.append(_log_loss_and_gradient(moved, problem, batch)[0])
-        # Central differences err by step² plus an ulp over step.
+        # The error of central differences is about step² + ulp/step.
         assert gradient[t] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-9)
 
 
-def test_without_a_cap_large_batches_take_chebyshev_steps():
+def test_without_a_cap_chebyshev_steps_are_optimal_at_large_batches():
     problem, batch = lr_ref(64), np.full(40, 60)
     capped, loss = best_rates(problem, batch)
     free, lower = best_rates(problem, batch, cap=30 * problem.largest_rate)
@@ -215,7 +215,7 @@ def test_without_a_cap_large_batches_take_chebyshev_steps():
 
 
 def updates_to(target, eta, batch, h):
-    """Updates of a constant rate until the noisy quadratic reaches the target, by bisection."""
+    """Return the steps in which a constant rate reaches the target loss, by bisection."""
     a = (1 - eta * h) ** 2
     limit = eta**2 * h / batch / (1 - a)
 
@@ -233,10 +233,10 @@ def updates_to(target, eta, batch, h):
 
 
 @pytest.mark.parametrize(("batch", "published"), [(16, 378_198), (256, 25_778), (1024, 10_354)])
-def test_the_best_fixed_rate_of_the_noisy_quadratic_model(batch, published):
+def test_the_best_fixed_rate_of_the_noisy_quadratic_needs_the_published_steps(batch, published):
     h = noisy_quadratic().curvature
     cap = 2 / (1 + 2e-4)
-    # The published figures come from a rate grid: to about 1 %.
+    # The published figures come from a grid of rates and are accurate to about 1 %.
     rates = np.append(np.geomspace(1e-3, cap, 150)[:-1], cap)
     best = min(updates_to(0.01, eta, batch, h) for eta in rates)
     assert best == pytest.approx(published, rel=0.01)
@@ -254,6 +254,6 @@ def test_the_best_fixed_rate_of_the_noisy_quadratic_model(batch, published):
         (lambda: expected_loss(lr_ref(8), [Schedule(peak=1).plan(5, 9)]), "exceeds the 8"),
     ],
 )
-def test_a_problem_that_makes_no_sense_is_refused(make, message):
+def test_an_invalid_problem_is_rejected(make, message):
     with pytest.raises(RequestError, match=message):
         make()

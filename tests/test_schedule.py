@@ -1,4 +1,4 @@
-"""Schedule and Plan: round trips, invariants over the whole family, neutral values, refusals."""
+"""Schedule and Plan: round trips, invariants of all schedules, neutral values, error messages."""
 
 import dataclasses
 import json
@@ -28,11 +28,11 @@ def test_a_schedule_survives_repr_and_json(fields):
 
 @given(schedules())
 @settings(max_examples=300)
-def test_every_plan_is_finite_bounded_and_on_budget(fields):
+def test_every_plan_is_finite_bounded_and_uses_exactly_the_budget(fields):
     plan = Schedule(**fields).with_momentum(0.9).plan(STEPS, 12)
     assert np.isfinite(plan.lr).all()
     assert (plan.lr >= 0).all()
-    # One product and one power round by an ulp each.
+    # One product and one power are rounded by an ulp each.
     scale = (plan.batch / 12.0) ** fields["coupling"]
     assert (plan.lr <= fields["peak"] * scale * (1 + 4e-16)).all()
     assert plan.samples == STEPS * 12
@@ -42,15 +42,15 @@ def test_every_plan_is_finite_bounded_and_on_budget(fields):
 
 
 @given(schedules(smoothing=0.0, coupling=0.0))
-def test_the_peak_is_reached_where_nothing_smooths_it(fields):
+def test_the_peak_is_reached_without_smoothing(fields):
     plan = Schedule(**fields).with_momentum(0.9).plan(STEPS, 12)
     assert plan.lr.max() == pytest.approx(fields["peak"], rel=1e-15)
 
 
 @given(schedules(smoothing=0.0, coupling=0.0, warmup=0.0, cycles=1))
-def test_without_warmup_and_restarts_no_curve_rises(fields):
+def test_without_warmup_and_restarts_the_rate_never_rises(fields):
     lr = Schedule(**fields).with_momentum(0.9).plan(STEPS, 12).lr
-    # PCHIP is monotone up to its own rounding, some ulp of the peak.
+    # PCHIP is monotone up to rounding, a few ulp of the peak.
     assert np.diff(lr).max() <= 1e-14 * fields["peak"]
 
 
@@ -74,12 +74,12 @@ def test_neutral_values_change_nothing_bit_for_bit(decay):
     np.testing.assert_array_equal(bare.plan(STEPS, 3).lr, 0.3 * formula(x, bare.to_dict()))
     for name, value in NEUTRAL.items():
         assert bare.replace(**{name: value}).plan(STEPS, 3) == bare.plan(STEPS, 3)
-    # Neutral companions: growth of one cycle, coupling of a batch that stays, rate of no ramp.
+    # Fields without effect: growth of one cycle, coupling and ramp of a constant batch.
     for changes in ({"cycle_growth": 3.0}, {"coupling": 0.7}, {"batch_ramp": "linear"}):
         assert bare.replace(**changes).plan(STEPS, 3) == bare.plan(STEPS, 3)
 
 
-# A value to nudge each field to, and the fields it needs around it to be alive.
+# Another value of each field, and the other fields that it needs to have an effect.
 NUDGES = {
     "peak": (0.2, {}),
     "warmup": (0.2, {}),
@@ -110,23 +110,23 @@ NUDGES = {
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_field_is_alive(name):
+def test_every_field_changes_the_plan(name):
     value, around = NUDGES[name]
     before = Schedule(**{"peak": 0.1, **around})
     assert before.replace(**{name: value}).plan(STEPS, 8) != before.plan(STEPS, 8)
 
 
-def test_golden_plans_have_not_moved():
-    """Plans under version control: a change of any digit is a change of what users exported."""
+def test_stored_plans_are_reproduced():
+    """A changed digit would change the schedules that users have exported."""
     for case in json.loads(GOLDEN.read_text()):
         plan = Schedule.from_dict(case["schedule"]).plan(case["steps"], case["batch"])
-        # libm's exp and cos may differ by an ulp between machines; anything more is a change.
+        # exp and cos of libm may differ by an ulp between machines.
         np.testing.assert_allclose(plan.lr, case["lr"], rtol=1e-14, atol=1e-17)
         np.testing.assert_allclose(plan.momentum, case["momentum"], rtol=1e-14)
         assert plan.batch.tolist() == case["batches"]
 
 
-def test_a_plan_iterates_as_pairs_of_python_numbers():
+def test_iterating_a_plan_yields_pairs_of_python_numbers():
     plan = Schedule(peak=0.5, decay="constant").plan(2, 7)
     assert list(plan) == [(0.5, 7), (0.5, 7)]
     assert [type(v) for v in next(iter(plan))] == [float, int]
@@ -140,14 +140,14 @@ def test_a_plan_cannot_be_changed():
         plan.lr = plan.lr * 2
 
 
-REFUSED = [
+REJECTED = [
     ({"peak": 0}, "peak is 0; give a number above 0"),
     ({"peak": -1.0}, "peak is -1.0; give a number above 0"),
     ({"peak": float("nan")}, "peak is nan"),
     ({"peak": float("inf")}, "peak is inf"),
-    ({"peak": "0.1"}, "peak is '0.1', which is no number"),
-    ({"peak": True}, "peak is True, which is no number"),
-    ({"peak": None}, "peak is None, which is no number"),
+    ({"peak": "0.1"}, "peak is '0.1', which is not a number"),
+    ({"peak": True}, "peak is True, which is not a number"),
+    ({"peak": None}, "peak is None, which is not a number"),
     ({"peak": 1, "warmup": 1.2}, r"warmup is 1.2; give a number in \[0, 1\)"),
     ({"peak": 1, "warmup": 1.0}, "warmup is 1.0"),
     ({"peak": 1, "gamma": 1.0}, r"gamma is 1.0; give a number in \(0, 1\)"),
@@ -160,8 +160,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "message"), REFUSED)
-def test_a_wrong_field_is_refused_with_what_is_allowed(fields, message):
+@pytest.mark.parametrize(("fields", "message"), REJECTED)
+def test_the_message_about_a_wrong_field_says_what_is_allowed(fields, message):
     with pytest.raises(RequestError, match=message) as caught:
         Schedule.from_dict(fields)
     assert "\n" not in str(caught.value)
@@ -170,7 +170,7 @@ def test_a_wrong_field_is_refused_with_what_is_allowed(fields, message):
 @pytest.mark.parametrize(
     ("fields", "steps", "message"),
     [
-        ({"warmup": 0.99}, 10, "leave no decay phase in 10 updates"),
+        ({"warmup": 0.99}, 10, "leave no decay phase in 10 steps"),
         ({"hold": 1.0}, 10, "leave no decay phase"),
         ({"warmup": 0.99, "decay": "constant"}, 10, "leave no decay phase"),
         ({"cycles": 20}, 10, "20 cycles with growth 1 do not fit"),
@@ -181,12 +181,12 @@ def test_a_wrong_field_is_refused_with_what_is_allowed(fields, message):
         ({}, 2.5, "steps is 2.5"),
     ],
 )
-def test_a_recipe_that_does_not_fit_its_budget_is_refused(fields, steps, message):
+def test_a_schedule_that_does_not_fit_the_budget_is_rejected(fields, steps, message):
     with pytest.raises(RequestError, match=message):
         Schedule(peak=1.0, **fields).plan(steps)
 
 
-def test_a_constant_rate_may_be_held_throughout():
+def test_a_constant_rate_may_be_held_for_the_whole_run():
     assert Schedule(peak=1.0, decay="constant", hold=1.0).plan(4).lr.tolist() == [1.0] * 4
 
 
@@ -194,7 +194,7 @@ def test_a_constant_rate_may_be_held_throughout():
     "text",
     ["", "[]", "3", "{", '{"peak": 1, "peak": 2}', '{"peak": NaN}', "[" * 100_000, '"peak"'],
 )
-def test_json_that_is_no_schedule_is_refused(text):
+def test_json_that_is_not_a_schedule_is_rejected(text):
     with pytest.raises(RequestError):
         Schedule.from_json(text)
 

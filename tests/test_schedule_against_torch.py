@@ -1,4 +1,4 @@
-"""The family equals torch's own schedulers wherever torch has the shape, to 1e-12 of the peak."""
+"""Schedules equal torch's schedulers of the same shape, to 1e-12 of the peak."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PEAK = 0.3
 
 
 def torch_rates(build, updates=T, peak=PEAK):
-    """The rate that a torch scheduler has in force at each update, float64, shape `[updates]`."""
+    """Return the rate of a torch scheduler at each step, in float64, shape `[updates]`."""
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=peak)
     scheduler = build(optimizer)
@@ -25,60 +25,60 @@ def torch_rates(build, updates=T, peak=PEAK):
     return np.array(rates)
 
 
-def same(schedule, build, updates=T):
+def check_same(schedule, build, updates=T):
     np.testing.assert_allclose(
         schedule.plan(updates).lr, torch_rates(build, updates), rtol=0, atol=1e-12 * PEAK
     )
 
 
-def test_constant():
-    same(Schedule(peak=PEAK, decay="constant"), lambda o: ls.ConstantLR(o, 1.0))
+def test_a_constant_rate_equals_torchs():
+    check_same(Schedule(peak=PEAK, decay="constant"), lambda o: ls.ConstantLR(o, 1.0))
 
 
 @pytest.mark.parametrize("drops", [1, 2, 4])
-def test_step_where_the_pieces_are_whole(drops):
+def test_step_decay_equals_torchs_for_pieces_of_equal_length(drops):
     updates = 30 * (drops + 1)
-    same(
+    check_same(
         Schedule(peak=PEAK, decay="step", drops=drops, gamma=0.3),
         lambda o: ls.StepLR(o, 30, gamma=0.3),
         updates,
     )
 
 
-def test_exponential():
-    same(
+def test_exponential_decay_equals_torchs():
+    check_same(
         Schedule(peak=PEAK, decay="exponential", rate=2.5),
         lambda o: ls.ExponentialLR(o, gamma=float(np.exp(-2.5 / T))),
     )
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_polynomial(power):
-    same(
+def test_polynomial_decay_equals_torchs(power):
+    check_same(
         Schedule(peak=PEAK, decay="polynomial", power=power),
         lambda o: ls.PolynomialLR(o, total_iters=T, power=power),
     )
 
 
-def test_linear_to_a_floor():
-    same(
+def test_linear_decay_to_a_floor_equals_torchs():
+    check_same(
         Schedule(peak=PEAK, decay="polynomial", floor=0.2),
         lambda o: ls.LinearLR(o, start_factor=1.0, end_factor=0.2, total_iters=T),
     )
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.1])
-def test_cosine(floor):
-    same(
+def test_cosine_decay_equals_torchs(floor):
+    check_same(
         Schedule(peak=PEAK, decay="cosine", floor=floor),
         lambda o: ls.CosineAnnealingLR(o, T_max=T, eta_min=floor * PEAK),
     )
 
 
 @pytest.mark.parametrize(("cycles", "growth", "first"), [(3, 1, 20), (4, 2, 7), (3, 3, 5)])
-def test_warm_restarts_with_growth(cycles, growth, first):
+def test_warm_restarts_with_growing_cycles_equal_torchs(cycles, growth, first):
     updates = first * sum(growth**i for i in range(cycles))
-    same(
+    check_same(
         Schedule(peak=PEAK, decay="cosine", floor=0.05, cycles=cycles, cycle_growth=growth),
         lambda o: ls.CosineAnnealingWarmRestarts(o, first, T_mult=growth, eta_min=0.05 * PEAK),
         updates,
@@ -86,8 +86,8 @@ def test_warm_restarts_with_growth(cycles, growth, first):
 
 
 @pytest.mark.parametrize("warm", [1, 10])
-def test_warmup_then_cosine_chained(warm):
-    # LinearLR runs from start_factor at update 0 to 1 at update total_iters, (t+1)/W there.
+def test_warmup_then_cosine_equals_torchs_sequential_scheduler(warm):
+    # LinearLR rises from start_factor at update 0 to 1 at update total_iters: the warmup (t+1)/W.
     def build(optimizer):
         rise = ls.LinearLR(optimizer, start_factor=1 / warm, total_iters=max(warm - 1, 1))
         fall = ls.CosineAnnealingLR(optimizer, T_max=100 - warm)

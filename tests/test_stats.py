@@ -1,4 +1,4 @@
-"""Statistics against SciPy, enumeration and simulation."""
+"""Statistics compared with SciPy, enumeration and simulation."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from lrsearch.stats import bca_interval, holm, mean_interval, paired_p, paired_t
 INF = math.inf
 
 
-def test_the_interval_is_scipys():
+def test_the_t_interval_equals_scipys():
     x = np.random.default_rng(0).normal(size=12)
     low, high = mean_interval(x)
     known = scipy_stats.ttest_1samp(x, 0).confidence_interval(0.95)
@@ -22,7 +22,7 @@ def test_the_interval_is_scipys():
     assert mean_interval([1.0]) is None
 
 
-def test_the_paired_test_is_scipys():
+def test_the_paired_t_test_equals_scipys():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=10), rng.normal(0.5, size=10)
     p, sign, test = paired_p(x, y)
@@ -30,8 +30,8 @@ def test_the_paired_test_is_scipys():
     assert (sign, test) == (-1.0, "t")
 
 
-def test_holm_is_the_closed_procedure():
-    """Holm rejects what every intersection of hypotheses, tested by Bonferroni, rejects."""
+def test_holm_is_the_closed_testing_procedure():
+    """Holm rejects a hypothesis if Bonferroni rejects every intersection that includes it."""
     rng = np.random.default_rng(2)
     for _ in range(200):
         p = rng.uniform(size=4) ** 3
@@ -48,7 +48,7 @@ def test_holm_is_the_closed_procedure():
     assert holm([]) == []
 
 
-def test_equal_values_are_not_distinguishable_and_exact_ones_need_no_test():
+def test_equal_values_are_not_distinguishable_and_constant_differences_need_no_test():
     same = paired_tests([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 3.0]})["a"]
     assert (same.verdict, same.test, same.interval) == ("not distinguishable", "exact", None)
     lower = paired_tests([1.0, 1.0], {"a": [2.0, 2.0]})["a"]
@@ -67,30 +67,30 @@ def test_a_diverged_seed_has_the_worst_rank_and_no_interval():
     assert paired_tests(theirs, {"a": ours})["a"].verdict == "worse"
 
 
-def test_seeds_that_diverge_for_both_say_nothing():
+def test_seeds_that_diverge_for_both_schedules_do_not_count():
     assert paired_p([INF, INF], [INF, INF]) == (1.0, 0.0, "signed ranks")
     assert paired_p([INF, 1.0], [math.nan, 1.0])[0] == 1.0
 
 
-def test_other_seeds_are_refused():
+def test_values_of_different_seeds_are_rejected():
     with pytest.raises(RequestError, match="same seeds"):
         paired_p([1.0, 2.0], [1.0])
     with pytest.raises(RequestError, match="same seeds"):
         paired_p([], [])
 
 
-def test_false_verdicts_stay_below_five_percent_over_six_rivals():
+def test_at_most_five_percent_of_verdicts_over_six_rivals_are_false():
     rng = np.random.default_rng(3)
     wrong = 0
     for _ in range(400):
         values = rng.normal(size=(7, 10))
         found = paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})
         wrong += any(c.verdict != "not distinguishable" for c in found.values())
-    # Binomial: 400 draws at 5 % exceed 7.3 % in one case of fifty.
+    # Binomial: with a probability of 5 %, 400 draws exceed 7.3 % in one of fifty cases.
     assert wrong / 400 < 0.073
 
 
-def test_two_noise_deviations_are_found_with_ten_seeds():
+def test_a_difference_of_two_standard_deviations_is_found_with_ten_seeds():
     rng = np.random.default_rng(4)
     found = 0
     for _ in range(300):
@@ -104,7 +104,7 @@ def test_two_noise_deviations_are_found_with_ten_seeds():
 
 
 @pytest.mark.parametrize(("effect", "comparisons"), [(0.5, 1), (1.0, 6), (0.25, 1)])
-def test_the_number_of_seeds_has_the_power_it_promises(effect, comparisons):
+def test_the_number_of_seeds_needed_gives_the_required_power(effect, comparisons):
     base = np.array([-1.0, 1.0] * 5)
     differences = base / base.std(ddof=1) + effect
     n = seeds_needed(differences, comparisons=comparisons)
@@ -119,7 +119,7 @@ def test_the_number_of_seeds_has_the_power_it_promises(effect, comparisons):
 
 
 def test_a_difference_that_is_the_same_for_every_seed_needs_no_test():
-    """Also where it is so up to rounding, which a t test would take for certainty about noise."""
+    """Differences may also be equal only up to rounding, where a t test is misleading."""
     ours = np.array([0.1, 0.2, 0.3]) * 3
     theirs = np.array([0.3, 0.6, 0.9])
     assert not np.array_equal(ours, theirs)
@@ -127,20 +127,20 @@ def test_a_difference_that_is_the_same_for_every_seed_needs_no_test():
     assert paired_p(ours + 1e-3, theirs) == (0.0, 1.0, "exact")
 
 
-def test_bca_is_scipys_bootstrap_and_repeats_itself():
+def test_the_bca_interval_is_reproducible_and_shifted_towards_the_tail():
     values = stream(0, "bca").exponential(size=12)
     low, high = bca_interval(values)
     assert (low, high) == bca_interval(values)
     assert low < values.mean() < high
     t_low, t_high = mean_interval(values)
-    assert low > t_low  # skewed values: the interval is moved towards the tail
+    assert low > t_low  # skewed values shift the interval towards the tail
     assert high == pytest.approx(t_high, rel=0.15)
     assert bca_interval(values[:2]) is None
     assert bca_interval([1.0, 1.0, 1.0]) is None
 
 
-def test_bca_of_skewed_values_covers_less_than_its_name():
-    """Stated where it is shown: 87 % of 95 for ten exponential values (measured), t 90 %."""
+def test_bca_of_skewed_values_covers_less_than_its_level():
+    """For ten exponential values it covers 87 %, not 95 % (measured); the t interval 90 %."""
     rng, covered = stream(1, "bca"), []
     for _ in range(200):
         low, high = bca_interval(rng.exponential(size=10))

@@ -1,4 +1,4 @@
-"""Closed forms against integration, simulation, direct iteration and published figures."""
+"""Closed forms compared with integration, simulation, iteration and published figures."""
 
 import math
 
@@ -14,7 +14,7 @@ from lrsearch.quadratic import lr_ref
 
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize(("rate", "fall"), [(0.1, 0.05), (0.1, 0.0), (0.025, 0.05), (0.3, 1.0)])
-def test_the_diffusion_formulas_solve_their_equation(scaled, rate, fall):
+def test_the_diffusion_formulas_solve_the_moment_equation(scaled, rate, fall):
     """dV/dt = -2aη V + s², with s² = σ²η or σ²η²; (.025, .05) is the resonance 2aη0 = β."""
     a, sigma, start = 1.0, 1.3, 0.7
 
@@ -33,14 +33,16 @@ def test_the_diffusion_formulas_solve_their_equation(scaled, rate, fall):
     ("scaled", "fall", "expected"),
     [(False, 0, 0.5), (False, 0.05, 0.5), (True, 0, 0.05), (True, 0.05, 0.001307)],
 )
-def test_only_noise_that_scales_with_the_rate_lets_decay_lower_the_limit(scaled, fall, expected):
+def test_decay_lowers_the_limit_only_if_the_noise_is_proportional_to_the_rate(
+    scaled, fall, expected
+):
     form = theory.diffusion_variance(
         1000, start=1, pull=1, noise=1, rate=0.1, fall=fall, scaled=scaled
     )
     assert form == pytest.approx(expected, abs=5e-7)
 
 
-def test_one_step_injects_energy_iff_the_rate_is_above_its_limit():
+def test_one_step_adds_energy_only_above_the_energy_limit():
     for curvature in (0.1, 1.0, 7.0):
         for rate in np.linspace(0.01, 3, 50):
             theta, velocity = 1 - rate * curvature, -rate * curvature
@@ -50,7 +52,7 @@ def test_one_step_injects_energy_iff_the_rate_is_above_its_limit():
 
 
 def diverges(method, step, mu):
-    """Whether 4000 updates at ηλ = step grow, from the companion matrix's definition."""
+    """Return True if θ grows in 4000 steps at ηλ = step."""
     theta, before = 1.0, 1.0
     for _ in range(4000):
         ahead = theta + mu * (theta - before)
@@ -63,14 +65,14 @@ def diverges(method, step, mu):
 
 @pytest.mark.parametrize("method", ["gd", "heavy_ball", "nesterov"])
 @pytest.mark.parametrize("mu", [0.0, 0.5, 0.9])
-def test_a_method_diverges_just_above_its_limit_and_not_below(method, mu):
+def test_a_method_diverges_just_above_its_stability_limit_and_not_below(method, mu):
     mu = 0.0 if method == "gd" else mu
     limit = theory.stability_limit(method, mu)
     assert diverges(method, 1.01 * limit, mu)
     assert not diverges(method, 0.99 * limit, mu)
 
 
-def test_adams_limit_is_38_at_the_usual_momentum():
+def test_the_stability_limit_of_adam_is_38_at_momentum_0_9():
     assert theory.stability_limit("adam", 0.9) == pytest.approx(38.0)
     with pytest.raises(RequestError, match="gd has no momentum"):
         theory.stability_limit("gd", 0.9)
@@ -78,7 +80,7 @@ def test_adams_limit_is_38_at_the_usual_momentum():
         theory.stability_limit("sgd")
 
 
-def test_the_mean_square_limit_of_lr_ref():
+def test_the_mean_square_limit_of_the_reference_problem():
     problem = lr_ref()
     limit = theory.mean_square_limit(problem.curvature, 4)
     assert limit == pytest.approx(6.493, abs=5e-4)
@@ -88,19 +90,19 @@ def test_the_mean_square_limit_of_lr_ref():
 
 
 @pytest.mark.parametrize("method", ["heavy_ball", "nesterov"])
-def test_the_critical_rate_inverts_the_critical_momentum(method):
+def test_the_critical_rate_is_the_inverse_of_the_critical_momentum(method):
     rates = np.array([theory.critical_rate(method, mu, 3.0) for mu in (0.1, 0.5, 0.9)])
     momenta, _ = critical_momentum(rates, 3.0, 0.99, nesterov=method == "nesterov")
     np.testing.assert_allclose(momenta, (0.1, 0.5, 0.9), rtol=1e-12)
 
 
-def test_hamiltonian_momentum():
+def test_the_hamiltonian_momentum_is_one_minus_friction_times_the_root_of_the_rate():
     assert theory.hamiltonian_momentum(0.04, 0.5) == pytest.approx(0.9)
     with pytest.raises(RequestError, match="momentum"):
         theory.hamiltonian_momentum(4.0, 1.0)
 
 
-def test_the_exact_pac_bayes_rate_gives_the_priors_variance():
+def test_the_exact_pac_bayes_rate_gives_the_variance_of_the_prior():
     for curvature, prior, noise in ((1.0, 0.1, 1.0), (5.0, 2.0, 0.3), (0.1, 3.0, 1.0)):
         rate = theory.pac_bayes_rate(curvature, prior, noise)
         assert rate < 2 / curvature
@@ -118,7 +120,7 @@ def test_the_stationary_variance_is_the_fixed_point_of_sgd():
         theory.stationary_variance(1.0, 2.0, 1.0)
 
 
-def test_weight_decay_and_noise_scale_are_what_they_say():
+def test_weight_decay_product_noise_scale_and_linear_scaling_match_their_definitions():
     rates = [0.1, 0.2, 0.3]
     assert theory.weight_decay_product(rates, 0.5) == pytest.approx(0.95 * 0.9 * 0.85)
     assert theory.noise_scale(rates, [1, 2, 3]).tolist() == pytest.approx([0.1] * 3)
@@ -127,7 +129,7 @@ def test_weight_decay_and_noise_scale_are_what_they_say():
 
 
 def slow_bound(rates, distance, gradient):
-    """The formula as printed, with its sums."""
+    """Return the bound by the formula of the paper, sum by sum."""
     n = len(rates)
     total = sum(rates)
     value = distance**2 / (2 * total) + gradient**2 * sum(r * r for r in rates) / (2 * total)
@@ -138,7 +140,7 @@ def slow_bound(rates, distance, gradient):
     return value
 
 
-def test_the_convex_bound_is_the_printed_formula():
+def test_the_convex_bound_is_the_formula_of_the_paper():
     rates = np.random.default_rng(0).uniform(0.1, 1, 30)
     expected = slow_bound(list(rates), 2.0, 3.0)
     assert theory.convex_bound(rates, distance=2, gradient=3) == pytest.approx(expected, rel=1e-12)
@@ -163,14 +165,13 @@ def test_the_best_bounds_of_well_known_shapes(schedule, expected):
         assert theory.convex_bound(other * factor * shape) > bound
 
 
-def test_a_rate_of_zero_within_the_run_is_refused():
+def test_the_convex_bound_rejects_a_rate_of_zero_within_the_run():
     for rates in ([1.0, 0.0, 1.0], [0.0], [], [math.inf]):
         with pytest.raises(RequestError, match="rates above 0"):
             theory.convex_bound(rates)
 
 
-def test_the_hyperbolic_schedule_is_the_one_of_the_diffusion_formula():
-    """Its rates, integrated, give the variance of the closed form."""
+def test_the_hyperbolic_schedule_gives_the_variance_of_the_diffusion_formula():
     rate, fall, steps = 0.1, 0.05, 400
     plan = theory.hyperbolic_schedule(rate, fall, steps).plan(steps, 1)
     t = np.arange(steps)
@@ -181,7 +182,7 @@ def test_the_hyperbolic_schedule_is_the_one_of_the_diffusion_formula():
     form = theory.diffusion_variance(
         steps, start=1, pull=1, noise=1, rate=rate, fall=fall, scaled=True
     )
-    assert variance == pytest.approx(form, rel=0.1)  # updates of .1 are no infinitesimal time
+    assert variance == pytest.approx(form, rel=0.1)  # the formula is for infinitesimal steps
 
 
 @pytest.mark.parametrize("exponent", [0.5, 0.6, 1.0, 2.0])
@@ -200,7 +201,7 @@ def test_the_constant_noise_schedule_keeps_rate_over_batch(ramp):
 
 
 def descend(plan, method, form, curvature):
-    """θ on one mode from 1 at rest, after every update."""
+    """Return θ on one mode after every step, starting at 1 with velocity 0."""
     theta, v, path = 1.0, 0.0, []
     nesterov = method == "nesterov"
     for eta, mu in zip(plan.lr, plan.momentum, strict=True):
@@ -218,8 +219,10 @@ def descend(plan, method, form, curvature):
 @pytest.mark.parametrize("method", ["nesterov", "heavy_ball"])
 @pytest.mark.parametrize("decay", ["exponential", "polynomial", "cosine"])
 @pytest.mark.parametrize("steps", [50, 500])
-def test_the_critically_damped_schedule_stays_on_its_curve(method, decay, steps):
-    """Every rate is the critical one of its momentum; torch's form never changes its sign."""
+def test_the_critically_damped_schedule_uses_the_critical_rate_of_its_momentum(
+    method, decay, steps
+):
+    """In torch's form θ never changes sign."""
     schedule = theory.critically_damped_schedule(method, 4.0, (0.5, 0.95), decay=decay)
     plan = schedule.plan(steps, 1)
     rates = [theory.critical_rate(method, mu, 4.0) for mu in plan.momentum]
@@ -230,12 +233,12 @@ def test_the_critically_damped_schedule_stays_on_its_curve(method, decay, steps)
     assert (descend(plan, method, "classical", 4.0) < 0).any()
 
 
-def test_from_rest_without_momentum_a_critically_damped_start_overshoots_in_torchs_form_too():
+def test_the_critically_damped_schedule_overshoots_in_torchs_form_if_momentum_starts_near_0():
     plan = theory.critically_damped_schedule("nesterov", 4.0, (1e-6, 0.95)).plan(50, 1)
     assert -0.01 < descend(plan, "nesterov", "torch", 4.0).min() < -0.001
 
 
-def test_schedules_of_the_theory_refuse_what_is_out_of_range():
+def test_schedules_of_the_theory_reject_values_out_of_range():
     with pytest.raises(RequestError, match="fall is -1"):
         theory.hyperbolic_schedule(0.1, -1, 10)
     with pytest.raises(RequestError, match="exponent is 0"):

@@ -1,1 +1,1 @@
-"""What a textbook chapter on schedules says: each statement an experiment with a verdict."""
+"""Statements of a textbook chapter on schedules, each tested by an experiment with a verdict."""

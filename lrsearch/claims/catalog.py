@@ -1,6 +1,6 @@
-"""The sixteen statements: what the chapter says, where it is from, and the experiment.
+"""Catalog of the sixteen statements: the text of the chapter, its source and its experiment.
 
-An experiment's module is imported only when it runs, so that a list of names costs nothing.
+The module of an experiment is imported only when the experiment runs, so listing names is fast.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Claim:
     """A statement of the chapter.
 
     Attributes:
-        id: its name.
-        statement: what the chapter says.
-        source: the paper that it goes back to, or that settles it.
-        experiment: `module:function` below `lrsearch.claims`; the function's arguments are the
-            premises, and its docstring says what is true.
+        id: name of the statement.
+        statement: the text of the chapter.
+        source: the paper that the statement comes from, or that proves or refutes it.
+        experiment: `module:function` in `lrsearch.claims`. The arguments of the function are the
+            premises of the statement; its docstring says what is true.
     """
 
     id: str
@@ -33,10 +33,10 @@ class Claim:
     experiment: str
 
     def run(self, **premises: Any) -> Finding:
-        """Runs the experiment.
+        """Run the experiment.
 
         Args:
-            premises: what to change; each has a default.
+            premises: arguments of the experiment to change; each has a default.
 
         Raises:
             RequestError: a premise is out of range.
@@ -50,7 +50,7 @@ _ALL = (
     Claim(
         id="decay-beats-constant",
         statement="On a noisy convex quadratic with the same noise for every schedule, a constant "
-        "rate plateaus and decaying ones end lower; a cosine balances the two.",
+        "rate plateaus and decaying rates end lower; a cosine balances the two.",
         source="Zhang et al. 2019, arXiv 1907.04164; Naganuma et al. 2026, arXiv 2603.10301",
         experiment="plateau:decay_beats_constant",
     ),
@@ -159,11 +159,11 @@ _ALL = (
 CLAIMS: Mapping[str, Claim] = MappingProxyType({claim.id: claim for claim in _ALL})
 
 
-def find(id: str) -> Claim:  # noqa: A002 - the word of the command line and of its JSON
-    """The claim of a name.
+def find(id: str) -> Claim:  # noqa: A002 - the name in the JSON of the command line
+    """Return the claim with this name.
 
     Raises:
-        RequestError: there is none.
+        RequestError: no claim has this name.
     """
     if id not in CLAIMS:
         raise RequestError(f"there is no claim {id!r}{closest(id, CLAIMS)}")
@@ -171,5 +171,13 @@ def find(id: str) -> Claim:  # noqa: A002 - the word of the command line and of 
 
 
 def run(id: str, **premises: Any) -> Finding:  # noqa: A002
-    """Runs the experiment of one claim; arguments and errors as for `find` and `Claim.run`."""
+    """Run the experiment of one claim.
+
+    Args:
+        id: name of the claim.
+        premises: arguments of the experiment to change; each has a default.
+
+    Raises:
+        RequestError: no claim has this name, or a premise is out of range.
+    """
     return find(id).run(**premises)

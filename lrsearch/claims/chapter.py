@@ -1,7 +1,7 @@
-"""The curves of the chapter, with its convention: both endpoints are included, x = t/(T-1).
+"""Curves of the chapter, in its time convention: both endpoints are included, x = t/(T-1).
 
-Everywhere else in lrsearch x = t/T. Here the last update has exactly the low rate, so that the
-chapter's figures can be compared digit by digit.
+Everywhere else in lrsearch x = t/T. Here the last step has exactly the low rate, so the figures
+can be compared with those of the chapter digit by digit.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 from lrsearch.bounds import Bound
 from lrsearch.curves import Curve
 
-#: `step` has three equal pieces, `restarts` three cosine cycles.
+#: Names of the curves; `step` has three equal pieces, `restarts` three cosine cycles.
 CURVES = ("constant", "linear", "cosine", "exponential", "step", "restarts")
 
 
 def check_names(word: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Checks the names that a premise holds.
+    """Check that all names of a premise are known.
 
     Args:
-        word: what one of them is called in the message.
-        names: what was given.
-        known: what there is.
+        word: noun for one name in the error message, such as `noise`.
+        names: the given names.
+        known: the allowed names.
 
     Raises:
-        RequestError: one of them is unknown.
+        RequestError: a name is unknown.
     """
     bound = Bound(kind="name", names=tuple(known))
     for name in names:
@@ -34,21 +34,21 @@ def check_names(word: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def both_ends(updates: int) -> Curve:
-    """The times x = t/(T-1), shape `[T]`, dimensionless."""
+    """Return the times x = t/(T-1) from 0 to 1, shape `[T]`."""
     return np.linspace(0.0, 1.0, updates)
 
 
 def draw(name: str, updates: int, high: float, low: float) -> Curve:
-    """Rates of a named curve from high to low, shape `[T]`.
+    """Return the rates of a named curve from high to low, shape `[T]`.
 
     Args:
         name: one of `CURVES`.
-        updates: T, at least 6.
+        updates: T, the number of steps, at least 6.
         high: the first rate.
         low: the last rate; above 0 for `exponential` and `step`.
 
     Raises:
-        RequestError: the name is unknown or a number out of range.
+        RequestError: the name is unknown or a number is out of range.
     """
     Bound(kind="name", names=CURVES).check("curve", name)
     Bound(kind="int", low=6).check("updates", updates)

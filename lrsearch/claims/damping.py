@@ -1,4 +1,4 @@
-"""Critical damping of momentum: at constant momentum, and while it ramps."""
+"""Critical damping of momentum: at constant momentum, and while the momentum increases."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from lrsearch.theory import critical_rate
 
 METHODS = {"nesterov": "Nesterov", "heavy_ball": "heavy ball"}
 FORMS = ("classical", "torch")
-#: Long enough for the slowest oscillation that is looked for: π/angle is below 10⁴ updates.
+#: Long enough for the slowest oscillation to detect: half a period, π/angle, is below 10⁴ steps.
 UPDATES = 12_000
-#: The measured threshold is read from this grid around the formula's rate.
+#: Rates to try, as multiples of the formula's rate.
 FACTORS = np.linspace(0.9, 1.1, 41)
+#: Largest relative error at which the formula counts as confirmed. A convention.
 NEAR = 0.011
 
 
@@ -28,18 +29,19 @@ def critical_damping(
     curvature: float = 2.0,
     spreads: Sequence[float] = (1.0, 10.0),
 ) -> Finding:
-    """The largest rate without oscillation at constant momentum, found by iterating.
+    """Find the largest rate without oscillation at constant momentum, by iterating.
 
-    The chapter: η = ((1-μ)/(1+μ))²/λ for Nesterov, (1-√μ)²/λ for the heavy ball. True for
-    constant μ and one eigenvalue, where the roots of the characteristic polynomial coincide. It is
-    the fastest setting without oscillation and not the fastest: Nesterov's spectral radius goes on
-    falling beyond it. With a second, larger eigenvalue the rate set by the smaller one oscillates.
-    Proved; no randomness. Source: O'Donoghue & Candès 2015, arXiv 1204.3982.
+    The chapter: η = ((1-μ)/(1+μ))²/λ for Nesterov, (1-√μ)²/λ for the heavy ball. This is true for
+    constant μ and one eigenvalue: there the roots of the characteristic polynomial coincide. The
+    formula gives the fastest setting without oscillation, but not the fastest setting: Nesterov's
+    spectral radius is smaller still at larger rates. With a second, larger eigenvalue, the rate
+    set by the smaller eigenvalue oscillates. Proved; no randomness.
+    Source: O'Donoghue & Candès 2015, arXiv 1204.3982.
 
     Args:
         momenta: μ in (0, 1).
-        curvature: λ by which the rate is set.
-        spreads: a mode of curvature spread·λ is watched; 1 is the same one.
+        curvature: λ that sets the rate.
+        spreads: factors s; the mode of curvature s·λ is observed. With 1 it is the same mode.
 
     Raises:
         RequestError: a number is out of range.
@@ -63,9 +65,9 @@ def critical_damping(
         "spectral_radius_nesterov_critical": critical,
         "spectral_radius_nesterov_half_more": larger,
     }
-    slower = f"Nesterov, μ = {momenta[0]:g}: a rate half as large again is slower"
+    slower = f"Nesterov, μ = {momenta[0]:g}: 1.5 times the critical rate is slower"
     panel = Panel(
-        title="oscillation begins at the formula's rate",
+        title="oscillation starts at the formula's rate",
         x="rate / formula",
         y="sign changes",
         lines=tuple(lines),
@@ -76,7 +78,7 @@ def critical_damping(
 
 
 def _sign_changes(method: str, momentum: float, rates: Curve, curvature: float) -> Curve:
-    """How often θ of a constant rate changes sign from θ = 1 at rest; shape of the rates."""
+    """Return how often θ changes sign at each constant rate, starting at θ = 1 with velocity 0."""
     pull = rates * curvature
     theta, before = np.ones_like(rates), np.ones_like(rates)
     changes = np.zeros_like(rates)
@@ -88,7 +90,7 @@ def _sign_changes(method: str, momentum: float, rates: Curve, curvature: float) 
 
 
 def _nesterov_radius(momentum: float, curvature: float, factor: float) -> float:
-    """The spectral radius of the update at a multiple of the critical rate: smaller is faster."""
+    """Return the spectral radius at a multiple of the critical rate; smaller is faster."""
     keep = 1 - factor * critical_rate("nesterov", momentum, curvature) * curvature
     step = np.array([[(1 + momentum) * keep, -momentum * keep], [1.0, 0.0]])
     return float(np.abs(np.linalg.eigvals(step)).max())
@@ -100,21 +102,21 @@ def critical_ramp(
     lengths: Sequence[int] = (50, 100, 300),
     momenta: tuple[float, float] = (0.5, 0.99),
 ) -> Finding:
-    """Whether the critical rate still prevents oscillation while the momentum ramps.
+    """Test if the critical rate still prevents oscillation while the momentum increases.
 
-    The chapter: it does. True in torch's form (θ ← θ - ηv), where a falling rate brakes the
-    velocity that has built up. In the classical form (θ ← θ + v) the velocity of earlier, larger
-    rates is carried on and overshoots: critical damping is proved for a constant rate only.
-    Measured on Nesterov's method, λ = 1, μ in equal steps with both ends included.
-    Source of the ramp: Sutskever et al. 2013, whose form is the classical one.
+    The chapter: it does. This is true in torch's form (θ ← θ - ηv): a falling rate also reduces
+    the effect of the velocity that has accumulated. In the classical form (θ ← θ + v) the velocity
+    from earlier, larger rates persists, and θ overshoots. Critical damping is proved only for a
+    constant rate. Measured on Nesterov's method with λ = 1; μ rises linearly, both ends included.
+    Source of the ramp, in the classical form: Sutskever et al. 2013.
 
     Args:
         forms: `classical`, `torch` or both.
-        lengths: updates of the runs.
+        lengths: numbers of steps of the runs.
         momenta: the first and the last μ.
 
     Raises:
-        RequestError: a form is unknown or a momentum out of range.
+        RequestError: a form is unknown or a momentum is out of range.
     """
     cases: dict[str, bool] = {}
     figures: dict[str, float | tuple[float, float]] = {}
@@ -144,7 +146,7 @@ def critical_ramp(
 
 
 def _ramped(form: str, momenta: tuple[float, float], updates: int) -> list[float]:
-    """θ from 1 at rest on ½θ², before every update and after the last."""
+    """Return θ on ½θ² before every step and after the last, starting at 1 with velocity 0."""
     theta, velocity, path = 1.0, 0.0, [1.0]
     for mu in (momenta[0] + (momenta[1] - momenta[0]) * both_ends(updates)).tolist():
         rate = critical_rate("nesterov", mu, 1.0)

@@ -1,4 +1,4 @@
-"""What weight decay leaves of the weights."""
+"""The norm of the weights under weight decay."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SHAPES = ("step", "linear", "cosine", "exponential")
 def weight_decay(
     *, decay: float = 0.1, task_curvature: float = 0.0, momentum: float = 0.0
 ) -> Finding:
-    """The norm of the weights under coupled decay against the product ∏(1-η_tλ).
+    """Compare the norm of the weights under coupled decay with the product ∏(1-η_tλ).
 
     The chapter: effective decay is ∏(1-η_tλ), so the norm depends on the whole history of the
-    rate. True without a gradient of the task and without momentum, exactly. To first order in ηλ
-    only Ση counts: schedules of equal sum differ by λ²Ση²/2, and their order never matters. With
-    a task that holds the weights somewhere, or with momentum, the product is wrong.
+    rate. This is exactly true without a task gradient and without momentum. To first order in ηλ
+    only the sum Ση matters: schedules of equal sum differ by λ²Ση²/2, and the order of the rates
+    never matters. With a task gradient or with momentum the product is wrong.
     Source: Loshchilov & Hutter 2019, arXiv 1711.05101. The update loop is run; no randomness.
 
     Args:
-        decay: λ, at least 0.
-        task_curvature: h of a task ½h(θ-1)² that also pulls; 0 is none.
+        decay: λ, above 0.
+        task_curvature: h of a task loss ½h(θ-1)²; 0 means no task.
         momentum: μ of the heavy ball in torch's form.
 
     Raises:
@@ -58,10 +58,10 @@ def weight_decay(
     spread = max(norms.values()) / min(norms.values())
     cases = {
         f"{condition}: the norm is the product": error < 1e-9,
-        f"{condition}: equal first and last rate, other history, other norm": spread > 1.01,
+        f"{condition}: equal first and last rates, different norms": spread > 1.01,
     }
     variants = {
-        "schedules of equal Ση end more than 0.1 % apart": figures["equal_sum_difference"] > 1e-3,
+        "norms differ by over 0.1 % at equal Ση": figures["equal_sum_difference"] > 1e-3,
         "with a task gradient (h = 0.5) the norm is the product": _is_product(decay, 0.5, 0.0),
         "with momentum 0.9 the norm is the product": _is_product(decay, 0.0, 0.9),
     }
@@ -84,7 +84,7 @@ def weight_decay(
 
 
 def _shrink(rates: Curve, decay: float, task_curvature: float, momentum: float) -> Curve:
-    """Norm over initial norm before every update and after the last, shape `[T+1]`."""
+    """Return norm / initial norm before every step and after the last, shape `[T+1]`."""
     theta, velocity, norms = np.array([0.6, -0.8]), np.zeros(2), [1.0]
     for rate in rates:
         velocity = momentum * velocity + decay * theta + task_curvature * (theta - 1)

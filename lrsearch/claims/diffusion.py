@@ -14,12 +14,12 @@ from lrsearch.seeding import stream
 from lrsearch.stats import mean_interval
 from lrsearch.theory import diffusion_variance
 
-#: The noise of dθ = -aηθ dt + noise·dW: σ√η, as the chapter writes it, or ση, as SGD has it.
+#: The noise s of dθ = -aηθ dt + s·dW: σ√η (root, in the chapter) or ση (proportional, in SGD).
 NOISES = ("root", "proportional")
 PULL, RATE, NOISE, START = 1.0, 0.1, 1.0, 1.0
 PATHS, STEPS, TIME = 40_000, 400, 20.0
-#: A formula counts as compared if the whole interval is this near. Euler's bias is below a
-#: twentieth of it (measured).
+#: A formula counts as confirmed if the whole interval is within this relative distance of it. The
+#: bias of Euler's method is less than a twentieth of that (measured).
 NEAR = 0.05
 
 
@@ -34,21 +34,21 @@ def diffusion(
     simulated: str = "root",
     seed: int = 0,
 ) -> Finding:
-    """The variance formula of `dθ = -aη θ dt + σ√η dW`, η = η0/(1+βt), against sampled paths.
+    """Compare the variance of `dθ = -aη θ dt + σ√η dW`, η = η0/(1+βt), with sampled paths.
 
-    The chapter: Var = (V0 - σ²/2a)(1+βT)^(-2aη0/β) + σ²/2a. True, exactly. The paths are
-    Euler-Maruyama's, whose bias is a quarter of a percent here. A case counts as true if the
-    whole 95 % interval of the sampled variance lies within 5 % of the formula.
-    Source of the diffusion: Mandt, Hoffman & Blei 2017, arXiv 1704.04289.
+    The chapter: Var = (V0 - σ²/2a)(1+βT)^(-2aη0/β) + σ²/2a. This is exactly true. The paths are
+    simulated by the Euler-Maruyama method, which has a bias of a quarter of a percent here. A case
+    counts as true if the whole 95 % interval of the sampled variance lies within 5 % of the
+    formula. Source of the diffusion: Mandt, Hoffman & Blei 2017, arXiv 1704.04289.
 
     Args:
         falls: values of β; 0 is a constant rate.
-        formula: the noise of the formula, `root` or `proportional`.
-        simulated: the noise of the paths, likewise.
-        seed: of the paths.
+        formula: the noise in the formula, `root` or `proportional`.
+        simulated: the noise in the simulated paths, `root` or `proportional`.
+        seed: seed of the simulated paths.
 
     Raises:
-        RequestError: a noise is unknown, or a fall is below 0.
+        RequestError: a noise is unknown, or a value of `falls` is below 0.
     """
     check_names("formula", [formula], NOISES)
     check_names("simulated", [simulated], NOISES)
@@ -72,7 +72,7 @@ def diffusion(
             Line(label=_word(fall), x=tuple(times), y=tuple(laws)),
             Line(label="", x=tuple(times[::40]), y=tuple(variances[::40]), style="points"),
         ]
-    title = "formula (lines), paths (points)"
+    title = "formula (lines), simulation (points)"
     panel = Panel(title=title, x="time", y="variance", lines=tuple(lines))
     return Finding(cases=cases, figures=figures, panels=(panel,))
 
@@ -92,7 +92,7 @@ def _law(time: float, fall: float, noise: str) -> float:
 def _simulate(
     fall: float, noise: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times `[STEPS+1]`, the paths' ends `[PATHS]`, and the variance at every time."""
+    """Return the times `[STEPS+1]`, the final θ `[PATHS]` and the variance at every time."""
     dt = TIME / STEPS
     theta = rng.standard_normal(PATHS) * START**0.5
     variances = [float(np.mean(theta**2))]
@@ -108,26 +108,26 @@ def _simulate(
 def diffusion_limit(
     *, noises: Sequence[str] = ("root",), fall: float = 0.05, time: float = 1000.0
 ) -> Finding:
-    """Whether decay lowers the limit of the variance, by integrating the equation of the moment.
+    """Test if decay lowers the limit of the variance, by integrating the moment equation.
 
     The chapter concludes from its formula that a decaying rate reaches a smaller limit. It does
-    not: the limit is σ²/2a for every schedule whose ∫η diverges, because time and noise are
-    rescaled alike. The conclusion is right for noise in proportion to the rate, which is what SGD
-    has; there a hyperbolic rate drives the variance to 0. Exact; no randomness: dV/dt = -2aηV + s²
-    is integrated, so the closed form is not asked.
+    not: the limit is σ²/2a for every schedule whose ∫η diverges, because the rate rescales time
+    and noise in the same way. The conclusion is true if the noise is proportional to the rate, as
+    in SGD: there a hyperbolic rate drives the variance to 0. Exact; no randomness. The equation
+    dV/dt = -2aηV + s² is integrated numerically; the closed form is not used.
     Source: Mandt, Hoffman & Blei 2017, arXiv 1704.04289, for the noise of SGD.
 
     Args:
-        noises: which laws of the noise the statement is held to: `root`, `proportional`.
+        noises: laws of the noise to test, `root` and `proportional`.
         fall: β of η = η0/(1+βt), above 0.
-        time: T.
+        time: T, the time at which the variance is compared.
 
     Raises:
         RequestError: an argument is out of range.
     """
     Bound(low=0, open_low=True).check("fall", fall)
     check_names("noise", noises, NOISES)
-    words = {"root": "noise σ√η, as written", "proportional": "noise ση, as SGD has it"}
+    words = {"root": "noise σ√η, as in the chapter", "proportional": "noise ση, as in SGD"}
     falls = {"constant": 0.0, "hyperbolic": fall}
     solved = {
         noise: {name: _integrate(beta, noise, time) for name, beta in falls.items()}
@@ -163,8 +163,8 @@ def diffusion_limit(
 
 
 def _integrate(fall: float, noise: str, time: float) -> tuple[np.ndarray, np.ndarray]:
-    """dV/dt = -2aηV + s² from V0 to the time, by an eighth-order Runge-Kutta method."""
-    from scipy import integrate  # 0.3 s of import
+    """Integrate dV/dt = -2aηV + s² from time 0, by an eighth-order Runge-Kutta method."""
+    from scipy import integrate  # importing it takes 0.3 s
 
     def slope(t: float, v: np.ndarray) -> np.ndarray:
         rate = RATE / (1 + fall * t)

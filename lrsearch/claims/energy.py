@@ -1,4 +1,4 @@
-"""When a gradient step injects energy, and whether that says anything about stability."""
+"""The rate at which a gradient step adds energy, and its relation to stability."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lrsearch.theory import energy_limit
 
 VELOCITIES = {
     "displacement": "one step from rest, v = -ηλθ",
-    "over root rate": "one step from rest, v = -ηλθ/√η, the chapter's own velocity",
+    "over root rate": "one step from rest, v = -ηλθ/√η, the velocity that the chapter defines",
 }
-#: How near a measured threshold must be to count as the formula's. A convention.
+#: Largest relative error at which a formula counts as confirmed. A convention.
 NEAR = 1e-6
 
 
@@ -25,21 +25,22 @@ def energy(
     stability: bool = True,
     curvatures: Sequence[float] = (0.5, 1.0, 4.0),
 ) -> Finding:
-    """The rate from which one step raises V = ½λθ² + ½v², found by taking steps.
+    """Find the rate above which one step raises V = ½λθ² + ½v², by taking steps.
 
-    The chapter: a step injects energy exactly if η > 2/(λ+1), which marks instability. True for
-    the velocity v = -ηλθ and one step from rest. With the velocity v/√η, which the chapter
-    introduces itself, the threshold is 1/λ. Neither is a limit of stability, which is 2/λ: at
-    λ = 1 and η = 1 the step injects nothing and gradient descent lands on the minimum.
-    Exact algebra, compared by steps; no randomness. The limit 2/λ: Polyak 1964.
+    The chapter: a step injects energy exactly if η > 2/(λ+1), which marks instability. This is
+    true for the velocity v = -ηλθ and one step from rest. With the velocity v/√η, which the
+    chapter itself defines, the threshold is 1/λ. Neither threshold is the limit of stability,
+    which is 2/λ: at λ = 1 and η = 1 the step adds no energy, and gradient descent reaches the
+    minimum in one step. Exact algebra, checked by taking steps; no randomness.
+    Source of the limit 2/λ: Polyak 1964.
 
     Args:
-        velocities: which of `displacement` and `over root rate` to try.
-        stability: whether to try the threshold as the limit of stability.
+        velocities: definitions of the velocity to test, `displacement` and `over root rate`.
+        stability: True to test also if gradient descent diverges above the threshold.
         curvatures: λ, above 0.
 
     Raises:
-        RequestError: a velocity is unknown or a curvature out of range.
+        RequestError: a velocity is unknown or a curvature is out of range.
     """
     check_names("velocity", velocities, VELOCITIES)
     laws = np.array([energy_limit(curvature) for curvature in curvatures])
@@ -65,14 +66,14 @@ def energy(
 
 
 def _change(rate: np.ndarray, curvature: np.ndarray, velocity: str) -> np.ndarray:
-    """Energy after one step from rest at θ = 1 minus energy before."""
+    """Return the change of the energy in one step from rest at θ = 1."""
     step = -rate * curvature
     v = step if velocity == "displacement" else step / np.sqrt(rate)
     return np.asarray(0.5 * curvature * ((1 + step) ** 2 - 1) + 0.5 * v**2)
 
 
 def _distance(rate: np.ndarray, curvature: np.ndarray, updates: int = 100) -> np.ndarray:
-    """|θ| after gradient descent from θ = 1."""
+    """Return |θ| after gradient descent from θ = 1."""
     theta = np.ones_like(curvature)
     for _ in range(updates):
         theta = theta - rate * curvature * theta
@@ -80,7 +81,7 @@ def _distance(rate: np.ndarray, curvature: np.ndarray, updates: int = 100) -> np
 
 
 def _threshold(rises: Callable[[np.ndarray], np.ndarray], curvature: np.ndarray) -> np.ndarray:
-    """The rate from which a function of it is above 0, by bisection; shape of λ."""
+    """Return the rate above which `rises` is positive, by bisection; the shape is that of λ."""
     low, high = np.full_like(curvature, 1e-9), 3 / curvature + 3
     for _ in range(60):
         middle = 0.5 * (low + high)
@@ -95,7 +96,7 @@ def _panel() -> Panel:
     curves = {
         "energy change, v = -ηλθ": _change(rates, one, "displacement"),
         "energy change, v = -ηλθ/√η": _change(rates, one, "over root rate"),
-        "|θ| after 10 updates": _distance(rates, one, 10),
+        "|θ| after 10 steps": _distance(rates, one, 10),
     }
     return Panel(
         title="λ = 1: energy and convergence",

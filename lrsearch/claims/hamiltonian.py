@@ -1,4 +1,4 @@
-"""Momentum as a discretised damped Hamiltonian."""
+"""Momentum as a discretisation of a damped Hamiltonian system."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from lrsearch.claims.chapter import check_names
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import hamiltonian_momentum
 
-#: θ'' + γθ' + θ = 0 from θ = 1 at rest to this time.
+#: γ and the end time of θ'' + γθ' + θ = 0, which starts at θ = 1 with velocity 0.
 FRICTION, TIME = 0.5, 6.0
-#: Largest √η of every refinement.
+#: Time steps to compare: the largest √η of each run.
 STEP_SIZES = (0.08, 0.04, 0.02, 0.01, 0.005)
 RATES = ("constant", "changing")
 FORMS = {"classical": "classical", "torch": "torch's"}
-#: First-order methods have order 1; below this the error does not vanish. A convention.
+#: The error counts as vanishing if its order is above this; first-order methods have order 1. A
+#: convention.
 ORDER = 0.7
 
 
 def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(FORMS)) -> Finding:
-    """Whether the heavy ball with μ = 1-γ√η follows the damped Hamiltonian as η goes to 0.
+    """Test if the heavy ball with μ = 1-γ√η follows the damped Hamiltonian as η goes to 0.
 
-    The chapter: it does, with time steps √η. True for a constant rate. When the rate changes, the
-    velocity must be rescaled: the classical form (v ← μv - ηg, θ ← θ + v) needs the further factor
-    √(η_t/η_{t-1}) on μ, torch's (v ← μv + g, θ ← θ - ηv) its inverse. Without it the error does
-    not vanish, however small the steps. The truth is the integrated differential equation; the
-    order is measured by refining. Source: Su, Boyd & Candès 2016, arXiv 1503.01243, for the map.
+    The chapter: it does, with time steps √η. This is true for a constant rate. When the rate
+    changes, μ needs a correction: in the classical form (v ← μv - ηg, θ ← θ + v) the factor
+    √(η_t/η_{t-1}), in torch's form (v ← μv + g, θ ← θ - ηv) its inverse. Without the correction
+    the error does not vanish, even for arbitrarily small steps. The reference is the differential
+    equation, integrated numerically; the order is measured by refining the steps.
+    Source of the map: Su, Boyd & Candès 2016, arXiv 1503.01243.
 
     Args:
-        rates: which of `constant` and `changing` (√η falls to a tenth) to try.
-        forms: which of `classical` and `torch` to try.
+        rates: rates to test, `constant` and `changing` (√η falls to a tenth).
+        forms: forms of momentum to test, `classical` and `torch`.
 
     Raises:
         RequestError: a name is unknown.
@@ -46,7 +48,7 @@ def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(F
     lines = []
     for kind, form, corrected in itertools.product(rates, forms, (False, True)):
         if corrected and kind == "constant":
-            continue  # there is nothing to correct
+            continue  # a constant rate needs no correction
         errors = [_error(step, kind, form, corrected) for step in STEP_SIZES]
         order = math.log2(errors[-2] / errors[-1])
         words = f"{kind} rate, {FORMS[form]} form"
@@ -64,7 +66,7 @@ def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(F
         figures=figures,
         panels=(
             Panel(
-                title="distance from the Hamiltonian's path",
+                title="distance from the exact Hamiltonian path",
                 x="largest √η",
                 y="largest error of θ",
                 lines=tuple(lines),
@@ -77,7 +79,7 @@ def momentum_map(*, rates: Sequence[str] = RATES, forms: Sequence[str] = tuple(F
 
 
 def _error(step: float, kind: str, form: str, corrected: bool) -> float:
-    """The largest |θ - truth| over a run."""
+    """Return the largest distance of θ from the exact solution over a run."""
     roots, time = [], 0.0
     while time < TIME:
         roots.append(step * (1 - 0.9 * time / TIME) if kind == "changing" else step)
@@ -98,8 +100,8 @@ def _error(step: float, kind: str, form: str, corrected: bool) -> float:
 
 
 def _truth(times: np.ndarray) -> np.ndarray:
-    """θ of the differential equation at the given times, by an eighth-order Runge-Kutta method."""
-    from scipy import integrate  # 0.3 s of import
+    """Solve for θ at the given times, by an eighth-order Runge-Kutta method."""
+    from scipy import integrate  # importing it takes 0.3 s
 
     solved = integrate.solve_ivp(
         lambda _, y: [y[1], -FRICTION * y[1] - y[0]],

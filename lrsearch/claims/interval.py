@@ -1,4 +1,4 @@
-"""Intervals that decide a case: an estimate alone never does."""
+"""Confidence intervals that decide the cases of random experiments."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ Interval = tuple[float, float]
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's 95 % score interval of a proportion (1927); good near 0 and 1 too."""
-    from scipy import stats  # 1 s of import
+    """Return Wilson's 95 % score interval of a proportion (1927), accurate also near 0 and 1."""
+    from scipy import stats  # importing it takes 1 s
 
     test = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="wilson")
     return float(test.low), float(test.high)
 
 
 def rank_interval(correlation: float, count: int) -> Interval:
-    """95 % interval of Spearman's correlation: Fisher's z with Bonett & Wright's error (2000).
+    """Return a 95 % interval of Spearman's correlation.
 
-    An approximation, measured to be good up to correlations of about .95.
+    Fisher's z with the standard error of Bonett & Wright (2000). The approximation is good up to
+    correlations of about .95 (measured).
+
+    Args:
+        correlation: Spearman's correlation.
+        count: number of pairs, at least 4.
     """
     bounded = max(-1 + 1e-12, min(1 - 1e-12, correlation))
     half = 1.959964 * math.sqrt((1 + bounded**2 / 2) / (count - 3))
@@ -28,10 +33,13 @@ def rank_interval(correlation: float, count: int) -> Interval:
 
 
 def apart(higher: Interval, lower: Interval) -> bool:
-    """Whether one interval lies wholly above another. Stricter than a test of the difference."""
+    """Return True if one interval lies entirely above another.
+
+    This is stricter than a test of the difference.
+    """
     return higher[0] > lower[1]
 
 
 def within(interval: Interval, target: float, tolerance: float) -> bool:
-    """Whether the whole interval lies within target ± tolerance: shown to be near."""
+    """Return True if the whole interval lies within target ± tolerance."""
     return target - tolerance <= interval[0] and interval[1] <= target + tolerance

@@ -1,4 +1,4 @@
-"""Which schedules turn gradient descent to the max-margin direction?"""
+"""Convergence of gradient descent to the max-margin direction under several schedules."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from lrsearch.finding import Finding, Line, Panel
 from lrsearch.seeding import stream
 
 UPDATES, POINTS = 100_000, 10
-#: The angle must still fall by this share from a tenth of the run to its end. A
-#: convention that tells slow (1/log of the sum of the rates) from stalled.
+#: The angle counts as still falling if it falls by this fraction in the last nine tenths of the
+#: run. A convention that separates slow (1/log of the sum of the rates) from stalled.
 TURNING = 0.01
 
 
 def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int = 0) -> Finding:
-    """The angle between the weights of logistic regression and the SVM's, over 10⁵ updates.
+    """Measure the angle between the weights of logistic regression and the SVM's in 10⁵ steps.
 
     The chapter: with Ση = ∞ and Ση² < ∞, gradient descent on separable data turns to the
-    max-margin direction. True and misleading: the angle falls as 1/log Ση (Soudry et al. 2018,
-    arXiv 1710.10345; for changing rates Nacson et al. 2019, arXiv 1803.01905), so a constant
-    rate, which breaks Ση² < ∞, turns faster, and t^-1, which meets both, hardly turns in any run
-    that ends. A finite run proves no limit; what is measured is that the angle still falls.
+    max-margin direction. This is true but misleading. The angle falls as 1/log Ση (Soudry et al.
+    2018, arXiv 1710.10345; for changing rates Nacson et al. 2019, arXiv 1803.01905). So a constant
+    rate, which violates Ση² < ∞, turns faster. The rate t^-1 meets both conditions and hardly
+    turns in a run of finite length. A finite run cannot prove a limit: the experiment measures if
+    the angle is still falling.
 
-    The data are two-dimensional, through the origin: the labels are folded into the points, two
-    of which are the support vectors of direction (1, 0). The truth is `LinearSVC` without an
-    intercept, which would spoil it.
+    The data are two-dimensional. Each point is multiplied by its label, so the separating line
+    passes through the origin; two of the points are the support vectors of direction (1, 0). The
+    reference is `LinearSVC` without an intercept: an intercept would change the direction.
 
     Args:
-        powers: α of the rates (t+1)^-α that the statement is held to.
+        powers: α of the rates (t+1)^-α to test.
         rate: the first rate.
-        seed: of the points behind the margin.
+        seed: seed of the points behind the margin.
 
     Raises:
         RequestError: a number is out of range.
@@ -64,9 +65,9 @@ def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int
         figures[f"sum_of_rates_{key}"] = float(schedules[name].sum())
     middle = int(np.searchsorted(marks, UPDATES // 10))
     turning = {name: bool(row[-1] < (1 - TURNING) * row[middle]) for name, row in rows.items()}
-    cases = {f"rates {name}: the angle goes on falling": turning[name] for name in rates}
+    cases = {f"rates {name}: the angle keeps falling": turning[name] for name in rates}
     variants = {
-        "a constant rate, Ση² = ∞: the angle goes on falling": turning["constant"],
+        "a constant rate, Ση² = ∞: the angle keeps falling": turning["constant"],
         "one of these rates turns faster than a constant one": bool(
             min(rows[name][-1] for name in rates) < rows["constant"][-1]
         ),
@@ -76,7 +77,7 @@ def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int
         figures=figures,
         panels=(
             Panel(
-                title="angle to the SVM's direction",
+                title="angle to the max-margin direction",
                 x="update",
                 y="degrees",
                 lines=tuple(
@@ -91,15 +92,15 @@ def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int
 
 
 def _points(seed: int) -> Curve:
-    """Points times their labels, shape `[POINTS, 2]`; the max-margin direction is (1, 0)."""
+    """Return points times their labels, shape `[POINTS, 2]`, with max-margin direction (1, 0)."""
     behind = stream(seed, "separable points").normal([2.0, 2.0], [0.3, 0.5], (POINTS - 2, 2))
     behind[:, 0] = np.maximum(behind[:, 0], 1.3)
     return np.vstack([[[1.0, 2.0], [1.0, -0.5]], behind])
 
 
 def _svm_direction(points: Curve) -> Curve:
-    """The unit normal of the hard-margin SVM through the origin, shape `[2]`."""
-    from sklearn.svm import LinearSVC  # 1.4 s of import
+    """Return the unit normal of the hard-margin SVM through the origin, shape `[2]`."""
+    from sklearn.svm import LinearSVC  # importing it takes 1.4 s
 
     machine = LinearSVC(
         fit_intercept=False, loss="hinge", C=1e6, max_iter=1_000_000, tol=1e-8, random_state=0
@@ -110,13 +111,13 @@ def _svm_direction(points: Curve) -> Curve:
 
 
 def _angles(points: Curve, truth: Curve, rates: Curve, marks: np.ndarray) -> Curve:
-    """Degrees between weights and truth after the marked updates, shape `[marks, schedules]`.
+    """Return the degrees between weights and truth, shape `[marks, schedules]`.
 
     Args:
-        points: shape `[n, 2]`.
-        truth: shape `[2]`.
-        rates: shape `[T, schedules]`; all schedules advance together.
-        marks: increasing numbers of updates.
+        points: points times their labels, shape `[n, 2]`.
+        truth: the max-margin direction, shape `[2]`.
+        rates: learning rates, shape `[T, schedules]`; all schedules are run together.
+        marks: numbers of steps after which the angle is measured, increasing.
     """
     weights = np.zeros((rates.shape[1], 2))
     across, mean = points.T.copy(), points / len(points)
@@ -130,5 +131,5 @@ def _angles(points: Curve, truth: Curve, rates: Curve, marks: np.ndarray) -> Cur
 
 
 def _degrees(a: Curve, b: Curve) -> float:
-    """The angle between two plane vectors, from the tangent: exact near 0."""
+    """Return the angle between two vectors in the plane, from its tangent: exact near 0."""
     return float(np.degrees(np.arctan2(abs(a[0] * b[1] - a[1] * b[0]), a @ b)))

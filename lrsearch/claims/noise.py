@@ -1,4 +1,4 @@
-"""What the noise of an update is proportional to, and what follows for rate and batch."""
+"""The law of minibatch noise and its consequences for learning rate and batch size."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from lrsearch.stats import mean_interval
 from lrsearch.theory import noise_scale as scale_of
 from lrsearch.theory import stationary_variance
 
-#: How near an exponent, a plateau or a ratio of rates must be to count as the law's. Conventions.
+#: Largest errors at which a law counts as confirmed: absolute for exponents, relative for plateaus
+#: and for ratios of rates. Conventions.
 EXPONENT, PLATEAU, RATIO = 0.05, 0.1, 0.15
-#: The loss of the noisy quadratic model that is to be reached, and its initial loss is 4.9.
+#: Target loss of the noisy quadratic model; its initial loss is 4.9.
 TARGET = 0.01
 SAMPLES, REPEATS, DRAWS = 128, 20, 1_000
 
@@ -32,22 +33,22 @@ def noise_scale(
     modes: int = 10_000,
     seed: int = 0,
 ) -> Finding:
-    """Four consequences of one law: minibatch noise, the noise scale, its plateau, linear scaling.
+    """Test four consequences of the law of minibatch noise, from update noise to linear scaling.
 
-    The chapter: the noise of an update is proportional to η²/B, η/B is the noise scale, η ∝ B
-    keeps it, and so the rate may grow with the batch. True: the first is exact for samples drawn
-    with replacement (without, the variance falls as 1/B - 1/N). A constant noise scale holds the
-    loss on its plateau, so it is no annealing. The best fixed rate of the noisy quadratic model
-    (Zhang et al. 2019, arXiv 1907.04164) grows in proportion to B only below the critical batch
-    (McCandlish et al. 2018, arXiv 1812.06162) and then saturates at 2/h_max. The rule of linear
-    scaling is Goyal et al. 2017, arXiv 1706.02677; growing batches are Smith et al. 2018, arXiv
-    1711.00489.
+    The chapter: the noise of an update is proportional to η²/B; η/B is the noise scale; η ∝ B
+    keeps it constant; so the rate may grow with the batch. The first is exact for samples drawn
+    with replacement (without replacement the variance falls as 1/B - 1/N). With a constant noise
+    scale the loss stays on its plateau, so the noise is not annealed. The best fixed rate of the
+    noisy quadratic model (Zhang et al. 2019, arXiv 1907.04164) is proportional to B only below the
+    critical batch (McCandlish et al. 2018, arXiv 1812.06162); above, it saturates at 2/h_max.
+    Source of linear scaling: Goyal et al. 2017, arXiv 1706.02677. Source of growing batches:
+    Smith et al. 2018, arXiv 1711.00489.
 
     Args:
-        batches: increasing; linear scaling is tried from each to the next.
-        replacement: whether minibatches are drawn with replacement.
-        modes: of the noisy quadratic model.
-        seed: of the minibatches.
+        batches: batch sizes in increasing order; linear scaling is tested from each to the next.
+        replacement: True if minibatches are drawn with replacement.
+        modes: number of modes of the noisy quadratic model.
+        seed: seed of the minibatches.
     """
     by_rate, by_batch, curve = _exponents(replacement, seed)
     drawn = "with" if replacement else "without"
@@ -55,7 +56,7 @@ def noise_scale(
     cases = {
         f"update noise ∝ η²/B, samples drawn {drawn} replacement": within(by_rate, 2, EXPONENT)
         and within(by_batch, -1, EXPONENT),
-        "η/B is kept by η ∝ B while B grows, and so is the loss": spread < 1e-9
+        "η ∝ B keeps η/B and the loss constant while B grows": spread < 1e-9
         and abs(held - 1) < PLATEAU,
     }
     figures: dict[str, float | Interval] = {
@@ -74,7 +75,7 @@ def noise_scale(
     rates = tuple(rate for rate, _ in best.values())
     scaling = Panel(
         title="best fixed rate, noisy quadratic",
-        x="batch",
+        x="batch size",
         y="learning rate",
         lines=(
             Line(label="best rate", x=tuple(batches), y=rates, style="points"),
@@ -92,15 +93,16 @@ def noise_scale(
         cases=cases,
         figures=figures,
         panels=(curve, ramp, scaling),
-        variants={"a constant noise scale anneals as a growing batch does": held < 2 * annealed},
+        variants={"a constant noise scale anneals like a growing batch": held < 2 * annealed},
     )
 
 
 def _exponents(replacement: bool, seed: int) -> tuple[Interval, Interval, Panel]:
-    """95 % t intervals of the exponents of η and B in the measured variance of an update."""
+    """Return 95 % t intervals of the exponents of η and B in the variance of an update."""
     rng = stream(seed, "minibatch noise")
     x = rng.standard_normal(SAMPLES)
-    gradients = x * (x * 0.5 - rng.standard_normal(SAMPLES))  # of least squares at one point
+    # Per-sample gradients of a least-squares loss at one point.
+    gradients = x * (x * 0.5 - rng.standard_normal(SAMPLES))
     sizes, rates = np.array([1, 4, 16, 64]), np.array([0.01, 0.1, 1.0])
 
     def variance(rate: float, size: int) -> Curve:
@@ -121,7 +123,7 @@ def _exponents(replacement: bool, seed: int) -> tuple[Interval, Interval, Panel]
     means = by_size.mean(axis=1)
     panel = Panel(
         title="variance of an update",
-        x="batch",
+        x="batch size",
         y="variance",
         lines=(
             Line(label="measured", x=tuple(sizes), y=tuple(means), style="points"),
@@ -134,9 +136,11 @@ def _exponents(replacement: bool, seed: int) -> tuple[Interval, Interval, Panel]
 
 
 def _ramps() -> tuple[float, float, float, Panel]:
-    """Loss after the batch grew eightfold over the loss before, with η ∝ B and with η fixed.
+    """Run from the stationary state while the batch grows eightfold, with η ∝ B and with η fixed.
 
-    Starts from the stationary state. The third value is the relative spread of η/B, with η ∝ B.
+    Returns:
+        last loss / first loss with η ∝ B, the same ratio with η fixed, the relative spread of η/B
+        with η ∝ B, and a panel of both curves.
     """
     h = 1 / np.arange(1, 101)
     rate, batch, growth = 0.01, 8, 8.0
@@ -153,7 +157,7 @@ def _ramps() -> tuple[float, float, float, Panel]:
     panel = Panel(
         title="batch grows eightfold",
         x="update",
-        y="loss / loss before",
+        y="loss / initial loss",
         lines=tuple(
             Line(label=name, x=tuple(thin), y=tuple(curve[thin] / curve[0]))
             for name, curve in zip(plans, curves, strict=True)
@@ -165,12 +169,12 @@ def _ramps() -> tuple[float, float, float, Panel]:
 
 
 def _best_rate(batch: int, modes: int) -> tuple[float, float]:
-    """The fixed rate that reaches the target loss in the fewest updates, and their number.
+    """Return the fixed rate that reaches the target loss in the fewest steps, and their number.
 
-    At a fixed rate every mode has a closed form: its variance is stationary plus a geometric
-    remainder. The rate is at most 2/(1+2·10⁻⁴), just below 2/h_max.
+    At a fixed rate the variance of every mode has a closed form: the stationary variance plus a
+    geometric term. The rate is at most 2/(1+2·10⁻⁴), just below 2/h_max.
     """
-    from scipy import optimize  # 0.3 s of import
+    from scipy import optimize  # importing it takes 0.3 s
 
     h = noisy_quadratic(modes).curvature
 
@@ -191,7 +195,8 @@ def _best_rate(batch: int, modes: int) -> tuple[float, float]:
         return high
 
     top = 2 / (1 + 2e-4)
-    noisy = 4 * TARGET * batch / float(h.sum())  # where the noise alone makes the target loss
+    # At this rate the noise alone causes the target loss.
+    noisy = 4 * TARGET * batch / float(h.sum())
     bounds = (math.log(min(top, noisy) / 100), math.log(min(top, noisy)))
     found = optimize.minimize_scalar(
         updates, bounds=bounds, method="bounded", options={"xatol": 1e-3}

@@ -1,4 +1,4 @@
-"""Does a decaying rate end lower than a constant one?"""
+"""Final loss under a decaying rate, compared with a constant rate."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lrsearch.schedule import Schedule
 from lrsearch.theory import stationary_variance
 
 NOISES = ("additive", "multiplicative")
-#: The chapter's problem: h = 1/i over 100 modes, every schedule with the same peak and batch.
+#: The problem of the chapter: h = 1/i for 100 modes; all schedules have this peak and batch.
 MODES, BATCH, PEAK = 100, 4, 0.1
-#: LR-ref's budget.
+#: Steps on the reference least-squares problem.
 UPDATES = 200
-#: A plateau counts as reached from this relative distance on. A convention.
+#: A plateau counts as reached below this relative distance. A convention.
 NEAR = 0.05
 DECAYS = {"linear": "polynomial", "cosine": "cosine"}
 
@@ -31,19 +31,19 @@ def decay_beats_constant(
     lengths: Sequence[int] = (20_000, 1_000),
     decays: Sequence[str] = tuple(DECAYS),
 ) -> Finding:
-    """The statement on a noisy quadratic, by the exact expected loss.
+    """Compare decaying rates with a constant one by the exact expected loss on quadratics.
 
-    The chapter: with the same noise for every schedule a constant rate plateaus and decaying ones
-    end lower. True: that is so under additive noise once the run is long enough for the constant
-    rate to reach its plateau; before, a decay has lost distance and gained nothing. Under
-    multiplicative noise, which vanishes at the optimum, a constant rate has no plateau and beats
-    the cosine even if each has its best peak (Naganuma et al. 2026, arXiv 2603.10301). The model
-    of additive noise is Zhang et al. 2019, arXiv 1907.04164. No randomness.
+    The chapter: with the same noise for every schedule, a constant rate plateaus and decaying
+    rates end lower. This is true under additive noise if the run is long enough for the constant
+    rate to reach its plateau. In a shorter run a decaying rate only makes progress slower. Under
+    multiplicative noise, which vanishes at the optimum, a constant rate has no plateau and ends
+    lower than the cosine, even with the best peak for each (Naganuma et al. 2026, arXiv
+    2603.10301). The model of additive noise is Zhang et al. 2019, arXiv 1907.04164. No randomness.
 
     Args:
-        noises: which of `additive` and `multiplicative` to try.
-        lengths: updates of the runs under additive noise.
-        decays: which of `linear` and `cosine` to compare with the constant rate.
+        noises: kinds of noise to test, `additive` and `multiplicative`.
+        lengths: numbers of steps of the runs under additive noise.
+        decays: decays to compare with the constant rate, `linear` and `cosine`.
 
     Raises:
         RequestError: a name is unknown.
@@ -66,7 +66,7 @@ def _additive(
     cases: dict[str, bool],
     figures: dict[str, float | tuple[float, float]],
 ) -> Panel:
-    """One length under additive noise, all schedules from the same peak; fills in the results."""
+    """Run all schedules for one length under additive noise; add to `cases` and `figures`."""
     problem = noisy_quadratic(MODES)
     names = ("constant", *decays)
     batch, momentum = np.full(updates, BATCH), np.zeros(updates)
@@ -75,17 +75,17 @@ def _additive(
     modes = problem.curvature.tolist()
     plateau = 0.5 * sum(h * stationary_variance(PEAK, h, math.sqrt(h / BATCH)) for h in modes)
     near = abs(curves["constant"][-1] / plateau - 1) < NEAR
-    state = "the plateau is reached" if near else "before the plateau"
+    state = "plateau reached" if near else "plateau not reached"
     figures["plateau"] = plateau
     for name, curve in curves.items():
         figures[f"additive_{updates}_{name}"] = float(curve[-1])
         if name != "constant":
-            cases[f"additive noise, {updates} updates, {state}: {name} decay"] = bool(
+            cases[f"additive noise, {updates} steps, {state}: {name} decay"] = bool(
                 curve[-1] < curves["constant"][-1]
             )
     thin = np.unique(np.geomspace(1, updates, 200).astype(int))
     return Panel(
-        title=f"additive noise, {updates} updates",
+        title=f"additive noise, {updates} steps",
         x="update",
         y="expected loss",
         lines=tuple(Line(label=n, x=tuple(thin), y=tuple(c[thin])) for n, c in curves.items()),
@@ -99,9 +99,10 @@ def _multiplicative(
     cases: dict[str, bool],
     figures: dict[str, float | tuple[float, float]],
 ) -> Panel:
-    """LR-ref with the best peak for each schedule, as a ratio to the best possible loss.
+    """Run each schedule with its best peak on the reference least-squares problem.
 
-    The rates are those of `Schedule.plan`, at x = t/T.
+    256 modes, batch 4, 200 steps. Losses are ratios to the best possible loss. The rates are those
+    of `Schedule.plan`, at x = t/T.
     """
     problem = lr_ref()
     _, optimum = best_rates(problem, np.full(UPDATES, BATCH))
@@ -121,13 +122,13 @@ def _multiplicative(
         best[name] = float(ends.min())
         figures[f"multiplicative_{name}_ratio"] = best[name] / optimum
     for name in decays:
-        cases[f"multiplicative noise, {UPDATES} updates, best peaks: {name} decay"] = (
+        cases[f"multiplicative noise, {UPDATES} steps, best peaks: {name} decay"] = (
             best[name] < best["constant"]
         )
     return Panel(
-        title=f"multiplicative noise, {UPDATES} updates",
-        x="peak rate",
-        y="loss / best possible",
+        title=f"multiplicative noise, {UPDATES} steps",
+        x="peak learning rate",
+        y="loss / best possible loss",
         lines=tuple(lines),
         log_x=True,
     )

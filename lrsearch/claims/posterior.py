@@ -1,4 +1,4 @@
-"""The rate at which SGD's stationary distribution is the prior's."""
+"""The learning rate at which SGD's stationary distribution equals the prior."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from lrsearch.bounds import Bound
 from lrsearch.finding import Finding, Line, Panel
 from lrsearch.theory import pac_bayes_rate
 
-#: How near the textbook's rate must be to the best one. A convention.
+#: Largest relative error at which the chapter's rate counts as the best one. A convention.
 NEAR = 0.05
 
 
 def pac_bayes(
     *, products: Sequence[float] = (0.02, 1.0, 3.0), curvature: float = 2.0, noise: float = 1.5
 ) -> Finding:
-    """The rate that minimises the KL divergence of SGD's stationary distribution from a prior.
+    """Find the rate that minimises the KL divergence of SGD's stationary state from the prior.
 
-    The chapter: η = 2λτ²/σ². True where that rate's ηλ is small. The exact stationary variance,
-    ησ²/(λ(2-ηλ)), gives η = 2λτ²/(σ²+λ²τ²), always below 2/λ; the chapter's rate can be unstable.
-    The variance is found by iterating SGD's recursion to its end, the best rate by a search on a
-    grid; neither formula is asked. Source: Mandt, Hoffman & Blei 2017, arXiv 1704.04289.
+    The chapter: η = 2λτ²/σ². This is true if ηλ of that rate is small. The exact stationary
+    variance, ησ²/(λ(2-ηλ)), gives η = 2λτ²/(σ²+λ²τ²), which is always below 2/λ; the chapter's
+    rate can be unstable. The experiment finds the variance by iterating SGD's recursion until it
+    converges, and the best rate by grid search. It uses neither formula.
+    Source: Mandt, Hoffman & Blei 2017, arXiv 1704.04289.
 
     Args:
-        products: ηλ of the chapter's rate; they set the prior's deviation τ = √(ηλ)·σ/(λ√2).
+        products: ηλ of the chapter's rate; each sets the prior's standard deviation
+            τ = √(ηλ)·σ/(λ√2).
         curvature: λ, above 0.
-        noise: σ of the gradient, above 0.
+        noise: σ, the standard deviation of the gradient noise, above 0.
 
     Raises:
         RequestError: a number is out of range.
@@ -46,7 +48,7 @@ def pac_bayes(
         kl = _divergence(rates, curvature, prior, noise)
         lines.append(Line(label=f"chapter's ηλ = {product:g}", x=tuple(rates), y=tuple(kl)))
         best = float(rates[int(np.argmin(kl))])
-        for width in (0.02, 1e-3):  # finer grids around the best of the last
+        for width in (0.02, 1e-3):  # finer grids around the best rate so far
             near = best * np.linspace(1 - width, 1 + width, 81)
             near = near[near * curvature < 2]
             best = float(near[int(np.argmin(_divergence(near, curvature, prior, noise)))])
@@ -58,10 +60,12 @@ def pac_bayes(
             f"chapter_rate_{product:g}": written,
             f"exact_rate_{product:g}": corrected,
         }
-        unstable = "" if written * curvature < 2 else ", which is unstable"
-        cases[f"ηλ = {product:g} at the chapter's rate{unstable}"] = abs(written / best - 1) < NEAR
+        unstable = "" if written * curvature < 2 else " (unstable)"
+        cases[f"the chapter's rate has ηλ = {product:g}{unstable}"] = (
+            abs(written / best - 1) < NEAR
+        )
     panel = Panel(
-        title="KL from the prior",
+        title="KL divergence from the prior",
         x="learning rate",
         y="nats",
         lines=tuple(lines),
@@ -72,16 +76,16 @@ def pac_bayes(
         cases=cases,
         figures=figures,
         panels=(panel,),
-        variants={"η = 2λτ²/(σ²+λ²τ²) minimises it at every one of these": exact},
+        variants={"η = 2λτ²/(σ²+λ²τ²) minimises the divergence in all these cases": exact},
     )
 
 
 def _divergence(rates: np.ndarray, curvature: float, prior: float, noise: float) -> np.ndarray:
-    """KL(N(0, V) || N(0, τ²)) in nats, V the variance that SGD's recursion ends at."""
+    """Return KL(N(0, V) || N(0, τ²)) in nats for the limit V of SGD's variance, at each rate."""
     variance = rates**2 * noise**2
     keep = (1 - rates * curvature) ** 2
     while True:
-        # Doubling: after n updates V = Σ_{k<n} keep^k·η²σ², and twice as many follow from it.
+        # Doubling: V after n steps is Σ_{k<n} keep^k·η²σ²; V after 2n steps follows from it.
         doubled = variance * (1 + keep)
         keep = keep * keep
         if np.all(np.abs(doubled - variance) <= 1e-14 * doubled):

@@ -1,4 +1,4 @@
-"""Do restarts leave a sharp minimum, and do high rates cross kinks?"""
+"""Escape from a sharp minimum by warm restarts, and from a kink by high rates."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ Gradient = Callable[[Curve], Curve]
 
 COMPARISONS = ("equal budget", "after cooling", "kink")
 RUNS, UPDATES, CYCLES = 2_000, 1_000, 5
-#: The rate of a run that has cooled, as a fraction of its peak.
+#: The rate at the end of a cosine cycle (cooled), as a fraction of the peak.
 COOLED = 0.01
+#: Numbers of further steps after cooling.
 FURTHER = (50, 100, 200, 400)
 
 
 def double_well(x: Curve) -> Curve:
-    """Slope of a smoothed min(10x², ½(x-2)²-0.3): sharp and shallow at 0, flat and deep at 2."""
+    """Return the slope of a smoothed min(10x², ½(x-2)²-0.3).
+
+    The minimum at 0 is sharp and shallow, the one at 2 is flat and deep.
+    """
     ours, theirs = 10 * x**2, 0.5 * (x - 2) ** 2 - 0.3
     share = 1 / (1 + np.exp(np.clip((ours - theirs) / 0.02, -50, 50)))
     return np.asarray(share * 20 * x + (1 - share) * (x - 2))
 
 
 def kinked(x: Curve) -> Curve:
-    """Slope of |x| up to a ridge at 0.3, then down with slope -½ to a flatter kink at 2."""
+    """Return the slope of |x| up to a ridge at 0.3, then of a descent to a flatter kink at 2."""
     return np.where(x < 0.3, np.sign(x), np.where(x < 2, -0.5, 0.5))
 
 
-#: Loss: its slope, where the ridge is, the peak rate, and the deviation of the gradient's noise.
+#: Losses: the slope, the position of the ridge, the peak rate, and the standard deviation of the
+#: gradient noise.
 LOSSES: dict[str, tuple[Gradient, float, float, float]] = {
     "double well": (double_well, 1 / 3, 0.045, 3.0),
     "kinked loss": (kinked, 0.3, 0.1, 1.0),
@@ -47,20 +52,20 @@ def restarts(
     further: Sequence[int] = FURTHER,
     seed: int = 0,
 ) -> Finding:
-    """How often SGD leaves a sharp shallow minimum, by simulation in one dimension.
+    """Count how often SGD leaves a sharp shallow minimum, by simulation in one dimension.
 
-    The chapter: warm restarts escape sharp shallow minima, and a high rate crosses kinks. True,
-    but only a fair control shows it. At equal peak and budget the rates of n cycles are those of
-    one cycle in another order, and the escapes are not distinguishable. From the sharp minimum,
-    after cooling, a restart as high as the first peak escapes where a run that stays cooled does
-    not; a low restart does not either. Every case is decided by Wilson's 95 % intervals. The
-    losses are examples, not a theorem. Source: Loshchilov & Hutter 2017, arXiv 1608.03983.
+    The chapter: warm restarts escape sharp shallow minima, and a high rate crosses kinks. This is
+    true, but it depends on the control. At equal peak and budget, n cycles have the same rates as
+    one cycle in another order, and the numbers of escapes are not distinguishable. After cooling
+    in the sharp minimum, a restart to the full peak escapes more often than a run that stays
+    cooled; a low restart does not. Every case is decided by Wilson's 95 % intervals. The losses
+    are examples and prove nothing general. Source: Loshchilov & Hutter 2017, arXiv 1608.03983.
 
     Args:
-        comparisons: which of `equal budget`, `after cooling` and `kink` to run.
-        heights: of the restarts, as fractions of the peak.
-        further: updates after the cooling, increasing; the last decides.
-        seed: of the gradient's noise.
+        comparisons: comparisons to run, `equal budget`, `after cooling` and `kink`.
+        heights: peaks of the restarts, as fractions of the first peak.
+        further: numbers of steps after cooling, increasing; the last decides the case.
+        seed: seed of the gradient noise.
 
     Raises:
         RequestError: a comparison is unknown.
@@ -72,7 +77,7 @@ def restarts(
         found = _equal_budget(seed)
         for name, escaped in found.items():
             _note(figures, f"double_well_{name}", escaped)
-        cases[f"double well, {CYCLES} cycles against 1 at equal peak and budget"] = _more(
+        cases[f"double well, {CYCLES} cycles vs. 1 at equal peak and budget"] = _more(
             found["n_cycles"], found["one_cycle"]
         )
     panels = tuple(
@@ -84,7 +89,7 @@ def restarts(
         high, low = (_fixed_rate(share, seed) for share in (1.0, 0.1))
         _note(figures, "kinked_loss_high_rate", high)
         _note(figures, "kinked_loss_low_rate", low)
-        cases["kinked loss, a constant high rate against a tenth of it"] = _more(high, low)
+        cases["kinked loss, a constant high rate vs. a tenth of it"] = _more(high, low)
     return Finding(cases=cases, figures=figures, panels=panels)
 
 
@@ -93,17 +98,17 @@ def _note(figures: dict[str, float | Interval], name: str, escaped: int) -> None
 
 
 def _more(escaped: int, others: int) -> bool:
-    """Whether more runs escaped than others, by their intervals."""
+    """Return True if significantly more runs escaped than others, by their intervals."""
     return apart(wilson(escaped, RUNS), wilson(others, RUNS))
 
 
 def _escapes(loss: str, rates: Curve, rng: np.random.Generator) -> int:
-    """How many of `RUNS` runs of SGD that start in the sharp minimum end beyond the ridge.
+    """Count the runs of SGD, of `RUNS` from the sharp minimum, that end beyond the ridge.
 
     Args:
         loss: a key of `LOSSES`.
-        rates: shape `[T]`.
-        rng: draws the gradient's noise.
+        rates: learning rates, shape `[T]`.
+        rng: generator of the gradient noise.
     """
     gradient, ridge, _, noise = LOSSES[loss]
     x = np.zeros(RUNS)
@@ -113,12 +118,12 @@ def _escapes(loss: str, rates: Curve, rng: np.random.Generator) -> int:
 
 
 def _equal_budget(seed: int) -> dict[str, int]:
-    """Escapes under one cosine cycle, several of the same peak, and a constant rate."""
+    """Count escapes under one cosine cycle, several cycles and a constant rate, at equal peak."""
     peak = LOSSES["double well"][2]
     once = draw("cosine", UPDATES, peak, 0.0)
     schedules = {
         "one_cycle": once,
-        # every n-th rate of the one cycle, n times over: exactly a permutation of its rates
+        # Each cycle has every n-th rate of the one cycle: together a permutation of its rates.
         "n_cycles": np.concatenate([once[i::CYCLES] for i in range(CYCLES)]),
         "constant": draw("constant", UPDATES, peak, peak),
     }
@@ -141,7 +146,7 @@ def _after_cooling(
     cases: dict[str, bool],
     figures: dict[str, float | Interval],
 ) -> Panel:
-    """Restart against staying cooled for the same further updates; fills in the results."""
+    """Compare restarts with staying cooled for the same steps; add to `cases` and `figures`."""
     peak = LOSSES[loss][2]
     low = COOLED * peak
     lines, last = [], {}
@@ -158,7 +163,7 @@ def _after_cooling(
         low_ends, high_ends = zip(*(wilson(count, RUNS) for count in counts), strict=True)
         lines.append(
             Line(
-                label=f"restart to {height:g} of the peak" if height else "stays cooled",
+                label=f"restart to {height:g} x peak" if height else "stays cooled",
                 x=tuple(further),
                 y=tuple(count / RUNS for count in counts),
                 style="band",
@@ -171,12 +176,12 @@ def _after_cooling(
         for updates, count in ((further[0], counts[0]), (further[-1], counts[-1])):
             _note(figures, f"{loss.replace(' ', '_')}_{word}_{updates}", count)
     for height in heights:
-        cases[f"{loss}, restart to {height:g} of the peak against staying cooled"] = _more(
+        cases[f"{loss}, restart to {height:g} x peak vs. staying cooled"] = _more(
             last[height], last[0.0]
         )
     return Panel(
         title=f"{loss}: escapes from the sharp minimum",
-        x="further updates after cooling",
-        y="probability",
+        x="steps after cooling",
+        y="probability of escape",
         lines=tuple(lines),
     )

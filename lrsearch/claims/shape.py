@@ -1,4 +1,4 @@
-"""How a cosine falls."""
+"""The speed at which a cosine decay falls."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ UPDATES = 1_001
 
 
 def cosine_shape(*, readings: Sequence[str] = tuple(READINGS), floor: float = 0.0) -> Finding:
-    """Whether a cosine falls slowly at first and then ever faster.
+    """Test if a cosine falls slowly at first and then progressively faster.
 
-    The chapter: it does. Not in the slope, which is a sine: steepest at half time, slow again at
-    the end. In ratio it does, |d ln η/dx| = π·tan(πx/2), as long as the floor is 0; above a floor
-    the ratio slows down at the end too. Proved; the drawn curve is differenced, both ends
-    included. Source of the schedule: Loshchilov & Hutter 2017, arXiv 1608.03983.
+    The chapter: it does. This is false for the slope, which is a sine: steepest in the middle of
+    the run and slow again at the end. It is true for the relative slope,
+    |d ln η/dx| = π·tan(πx/2), if the floor is 0; above a floor the relative slope also decreases
+    at the end. Proved; measured on the differences of the curve, both ends included.
+    Source of the schedule: Loshchilov & Hutter 2017, arXiv 1608.03983.
 
     Args:
-        readings: which of `slope` and `ratio` the statement is held to.
-        floor: the last rate over the first, in [0, 1).
+        readings: meanings of "faster" to test, `slope` and `ratio` (the relative slope).
+        floor: last rate / first rate, in [0, 1).
 
     Raises:
-        RequestError: a reading is unknown or the floor out of range.
+        RequestError: a reading is unknown or the floor is out of range.
     """
     Bound(low=0, high=1, open_high=True).check("floor", floor)
     check_names("reading", readings, READINGS)
@@ -59,13 +60,13 @@ def cosine_shape(*, readings: Sequence[str] = tuple(READINGS), floor: float = 0.
     return Finding(
         cases={READINGS[r] + above: _grows(_falls(r, floor)) for r in readings},
         figures=figures,
-        panels=(Panel(title="how fast a cosine falls", x="t/(T-1)", y="per run", lines=lines),),
-        variants={"in relative terms above a floor of 1 %": _grows(_falls("ratio", 0.01))},
+        panels=(Panel(title="slope of a cosine decay", x="t/(T-1)", y="slope", lines=lines),),
+        variants={"in relative terms with a floor of 1 %": _grows(_falls("ratio", 0.01))},
     )
 
 
 def _falls(reading: str, floor: float) -> np.ndarray:
-    """The fall of every update, of the rate or of its logarithm; a last rate of 0 has none."""
+    """Return the fall per step of the rate or of its logarithm; a last rate of 0 is left out."""
     rates = draw("cosine", UPDATES, 1.0, floor)
     if reading == "slope":
         return np.abs(np.diff(rates))
@@ -73,5 +74,5 @@ def _falls(reading: str, floor: float) -> np.ndarray:
 
 
 def _grows(falls: np.ndarray) -> bool:
-    """Whether no fall is smaller than the one before, up to rounding."""
+    """Return True if no fall is smaller than the previous one, up to rounding."""
     return bool(np.all(np.diff(falls) >= -1e-12))

@@ -1,4 +1,4 @@
-"""Is the total variation F = Σ|η_t - η_{t-1}| a measure of smoothness?"""
+"""The total variation F = Σ|η_t - η_{t-1}| as a measure of smoothness."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lrsearch.variation import (
 )
 
 UPDATES, HIGH, LOW = 300, 0.1, 0.001
-#: Differences below this are rounding.
+#: Relative differences below this count as rounding.
 ROUNDING = 1e-9
 PADDINGS = ("edge", "zero")
 WORDS = {"restarts": "cosine with restarts", "step": "step decay with flat ends"}
@@ -33,17 +33,17 @@ MEASURES: Mapping[str, Callable[[ArrayLike], float]] = {
 
 
 def flatness(*, measure: str = "F", schedules: Mapping[str, ArrayLike] | None = None) -> Finding:
-    """Whether F tells a step decay from smooth ones.
+    """Test if F is higher for a step decay than for smooth decays.
 
-    The chapter: F is high for step decay and low for a cosine. It is not: F of any monotone curve
-    is |η_0 - η_{T-1}|, the telescoping sum, so from .1 to .001 all have F = .099. The quadratic
-    variation, the largest jump and the second-order variation do tell them apart. Proved; the
-    curves are drawn and measured. Source: the definition of total variation (Jordan 1881).
+    The chapter: F is high for step decay and low for a cosine. This is false: F of any monotone
+    curve is the telescoping sum |η_0 - η_{T-1}|, so all decays from .1 to .001 have F = .099. The
+    quadratic variation, the largest jump and the second-order variation do distinguish them.
+    Proved; measured on drawn curves. Source: the definition of total variation (Jordan 1881).
 
     Args:
         measure: a key of `MEASURES`.
-        schedules: rates by name, the steep one first; None draws step, cosine, linear and
-            exponential decay from .1 to .001 over 300 updates, both ends included.
+        schedules: learning rates by name, the steep schedule first; None means step, cosine,
+            linear and exponential decay from .1 to .001 over 300 steps, both ends included.
 
     Raises:
         RequestError: the measure is unknown, or there are fewer than two schedules.
@@ -55,7 +55,7 @@ def flatness(*, measure: str = "F", schedules: Mapping[str, ArrayLike] | None = 
             for name in ("step", "cosine", "linear", "exponential")
         }
     if len(schedules) < 2:
-        raise RequestError(f"flatness compares schedules, not {len(schedules)}; give two or more")
+        raise RequestError(f"flatness compares schedules; give two or more, not {len(schedules)}")
     rates = {name: np.asarray(curve, dtype=np.float64) for name, curve in schedules.items()}
     steep, *others = rates
 
@@ -96,25 +96,25 @@ def smoothing(
     paddings: Sequence[str] = PADDINGS,
     width: int = 31,
 ) -> Finding:
-    """Whether a moving average lowers F.
+    """Test if a moving average lowers F.
 
-    The chapter: it does. True with edge padding, if by little: a monotone curve loses only what
-    its ends give up, so the last rate of a line rises; a step with flat ends keeps its F exactly.
-    With zeros beyond the ends the average invents a warmup and a drop, and F may rise. F never
-    rises under edge padding: a moving average with it is a mixture of shifts of one curve, none
-    of which varies more (proved). No randomness. Source: the variation-diminishing property of
-    averaging kernels (Schoenberg 1948).
+    The chapter: it does. This is true with edge padding, but the effect is small. A monotone curve
+    loses only the change at its ends, so the last rate of a linear decay rises; a step decay with
+    flat ends keeps its F exactly. With zero padding the average adds a warmup and a final drop,
+    and F may rise. With edge padding F never rises: the average is a mixture of shifts of one
+    curve, and no shift has a larger F (proved). No randomness.
+    Source: the variation-diminishing property of averaging kernels (Schoenberg 1948).
 
     Args:
-        curves: names of `lrsearch.claims.chapter.CURVES`; `restarts` is three cosine cycles.
+        curves: names in `lrsearch.claims.chapter.CURVES`; `restarts` is three cosine cycles.
         paddings: `edge`, `zero` or both.
-        width: of the window in updates, odd.
+        width: width of the window in steps, odd.
 
     Raises:
-        RequestError: a name is unknown or the width even.
+        RequestError: a name is unknown or the width is even.
     """
     if width % 2 == 0:
-        raise RequestError(f"width is {width}; give an odd number of updates")
+        raise RequestError(f"width is {width}; give an odd number of steps")
     check_names("curve", curves, CURVES)
     check_names("padding", paddings, PADDINGS)
     cases: dict[str, bool] = {}
@@ -131,13 +131,13 @@ def smoothing(
         most = figures[f"F_{name}"] * (1 - ROUNDING)
         for padding in paddings:
             cases[f"{padding} padding, {words}"] = figures[f"F_{name}_{padding}"] < most
-        drawn = {"as drawn": before, **{f"{p} padding": curve for p, curve in after.items()}}
+        drawn = {"not smoothed": before, **{f"{p} padding": curve for p, curve in after.items()}}
         panels.append(_panel(f"{words}, window {width}", drawn))
     return Finding(cases=cases, figures=figures, panels=tuple(panels))
 
 
 def _average(curve: Curve, width: int, padding: str) -> Curve:
-    """A centred moving average, shape `[T]`."""
+    """Return a centred moving average, shape `[T]`."""
     if padding == "edge":
         return smooth(curve, (width - 1) / len(curve))
     return np.convolve(curve, np.ones(width) / width, mode="same")

@@ -1,4 +1,4 @@
-"""Does a smooth schedule keep the iterate near?"""
+"""Smoothness of a schedule and the largest deviation of the iterate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrsearch.schedule import Schedule
 from lrsearch.seeding import stream
 from lrsearch.variation import total_variation
 
-#: Updates of a run; λ = 1, so the limit 2/λ is 2; variance of the gradient's noise.
+#: Steps of a run; the limit 2/λ for λ = 1; the variance of the gradient noise.
 UPDATES, LIMIT, NOISE = 200, 2.0, 0.01
 DECAYS = (
     *("constant", "polynomial", "cosine", "step"),
@@ -27,11 +27,11 @@ RANKED: Mapping[str, Callable[[Curve], float]] = {
     "peak": lambda rates: float(rates.max()),
     "updates above 2/λ": lambda rates: float(np.sum(rates > LIMIT)),
 }
-#: Named sets of schedules: the least and the largest peak.
+#: Sets of schedules by name: the smallest and the largest peak.
 PEAKS: Mapping[str, tuple[float, float]] = {
     "peaks from half to twice 2/λ": (1.0, 4.0),
-    "every peak 0.75 of 2/λ": (1.5, 1.5),
-    "every peak 1.5 of 2/λ": (3.0, 3.0),
+    "all peaks 0.75 x 2/λ": (1.5, 1.5),
+    "all peaks 1.5 x 2/λ": (3.0, 3.0),
 }
 
 
@@ -42,25 +42,25 @@ def flat_is_stable(
     schedules: int = 600,
     seed: int = 0,
 ) -> Finding:
-    """Rank correlation of measures of smoothness with the largest deviation of the iterate.
+    """Correlate measures of smoothness with the largest deviation of the iterate.
 
-    The chapter: lower F goes with a smaller largest deviation. Among schedules of every peak it
-    does, weakly, but only because F grows with the peak, which explains nearly everything. Given
-    the peak it is the other way round, because schedules that vary much leave the high rates
-    soon; below 2/λ the deviations then differ by a few per cent only. So no measure of smoothness
-    predicts stability; the peak and the number of updates above 2/λ do. Measured on random members
-    of the schedule family, so the numbers are those of this set.
+    The chapter: schedules of lower F have a smaller largest deviation. Among schedules of all
+    peaks this is weakly true, but only because F grows with the peak, and the peak explains nearly
+    everything. At a given peak the relation is reversed, because schedules with a large F leave
+    the high rates early; below 2/λ the deviations then differ by only a few per cent. So no
+    measure of smoothness predicts stability; the peak and the number of steps above 2/λ do.
+    Measured on random members of the schedule family; other sets have other numbers.
 
-    The deviation is √max_t E[θ_t²] of gradient descent with additive noise on ½θ², from the
-    minimum on: exact moments, so that only the schedules are random. A case is true if the 95 %
-    interval of Spearman's correlation of F, the partial one given the peak, lies above 0.
-    Source of the limit 2/λ: Cohen et al. 2021, arXiv 2103.00065.
+    The deviation is √max_t E[θ_t²] of gradient descent with additive noise on ½θ², starting at the
+    minimum. The moments are exact, so only the schedules are random. A case is true if the 95 %
+    interval of Spearman's correlation with F lies above 0; with `given_peak` it is the partial
+    correlation given the peak. Source of the limit 2/λ: Cohen et al. 2021, arXiv 2103.00065.
 
     Args:
-        peaks: the least and the largest peak of every set, by its name; drawn log-uniformly.
-        given_peak: whether the peak's share is taken out, as a fair comparison must.
-        schedules: of every set.
-        seed: of the schedules.
+        peaks: smallest and largest peak of each set, by name; peaks are drawn log-uniformly.
+        given_peak: True to remove the effect of the peak, as a fair comparison requires.
+        schedules: number of schedules per set.
+        seed: seed of the schedules.
     """
     cases: dict[str, bool] = {}
     variants: dict[str, bool] = {}
@@ -72,7 +72,7 @@ def flat_is_stable(
         sets = {name: np.ones(schedules, dtype=bool)}
         stable = rates.max(axis=1) < LIMIT
         if low < LIMIT < high:
-            sets[f"{name}, of these the ones below it"] = stable
+            sets[f"{name}, only those below 2/λ"] = stable
         for words, chosen in sets.items():
             key = f"set_{len(cases) + 1}"
             found = _correlations(rates[chosen], deviation[chosen])
@@ -85,12 +85,12 @@ def flat_is_stable(
                 fair = rank_interval(partial, int(chosen.sum()) - 1)
                 figures |= {f"{key}_F_given_peak": partial, f"{key}_F_given_peak_interval": fair}
                 if "peak" in found:
-                    variants[f"{question}, whatever the peak"] = plain[0] > 0
+                    variants[f"{question}, ignoring the peak"] = plain[0] > 0
                     question += ", given the peak"
             cases[question] = fair[0] > 0
             others = [value for measure, value in found.items() if measure not in MEASURES]
             if others:
-                other = "the peak does" if "peak" in found else "the updates above 2/λ do"
+                other = "the peak" if "peak" in found else "the number of steps above 2/λ"
                 question = f"a measure of smoothness ranks set {len(cases)} better than {other}"
                 variants[question] = max(found[m] for m in MEASURES) > max(others)
         panels.append(_panel(name, rates, deviation, stable))
@@ -102,7 +102,7 @@ def _short(measure: str) -> str:
 
 
 def _random_rates(count: int, low: float, high: float, rng: np.random.Generator) -> Curve:
-    """Rates of random members of the family, shape `[count, UPDATES]`."""
+    """Return the rates of random members of the family, shape `[count, UPDATES]`."""
     schedules = [
         Schedule(
             peak=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
@@ -122,9 +122,10 @@ def _random_rates(count: int, low: float, high: float, rng: np.random.Generator)
 
 
 def _largest_deviation(rates: Curve) -> Curve:
-    """√max_t E[θ_t²] for rates of shape `[N, T]`, shape `[N]`: A ← (1-η)²A + η²·noise, A(0) = 0.
+    """Return √max_t E[θ_t²] for rates of shape `[N, T]`, shape `[N]`.
 
-    With peaks up to twice the limit A stays below 9²⁰⁰ ≈ 10¹⁹¹, far from overflow.
+    The recursion is A ← (1-η)²A + η²·noise with A(0) = 0. With peaks up to twice the limit A stays
+    below 9²⁰⁰ ≈ 10¹⁹¹, far from overflow.
     """
     moment = largest = np.zeros(len(rates))
     for rate in rates.T:
@@ -134,8 +135,8 @@ def _largest_deviation(rates: Curve) -> Curve:
 
 
 def _correlations(rates: Curve, deviation: Curve) -> dict[str, float]:
-    """Spearman's correlation of every measure that differs at all with the deviation."""
-    from scipy import stats  # 1 s of import
+    """Return Spearman's correlation with the deviation for every measure that is not constant."""
+    from scipy import stats  # importing it takes 1 s
 
     columns = {name: np.array([m(row) for row in rates]) for name, m in RANKED.items()}
     return {
@@ -146,8 +147,8 @@ def _correlations(rates: Curve, deviation: Curve) -> dict[str, float]:
 
 
 def _partial(rates: Curve, deviation: Curve) -> float:
-    """Spearman's partial correlation of F with the deviation, the peak held fixed."""
-    from scipy import stats  # 1 s of import
+    """Return Spearman's partial correlation of F with the deviation, given the peak."""
+    from scipy import stats  # importing it takes 1 s
 
     f, peak = np.array([total_variation(row) for row in rates]), rates.max(axis=1)
     if np.ptp(peak) < 1e-9:

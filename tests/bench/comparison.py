@@ -1,9 +1,9 @@
-"""What a comparison is worth: `python -m tests.bench.comparison [STUDIES]`.
+"""Benefit of the final comparison: `python -m tests.bench.comparison [STUDIES]`.
 
-Studies of 100 TPE trials on a bowl in three dimensions whose truth is known, at several sizes of
-noise; then the protocol with the top ten on ten seeds. How much too good is the value that is
-reported, and how far from the optimum is the schedule that is chosen, beside the search's own
-best trial?
+Each study runs 100 TPE trials on a bowl in three dimensions with known true values, at several
+noise levels. The comparison then runs the best ten trials on ten seeds. Measured for the best
+single trial and for the compared schedule: how much better than the truth the reported value is,
+and how far the schedule is from the optimum.
 """
 
 import math
@@ -24,14 +24,14 @@ LOW, HIGH = 1e-3, 1.0
 
 
 def truth(schedule):
-    """|x - x*|² on the unit cube of the space; the shape of a baseline costs a little more."""
+    """Return |x - x*|² on the unit cube of the space, plus .02 for the shape of a baseline."""
     x = ((math.log10(schedule.peak) + 3) / 3, schedule.warmup / 0.3, schedule.floor / 0.2)
     cost = sum((a - b) ** 2 for a, b in zip(x, (0.5, 0.4, 0.6), strict=True))
     return cost + 0.02 * (schedule.decay != "cosine" or schedule.hold > 0)
 
 
 def search(study, noise):
-    """The trials of a study, best first, with the values that the search saw."""
+    """Return the trials of a study, best first, with their noisy values."""
     rng = stream(study, "noise")
     sampler = optuna.samplers.TPESampler(seed=stream_seed(study, "tpe"), multivariate=True)
     found = optuna.create_study(sampler=sampler)
@@ -50,7 +50,7 @@ def search(study, noise):
 
 
 def compare(study, trials, noise):
-    """The comparison of a study's best ten."""
+    """Compare the best ten trials of a study with the baselines."""
     anchor = trials[0][1].peak
     grid = peak_grid(anchor, LOW, HIGH)
 
@@ -80,7 +80,7 @@ def compare(study, trials, noise):
 
 
 def worth(noise, studies):
-    """Optimism in units of the noise, and regret, of the plain winner and of the compared one."""
+    """Return optimism (in units of the noise) and regret, without and with the comparison."""
     plain, comparison = [], []
     for study in range(studies):
         trials = search(study, noise)
@@ -88,10 +88,10 @@ def worth(noise, studies):
         found = compare(study, trials, noise).best
         plain.append((truth(best) - value, truth(best)))
         comparison.append((truth(found.schedule) - found.value, truth(found.schedule)))
-    (lucky, regret), (optimism, left) = np.mean(plain, axis=0), np.mean(comparison, axis=0)
+    (bias, regret), (optimism, left) = np.mean(plain, axis=0), np.mean(comparison, axis=0)
     return {
         "studies": studies,
-        "optimism_of_the_best_value": round(float(lucky / noise), 3),
+        "optimism_of_the_best_value": round(float(bias / noise), 3),
         "optimism_of_the_compared_value": round(float(optimism / noise), 3),
         "regret_of_the_best_trial": round(float(regret), 5),
         "regret_of_the_compared_schedule": round(float(left), 5),

@@ -1,9 +1,9 @@
-"""What diagnostics cost, and what a population saves: `python -m tests.bench.diagnostics [cuda]`.
+"""Cost of diagnostics, and speed-up by a population: `python -m tests.bench.diagnostics [cuda]`.
 
-One core, one thread. Sharpness of 64 members of the digits' MLP on 64 rows in one pass, beside the
-same 64 computed one by one, each by its own module and autograd, with the same number of products.
-Then the time of whole searches at every level, levels taking turns: the median ratio. On a GPU
-runs are of different lengths, so that they end, begin and are looked at at different times.
+One core, one thread. First the sharpness of 64 members of the digits' MLP on 64 rows in one pass,
+compared with computing the 64 one by one, each with its own module and autograd, and the same
+number of products. Then the median time ratio of whole searches at every level; levels take turns.
+On a GPU the runs have different lengths, so they start, end and are measured at different times.
 """
 
 import statistics
@@ -25,22 +25,23 @@ from tests.bench.population import Given, plan_of
 
 CPU = torch.device("cpu")
 MEMBERS, ROWS = 64, 64
-#: Task: updates, runs, slots; and how often all levels take their turn.
+#: By task: steps, runs and slots.
 SEARCHES = {
     "cpu": {"digits": (400, 32, 16), "digits-cnn": (300, 8, 8), "two-moons": (200, 64, 16)},
     "cuda": {"digits": (1000, 768, 256), "digits-cnn": (1000, 192, 64)},
 }
+#: Repetitions of every level.
 TURNS = {"cpu": 9, "cuda": 3}
 
 
 def one_pass(program, values, batch):
-    """Sharpness of all members at once."""
+    """Return the sharpness of all members, computed at once."""
     product = HessianProduct(lambda v: program.around(v, batch), values)
     return largest_eigenvalue(product, signs(values, 0), LANCZOS)[0]
 
 
 def alone(task, model, values, batch):
-    """Sharpness of one model by its own module: Lanczos with plain double backward."""
+    """Return the sharpness of one model: Lanczos with plain double backward on its module."""
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), values, strict=True):
             parameter.copy_(value)
@@ -58,7 +59,7 @@ def alone(task, model, values, batch):
 
 
 def least(work, repeats, device):
-    """Seconds of the fastest of some repeats."""
+    """Return the seconds of the fastest repetition."""
 
     def wait():
         if device.type == "cuda":
@@ -101,7 +102,7 @@ def sharpness(device):
 
 
 def search(objective, plans, slots, probes, device):
-    """Seconds of a population, and of them in looks."""
+    """Return the seconds of a population, and the part spent in diagnostics."""
     given = Given([Run(trial=i, replicate=0, seed=0, plan=plan) for i, plan in enumerate(plans)])
     given.probes = probes
     population = Population(objective.task, slots, device, paddable=objective.batchable.paddable)
@@ -113,7 +114,7 @@ def search(objective, plans, slots, probes, device):
 
 
 def cost(name, device):
-    """What a level adds to the time of a search without diagnostics, in per cent."""
+    """Return the time that each level adds to a search without diagnostics, in per cent."""
     updates, runs, slots = SEARCHES[device.type][name]
     objective = make(name, device=str(device))
     shorter = [1.0] if device.type == "cpu" else [1.0, 0.9, 0.8]

@@ -1,4 +1,4 @@
-"""What a figure was measured on, and where figures are kept."""
+"""Description of the machine of a measurement, and storage of results."""
 
 import datetime
 import json
@@ -11,7 +11,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine():
-    """The processor, the cores that this process may use, and the versions that matter."""
+    """Return date, processor, number of usable cores and package versions."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -34,7 +34,7 @@ def _version(name):
 
 
 def record(name, figures):
-    """Prints figures and keeps them with the machine and the date."""
+    """Print figures and store them with the machine and the date."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"machine": machine(), **figures}, indent=2) + "\n"
     (RESULTS / f"{name}.json").write_text(text)

@@ -1,8 +1,8 @@
-"""Many workers on one PostgreSQL, and a thousand of them: `python -m tests.bench.machines`.
+"""Throughput of many workers on one PostgreSQL: `python -m tests.bench.machines`.
 
-Everything is on this machine, the server too, which waits for the disk as one in use does. Workers
-are processes of their own that were given the same command (random sampler, no tracking), each on
-one thread. What a thousand would need is simulated with the costs that are measured here.
+Workers and server are on this machine; the server flushes to disk, as in production. Workers are
+separate processes that run the same command (random sampler, no tracking), each with one thread.
+A thousand workers are simulated with the costs measured here.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ IN_FLIGHT, CYCLES, TURNS = (1, 8, 64, 256, 1000), 40, 5
 
 
 def search(url, name, trials, workers):
-    """The study's trials, as Optuna has them, after so many processes have searched it."""
+    """Run a study with N processes and return its Optuna trials."""
     words = ["--sampler", "random", "--no-compare", "--tracking-uri", "none", "--quiet"]
     command = [sys.executable, "-m", "lrsearch", "tune", f"{SLEEP}:{name}", *words]
     command += ["--trials", str(trials), "--storage", url]
@@ -54,7 +54,7 @@ def search(url, name, trials, workers):
 
 
 def rate(trials):
-    """Trials a second while all workers were at work, from the last start to the first end."""
+    """Return trials per second while all workers were busy, and the number of workers."""
     begun = {}
     for trial in trials:
         begun.setdefault(trial.user_attrs["lrsearch.attempt"]["worker"], []).append(trial)
@@ -65,7 +65,7 @@ def rate(trials):
 
 
 def throughput(postgres):
-    """Trials of a second each: trials a second, of as many as there are workers."""
+    """Return trials per second for trials of one second, in total and per worker."""
     found = {}
     for workers in WORKERS:
         trials = search(postgres.fresh(f"second{workers}"), "second", EACH * workers, workers)
@@ -79,7 +79,7 @@ def throughput(postgres):
 
 
 def overhead(postgres):
-    """What a short trial costs beside its 50 ms, in seconds of its worker."""
+    """Return the overhead of a trial of 50 ms, in time of its worker."""
     found = {}
     for workers in (1, 8):
         trials = search(postgres.fresh(f"moment{workers}"), "moment", 400, workers)
@@ -93,7 +93,7 @@ def overhead(postgres):
 
 
 def server_seconds():
-    """Processor time of all of PostgreSQL's processes, in seconds."""
+    """Return the CPU time of all PostgreSQL processes, in seconds."""
     total, tick = 0, os.sysconf("SC_CLK_TCK")
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -106,14 +106,14 @@ def server_seconds():
 
 
 def transactions(postgres, database):
-    """Committed so far; a session reports its own about once a second."""
+    """Return the number of committed transactions; sessions report theirs about once a second."""
     time.sleep(1.2)
     asked = f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{database}'"
     return int(postgres.psql(asked))
 
 
 def costs(postgres):
-    """What one trial asks of the database while so many are in flight in its study."""
+    """Return the database costs of a trial for several numbers of trials in flight."""
     url, bowl = postgres.fresh("costs"), Bowl()
     found = {"by_in_flight": {}}
     request = resolve(Settings(space=Space.load("cosine"), storage=url, study="s"), bowl.setup)
@@ -124,7 +124,7 @@ def costs(postgres):
         mine, done, others = store.table.join(heartbeat), 0, 0
         point = {name: d.low for name, d in distributions(request.space).items()}
         for in_flight in IN_FLIGHT:
-            while others < in_flight - 1:  # of this worker, so that nobody takes them for dead
+            while others < in_flight - 1:  # owned by this worker, so that no worker requeues them
                 own = {"index": 10**6 + others, "worker": heartbeat.worker.id}
                 own |= {"retry": 0, "point": point}
                 begun = create_trial(
@@ -157,16 +157,16 @@ def costs(postgres):
                 "ms_of_the_server": round(1e3 * used / CYCLES, 1),
                 "transactions": round((transactions(postgres, "costs") - before) / CYCLES, 1),
             }
-        # What others do with a trial that has ended: each of them reads it once.
+        # Every other worker reads a trial that has ended once.
         for _ in range(TURNS):
             with store.storage.session() as connection:
-                TrialCache(store.key).look(connection)  # a first time, so that all is in memory
+                TrialCache(store.key).look(connection)  # warm up the caches
         used, read = server_seconds(), 0
         for _ in range(TURNS):
             with store.storage.session() as connection:
                 read += len(TrialCache(store.key).look(connection))
         found["us_of_the_server_to_read_a_trial"] = round(1e6 * (server_seconds() - used) / read)
-        # A worker's beat, where a thousand are listed.
+        # A heartbeat with a thousand workers in the list.
         for i in range(1, 1000):
             record = dataclasses.asdict(dataclasses.replace(heartbeat.worker, id=f"w{i}"))
             store.keep(f"lrsearch.worker.{i}", record)
@@ -180,20 +180,20 @@ def costs(postgres):
 
 
 def pgbench(postgres):
-    """Transactions a second of PostgreSQL's own benchmark: an update, a select, an insert."""
+    """Return transactions per second of PostgreSQL's own benchmark (update, select, insert)."""
     postgres.fresh("pgbench")
     words = ["-h", "127.0.0.1", "-p", str(postgres.port), "-U", "me"]
     postgres.run("pgbench", "-i", "-q", "-s", "10", *words, "pgbench")
-    told = postgres.run("pgbench", "-N", "-c", "8", "-j", "2", "-T", "15", *words, "pgbench")
-    rate = float(re.search(r"tps = ([\d.]+)", told)[1])
+    report = postgres.run("pgbench", "-N", "-c", "8", "-j", "2", "-T", "15", *words, "pgbench")
+    rate = float(re.search(r"tps = ([\d.]+)", report)[1])
     return {"clients": 8, "transactions_a_second": round(rate)}
 
 
 def simulate(workers, seconds, locked, served, cores, trials=4000):
-    """Trials a second of workers that train, then take the lock in turn, then use the server.
+    """Simulate a closed queue of workers and return their trials per second.
 
-    A closed queue: `seconds` of training with nobody else, `locked` seconds that only one worker
-    at a time has, `served` seconds on one of the server's `cores`.
+    Per trial a worker trains for `seconds`, has the lock, which only one worker can have, for
+    `locked` seconds, and uses one of the server's `cores` for `served` seconds.
     """
     arriving = [(seconds * (i + 1) / workers, i) for i in range(workers)]
     heapq.heapify(arriving)
@@ -212,14 +212,14 @@ def simulate(workers, seconds, locked, served, cores, trials=4000):
 
 
 def thousand(found):
-    """A thousand workers, by simulation and on paper, with the costs at as many in flight."""
+    """Estimate up to a thousand workers by simulation and by formula, from measured costs."""
     rows = {}
     for workers in (64, 256, 1000):
         cost = found["by_in_flight"][str(workers)]
         locked, served = cost["ms_under_the_lock"] / 1e3, cost["ms_of_the_server"] / 1e3
-        # Between two looks of a worker's each of the others has ended a trial, which it reads.
+        # Between two reads of a worker, every other worker has ended one trial, which it reads.
         served += workers * found["us_of_the_server_to_read_a_trial"] / 1e6
-        # A beat reads the list, which is as long as there are workers.
+        # A heartbeat reads the list of all workers.
         beats = workers / BEAT * found["ms_of_the_server_for_a_beat_of_1000"] / 1e3 * workers / 1e3
         cores = os.cpu_count() - beats
         for seconds in (10, 60, 600):

@@ -1,8 +1,9 @@
-"""What a search costs beside its objective: `python -m tests.bench.overhead [TRIALS]`.
+"""Overhead of a search besides its objective: `python -m tests.bench.overhead [TRIALS]`.
 
-500 trials of `quadratic` with the defaults, tracking included, beside the same search written
-plainly: Optuna on SQLite, one `suggest_float` a field, MLflow's fluent API with one `log_metric` a
-point. Both use the same sampler and are told the same values; BLAS and OpenMP have one thread.
+500 trials of `quadratic` with the defaults, including tracking, compared with the same search
+written directly: Optuna on SQLite with one `suggest_float` per field, MLflow's fluent API with one
+`log_metric` per point. Both use the same sampler on the same objective; BLAS and OpenMP have one
+thread.
 """
 
 import contextlib
@@ -14,12 +15,12 @@ import time
 from pathlib import Path
 
 TRIALS = 500
-#: The plain search is linear in its trials but for the sampler, and slow: fewer are enough.
+#: Fewer trials for the plain search: it is slow, and linear in the trials except for the sampler.
 PLAIN_TRIALS = 60
 
 
 def ours(folder, trials):
-    """Seconds a trial, of which in the sampler, and what was found."""
+    """Return seconds per trial, seconds per trial in the sampler, and the result."""
     import lrsearch
     from lrsearch.search.asking import Asker
 
@@ -43,7 +44,7 @@ def ours(folder, trials):
 
 
 def plain(folder, trials):
-    """The same, as one would write it from the two manuals."""
+    """Run the same search, written as in the documentation of Optuna and MLflow."""
     import mlflow
     import optuna
 

@@ -1,7 +1,8 @@
-"""A population beside a plain PyTorch loop: `python -m tests.bench.population [TASK …]`.
+"""A population compared with a plain PyTorch loop: `python -m tests.bench.population [TASK …]`.
 
-One core, one thread. The rival trains the same runs one after another with `torch.optim`, foreach
-or not, whichever is faster here, its data already in memory, and looks at its loss once a run.
+One core, one thread. The loop trains the same runs one after another with `torch.optim`, with or
+without foreach, whichever is faster. Its data is already in memory, and it evaluates its loss once
+per run.
 """
 
 import sys
@@ -19,7 +20,7 @@ from lrsearch.training.population import Population
 from tests.bench.machine import record
 
 CPU = torch.device("cpu")
-#: Task: updates, trials of the population, slots, trials of the plain loop.
+#: By task: steps, trials of the population, slots, trials of the plain loop.
 TASKS = {
     "digits": (200, 128, (16, 32, 128), 12),
     "digits-cnn": (60, 32, (8, 16, 32), 6),
@@ -30,7 +31,7 @@ TASKS = {
 
 
 class Given:
-    """Hands out the runs that it was given."""
+    """A source of given runs."""
 
     probes = Probes()
 
@@ -49,7 +50,7 @@ def plan_of(objective, updates, scale=1.0):
 
 
 def plain(task, plan, foreach, device=CPU):
-    """Seconds of one run by a plain loop, its data on the device before it begins."""
+    """Return the seconds of one run by a plain loop, with its data already on the device."""
     train = tuple(part.to(device) for part in task.train)
     validation = tuple(part.to(device) for part in task.validation)
     began = time.perf_counter()
@@ -78,7 +79,7 @@ def plain(task, plan, foreach, device=CPU):
 
 
 def together(objective, plans, slots, device=CPU):
-    """Seconds of a population that trains all plans."""
+    """Return the seconds in which a population trains all plans."""
     untrained = objective.setup.untrained
     runs = [
         Run(trial=i, replicate=0, seed=0, plan=plan, untrained=untrained, stops=False)
@@ -93,7 +94,7 @@ def together(objective, plans, slots, device=CPU):
 
 
 def waves(objective, plans, slots):
-    """Without refill: the next group begins when the last of this one has ended."""
+    """Return the seconds without refill: the next group starts when the previous one has ended."""
     return sum(
         together(objective, plans[begin : begin + slots], slots)
         for begin in range(0, len(plans), slots)
@@ -119,10 +120,10 @@ def measure(name):
 
 
 def refill():
-    """Half of the trials diverge within a few updates: throughput over two lesser designs.
+    """Compare the throughput with two simpler designs if half of the trials diverge early.
 
-    Idle slots: no refill, and a slot whose run has ended is computed until the group is done.
-    Shrinking waves: no refill, but what has ended is no longer computed.
+    Idle slots: no refill, and a slot whose run has ended is computed until the group ends.
+    Shrinking waves: no refill, and a slot whose run has ended is not computed.
     """
     objective = make("digits")
     good, bad = plan_of(objective, 200), plan_of(objective, 200, scale=1e9)

@@ -1,11 +1,11 @@
 """A population on a GPU: `python -m tests.bench.population_gpu [--device cpu] [TASK …]`.
 
-Beside a plain PyTorch loop on the same device and beside the same loop on the machine's CPU, where
-models as small as these may be faster. Rivals train with `torch.optim`, their data in the device's
-memory, and look at their loss once a run. Says how the factor grows with the number of slots, for
-updates alone and for whole trials (data orders, initial parameters, reports, validation); which
-share of a step is spent in matrix products; and how far a step lies above its floor: its
-operations and bytes over the rates that this device reaches.
+It is compared with a plain PyTorch loop on the same device and on the machine's CPU, which may be
+faster for such small models. The loops use `torch.optim`, have their data in device memory and
+evaluate their loss once per run. Reported for each number of slots: the speed-up for steps alone
+and for whole trials (data orders, initial parameters, reports, validation), the share of matrix
+products in the time of a step, and the lower bound of that time: operations and bytes divided by
+the rates that the device reaches.
 """
 
 import sys
@@ -27,13 +27,13 @@ from tests.bench.population import plain, plan_of, together
 
 CPU = torch.device("cpu")
 SLOTS = (1, 16, 64, 256, 1024, 4096)
-#: Updates in a block that is timed, at most, and the seconds that three blocks may take.
+#: Largest number of steps in a timed block, seconds for three blocks, and steps to warm up.
 UPDATES, SECONDS, WARM_UP = 100, 1.5, 40
-#: No larger population is tried when the steps of one take longer than this.
+#: No larger population is measured if a step takes longer than this, in seconds.
 LONGEST = 0.4
-#: Task: updates of a whole trial.
+#: By task: steps of a whole trial.
 TASKS = {"digits": 200, "digits-cnn": 200, "two-moons": 200, "python-lm": 50}
-#: What profilers call a product of matrices.
+#: Names of matrix products in profiles.
 PRODUCTS = ("gemm", "gemv", "mm", "bmm", "addmm", "baddbmm", "cutlass", "conv", "attention")
 
 
@@ -43,7 +43,7 @@ def wait(device):
 
 
 def seconds(step, device, updates=UPDATES):
-    """The least mean of three blocks of updates."""
+    """Return the seconds per step, the smallest mean of three blocks."""
     blocks = []
     for count in (2, updates, updates, updates):
         wait(device)
@@ -67,7 +67,7 @@ def run_of(objective, updates, trial=0):
 
 
 def rates(device):
-    """Operations and bytes a second that this device reaches in float32."""
+    """Return the operations and bytes per second that the device reaches in float32."""
     side = 4096 if device.type == "cuda" else 1024
     a = torch.randn(side, side, device=device)
     product = 2 * side**3 / seconds(lambda: a @ a, device, 10)
@@ -77,7 +77,7 @@ def rates(device):
 
 
 def share_of_products(step, device):
-    """Time in matrix products over time in all operations."""
+    """Return the share of matrix products in the time of all operations."""
     kind = ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU
     with profile(activities=[kind]) as seen:
         for _ in range(5):
@@ -91,14 +91,14 @@ def share_of_products(step, device):
 
 
 def floor_of(objective, device):
-    """Seconds of an update that a run costs at the least; figures of the device."""
+    """Return a lower bound of the seconds per step of a run, and figures of the device."""
     task = objective.task
     samples = TrainingData(task.train, device, independent=task.independent)
     run = PlainRun(task, samples, run_of(objective, 2), device)
     with FlopCounterMode(display=False) as counter:
         run.step()
     product, copy = rates(device)
-    # Every update reads and writes parameters and state, and reads gradients, at the least.
+    # A step at least reads and writes parameters and state, and reads gradients.
     floats = run.parameters * (7 if task.optimizer.startswith("adam") else 5)
     figures = {
         "parameters": run.parameters,
@@ -109,7 +109,7 @@ def floor_of(objective, device):
 
 
 def rivals(objective, plan, device):
-    """Seconds of a whole run by a plain loop, the least of three: there, and on the CPU."""
+    """Return the seconds of a run by a plain loop on the device and on the CPU, best of three."""
     task = objective.task
     here, cpu = (
         min(plain(task, plan, foreach, where) for _ in range(3) for foreach in ways)
@@ -119,7 +119,7 @@ def rivals(objective, plan, device):
 
 
 def measure_steps(objective, slots, device):
-    """Seconds of an update of all slots, the share of products, and whether it is captured."""
+    """Return seconds per step of all slots, share of products, and True if it is a CUDA graph."""
     population = Population(objective.task, slots, device, paddable=objective.batchable.paddable)
     length = WARM_UP + 3 * UPDATES + 20
     population.put([run_of(objective, length, i) for i in range(slots)])

@@ -1,7 +1,7 @@
-"""The exact quadratic beside the sampled loop that it replaces: `python -m tests.bench.quadratic`.
+"""The exact quadratic compared with a sampled loop: `python -m tests.bench.quadratic`.
 
-1024 plans x 1000 updates x 100 modes on one thread, best of five; the alternative is the plain
-NumPy loop that draws noise for 16 seeds of one plan.
+1024 plans x 1000 steps x 100 modes on one thread, best of five. The alternative is a plain NumPy
+loop that draws the noise for 16 seeds of one plan.
 """
 
 import time
@@ -17,7 +17,7 @@ PLANS, UPDATES, MODES, SEEDS = 1024, 1000, 100, 16
 
 
 def sampled(problem, plan):
-    """Mean final loss of noisy SGD over 16 seeds, drawn update by update."""
+    """Return the mean final loss of noisy SGD over 16 seeds, by simulation."""
     generator = np.random.default_rng(0)
     theta = generator.standard_normal((SEEDS, MODES))
     h = problem.curvature

@@ -1,7 +1,7 @@
-"""What tracking costs, and how a page answers: `python -m tests.bench.tracking [TRIALS]`.
+"""Cost of tracking and response time of a page: `python -m tests.bench.tracking [TRIALS]`.
 
-A digits study of 500 trials with curves, with MLflow on SQLite and without, taking turns, one
-thread; its database; and the query that MLflow's table asks for a study's page.
+A digits study of 500 trials with curves, alternately with MLflow on SQLite and without, on one
+thread. Also measured: the size of the database, and the time of the query behind a study's page.
 """
 
 import json
@@ -24,7 +24,7 @@ TRIALS, TURNS, ASKED = 500, 1, 7
 
 
 def search(folder, trials, uri, turn):
-    """Wall seconds of a whole search, what is waited for at its end included."""
+    """Return the wall seconds of a whole search, including the wait at its end."""
     began = time.perf_counter()
     lrsearch.tune(
         "digits",
@@ -39,7 +39,7 @@ def search(folder, trials, uri, turn):
 
 
 def query(address, identity):
-    """Median seconds of the query behind a study's page."""
+    """Return the median seconds of the query behind a study's page."""
     base, _, rest = address.partition("/#/experiments/")
     body = {
         "experiment_ids": [rest.partition("/")[0]],

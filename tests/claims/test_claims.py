@@ -1,4 +1,4 @@
-"""The statements of the chapter: verdicts, figures, and that every verdict can change."""
+"""The claims: verdicts, figures, and that other premises change every verdict."""
 
 import functools
 import json
@@ -42,7 +42,7 @@ WARM_STEP = np.concatenate([np.linspace(0, 0.1, 30), chapter.draw("step", 270, 0
 SMOOTH = chapter.draw("cosine", 300, 0.1, 0.001)
 CYCLES = chapter.draw("restarts", 300, 0.1, 0.001)
 
-#: A changed premise of every claim, and the verdict that it must lead to.
+#: Changed premises of every claim, and the verdict that must follow.
 FLIPS = [
     ("decay-beats-constant", {"noises": ["additive"], "lengths": [20_000]}, HOLDS),
     ("decay-beats-constant", {"noises": ["multiplicative"], "decays": ["cosine"]}, DOES_NOT),
@@ -81,7 +81,7 @@ FLIPS = [
     ("momentum-map", {"rates": ["changing"]}, DOES_NOT),
 ]
 
-#: Figures that are known to so many digits: name, value, absolute tolerance.
+#: Figures known from other computations: name, value, absolute tolerance.
 FIGURES = {
     "decay-beats-constant": [
         ("optimum", 0.1458987, 5e-8),
@@ -135,7 +135,7 @@ def found(name, seed=None):
 
 @pytest.fixture
 def say(capsys):
-    """Runs a command; returns its exit code, stdout and stderr."""
+    """Return a function that runs a command and returns its exit code, stdout and stderr."""
 
     def run_command(*words):
         code = main([str(word) for word in words])
@@ -152,20 +152,20 @@ def test_there_are_sixteen_claims():
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_the_verdict_is_the_known_one(name):
+def test_the_verdict_is_the_expected_one(name):
     assert found(name).verdict == EXPECTED[name]
 
 
 @pytest.mark.parametrize(
     ("name", "premises", "verdict"), FLIPS, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(FLIPS)]
 )
-def test_another_premise_leads_to_another_verdict(name, premises, verdict):
+def test_a_changed_premise_changes_the_verdict(name, premises, verdict):
     assert verdict != EXPECTED[name]
     assert run(name, **premises).verdict == verdict
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_figures_are_those_computed_elsewhere(name):
+def test_figures_equal_those_of_other_computations(name):
     for figure, value, tolerance in FIGURES[name]:
         assert found(name).figures[figure] == pytest.approx(value, abs=tolerance, rel=0), figure
 
@@ -185,7 +185,7 @@ def test_every_claim_has_finite_figures_a_panel_and_a_source(name):
 
 
 @pytest.mark.parametrize("name", ["diffusion", "noise-scale", "restarts", "flat-is-stable"])
-def test_a_random_experiment_is_reproducible_and_its_verdict_is_no_accident(name):
+def test_a_random_experiment_is_reproducible_and_another_seed_gives_the_same_verdict(name):
     assert run(name) == found(name)
     other = run(name, seed=7)
     assert other.figures != found(name).figures
@@ -195,18 +195,18 @@ def test_a_random_experiment_is_reproducible_and_its_verdict_is_no_accident(name
     assert all(low < high for low, high in intervals)
 
 
-def test_the_margin_of_other_points_is_approached_too():
+def test_the_margin_claim_also_holds_for_other_points():
     assert run("margin", seed=1).verdict == HOLDS
 
 
-def test_weight_decay_without_a_task_is_the_product_and_only_the_sum_counts_to_first_order():
+def test_weight_decay_without_a_task_is_the_product_and_depends_on_the_sum_to_first_order():
     finding = found("weight-decay")
     assert finding.figures["largest_error_of_product"] < 1e-12
     assert finding.figures["equal_sum_difference"] < 1e-3
     assert not finding.variants["with momentum 0.9 the norm is the product"]
 
 
-def test_at_an_equal_budget_cycles_and_one_cycle_cannot_be_told_apart():
+def test_at_equal_budget_several_cycles_and_one_cycle_are_not_distinguishable():
     figures = found("restarts").figures
     low, high = figures["double_well_one_cycle_interval"]
     other_low, other_high = figures["double_well_n_cycles_interval"]
@@ -215,30 +215,30 @@ def test_at_an_equal_budget_cycles_and_one_cycle_cannot_be_told_apart():
     assert figures["double_well_constant_interval"][0] > max(high, other_high)
 
 
-def test_a_constant_rate_turns_to_the_margin_faster_than_the_rates_of_the_statement():
+def test_a_constant_rate_turns_to_the_max_margin_direction_faster_than_decaying_rates():
     figures = found("margin").figures
     assert figures["angle_constant"] < figures["angle_t_0.6"] < figures["angle_t_1"]
     assert figures["svm_margin"] == pytest.approx(1, abs=1e-6)
     assert figures["svm_angle_to_construction"] < 1e-3
 
 
-def test_no_measure_of_smoothness_predicts_stability_as_the_peak_does():
+def test_no_measure_of_smoothness_predicts_stability_as_well_as_the_peak():
     finding = found("flat-is-stable")
     better = {k: v for k, v in finding.variants.items() if "a measure of smoothness" in k}
     assert len(better) == 3
     assert not any(better.values())
-    assert sum(finding.variants.values()) == 2  # F rises with the peak, and so pooled it ranks
+    assert sum(finding.variants.values()) == 2  # F rises with the peak
     assert finding.figures["set_1_peak"] > 0.9
     for k in range(1, 5):
         assert finding.figures[f"set_{k}_F_given_peak_interval"][1] < 0
 
 
-def test_a_constant_noise_scale_holds_the_plateau():
+def test_a_constant_noise_scale_keeps_the_loss_on_its_plateau():
     figures = found("noise-scale").figures
     assert figures["loss_after_ramp_with_rate"] == pytest.approx(1, abs=0.05)
     assert figures["loss_after_ramp_alone"] == pytest.approx(1 / 8, abs=0.02)
-    drawn_out = run("noise-scale", replacement=False, batches=[16, 64], modes=1_000)
-    assert drawn_out.verdict == HOLDS_IF
+    without_replacement = run("noise-scale", replacement=False, batches=[16, 64], modes=1_000)
+    assert without_replacement.verdict == HOLDS_IF
 
 
 @pytest.mark.parametrize(
@@ -264,20 +264,20 @@ def test_a_constant_noise_scale_holds_the_plateau():
         ("momentum-map", {"rates": ["wild"]}),
     ],
 )
-def test_a_bad_premise_is_refused_in_one_line(name, premises):
-    with pytest.raises(RequestError) as refused:
+def test_a_bad_premise_is_rejected_in_one_line(name, premises):
+    with pytest.raises(RequestError) as rejected:
         run(name, **premises)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(rejected.value)
 
 
-def test_an_unknown_claim_is_refused_with_the_nearest_name(say):
+def test_an_unknown_claim_is_rejected_with_the_nearest_name(say):
     code, out, err = say("claims", "flatnes")
     assert (code, out) == (2, "")
     assert "did you mean 'flatness'?" in err
     assert err.count("\n") == 1
 
 
-def test_one_claim_is_told_with_its_verdict_cases_and_figures(say):
+def test_a_claim_is_printed_with_its_verdict_cases_and_figures(say):
     code, out, err = say("claims", "energy")
     assert (code, err) == (0, "")
     assert out.startswith("energy: holds if\n")
@@ -287,7 +287,7 @@ def test_one_claim_is_told_with_its_verdict_cases_and_figures(say):
     assert CLAIMS["energy"].source in out
 
 
-def test_no_line_is_wider_than_a_hundred_columns():
+def test_no_line_has_more_than_a_hundred_columns():
     for name, claim in CLAIMS.items():
         lines = describe(claim, found(name)).splitlines()
         assert lines[0] == f"{name}: {EXPECTED[name]}"
@@ -295,7 +295,7 @@ def test_no_line_is_wider_than_a_hundred_columns():
         assert max(map(len, lines)) <= 100
 
 
-def test_json_is_a_list_of_records_with_these_keys(say):
+def test_json_is_a_list_of_records_with_fixed_keys(say):
     code, out, _ = say("claims", "flatness", "restarts", "flatness", "--json")
     records = json.loads(out)
     assert code == 0
@@ -309,19 +309,19 @@ def test_json_is_a_list_of_records_with_these_keys(say):
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_a_picture_is_written(say, tmp_path, ending):
+def test_a_figure_is_written(say, tmp_path, ending):
     path = tmp_path / f"claims.{ending}"
     assert say("claims", "energy", "smoothing", "--plot", path)[0] == 0
     assert path.stat().st_size > 1000
 
 
-def test_a_picture_that_cannot_be_written_is_refused(say, tmp_path):
+def test_an_unknown_figure_format_is_rejected(say, tmp_path):
     code, _, err = say("claims", "energy", "--plot", tmp_path / "claims.gif")
     assert code == 2
     assert "end its name in" in err
 
 
-def test_all_panels_are_drawn_in_a_grid_and_those_of_one_claim_in_a_row():
+def test_panels_of_all_claims_form_a_grid_and_those_of_one_claim_a_row():
     every = {name: found(name).panels for name in CLAIMS}
     figure = draw_panels(every)
     assert isinstance(figure, Figure)
@@ -335,7 +335,7 @@ def test_all_panels_are_drawn_in_a_grid_and_those_of_one_claim_in_a_row():
         draw_panels({"nothing": ()})
 
 
-def test_the_chapters_curves_include_both_ends():
+def test_the_curves_of_the_chapter_include_both_ends():
     for name in chapter.CURVES:
         curve = chapter.draw(name, 300, 0.1, 0.1 if name == "constant" else 0.001)
         assert curve.shape == (300,)
@@ -343,8 +343,8 @@ def test_the_chapters_curves_include_both_ends():
         assert curve[-1] == pytest.approx(0.1 if name == "constant" else 0.001)
 
 
-def test_intervals_are_the_known_ones():
-    """Wilson's of 0 of 10: z²/(n+z²) = .2775; Fisher's z of .5 at n = 100."""
+def test_intervals_have_known_values():
+    """Wilson's upper end for 0 of 10 is z²/(n+z²) = .2775; Fisher's z of .5 at n = 100."""
     assert wilson(0, 10) == pytest.approx((0, 0.27753), abs=1e-5)
     low, high = rank_interval(0.5, 100)
     half = 1.959964 * math.sqrt(1.125 / 97)
@@ -353,7 +353,7 @@ def test_intervals_are_the_known_ones():
     assert not within((0.9, 1.3), 1, 0.2)
 
 
-def test_the_verdict_shown_is_the_one_computed(say, monkeypatch):
+def test_the_printed_verdict_is_the_computed_one(say, monkeypatch):
     for cases, verdict in (({"a": True}, HOLDS), ({"a": False}, DOES_NOT)):
         finding = Finding(cases=cases, figures={"x": 1.0})
         monkeypatch.setattr("lrsearch.claims.energy.energy", lambda finding=finding: finding)
