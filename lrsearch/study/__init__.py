@@ -1,1 +1,1 @@
-"""What a study is, and how it is kept: its settings, its trials, journals and databases."""
+"""Studies: their settings, their trials, and their storage in journals or databases."""

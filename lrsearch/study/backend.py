@@ -1,4 +1,4 @@
-"""The records of a study, whichever way they are kept: what the engine asks of a storage."""
+"""The interface between a study and its storage, the same for a journal and a database."""
 
 from __future__ import annotations
 
@@ -23,53 +23,61 @@ class Backend(Protocol):
     """The part of Optuna's storage interface that lrsearch uses."""
 
     def create_new_study(self, directions: Sequence[StudyDirection], name: str, /) -> int:
-        """As Optuna's."""
+        """Create a study and return its id."""
         ...
 
     def create_new_trial(self, study: int, template: FrozenTrial, /) -> int:
-        """As Optuna's."""
+        """Create a trial as a copy of a template and return its id."""
         ...
 
     def get_study_id_from_name(self, name: str, /) -> int:
-        """As Optuna's."""
+        """Return the id of a study.
+
+        Raises:
+            KeyError: there is no study of this name.
+        """
         ...
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """As Optuna's."""
+        """Return every study in the storage."""
         ...
 
     def get_study_directions(self, study: int, /) -> list[StudyDirection]:
-        """As Optuna's."""
+        """Return the optimization directions of a study, one per objective."""
         ...
 
     def get_study_user_attrs(self, study: int, /) -> dict[str, Any]:
-        """As Optuna's."""
+        """Return the user attributes of a study by key."""
         ...
 
     def set_study_user_attr(self, study: int, key: str, value: Any, /) -> None:
-        """As Optuna's."""
+        """Set a user attribute of a study."""
         ...
 
     def get_n_trials(self, study: int, /) -> int:
-        """As Optuna's."""
+        """Return the number of trials of a study, in any state."""
         ...
 
     def get_all_trials(self, study: int, /, deepcopy: bool = True) -> list[FrozenTrial]:
-        """As Optuna's."""
+        """Return the trials of a study, ordered by number."""
         ...
 
     def get_trial(self, trial: int, /) -> FrozenTrial:
-        """As Optuna's."""
+        """Return one trial."""
         ...
 
     def set_trial_user_attr(self, trial: int, key: str, value: Any, /) -> None:
-        """As Optuna's."""
+        """Set a user attribute of a trial that has not ended."""
         ...
 
     def set_trial_state_values(
         self, trial: int, /, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """As Optuna's."""
+        """Set the state and the values of a trial; return whether they were set.
+
+        Raises:
+            UpdateFinishedTrialError: the trial has already ended.
+        """
         ...
 
 
@@ -78,10 +86,10 @@ class OpenBackend:
     """An open storage.
 
     Attributes:
-        records: what it holds.
-        lock: of the study.
-        clock: its time.
-        close: gives back what it holds open.
+        records: the studies and trials in it.
+        lock: the lock of the study.
+        clock: the clock of the storage.
+        close: a function that closes the connection, if there is one.
     """
 
     records: Backend
@@ -91,11 +99,11 @@ class OpenBackend:
 
 
 def begin(location: Location) -> OpenBackend:
-    """Opens a storage to write to it, and makes it where there is none.
+    """Open a storage for writing, creating it if it does not exist.
 
     Raises:
-        RequestError: it is no storage of studies, or cannot be opened.
-        OSError: a journal cannot be written.
+        RequestError: the storage is not one of lrsearch, or cannot be opened.
+        OSError: the journal cannot be written.
     """
     if location.path is None:
         return _database(location, create=True)
@@ -108,24 +116,24 @@ def begin(location: Location) -> OpenBackend:
 
 
 def look_up(location: Location) -> OpenBackend:
-    """Opens a storage that there is.
+    """Open an existing storage for reading.
 
     Raises:
-        RequestError: there is none, or it cannot be read.
+        RequestError: the storage does not exist or cannot be read.
     """
     if location.path is None:
         return _database(location, create=False)
     path = location.path
     if not real_path(path).is_file():
         others = [p.stem for p in Path(FOLDER).glob("*.journal")]
-        hint = closest(location.study, others) if others else "; `lrsearch tune` makes one"
+        hint = closest(location.study, others) if others else "; `lrsearch tune` creates one"
         raise RequestError(f"there is no study {location.study!r} at {path}{hint}")
     check_journal(path)
     return OpenBackend(open_journal(path), FileLock(path.with_suffix(".lock")), Clock(), _nothing)
 
 
 def has(records: Backend, name: str) -> bool:
-    """Whether there is a study of that name."""
+    """Return whether a study of that name exists."""
     try:
         records.get_study_id_from_name(name)
     except KeyError:
@@ -134,17 +142,17 @@ def has(records: Backend, name: str) -> bool:
 
 
 def names_of(records: Backend) -> list[str]:
-    """The studies that there are, by name."""
+    """Return the names of the studies in a storage."""
     names = [study.study_name for study in records.get_all_studies()]
     return [name for name in names if isinstance(name, str)]
 
 
 def _nothing() -> None:
-    """A journal is opened for each look."""
+    """Do nothing: a journal is not kept open between two calls."""
 
 
 def _database(location: Location, *, create: bool) -> OpenBackend:
-    from lrsearch.study.database import Database, DatabaseLock  # SQLAlchemy, for who has one
+    from lrsearch.study.database import Database, DatabaseLock  # imports SQLAlchemy
 
     database = Database(location, create=create)
     return OpenBackend(database, DatabaseLock(database, location.study), database, database.close)

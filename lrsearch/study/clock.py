@@ -1,20 +1,20 @@
-"""`Clock`: the time of a storage, by which its processes judge each other's silence."""
+"""`Clock`: the time of a storage, used to decide whether a worker is alive."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """A storage's own time; a file has none: what its processes share is the file alone.
+    """The clock of a storage. This base class is that of a journal file, which has none.
 
     Attributes:
-        silent: seconds for which it has not answered, all in all.
+        silent: total seconds for which the storage has not answered.
     """
 
     silent = 0.0
 
     def clock(self) -> float | None:
-        """Return the seconds by a clock that all its processes share; None where there is none."""
+        """Return the seconds on a clock that all processes share, or None if there is none."""
         return None
 
     def hurry(self) -> None:
-        """Wait no longer where it does not answer."""
+        """Stop waiting for a storage that does not answer."""

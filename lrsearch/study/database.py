@@ -1,9 +1,9 @@
-"""A study in a database: Optuna's tables, and a connection that may be lost for minutes.
+"""A study in a database: Optuna's tables over a connection that may be lost for minutes.
 
-A process has one connection, which one of its threads at a time uses. The lock of a guard belongs
-to that connection's session, so whatever is written under a guard is written by the session that
-holds the lock, or not at all: when the session is lost, the work under the guard stops, and begins
-anew under another lock. What needs no guard can be repeated without harm, and is until the
+Each process has one connection, used by one thread at a time. The study's lock belongs to the
+session of that connection. Everything written under the lock is therefore written by the session
+that holds it, or not at all. If the session is lost, the work under the lock stops and is repeated
+under a new lock. Calls that need no lock can be repeated safely. They are retried until the
 database answers again.
 """
 
@@ -33,26 +33,27 @@ from lrsearch.study.location import Location
 from lrsearch.study.locks import LockLost
 from lrsearch.study.trial_cache import TrialCache
 
-#: Seconds for which a database that does not answer is tried again.
+#: Seconds for which an unreachable database is retried.
 PATIENCE = 300.0
-#: Seconds between the first two tries, and the most between any two.
+#: Seconds before the first retry, and the longest pause between two retries.
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
-#: Seconds without an answer after which that is said.
+#: Seconds without an answer before a warning is logged.
 QUIET = 2.0
 
-#: Seconds for which a server that does not answer at first may be just being started.
+#: Seconds for which a server that refuses the first connection may still be starting.
 STARTING = 10.0
-#: What no waiting mends; a guess, as texts differ: what is not among them costs those seconds.
+#: Texts of errors that waiting does not fix. The list is incomplete, as the texts differ between
+#: servers: an error that is not listed is retried for `STARTING` seconds.
 FINAL = re.compile(
     r"password|authentication|no pg_hba|does not exist|denied|unknown|resolve|translate", re.I
 )
 
-#: What drivers raise when a session is lost, refused, or was chosen to end a deadlock.
+#: Errors of a session that was lost, refused, or ended to resolve a deadlock.
 GONE = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 FAULTS = (SQLAlchemyError, StorageInternalError)
 
-#: Pools' name. SQLAlchemy logs, with a traceback, that a lost session cannot be rolled back when
-#: it is handed back, though whoever asked it something was told, or answered.
+#: Name of the connection pools. SQLAlchemy logs a traceback when it cannot roll back a lost
+#: session. That log is silenced: the call that used the session has already failed or returned.
 POOL = "lrsearch"
 logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{POOL}").setLevel(logging.CRITICAL)
 logging.getLogger(f"sqlalchemy.pool.impl.NullPool.{POOL}").setLevel(logging.CRITICAL)
@@ -61,7 +62,7 @@ T = TypeVar("T")
 
 
 def _repeated(name: str) -> Callable[..., Any]:
-    """A method of Optuna's storage, asked again while the connection is lost."""
+    """Return a method that calls Optuna's storage, with retries while the connection is lost."""
 
     def ask(self: Database, *arguments: Any) -> Any:
         return self._steady(lambda: getattr(self._storage, name)(*arguments))
@@ -73,14 +74,15 @@ class Database(Clock):
     """The part of Optuna's storage interface that lrsearch uses, over a connection that may fail.
 
     Args:
-        location: of a study there.
-        create: whether to make Optuna's tables where there are none.
+        location: the location of a study in the database.
+        create: True to create Optuna's tables if they do not exist.
 
     Attributes:
-        silent: seconds for which it has not answered, all in all.
+        silent: total seconds for which the database has not answered.
 
     Raises:
-        RequestError: it cannot be reached, holds no tables, or its driver is not installed.
+        RequestError: the database cannot be reached, has no tables, or its driver is not
+            installed.
     """
 
     def __init__(self, location: Location, *, create: bool) -> None:
@@ -96,23 +98,23 @@ class Database(Clock):
             raise
         except (ArgumentError, NoSuchModuleError, ImportError, TypeError, ValueError) as error:
             raise RequestError(
-                f"storage {location} cannot be used ({self._say(error)}); give "
+                f"storage {location} cannot be used ({self._say(error)}); use "
                 "postgresql://USER@HOST/NAME or mysql+pymysql://USER@HOST/NAME"
             ) from error
         except (*FAULTS, RuntimeError) as error:
             raise RequestError(
-                f"cannot use {location} ({self._say(error)}); check that the server runs, and "
-                "that the database is there and yours to write"
+                f"cannot use {location} ({self._say(error)}); check that the server is running, "
+                "that the database exists and that you may write to it"
             ) from error
         self._engine = storage.engine
-        self._engine.dispose()  # what has looked at the tables was not set up
+        self._engine.dispose()  # connections opened before the listeners below were not set up
         sqlalchemy.event.listen(self._engine, "do_connect", self._refuse)
         sqlalchemy.event.listen(self._engine, "connect", self._set_up)
         self._storage = storage
         self._caches: dict[int, TrialCache] = {}
 
     def _until_it_is_up(self, prepare: Callable[[], RDBStorage]) -> RDBStorage:
-        """Lets a server that is being started answer."""
+        """Call `prepare`, with retries for a few seconds in case the server is starting."""
         began = time.monotonic()
         while True:
             try:
@@ -124,9 +126,10 @@ class Database(Clock):
                 time.sleep(PAUSE * (1 + gone))
 
     def _prepare(self, url: str, words: dict[str, Any], *, create: bool) -> RDBStorage:
-        """Makes Optuna's tables where there are none, and looks whether they are of its version.
+        """Create Optuna's tables if they do not exist, and check their version.
 
-        One process at a time: together they would fail, and need too many connections.
+        A lock lets one process do this at a time. In parallel, processes would fail and need too
+        many connections.
         """
         named = {"connect_args": words, "pool_logging_name": POOL}
         once: dict[str, Any] = {**named, "poolclass": sqlalchemy.NullPool}
@@ -137,7 +140,7 @@ class Database(Clock):
             if not create and not sqlalchemy.inspect(connection).has_table("version_info"):
                 raise RequestError(
                     f"there is no study {self._location.study!r} in {self._location}; "
-                    "`lrsearch tune` makes one"
+                    "`lrsearch tune` creates one"
                 )
             RDBStorage(url, once)
             self._dialect.widen(connection)
@@ -147,12 +150,12 @@ class Database(Clock):
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
-        """Its one connection."""
+        """Yield the only connection of this process."""
         with self._turn, self._engine.connect() as connection:
             yield connection
 
     def clock(self) -> float:
-        """Seconds by the server's clock, which all processes share."""
+        """Return the time of the server's clock in seconds, the same for all processes."""
 
         def ask() -> float:
             with self.session() as connection:
@@ -161,14 +164,14 @@ class Database(Clock):
         return self._steady(ask)
 
     def hurry(self) -> None:
-        """Waits no longer for a database that is away: the search is being ended."""
+        """Stop waiting for an unreachable database, because the search is ending."""
         self._hurried = True
 
     def close(self) -> None:
-        """Gives the connection back."""
+        """Close the connection."""
         self._engine.dispose()
 
-    # What cannot be repeated is asked under a lock.
+    # Calls that cannot be repeated safely, such as creating a trial, are made under the lock.
     create_new_study = _repeated("create_new_study")
     create_new_trial = _repeated("create_new_trial")
     get_study_id_from_name = _repeated("get_study_id_from_name")
@@ -181,7 +184,7 @@ class Database(Clock):
     set_trial_user_attr = _repeated("set_trial_user_attr")
 
     def get_all_trials(self, study: int, deepcopy: bool = True) -> list[FrozenTrial]:
-        """As Optuna's, as far as lrsearch needs them: see `lrsearch.study.trial_cache`."""
+        """Return the trials of a study, without what `lrsearch.study.trial_cache` leaves out."""
         cache = self._caches.setdefault(study, TrialCache(study))
 
         def look() -> list[FrozenTrial]:
@@ -193,7 +196,11 @@ class Database(Clock):
     def set_trial_state_values(
         self, trial: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """As Optuna's; what was written before the answer was lost is no other's writing."""
+        """Set the state and the values of a trial, even if the answer to the write is lost.
+
+        After a lost answer the retry finds the trial ended. This is an error only if the stored
+        state or values are not those of this call.
+        """
         tries = 0
 
         def write() -> bool:
@@ -210,11 +217,11 @@ class Database(Clock):
         return self._steady(write)
 
     def _steady(self, ask: Callable[[], T]) -> T:
-        """What the database answers, asked again while its connection is lost.
+        """Return the answer of the database, with retries while the connection is lost.
 
         Raises:
-            LockLost: it was lost under a guard.
-            SearchFailed: it does not come back, or refuses what it was given.
+            LockLost: the connection was lost while the lock was held.
+            SearchFailed: the database stays unreachable, or rejects the request.
         """
         with self._turn:
             began, pause, told = time.monotonic(), PAUSE, False
@@ -233,58 +240,58 @@ class Database(Clock):
                 gone, why = time.monotonic() - began, self._say(fault)
                 if not self._is_lost(fault):
                     raise SearchFailed(
-                        f"{self._location} refuses a record ({why}); mend that, and the same "
-                        "command goes on"
+                        f"{self._location} rejected a record ({why}); fix the cause and run the "
+                        "same command again to continue"
                     ) from fault
                 if self._guarded:
                     raise LockLost(why) from fault
-                # Whoever has waited in vain has done so for the others, too.
+                # After one call has timed out, the next ones do not wait again.
                 if gone > PATIENCE or self._hurried or self._gave_up:
                     self.silent += gone
                     self._gave_up = True
                     raise SearchFailed(
-                        f"{self._location} has not answered for {gone:.0f} s ({why}); the same "
-                        "command goes on when it does"
+                        f"{self._location} has not answered for {gone:.0f} s ({why}); run the "
+                        "same command again when the database is reachable"
                     ) from fault
                 if gone > QUIET and not told:
                     told = True
-                    log.warning("%s does not answer (%s); it is tried again", self._location, why)
-                self._sleep(pause * (1 + os.getpid() % 16 / 16))  # not all at the same moment
+                    log.warning("%s does not answer (%s); retrying", self._location, why)
+                self._sleep(pause * (1 + os.getpid() % 16 / 16))  # spreads the retries
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._hurried:
-            time.sleep(PAUSE)  # which a signal's handler does not shorten
+            time.sleep(PAUSE)  # short, because a signal does not interrupt it
 
     def _is_lost(self, error: BaseException) -> bool:
-        """Whether it is the connection that failed, and not what was asked."""
+        """Return whether the connection failed, and not the request itself."""
         fault = error.__cause__ if isinstance(error, StorageInternalError) else error
         if getattr(fault, "connection_invalidated", False):
             return True
         return isinstance(fault, GONE) and self._dialect.is_lost(fault.orig or fault)
 
     def _refuse(self, *_: object) -> None:
-        """Under a guard there is no second session: it would not hold the lock."""
+        """Refuse a new session while the lock is held: it would not hold the lock."""
         if self._guarded:
-            raise LockLost("its session has ended")
+            raise LockLost("the session that held it has ended")
 
     def _set_up(self, connection: Any, _: object) -> None:
         self._dialect.set_up(connection)
 
     def _say(self, error: BaseException) -> str:
-        """What is wrong, in one line and without a password."""
+        """Return the text of an error in one line and without the password."""
         fault = error.__cause__ if isinstance(error, StorageInternalError) else error
         said = str(getattr(fault, "orig", None) or fault)
         return one_line(redact_text(said, self._location.url))[:300]
 
 
 class DatabaseLock:
-    """A lock on a study, whichever machine its processes are on.
+    """A lock on a study for the processes of all machines.
 
     Args:
-        database: that the study is in.
-        study: its name.
+        database: the database of the study.
+        study: the name of the study.
     """
 
     def __init__(self, database: Database, study: str) -> None:

@@ -1,4 +1,4 @@
-"""What PostgreSQL and MySQL each call drivers, locks that die with a session, and the time."""
+"""How PostgreSQL and MySQL differ: drivers, locks of a session, lost connections, the clock."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from sqlalchemy import Connection, text
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
 
-#: Seconds for which a lock is waited for: longer than a server takes to find out that its holder's
-#: machine is gone.
+#: Seconds to wait for a lock: longer than a server takes to detect that the machine of the lock's
+#: holder is gone.
 LOCK = 90.0
 
-#: Arguments of connections; with these, one whose other side is gone is given up within half a
-#: minute, and not after the two hours of the system's default.
+#: Connection arguments. With them a connection whose other side is gone fails within half a
+#: minute, instead of after the system's default of two hours.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 POSTGRES = MappingProxyType({"connect_timeout": 10, "tcp_user_timeout": 30_000, **ALIVE})
 MYSQL = MappingProxyType(
     {"connect_timeout": 10, "read_timeout": int(LOCK) + 30, "write_timeout": 30}
 )
-#: MySQL's numbers of what a lost connection, a shutdown, a crowd, a timeout or a deadlock raises.
+#: MySQL's error numbers of a lost connection, a shutdown, too many connections, a timeout or a
+#: deadlock.
 LOST_CODES = (0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031)
 
-#: PostgreSQL's name for a lock that was waited for in vain.
+#: PostgreSQL's error code of a lock that could not be taken in time.
 NOT_AVAILABLE = "55P03"
 
 
@@ -36,10 +37,10 @@ class Dialect:
     """A kind of database.
 
     Attributes:
-        drivers: Python packages that speak to it, the first that is installed being taken.
-        extra: of lrsearch, which installs the first.
-        connect: arguments of a connection.
-        now: asks for the time in seconds.
+        drivers: Python packages that can connect to it; the first installed one is used.
+        extra: the optional dependency of lrsearch that installs the first driver.
+        connect: connection arguments.
+        now: SQL query of the time in seconds.
     """
 
     drivers: tuple[str, ...]
@@ -48,29 +49,33 @@ class Dialect:
     now: str
 
     def lock(self, connection: Connection, name: str) -> None:
-        """Takes the lock of a name, which the connection's session holds from here on.
+        """Take the lock of a name for the session of the connection.
 
         Raises:
-            SearchFailed: another session holds it and does not go on.
+            SearchFailed: another session has held the lock for too long.
         """
         raise NotImplementedError
 
     def unlock(self, connection: Connection, name: str) -> None:
-        """Frees it."""
+        """Release the lock of a name."""
         raise NotImplementedError
 
     def set_up(self, connection: Any) -> None:
-        """Tells a new session, of the driver's own kind, what it needs to know."""
+        """Configure a new session.
+
+        Args:
+            connection: the driver's own connection object.
+        """
 
     def widen(self, connection: Connection) -> None:
-        """Makes room in Optuna's tables for values of any length."""
+        """Widen columns of Optuna's tables so that they hold values of any length."""
 
     def is_lost(self, error: BaseException) -> bool:
-        """Whether a driver's error is of the connection, and not of what was asked."""
+        """Return whether a driver's error means a lost connection, not a rejected request."""
         raise NotImplementedError
 
     def clock(self, connection: Connection) -> float:
-        """Seconds by the server's clock, which all processes share."""
+        """Return the time of the server's clock in seconds, the same for all processes."""
         return float(connection.execute(text(self.now)).scalar_one())
 
 
@@ -98,12 +103,13 @@ class _Postgres(Dialect):
         connection.commit()
 
     def is_lost(self, error: BaseException) -> bool:
-        # Without a code: there was no connection. Connections, shutdowns, deadlocks, crowds.
+        # Without a code there was no connection. The codes are those of connections (08),
+        # deadlocks (40), shutdowns (57P) and too many connections (53300).
         code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         return code is None or code.startswith(("08", "40", "57P", "53300"))
 
     def set_up(self, connection: Any) -> None:
-        # Else the server keeps the locks of a machine that is gone.
+        # Without keepalives the server keeps the locks of a machine that is gone.
         with connection.cursor() as cursor:
             for name, value in ALIVE.items():
                 cursor.execute(f"SET tcp_{name} = {value}")
@@ -132,14 +138,14 @@ class _Mysql(Dialect):
         return not error.args or error.args[0] in LOST_CODES
 
     def set_up(self, connection: Any) -> None:
-        # Else the server keeps the locks of a machine that is gone; a session that was idle for
-        # so long is opened again.
+        # Without a timeout the server keeps the locks of a machine that is gone. A session that
+        # was idle for longer is opened again.
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION wait_timeout = 60")
         connection.commit()
 
     def widen(self, connection: Connection) -> None:
-        # Its TEXT ends at 64 kB, which a trial of many seeds exceeds.
+        # MySQL's TEXT holds 64 kB; the record of a trial with many seeds is longer.
         for table in ("trial_user_attributes", "study_user_attributes"):
             columns = sqlalchemy.inspect(connection).get_columns(table)
             kind = next(c["type"] for c in columns if c["name"] == "value_json")
@@ -147,7 +153,7 @@ class _Mysql(Dialect):
                 connection.execute(text(f"ALTER TABLE {table} MODIFY value_json LONGTEXT"))
 
     def _key(self, connection: Connection, name: str) -> str:
-        """A lock's name; those are the whole server's, and at most 64 characters long."""
+        """Return the name of a lock: unique on the server and at most 64 characters long."""
         whole = f"{connection.engine.url.database}/{name}"
         return f"lrsearch:{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
 
@@ -160,10 +166,10 @@ _DIALECTS: dict[str, Dialect] = {
 
 
 def dialect_of(url: sqlalchemy.URL) -> tuple[Dialect, sqlalchemy.URL]:
-    """The kind of database that a URL names, and the URL with a driver that is installed.
+    """Return the dialect of a URL, and the URL with a driver that is installed.
 
     Raises:
-        RequestError: none is installed.
+        RequestError: no driver is installed.
     """
     dialect = _DIALECTS[url.get_backend_name()]
     if "+" in url.drivername:
@@ -173,20 +179,20 @@ def dialect_of(url: sqlalchemy.URL) -> tuple[Dialect, sqlalchemy.URL]:
             name = driver.lower()
             return dialect, url.set(drivername=f"{url.get_backend_name()}+{name}")
     raise RequestError(
-        f"storage {redact(url.render_as_string())} needs a driver, of "
-        f"{' and '.join(dialect.drivers)} none is installed; "
+        f"storage {redact(url.render_as_string())} needs a driver, and neither "
+        f"{' nor '.join(dialect.drivers)} is installed; run "
         f"pip install 'lrsearch[{dialect.extra}]'"
     )
 
 
 def _stuck(location: str) -> SearchFailed:
     return SearchFailed(
-        f"another process has held the study's lock for {LOCK:g} s; find it ({location}) and "
-        "end it"
+        f"another process has held the study's lock for {LOCK:g} s; find that process with "
+        f"{location} and end it"
     )
 
 
 def _number(name: str) -> int:
-    """A lock's key: PostgreSQL's are numbers of 64 bits, each database having its own."""
+    """Return the key of a lock: in PostgreSQL a 64-bit number, separate for each database."""
     digest = hashlib.sha256(f"lrsearch:{name}".encode()).digest()
     return int.from_bytes(digest[:8], signed=True)

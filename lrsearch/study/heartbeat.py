@@ -1,10 +1,10 @@
-"""Who searches a study now, and whether they still live.
+"""Workers: the processes that search a study, and which of them are alive.
 
-A worker is a process that searches. On its own machine it is known by pid and start time, so that
-a dead one is found out at once and a pid that was given away again deceives nobody. Everywhere it
-is known by its beat, a number that it raises in the storage: when that has stood still for a
-lease, by the clock of whoever looks, the worker is taken for dead. No two clocks are ever
-compared, and none that can be set back is read.
+On its own machine a worker is identified by pid and start time. A dead worker is therefore
+detected at once, and a reused pid is not mistaken for the worker. On every machine a worker is
+checked by its heartbeat, a number in the storage that it increases. A worker is taken for dead
+when its heartbeat has not changed for a lease, measured on the monotonic clock of the process that
+checks. Clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from lrsearch.study.clock import Clock
 from lrsearch.study.keys import LEADER, WORKER
 from lrsearch.study.locks import with_lock
 
-#: Seconds between beats, and without one after which a worker counts as dead wherever it is.
-#: A convention: the lease outlasts a minute without a connection.
+#: Seconds between heartbeats, and seconds without one after which a worker counts as dead on every
+#: machine. A convention: the lease outlasts a minute without a connection.
 BEAT, LEASE = 20.0, 150.0
 
-#: What a storage raises that cannot be reached or written.
+#: Errors of a storage that cannot be reached or written.
 BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)
 
-#: Workers of this process that are at work.
+#: Ids of the workers of this process that have joined a study.
 _active: set[str] = set()
 
 
@@ -50,12 +50,13 @@ class Worker:
     """A process that searches a study.
 
     Attributes:
-        id: its own.
-        host: the machine's name, and what tells it from others of that name.
-        pid, started: of the process; the start in a form that only its machine compares.
-        since: when it joined, for people.
-        beat: raised while it lives.
-        clock: of its last beat, by the storage's own clock where it has one.
+        id: unique id of the worker.
+        host: name of the machine, with its boot and container to distinguish equal names.
+        pid: id of the process.
+        started: start time of the process, in a form that only its own machine can compare.
+        since: date and time at which the worker joined, for display.
+        beat: number of heartbeats so far.
+        clock: time of the last heartbeat on the storage's clock; None if the storage has none.
     """
 
     id: Line
@@ -68,7 +69,7 @@ class Worker:
 
     @classmethod
     def here(cls) -> Worker:
-        """This process, as a new worker."""
+        """Return a new worker for this process."""
         return cls(
             id=uuid.uuid4().hex[:12],
             host=_host(),
@@ -79,10 +80,11 @@ class Worker:
 
 
 class Liveness:
-    """Which workers live, as far as can be seen from here.
+    """A check of which workers are alive, as seen from this process.
 
     Args:
-        clock: of the storage, if it has one; nobody's lease runs while it does not answer.
+        clock: the storage's clock. Time for which the storage did not answer does not count
+            towards a lease. None is a storage that always answers.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -90,7 +92,11 @@ class Liveness:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def alive(self, worker: Worker) -> bool:
-        """Whether a worker lives: not if its process is gone, nor after a lease without a beat."""
+        """Return whether a worker is alive.
+
+        A worker is dead if it is on this machine and its process is gone, or if a lease has passed
+        since its last heartbeat.
+        """
         if is_here(worker):
             if worker.pid == os.getpid() and worker.id not in _active:
                 return False
@@ -105,16 +111,16 @@ class Liveness:
 
 
 class Heartbeat:
-    """This process as a worker of a study, from its entry to its exit.
+    """A context in which this process is a worker of a study and sends heartbeats.
 
     Args:
-        storage: of the study.
-        study: its id there.
-        lock: while it is held no other process changes who does what.
-        clock: the storage's own.
+        storage: storage of the study.
+        study: id of the study in the storage.
+        lock: lock of the study, which serialises changes to trial ownership.
+        clock: the storage's clock.
 
     Attributes:
-        worker: this process.
+        worker: the worker of this process.
     """
 
     def __init__(
@@ -138,7 +144,7 @@ class Heartbeat:
         return self
 
     def _enlist(self) -> None:
-        """Takes a place in the list that nobody has who lives; under the guard."""
+        """Register this worker under a key that no live worker has. Call it under the lock."""
         attending = _attending(self._storage.get_study_user_attrs(self._study))
         others = self.alive() - {self.worker.id}
         taken = {key for key, worker in attending.items() if worker.id in others}
@@ -155,21 +161,21 @@ class Heartbeat:
         _active.discard(self.worker.id)
         self._over.set()
         self._thread.join()
-        with contextlib.suppress(*BROKEN), self._study_lock:  # else it will be found to be dead
+        with contextlib.suppress(*BROKEN), self._study_lock:  # after an error, the lease runs out
             if self._leader() == self.worker.id:
                 self._storage.set_study_user_attr(self._study, LEADER, None)
             if self._is_listed:
                 self._write(None)
 
     def alive(self) -> set[str]:
-        """The ids of the workers that live."""
+        """Return the ids of the workers that are alive."""
         listed = _attending(self._storage.get_study_user_attrs(self._study)).values()
         return {w.id for w in listed if w.id == self.worker.id or self._watch.alive(w)}
 
     def lead(self) -> bool:
-        """Whether this worker is the one that tells the tracker, and compares.
+        """Return whether this worker leads: it reports to the tracker and runs the comparison.
 
-        The first one leads; when it has left, whoever asks next.
+        The first worker leads. After it has left or died, the next worker that calls this leads.
         """
         if self._leader() == self.worker.id:
             return True
@@ -185,7 +191,7 @@ class Heartbeat:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the leader died without a word."""
+        """True if the leader died before it could leave the study."""
         return self._leader() not in {"", *self.alive()}
 
     def _leader(self) -> str:
@@ -195,12 +201,12 @@ class Heartbeat:
 
     @property
     def _is_listed(self) -> bool:
-        """Whether nobody has taken this worker for dead and its place in the list."""
+        """True if this worker is still registered, and no other worker has taken its key."""
         kept = self._storage.get_study_user_attrs(self._study).get(self._key)
         return kept is not None and bool(kept["id"] == self.worker.id)
 
     def _attend(self) -> None:
-        """Says that it lives."""
+        """Store this worker with its latest heartbeat."""
         self.worker = replace(self.worker, clock=self._clock.clock())
         self._write(encode(self.worker))
 
@@ -216,15 +222,15 @@ class Heartbeat:
                 else:
                     with_lock(self._study_lock, self._enlist)
             except BROKEN as error:
-                log.warning("cannot tell the study that this process lives: %s", error)
+                log.warning("cannot store the heartbeat of this process: %s", error)
 
 
 def workers_of(attributes: dict[str, Any], now: float | None = None) -> list[Worker]:
-    """The workers that a study's attributes name and that live, as far as one look can tell.
+    """Return the workers of a study that are alive, judged from one reading of its attributes.
 
     Args:
-        attributes: of the study.
-        now: by the storage's own clock. Without it those on other machines are taken to live.
+        attributes: user attributes of the study.
+        now: time on the storage's clock. If it is None, workers on other machines count as alive.
     """
     watch = Liveness()
     return [
@@ -236,12 +242,12 @@ def workers_of(attributes: dict[str, Any], now: float | None = None) -> list[Wor
 
 
 def is_here(worker: Worker) -> bool:
-    """Whether a worker is, or was, a process of this machine since its last start."""
+    """Return whether a worker is or was a process of this machine since its last boot."""
     return worker.host == _host()
 
 
 def _attending(attributes: dict[str, Any]) -> dict[str, Worker]:
-    """The workers of a study by the key of their attribute."""
+    """Return the registered workers of a study by the key of their attribute."""
     found = {}
     for key, value in sorted(attributes.items()):
         if key.startswith(WORKER) and value:
@@ -251,7 +257,7 @@ def _attending(attributes: dict[str, Any]) -> dict[str, Worker]:
 
 @functools.cache
 def _host() -> str:
-    """This machine, since its last start, and this container's processes."""
+    """Return an identifier of this machine, its last boot and this container."""
     parts = [platform.node()]
     for source in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         try:
@@ -264,7 +270,7 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in a form of its machine's own; empty if it is gone."""
+    """Return the start time of a process, which only its machine can compare; empty if gone."""
     if pid <= 0:
         return ""
     stat = Path("/proc") / str(pid) / "stat"
@@ -273,7 +279,7 @@ def _started(pid: int) -> str:
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return ""
-        return "" if fields[0] in "ZX" else fields[19]  # ticks since the machine was started
+        return "" if fields[0] in "ZX" else fields[19]  # clock ticks since boot
     shown = subprocess.run(  # noqa: S603
         ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     )

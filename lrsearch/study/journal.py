@@ -1,11 +1,11 @@
-"""Journal files: Optuna's append-only log of JSON lines, made safe against crashes and damage.
+"""Journal files: Optuna's append-only log of JSON lines, protected against crashes and damage.
 
-Optuna's own is not: a last line torn by a crash makes a study unreadable for ever, a lock whose
-holder was killed blocks everyone else for half a minute, and a flipped bit in a digit is another
-number. Here every line ends with a checksum of itself and with that of the line before it, so
-that nothing that was changed, lost or moved passes for a record; a torn end is cut off before the
-next line is written; and locks are the kernel's, which die with their holder. Optuna itself reads
-such a file as it stands.
+Optuna's own journal is not protected. A last line torn by a crash makes the study unreadable. A
+lock whose holder was killed blocks all other processes for half a minute. A flipped bit in a digit
+goes unnoticed. Here every line ends with its own checksum and that of the line before it, so
+changed, lost and moved lines are detected. A torn end is cut off before the next line is written.
+Locks are the kernel's, which are released when their holder dies. Optuna itself can read these
+files.
 """
 
 from __future__ import annotations
@@ -30,24 +30,25 @@ from lrsearch.study.location import FOLDER
 from lrsearch.study.locks import lock, unlock
 from lrsearch.study.trial_records import STRANGE
 
-#: Ends every line: the sum of the line before it, and that of all that stands before it here.
+#: End of every line: the checksum of the line before it, and that of the preceding part of the
+#: line itself.
 SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
 ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"01234567"}\n')
-#: Lines that a torn end may look like: a flipped bit may have made two of one.
+#: Largest number of lines that a torn end may consist of: a flipped bit may split a line in two.
 TORN = 2
-#: What the first line comes after.
+#: Checksum that the first line stores for the line before it.
 NOTHING = b"00000000"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class JournalLine:
-    """One line of a journal, as it stands in the file.
+    """One line of a journal file.
 
     Attributes:
-        after: the sum of the line before it.
-        sum: its own.
-        sound: whether it is what was written.
+        after: checksum of the line before it, as 8 hexadecimal digits.
+        sum: checksum of this line, as 8 hexadecimal digits.
+        sound: True if the line matches its checksum.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -57,13 +58,18 @@ class JournalLine:
         self.sound = found is not None and self.sum == b"%08x" % zlib.crc32(self._body)
 
     def record(self) -> dict[str, Any]:
-        """What it says."""
+        """Return the record of this line."""
         record: dict[str, Any] = json.loads(self._body + b"}")
         return record
 
     @staticmethod
     def write(record: dict[str, Any], after: bytes) -> tuple[bytes, bytes]:
-        """The line of a record that comes after another, and its sum."""
+        """Return the line that stores a record, and the checksum of the line.
+
+        Args:
+            record: the record.
+            after: checksum of the line before it.
+        """
         body = json.dumps(record, separators=(",", ":")).encode()
         body = body[:-1] + b',"after":"%s"' % after
         own = b"%08x" % zlib.crc32(body)
@@ -71,20 +77,20 @@ class JournalLine:
 
 
 def lines_of(content: bytes) -> list[bytes]:
-    """The lines of a journal; the last has perhaps no end."""
+    """Return the lines of a journal; the last one may lack its line break."""
     return io.BytesIO(content).readlines()
 
 
 class Journal(BaseJournalBackend):
-    """Optuna's interface to a journal: records in the order in which they were written.
+    """A journal file as a backend of Optuna's `JournalStorage`.
 
     Args:
-        path: of the file, which is made where there is none.
+        path: path of the file, which is created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.absolute()  # user code may change the folder that a process is in
+        self._file = path.absolute()  # user code may change the working folder
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         self._inode = path.stat().st_ino
@@ -92,25 +98,25 @@ class Journal(BaseJournalBackend):
         self._fresh: deque[dict[str, Any]] = deque()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The records that were not given yet; Optuna asks for each of them once, in order."""
+        """Yield the records not yielded before: Optuna reads each of them once, in order."""
         with self._open(os.O_RDONLY) as file:
             whole = self._read(file, settled=False)
-        if not whole:  # somebody may be writing it just now: look again when nobody is
+        if not whole:  # another process may be writing: read again under the lock
             with self._open(os.O_RDONLY, alone=True) as file:
                 self._read(file)
         while self._fresh:
             yield self._fresh.popleft()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Writes records behind those that there are: all of them or none.
+        """Append records: all of them or none.
 
         Raises:
-            SearchFailed: there is no room, or the file is gone.
+            SearchFailed: the file cannot be written, for example because the disk is full.
             RequestError: the file is damaged.
         """
         with self._open(os.O_RDWR, alone=True) as file:
             if not self._read(file):
-                log.warning("%s: its last record was torn by a crash, and is left out", self._path)
+                log.warning("%s: dropped the last record, which a crash cut off", self._path)
             text, last = b"", self._last
             for record in logs:
                 line, last = JournalLine.write(record, last)
@@ -124,42 +130,42 @@ class Journal(BaseJournalBackend):
                 with contextlib.suppress(OSError):
                     os.ftruncate(file, self._end)
                 raise SearchFailed(
-                    f"cannot write {self._path}: {error.strerror}; what had ended is kept, and "
-                    "the same command goes on when that is mended"
+                    f"cannot write {self._path}: {error.strerror}; ended trials are kept; fix the "
+                    "cause and run the same command again to continue"
                 ) from error
             self._read(file)
 
     @contextlib.contextmanager
     def _open(self, mode: int, *, alone: bool = False) -> Iterator[int]:
-        """The file that was opened first, and no other in its place."""
+        """Yield the open file, and refuse another file in its place."""
         try:
             file = os.open(self._file, mode | os.O_NOFOLLOW)
         except OSError as error:
             raise SearchFailed(
-                f"cannot open {self._path} any more: {error.strerror}; bring it back, and the "
-                "same command goes on"
+                f"cannot open {self._path} any more: {error.strerror}; restore the file and run "
+                "the same command again to continue"
             ) from error
         try:
             if alone:
                 lock(file, self._path)
             if os.fstat(file).st_ino != self._inode:
                 raise SearchFailed(
-                    f"{self._path} was replaced by another file while it was in use; the same "
-                    "command goes on with what it holds now"
+                    f"{self._path} was replaced by another file while it was in use; run the same "
+                    "command again to continue with the new file"
                 )
             yield file
         finally:
             unlock(file)
 
     def _read(self, file: int, *, settled: bool = True) -> bool:
-        """Takes in what was written since; whether all of it is sound.
+        """Read the lines written since the last call; return whether all of them are intact.
 
         Args:
             file: the open file.
-            settled: whether nobody can be writing it.
+            settled: True if no other process can be writing to the file now.
 
         Raises:
-            RequestError: something is not sound, and what follows it is.
+            RequestError: the file is damaged in another place than its torn end.
         """
         size = os.fstat(file).st_size
         if size < self._end and settled:
@@ -181,13 +187,13 @@ class Journal(BaseJournalBackend):
 
     def _damage(self, line: int) -> RequestError:
         return RequestError(
-            f"{self._path} is damaged at line {line}: it is not what was written; "
-            f"`{_repair_command(self._path)}` sets that aside and keeps the rest"
+            f"{self._path} is damaged at line {line}: it was changed after it was written; run "
+            f"`{_repair_command(self._path)}`, which keeps the intact records"
         )
 
 
 def _repair_command(path: Path) -> str:
-    """What to type; only a journal in the usual place is called as its study."""
+    """Return the command that repairs a journal; in the default folder it needs no path."""
     if path == Path(FOLDER) / path.name:
         return f"lrsearch repair {path.stem}"
     return f"lrsearch repair STUDY --storage {path}"
@@ -200,10 +206,10 @@ def _write_all(file: int, text: bytes, location: int) -> None:
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Opens a journal, creating it where there is none.
+    """Open a journal, creating it if it does not exist.
 
     Raises:
-        RequestError: it cannot be opened or read.
+        RequestError: the journal cannot be opened or read.
     """
     try:
         with warnings.catch_warnings():
@@ -211,49 +217,51 @@ def open_journal(path: Path) -> JournalStorage:
             return JournalStorage(Journal(path))
     except OSError as error:
         raise RequestError(
-            f"cannot open {path}: {error.strerror}; choose another --storage"
+            f"cannot open {path}: {error.strerror}; choose another `storage=`"
         ) from error
     except RequestError:
         raise
     except STRANGE as error:
         raise RequestError(
-            f"{path} is no journal of studies ({type(error).__name__}: {error}); choose another "
-            "--storage"
+            f"{path} is not an lrsearch journal ({type(error).__name__}: {error}); choose another "
+            "`storage=`"
         ) from error
 
 
 def real_path(path: Path) -> Path:
-    """A path at which there is no symbolic link, which could lead anywhere.
+    """Return a path unchanged if it is not a symbolic link, which could point anywhere.
 
     Raises:
-        RequestError: it is one.
+        RequestError: the path is a symbolic link.
     """
     if path.is_symlink():
-        raise RequestError(f"{path} is a symbolic link; name the file that it leads to")
+        raise RequestError(f"{path} is a symbolic link; give the path that it points to")
     return path
 
 
 def check_journal(path: Path) -> None:
-    """Refuses a file that is none of ours before anything is written to it.
+    """Refuse a file that is not an lrsearch journal, before anything is written to it.
 
     Raises:
-        RequestError: it is something else, or cannot be read.
+        RequestError: the file is not an lrsearch journal, or cannot be read.
     """
     if not real_path(path).exists():
         return
     if not path.is_file():
-        raise RequestError(f"cannot open {path}: it is no regular file; choose another --storage")
+        raise RequestError(f"{path} is not a regular file; choose another `storage=`")
     try:
         with path.open("rb") as file:
             first, *others = (file.readline() for _ in range(TORN + 1))
     except OSError as error:
         raise RequestError(
-            f"cannot read {path}: {error.strerror}; choose another --storage"
+            f"cannot read {path}: {error.strerror}; choose another `storage=`"
         ) from error
     begin = b'{"op_code"'
     if not begin.startswith(first[: len(begin)]):
-        raise RequestError(f"{path} is no journal of studies; choose another --study or --storage")
+        raise RequestError(
+            f"{path} is not an lrsearch journal; choose another `study=` or `storage=`"
+        )
     if all(line and not JournalLine(line).sound for line in (first, *others)):
         raise RequestError(
-            f"{path} was not written by this version of lrsearch; name another study"
+            f"{path} was not written by this version of lrsearch; choose another `study=`"
         )

@@ -1,12 +1,12 @@
-"""The names under which a study is stored. Their text is fixed: renaming code never touches it.
+"""The keys under which a study is stored. Renaming code never changes their text.
 
-Studies that an earlier version has written must open, so a name here is never changed and never
-used for something else.
+Studies of earlier versions must stay readable. A key is therefore never changed and never reused
+for something else.
 """
 
 from __future__ import annotations
 
-#: Attributes of a study in Optuna's storage.
+#: User attributes of a study in Optuna's storage.
 SPEC = "lrsearch"
 OPTIMUM = "lrsearch.optimum"
 TRACKING = "lrsearch.tracking"
@@ -16,11 +16,12 @@ MEASURED = "lrsearch.measured"
 COMPARISON = "lrsearch.confirmed"
 FACTS = "lrsearch.facts"
 TOLD = "lrsearch.told"
-#: One attribute a worker, empty again when it has left, and the id of the leader.
+#: One attribute per worker, empty once the worker has left; and the id of the leader.
 WORKER = "lrsearch.worker."
 LEADER = "lrsearch.leader"
 
-#: Attributes of Optuna's trials: how one ended, which attempt at it this is, and that it was lost.
+#: User attributes of Optuna's trials: the record of the ended trial, the record of the running
+#: attempt, and a mark that the attempt was lost with its process.
 ENDED = "lrsearch"
 RUNNING = "lrsearch.attempt"
 LOST = "lrsearch.lost"

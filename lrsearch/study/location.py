@@ -1,4 +1,4 @@
-"""Where a study lives: a journal file of its own, or a database that many machines reach."""
+"""Where a study is stored: its own journal file, or a database that many machines can reach."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 from lrsearch.errors import RequestError
 from lrsearch.redaction import HIDDEN, redact
 
-#: Where journal files live when no storage is named.
+#: Folder of the journal files if no storage is given.
 FOLDER = "lrsearch-studies"
-#: The databases that hold studies, by the first word of their URL.
+#: Databases that can store studies, by the first word of their URL.
 SERVERS = ("postgresql", "mysql", "mariadb")
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 HERE = re.compile(r"^([^:/]+://(?:[^@/]*@)?)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/?]|$)")
 
-#: URLs with their passwords, by how they are shown: of databases that this process was given.
+#: URLs with their passwords, by their redacted form, for the databases given to this process.
 _known: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where one study lives.
+    """Where one study is stored.
 
     Attributes:
-        study: its name.
-        path: its journal file; None for a database.
-        url: of the database, as SQLAlchemy writes it and with its password; empty for a file.
-        here: the folder that relative paths are of; user code may change the process's.
+        study: name of the study.
+        path: path of the journal file; None for a database.
+        url: SQLAlchemy URL of the database, with its password; empty for a journal.
+        here: folder that relative paths refer to; user code may change the working folder.
     """
 
     study: str
@@ -40,54 +40,59 @@ class Location:
 
     @classmethod
     def of(cls, study: str, storage: str | Path | None = None) -> Location:
-        """The place of a study.
+        """Return the location of a study.
 
         Args:
-            study: its name.
-            storage: a file that ends in `.journal`, or the URL of a database; None is
+            study: name of the study.
+            storage: path of a file that ends in `.journal`, or URL of a database; None means
                 `lrsearch-studies/STUDY.journal`.
 
         Raises:
-            RequestError: the name is unsafe as a file's, or the storage is neither.
+            RequestError: the name is not a safe file name, or the storage is neither a journal
+                nor a database.
         """
         if not isinstance(study, str) or not SAFE_NAME.fullmatch(study):
             raise RequestError(
-                f"study {study!r} is no safe name; use at most 100 letters, digits, '.', '_' and "
-                "'-', a letter or digit first"
+                f"study {study!r} is not a valid name; use at most 100 letters, digits, '.', '_' "
+                "and '-', beginning with a letter or digit"
             )
         if storage is None:
             return cls(study, Path(FOLDER) / f"{study}.journal")
         if not isinstance(storage, str | Path):
             raise RequestError(
-                f"storage is {storage!r}; give a path that ends in .journal, or a database's URL"
+                f"storage is {storage!r}; give a path that ends in .journal, or the URL of a "
+                "database"
             )
         storage = str(storage).removeprefix("journal:")
         if "://" in storage:
             return cls(study, None, _check_url(storage))
         if not storage.endswith(".journal"):
             raise RequestError(
-                f"storage {redact(storage)!r} is no journal file; end its name in .journal, or "
-                "give a database such as postgresql://HOST/NAME"
+                f"storage {redact(storage)!r} is not a journal file; give a path that ends in "
+                ".journal, or a database such as postgresql://HOST/NAME"
             )
         return cls(study, Path(storage))
 
     def __str__(self) -> str:
-        """For people, and for records: without a password."""
+        """Return the path, or the URL without its password."""
         return redact(self.url) if self.path is None else str(self.path)
 
     def seen_from_elsewhere(self, host: str) -> str:
-        """As it is shown, a database of this machine by the machine's name."""
+        """Return the location as text, with `host` in place of localhost in a URL."""
         return HERE.sub(rf"\1{host}", str(self))
 
     def beside(self, suffix: str) -> Path:
-        """A file of this machine's about the study: beside its journal, or where those are."""
+        """Return the path of a local file about the study, with the given suffix.
+
+        The file is beside the study's journal; for a database, it is in the default folder.
+        """
         if self.path is None:
             return self.here / FOLDER / f"{self.study}{suffix}"
         return (self.here / self.path).with_suffix(suffix)
 
     @property
     def runs(self) -> Path:
-        """Where its runs have their folders."""
+        """Folder that contains one folder per run."""
         if self.path is None:
             return self.beside(".runs")
         return (self.here / self.path).with_name(f"{self.study}.runs")
@@ -105,8 +110,8 @@ def _check_url(url: str) -> str:
     if HIDDEN in url:
         if shown not in _known:
             raise RequestError(
-                f"storage {shown} has lost its password, which is never kept; give the URL with "
-                "it, or leave it to the driver (PGPASSWORD, ~/.pgpass)"
+                f"storage {shown} lacks its password, which lrsearch never stores; give the URL "
+                "with the password, or let the driver read it (PGPASSWORD, ~/.pgpass)"
             )
         return _known[shown]
     if shown != url:

@@ -1,7 +1,7 @@
-"""While one process holds a study's guard, no other changes who does what.
+"""The lock of a study, which serialises changes to trial ownership.
 
-Beside a journal, locks are the kernel's: free as soon as their holder is gone, however it went.
-Those of a database are its own (`lrsearch.study.database`).
+The lock of a journal is a kernel lock on a file, released as soon as its holder is gone, for
+whatever reason. The lock of a database is the database's own (`lrsearch.study.database`).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from lrsearch.errors import LrsearchError, SearchFailed
 
 T = TypeVar("T")
 
-#: Seconds between two tries, and after which a holder that lives is taken to be stuck: what is
-#: done under a lock takes milliseconds.
+#: Seconds between two attempts to take a lock, and seconds after which a live holder counts as
+#: stuck: work under the lock takes milliseconds.
 PAUSE, PATIENCE = 0.002, 30.0
-#: Seconds for which what lost its guard is done anew, and the most between two tries.
+#: Seconds for which work that lost its lock is repeated, and the longest pause between attempts.
 RETRY, LONGEST_PAUSE = 300.0, 5.0
 
 
 class LockLost(LrsearchError):
-    """A guard was lost while it was held, and nothing has been written since."""
+    """A lock was lost while it was held. Nothing has been written since."""
 
 
 def with_lock(lock: AbstractContextManager[None], work: Callable[[], T]) -> T:
-    """Does what only one process at a time may do; anew, where the guard was lost meanwhile.
+    """Return the result of `work`, called under the lock and repeated if the lock is lost.
 
     Args:
-        lock: of the study.
-        work: what is to be done; what it has done already it must find, and not do twice.
+        lock: lock of the study.
+        work: function to call. If it is repeated, it must detect what it has already written.
 
     Raises:
-        SearchFailed: it is lost again and again.
+        SearchFailed: the lock is lost repeatedly.
     """
     began, pause = time.monotonic(), PAUSE
     while True:
@@ -48,18 +48,18 @@ def with_lock(lock: AbstractContextManager[None], work: Callable[[], T]) -> T:
         except LockLost as error:
             if time.monotonic() - began > RETRY:
                 raise SearchFailed(
-                    f"a lock was lost again and again for {RETRY:g} s ({error}); the same command "
-                    "goes on when that is mended"
+                    f"the study's lock was lost repeatedly for {RETRY:g} s ({error}); check the "
+                    "database and run the same command again to continue"
                 ) from error
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def lock(file: int, path: Path) -> None:
-    """Locks an open file, which `unlock` frees.
+    """Lock an open file; `unlock` releases it.
 
     Raises:
-        SearchFailed: another process holds it and does not go on.
+        SearchFailed: another process has held the lock for too long.
     """
     began = time.monotonic()
     while True:
@@ -68,8 +68,8 @@ def lock(file: int, path: Path) -> None:
         except BlockingIOError:
             if time.monotonic() - began > PATIENCE:
                 raise SearchFailed(
-                    f"another process has held {path} for {PATIENCE:g} s; find out with "
-                    f"`fuser {path}` which one is stopped, and end it"
+                    f"another process has held {path} for {PATIENCE:g} s; find that process with "
+                    f"`fuser {path}` and end it"
                 ) from None
             time.sleep(PAUSE)
         else:
@@ -77,7 +77,10 @@ def lock(file: int, path: Path) -> None:
 
 
 def unlock(file: int) -> None:
-    """Frees a locked file and closes it: a child that was forked meanwhile has it open, too."""
+    """Unlock a file and close it.
+
+    Closing alone is not enough: a child forked meanwhile has the file open, too.
+    """
     fcntl.flock(file, fcntl.LOCK_UN)
     os.close(file)
 
@@ -86,12 +89,13 @@ class FileLock:
     """A lock on a file beside a journal.
 
     Args:
-        path: of the file, which is made where there is none, and never through a link.
+        path: path of the lock file, which is created if it does not exist. A symbolic link is not
+            followed.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()  # user code may change the folder that a process is in
-        self._held: list[int] = []  # at most one, whichever thread's it is
+        self._path = path.absolute()  # user code may change the working folder
+        self._held: list[int] = []  # at most one open file, held by any thread
 
     def __enter__(self) -> None:
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)

@@ -1,8 +1,8 @@
-"""A damaged journal: what is sound is kept, the file itself is set aside.
+"""Repair of a damaged journal: intact records are kept, and the damaged file is set aside.
 
-Optuna numbers trials by their place in the log, so a log from which lines are missing would give
-one trial's values to another. Hence nothing is replayed: what a study is, and how each of its
-trials ended, are records that stand for themselves, and a new journal is written from those.
+Optuna numbers trials by their place in the log. Replaying a log with missing lines would assign
+the values of one trial to another. The log is therefore not replayed. The record of a study and
+those of its ended trials do not depend on other lines, and a new journal is written from them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from lrsearch.study.spec import SCHEMA, StudySpec
 from lrsearch.study.store import MINIMIZE, Store
 from lrsearch.study.trial_records import STRANGE, EndedTrial, reading
 
-SET_STUDY_ATTRIBUTE, SET_TRIAL_ATTRIBUTE = 2, 8  # Optuna's codes of operations
+SET_STUDY_ATTRIBUTE, SET_TRIAL_ATTRIBUTE = 2, 8  # operation codes of Optuna's journal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """What became of a journal.
+    """The result of a repair.
 
     Attributes:
-        lines: of the file, the damaged ones included.
-        damaged: how many are not what was written, or not where it was written.
-        trials: how many ended trials there are now.
-        lost: the trials below the last that are not among them, and will be measured again.
-        aside: where the damaged file is; None where nothing was damaged.
+        lines: number of lines in the file, damaged ones included.
+        damaged: number of lines that were changed, or that are not where they were written.
+        trials: number of ended trials after the repair.
+        lost: indices of missing trials below the highest index; the next search runs them again.
+        aside: path of the copy of the damaged file; None if nothing was damaged.
     """
 
     lines: int
@@ -54,30 +54,31 @@ class Repair:
 
 @dataclass
 class _Salvage:
-    """What the sound lines say of one study."""
+    """The intact records of one study."""
 
     attributes: dict[str, Any]
     trials: dict[int, EndedTrial] = field(default_factory=dict)
 
 
 def repair(name: str, path: Path) -> Repair:
-    """Keeps what is sound of a study's journal, and sets the file aside if something is not.
+    """Keep the intact records of a study's journal, and set the file aside if it is damaged.
 
     Raises:
-        RequestError: there is no such file, it is in use, or what the study is was lost.
+        RequestError: the file does not exist, is in use, or has lost the record of the study.
     """
     if not real_path(path).is_file():
-        raise RequestError(f"there is no {path}; name the journal with --storage")
+        raise RequestError(f"there is no file {path}; give the path of the journal as `storage=`")
     if not any(JournalLine(raw).sound for raw in lines_of(path.read_bytes())):
         raise RequestError(
-            f"{path} holds no record of lrsearch's; remove it, or name another study"
+            f"{path} contains no record of lrsearch; remove it or choose another `study=`"
         )
     try:
         with FileLock(path.with_suffix(".lock")):
             return _repair(name, path)
     except OSError as error:
         raise RequestError(
-            f"cannot write beside {path}: {error.strerror}; make room or copy it elsewhere"
+            f"cannot write beside {path}: {error.strerror}; free disk space or copy the file to "
+            "another folder"
         ) from error
 
 
@@ -90,16 +91,16 @@ def _repair(name: str, path: Path) -> Repair:
     )
     with reading(path):
         studies = _salvage(line.record() for line in sound)
-        # One on another machine, which cannot be seen from here, will find its file replaced.
+        # A process on another machine is not visible; it will detect that its file was replaced.
         here = [w for s in studies.values() for w in workers_of(s.attributes) if is_here(w)]
     if here:
-        raise RequestError(f"{path} is in use by process {here[0].pid}; end it first")
+        raise RequestError(f"{path} is in use by process {here[0].pid}; end that process first")
     names = [study.attributes[SPEC]["name"] for study in studies.values()]
     if names.count(name) != 1:
         raise RequestError(
-            f"{path} does not say what study {name} is, without which nothing can be made of its "
-            f"trials, and is left as it stands; it knows {', '.join(names) or 'no study'}; search "
-            "under another --study name"
+            f"{path} has no intact record of study {name}, so its trials cannot be recovered; the "
+            f"file is unchanged and has records of {', '.join(names) or 'no study'}; choose "
+            "another `study=`"
         )
     aside = None
     if damaged:
@@ -117,7 +118,7 @@ def _repair(name: str, path: Path) -> Repair:
 
 
 def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
-    """What stands for itself, by the identity of its study."""
+    """Return the intact records by the id of their study."""
     attributes: dict[int, dict[str, Any]] = {}
     ended: list[Mapping[str, Any]] = []
     for record in records:
@@ -140,7 +141,7 @@ def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
 
 
 def _write(storage: Backend, study: _Salvage) -> None:
-    """Writes a study anew."""
+    """Write a study to an empty storage."""
     spec: StudySpec = decode(StudySpec, study.attributes[SPEC])
     searched = distributions(spec.space)
     key = storage.create_new_study(MINIMIZE, spec.name)

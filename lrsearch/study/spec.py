@@ -1,4 +1,4 @@
-"""`StudySpec`: what a study is, with nothing left open."""
+"""`StudySpec`: the complete specification of a study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lrsearch.schedule import Budget
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
 
-#: The form of what is stored. Raised only when stored studies can no longer be read.
+#: Version of the stored format. Increased only when earlier studies can no longer be read.
 SCHEMA = 5
 
 _IDENTITY = {"identity": True}
@@ -27,23 +27,23 @@ _TEXT = Bound(kind="text")
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec(Settings):
-    """A study's settings with nothing left open, and the objective that they are for.
+    """The settings of a study without missing values, and the objective that they are for.
 
-    What is stored of it is what makes the study: the settings that are part of its identity, and
-    the objective's name, options and version. The rest may change from call to call.
+    The stored fields identify the study: the settings that are part of its identity, and the
+    objective's name, options and version. The other settings may change from call to call.
 
     Attributes:
-        name: the study's.
-        id: tells it from an earlier study of the same name.
-        schema: the form in which it is stored.
-        objective, options, version, unit, momentum: the objective's, as in `Setup`.
-        direction: `minimize`; there is no other.
-        versions: of the rules that decide values and schedules, by what they are of; a study that
-            names none was written when all of them were 1.
+        name: name of the study.
+        id: unique id, which distinguishes the study from an earlier one of the same name.
+        schema: version of the stored format.
+        objective, options, version, unit, momentum: those of the objective, as in `Setup`.
+        direction: always `minimize`.
+        versions: version of each rule that decides values or schedules, by name of the rule. A
+            study without them was written when all versions were 1.
         first: the point of the space nearest to the default schedule.
 
     Raises:
-        RequestError: a value is out of range, or a name holds what no terminal should be given.
+        RequestError: a value is out of range, or a name contains control characters.
     """
 
     name: Line
@@ -68,74 +68,74 @@ class StudySpec(Settings):
 
     @property
     def budget(self) -> Budget:
-        """The budget of every run."""
+        """Budget of every run."""
         return Budget(steps=self.steps or 0, batch=self.batch or 0)
 
     def check_versions(self, sampler: str) -> None:
-        """Refuse to continue a study whose rules this version no longer has.
+        """Refuse to continue a study if its rules have changed in this version of lrsearch.
 
         Args:
-            sampler: that is to choose further trials.
+            sampler: name of the sampler for further trials.
 
         Raises:
-            RequestError: a rule has changed; the study can still be read, exported and compared.
+            RequestError: a rule has changed. The study can still be read, exported and compared.
         """
         now = current_versions()
         for name in ("divergence", f"sampler {sampler}"):
             then = self.versions.get(name, 1)
             if then != now[name]:
                 raise RequestError(
-                    f"study {self.name} was searched with version {then} of its {name} rule and "
-                    f"this lrsearch has version {now[name]}; show, export and compare it as it "
-                    "is, or search under another --study name"
+                    f"study {self.name} was searched with version {then} of the {name} rule, but "
+                    f"this lrsearch has version {now[name]}; you can still show, export and "
+                    "compare the study; to search, choose another `study=`"
                 )
 
     def differences(self, other: StudySpec) -> list[str]:
-        """Return what makes two studies different, as `steps 200 there, 300 here`."""
+        """Return how another specification differs, such as `steps was 200, is now 300`."""
         found = []
         for each in dataclasses.fields(self):
             about = each.metadata.get("setting")
             if each.metadata.get("identity") or (about is not None and about.identity):
-                there, here = getattr(self, each.name), getattr(other, each.name)
-                if there != here:
-                    found.append(f"{each.name} {there} there, {here} here")
+                old, new = getattr(self, each.name), getattr(other, each.name)
+                if old != new:
+                    found.append(f"{each.name} was {old}, is now {new}")
         for group, a, b in (
             ("option", self.options, other.options),
             ("space", self.space.to_dict(), other.space.to_dict()),
         ):
             for name in {**a, **b}:
                 if a.get(name) != b.get(name):
-                    there, here = a.get(name, "nothing"), b.get(name, "nothing")
-                    found.append(f"{group} {name} {there} there, {here} here")
+                    old, new = a.get(name, "not set"), b.get(name, "not set")
+                    found.append(f"{group} {name} was {old}, is now {new}")
         return found
 
 
 def current_versions() -> dict[str, int]:
-    """Return the versions of the rules that decide values and schedules, by what they are of."""
+    """Return the version of each rule that decides values or schedules, by name of the rule."""
     samplers = {f"sampler {name}": entry.version for name, entry in SAMPLERS.items()}
     return {"divergence": DIVERGENCE_VERSION, **samplers}
 
 
 def resolve(settings: Settings, setup: Setup) -> StudySpec:
-    """Fill what was left open from the objective.
+    """Return the specification of a study, with missing settings taken from the objective.
 
     Raises:
-        RequestError: the space reaches too far for the budget, no peak is known, or several seeds
-            are asked of an objective that has none.
+        RequestError: the space does not fit the budget, no range of `peak` is known, or a setting
+            does not apply to the objective.
     """
     _check_fit(settings, setup)
     space = settings.space.with_defaults(setup.entries)
     if "peak" not in space.entries:
         raise RequestError(
             f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
-            "one with --set peak=LOW..HIGH"
+            'one with `settings={"peak": (LOW, HIGH)}`'
         )
     budget = Budget(steps=settings.steps or setup.steps, batch=settings.batch or setup.batch)
     largest = space.check_budget(budget)
     if setup.samples is not None and largest > setup.samples:
         raise RequestError(
             f"a batch of {largest} exceeds the {setup.samples} samples of objective "
-            f"{setup.name}; lower batch or batch_growth"
+            f"{setup.name}; reduce `batch=` or the field batch_growth"
         )
     usual = {} if setup.usual_peak is None else {"peak": setup.usual_peak}
     asked = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.init}
@@ -151,24 +151,24 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
         versions=current_versions(),
         first=space.default_point(usual),
     )
-    for schedule in spec.queue:  # one that has no plan is refused before anything starts
+    for schedule in spec.queue:  # raises an error for an invalid plan before anything starts
         budget.plan(schedule)
     return spec
 
 
 def _check_fit(settings: Settings, setup: Setup) -> None:
-    """Refuse settings of which an objective can make no use."""
+    """Refuse settings that do not apply to an objective."""
     if setup.exact and settings.seeds > 1:
         raise RequestError(
-            f"objective {setup.name} is exact: every seed gives the same value; leave seeds at 1"
+            f"objective {setup.name} has the same value for every seed; use `seeds=1`"
         )
     if setup.slots is not None and settings.slots is not None:
         raise RequestError(
-            f"objective {setup.name} has no slots to set: it "
-            + ("answers exactly" if setup.exact else "trains one run at a time")
-            + "; leave slots out"
+            f"objective {setup.name} has no slots: it "
+            + ("computes values directly" if setup.exact else "trains one run at a time")
+            + "; leave out `slots=`"
         )
     if setup.exact and settings.trial_timeout is not None:
         raise RequestError(
-            f"objective {setup.name} answers exactly and at once; leave trial_timeout out"
+            f"objective {setup.name} computes values directly; leave out `trial_timeout=`"
         )

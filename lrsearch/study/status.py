@@ -1,4 +1,4 @@
-"""Where studies stand: how their trials ended, what is under way, who is at work."""
+"""The status of studies: how trials ended, which are running, and which workers are alive."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from lrsearch.study.trial_records import reading
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStatus:
-    """Where a study stands.
+    """The status of a study.
 
     Attributes:
-        study, objective, unit, storage: names, and where it lives.
-        trials: how many ended how, by `lrsearch.result.STATES`.
-        running: the indices of the trials that a worker which lives is at.
-        orphans: the indices of those whose worker has died; the next search begins them again.
-        lost: how many attempts at trials were lost with their process.
-        workers: those that live.
-        best: the lowest value, or None.
-        compared: whether its best schedule was held against baselines.
-        changed: when it was last written.
-        trouble: why it cannot be read; nothing else is known then.
+        study: name of the study.
+        objective: name of the objective.
+        unit: unit of the values.
+        storage: the journal or the database, without a password.
+        trials: number of trials in each state of `lrsearch.result.STATES`.
+        running: indices of the trials that a live worker runs.
+        orphans: indices of the trials whose worker has died; the next search runs them again.
+        lost: number of attempts that were lost with their process.
+        workers: the workers that are alive.
+        best: lowest value of a trial, or None.
+        compared: True if the best schedule was compared with baselines.
+        changed: time at which the study was last written.
+        trouble: why the study cannot be read; if it is not empty, only `study` and `storage` are
+            known.
     """
 
     study: str
@@ -47,7 +51,7 @@ class StudyStatus:
     trouble: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
+        """Return the object that `--json` prints."""
         shown = [{"host": w.host.split()[0], "pid": w.pid, "since": w.since} for w in self.workers]
         return {
             "study": self.study,
@@ -69,7 +73,7 @@ class StudyStatus:
 
 
 def study_names_in(location: Location) -> list[str]:
-    """The studies in a journal; one that cannot be read is called as its file."""
+    """Return the names of the studies in a storage, or the location's own if it is unreadable."""
     try:
         return Store.names(location) or [location.study]
     except (LrsearchError, OSError):
@@ -77,7 +81,7 @@ def study_names_in(location: Location) -> list[str]:
 
 
 def status_of(location: Location) -> StudyStatus:
-    """Where a study stands; one that is damaged says so."""
+    """Return the status of a study; if it cannot be read, `trouble` has the error."""
     try:
         with Store.read(location) as store:
             return status_in(store)
@@ -86,16 +90,16 @@ def status_of(location: Location) -> StudyStatus:
 
 
 def status_in(store: Store) -> StudyStatus:
-    """Where a study stands that can be read.
+    """Return the status of an open study.
 
     Raises:
-        RequestError: a record is none of lrsearch's.
+        RequestError: a record was not written by lrsearch.
     """
     location, result, written = store.location, store.result(), _written(store)
     with reading(location):
         attributes = store.storage.get_study_user_attrs(store.key)
         workers = workers_of(attributes, store.clock.clock())
-    if location.path is not None:  # one on another machine would have written its beat here
+    if location.path is not None:  # a live worker elsewhere writes its heartbeat to the file
         workers = [w for w in workers if is_here(w) or time.time() - written < LEASE]
     living = {worker.id for worker in workers}
     running = store.table.running.values()
@@ -116,9 +120,10 @@ def status_in(store: Store) -> StudyStatus:
 
 
 def _written(store: Store) -> float:
-    """When a study was last written, in seconds since 1970.
+    """Return when a study was last written, in seconds since 1970.
 
-    Of a database that is what its trials say, each by the clock of the machine that was at it.
+    For a database it is the latest start or end of a trial, on the clock of the machine that ran
+    the trial.
     """
     if store.location.path is not None:
         return store.location.path.stat().st_mtime

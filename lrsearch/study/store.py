@@ -1,6 +1,6 @@
-"""A study in its storage: what it is, its trials and its comparison.
+"""A study in its storage: its specification, its trials and its comparison.
 
-Every process that searches a study joins it: what they share they change under one lock, and the
+Every process that searches a study joins it. Processes change shared state under one lock, and the
 trials of a dead process are run again (`lrsearch.study.trials`).
 """
 
@@ -40,7 +40,7 @@ from lrsearch.study.spec import SCHEMA, StudySpec
 from lrsearch.study.trial_records import reading
 from lrsearch.study.trials import TrialTable
 
-#: Types of the attributes that say of a study what may be read as it is.
+#: Types of the user attributes that are decoded without conversion.
 KINDS: dict[str, Any] = {
     OPTIMUM: float | None,
     TRACKING: tuple[str | None, str | None] | None,
@@ -55,11 +55,11 @@ MINIMIZE = [StudyDirection.MINIMIZE]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What trackers are told of a study and values do not depend on; empty where it is unknown.
+    """Facts about a study that trackers record and values do not depend on; empty if unknown.
 
     Attributes:
-        device, data: the objective's, as in `lrsearch.contract.Setup`.
-        sampler, diagnostics: of the latest search.
+        device, data: those of the objective, as in `lrsearch.contract.Setup`.
+        sampler, diagnostics: those of the latest search.
     """
 
     device: str = ""
@@ -70,7 +70,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class _StoredComparison:
-    """A comparison of so many trials."""
+    """A comparison, and the number of trials that the study had at that time."""
 
     trials: int
     confirmation: Comparison
@@ -78,7 +78,7 @@ class _StoredComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """Outcomes of a comparison's runs of one schedule."""
+    """The outcomes of one schedule in a comparison."""
 
     schedule: Schedule
     outcomes: tuple[Outcome, ...]
@@ -88,16 +88,16 @@ class Store:
     """One study in its storage.
 
     Attributes:
-        name: of the study.
-        location: where it is stored.
-        spec: what the study is.
-        table: its trials.
-        optimum: the best possible value of the problem, where it is known.
-        slots: runs in flight, once the study has begun.
-        enqueued: schedules that were given to try before all others.
+        name: name of the study.
+        location: where the study is stored.
+        spec: specification of the study.
+        table: trials of the study.
+        optimum: the best possible value of the problem, or None if it is unknown.
+        slots: number of runs in flight, or None before the first search has started.
+        enqueued: schedules to run before all others.
         window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
-        tracking: MLflow's URI without its password, and the parent run's id, where there are.
-        facts: what trackers are told beside.
+        tracking: URI of MLflow without its password and id of the parent run, each or None.
+        facts: facts for trackers.
     """
 
     def __init__(self, location: Location, kept: OpenBackend) -> None:
@@ -116,19 +116,19 @@ class Store:
         self.close()
 
     def look(self) -> None:
-        """Read what others wrote about the study.
+        """Read the attributes of the study again, which other processes may have changed.
 
         Raises:
-            RequestError: it was not written by this version of lrsearch.
+            RequestError: the study was not written by this version of lrsearch.
         """
         kept = self.storage.get_study_user_attrs(self.key)
         directions = self.storage.get_study_directions(self.key)
         with reading(self.location):
             known = kept.get(SPEC)
             if not isinstance(known, dict) or known.get("schema") != SCHEMA:
-                raise RequestError("it is not of this version; name another study")
+                raise RequestError("its format has another version; choose another `study=`")
             if directions != MINIMIZE:
-                raise RequestError("its direction is not minimize; name another study")
+                raise RequestError("its direction is not minimize; choose another `study=`")
             self.spec: StudySpec = decode(StudySpec, known, "study")
             found = {name: decode(kind, kept.get(name), name) for name, kind in KINDS.items()}
             comparison = decode(_StoredComparison | None, kept.get(COMPARISON), COMPARISON)
@@ -145,10 +145,10 @@ class Store:
 
     @classmethod
     def join(cls, spec: StudySpec) -> Store:
-        """Opens a study to search it, creating it where there is none.
+        """Open a study for a search, creating it if it does not exist.
 
         Raises:
-            RequestError: it belongs to another request, or cannot be written or read.
+            RequestError: the study was created with different settings, or cannot be opened.
         """
         location = spec.location
         try:
@@ -158,45 +158,46 @@ class Store:
         except OSError as error:
             raise RequestError(
                 f"cannot write {(location.path or location.runs).parent}: {error.strerror}; "
-                "choose another --storage"
+                "choose another `storage=`"
             ) from error
         differences = store.spec.differences(spec)
         if differences:
             store.close()
             raise RequestError(
-                f"study {location.study} is of another request ({'; '.join(differences)}); name "
-                "another with --study, or ask as before"
+                f"study {location.study} was created with different settings "
+                f"({'; '.join(differences)}); choose another `study=`, or use the same settings"
             )
         return store
 
     @classmethod
     def read(cls, location: Location) -> Store:
-        """Opens a study to look at it.
+        """Open a study for reading.
 
         Raises:
-            RequestError: there is no such study.
+            RequestError: the study does not exist or cannot be read.
         """
         kept = look_up(location)
         if not has(kept.records, location.study):
             known = names_of(kept.records)
             kept.close()
             raise RequestError(
-                f"{location} holds no study {location.study!r}{closest(location.study, known)}"
+                f"there is no study {location.study!r} in {location}"
+                f"{closest(location.study, known)}"
             )
         return cls(location, kept)
 
     @staticmethod
     def names(location: Location) -> list[str]:
-        """The studies in a storage, by name.
+        """Return the names of the studies in a storage.
 
         Raises:
-            RequestError: it is none, or damaged.
+            RequestError: the storage does not exist, is not one of lrsearch, or is damaged.
         """
         with closing(look_up(location)) as kept:
             return [name for name in names_of(kept.records) if SAFE_NAME.fullmatch(name)]
 
     def trials(self) -> dict[int, Trial]:
-        """The ended trials by lrsearch's index."""
+        """Return the ended trials by index."""
         self.table.refresh()
         return self.table.trials
 
@@ -206,11 +207,11 @@ class Store:
         *,
         seconds: float | None = None,
     ) -> Result:
-        """What the study found.
+        """Return the result of the study.
 
         Args:
-            trials: those that are known already; None reads them.
-            seconds: of the search in hand; None is those of all runs.
+            trials: ended trials by index, if they are known; None reads them.
+            seconds: duration of the current search; None means the sum over all trials.
         """
         spec, known = self.spec, self.trials() if trials is None else trials
         return Result(
@@ -230,20 +231,20 @@ class Store:
         )
 
     def keep_facts(self, facts: Facts) -> None:
-        """Keep what trackers are told and values do not depend on."""
+        """Store the facts for trackers, if they have changed."""
         if facts != self.facts:
             self.facts = facts
             self.keep(FACTS, facts)
 
     def keep(self, name: str, value: Any) -> None:
-        """Write an attribute of the study."""
+        """Store an attribute of the study."""
         self.storage.set_study_user_attr(self.key, name, encode(value))
 
     def enqueue(self, schedules: Sequence[Schedule]) -> None:
-        """Keeps what is tried first; a study that has begun keeps its own.
+        """Store the schedules to run first, unless the study has already started.
 
         Raises:
-            RequestError: the study began with others.
+            RequestError: the study has started with other schedules.
         """
         given = tuple(schedules)
 
@@ -257,14 +258,14 @@ class Store:
         if given and given != self.enqueued:
             raise RequestError(
                 f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
-                "and not with these; leave them out, or name another with --study"
+                "which cannot change; leave out `enqueue=`, or choose another `study=`"
             )
 
     def measured(self, stage: str) -> dict[Schedule, dict[int, Outcome]]:
-        """Outcomes of a comparison's runs by schedule and seed.
+        """Return the outcomes of comparison runs by schedule and seed.
 
         Args:
-            stage: `select` or `report`.
+            stage: stage of the comparison, `select` or `report`.
         """
         found: dict[Schedule, dict[int, Outcome]] = {}
         with reading(self.location):
@@ -279,62 +280,62 @@ class Store:
     def keep_measured(
         self, stage: str, schedule: Schedule, outcomes: Mapping[int, Outcome]
     ) -> None:
-        """Keep the outcomes of a schedule on all its seeds."""
+        """Store the outcomes of a schedule in a stage of the comparison, by seed."""
         kept = tuple(outcomes[replicate].thin() for replicate in sorted(outcomes))
         name = f"{MEASURED}.{stage}.{digest(schedule)}"
         self.keep(name, _Measured(schedule=schedule, outcomes=kept))
 
     def comparison(self, trials: int) -> Comparison | None:
-        """The latest comparison, unless the study has other than so many trials by now."""
+        """Return the latest comparison if it was made with this number of trials, else None."""
         if self._comparison is None or self._comparison.trials != trials:
             return None
         return self._comparison.confirmation
 
     def set_comparison(self, comparison: Comparison, trials: int) -> None:
-        """Keeps a comparison of so many trials, unless there is one of more."""
+        """Store a comparison and its number of trials, unless one with more trials is stored."""
         self.look()
         if self._comparison is None or self._comparison.trials <= trials:
             self._comparison = _StoredComparison(trials=trials, confirmation=comparison)
             self.keep(COMPARISON, self._comparison)
 
     def set_slots(self, slots: int, window: int) -> None:
-        """Keeps how many runs are in flight and how far trials look back, the first time."""
+        """Store the number of runs in flight and the sampler's window, if none are stored."""
 
         def keep() -> None:
             self.look()
             if self.slots is None:
                 self.slots, self.window = slots, window
                 self.keep(SLOTS, [slots, window])
-                # Once more: without it a damaged journal could not be repaired.
+                # A second copy: repair needs one that is intact.
                 kept = self.storage.get_study_user_attrs(self.key)
                 self.keep(SPEC, kept[SPEC])
 
         with_lock(self.lock, keep)
 
     def set_tracking(self, uri: str | None, run_id: str | None) -> None:
-        """Keeps where people look."""
+        """Store the URI and the parent run of the tracker."""
         if uri is not None and (uri, run_id) != self.tracking:
             self.tracking = (uri, run_id)
             self.keep(TRACKING, [uri, run_id])
 
     def is_told(self, result: Result) -> bool:
-        """Whether the study's tracker, if it has one, was told all of a result."""
+        """Return whether the tracker, if there is one, has received all of a result."""
         return self.tracking[0] is None or self._told == _told(result)
 
     def set_told(self, result: Result) -> None:
-        """Keeps that the tracker was told all of a result."""
+        """Store that the tracker has received all of a result."""
         if self._told != _told(result):
             self._told = _told(result)
             self.keep(TOLD, self._told)
 
     def set_optimum(self, optimum: float) -> None:
-        """Keeps the best possible value for readers."""
+        """Store the best possible value of the problem."""
         self.optimum = optimum
         self.keep(OPTIMUM, optimum)
 
 
 def _create(storage: Backend, spec: StudySpec) -> None:
-    """Create a study, or finish what a process began that died while it did so."""
+    """Create a study, or complete one whose process died while creating it."""
     if not has(storage, spec.name):
         storage.create_new_study(MINIMIZE, spec.name)
     key = storage.get_study_id_from_name(spec.name)
@@ -345,5 +346,5 @@ def _create(storage: Backend, spec: StudySpec) -> None:
 
 
 def _told(result: Result) -> tuple[int, ...]:
-    """How many trials a tracker knows, and of how many runs a comparison."""
+    """Return the number of trials and of comparison runs that a tracker receives of a result."""
     return (len(result.trials), 0 if result.comparison is None else result.comparison.runs)

@@ -1,8 +1,8 @@
-"""The trials of a study in a database, of which a look reads what has changed.
+"""A cache of the trials of a study in a database, which queries only what has changed.
 
-Optuna's own cache reads every running trial anew at each look, with all that belongs to it: half a
-second where a thousand run. Here a look asks for the states of trials, and of those that are new
-or have ended for what lrsearch noted of them, which is all that it needs.
+Optuna's own cache reads every running trial again each time, with all its data: half a second for
+a thousand running trials. The cache here queries the states of new and running trials. It reads
+the user attributes only of trials that are new or have ended, and nothing else of a trial.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, column, or_, select, table
 
-#: Optuna's tables, whose version it has looked at, as far as they are read here.
+#: Optuna's tables, with the columns that are read here. Optuna has checked the tables' version.
 TRIALS = table(
     "trials",
     *map(
@@ -24,26 +24,26 @@ TRIALS = table(
 )
 NOTES = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_json")))
 
-#: Trials that one question names: PostgreSQL takes 65 535 parameters.
+#: Largest number of trials in one query: PostgreSQL allows 65 535 parameters.
 MOST_IDS = 10_000
 
 
 class TrialCache:
-    """The trials of one study as they were last seen.
+    """The trials of one study as they were last read.
 
     Args:
-        study: its id in Optuna's tables.
+        study: id of the study in Optuna's tables.
     """
 
     def __init__(self, study: int) -> None:
         self._study = study
-        self._known: dict[int, FrozenTrial] = {}  # by id, in rising order; numbers rise with ids
+        self._known: dict[int, FrozenTrial] = {}  # by id, ascending; so are the numbers
         self._running: set[int] = set()
 
     def look(self, connection: Connection) -> list[FrozenTrial]:
-        """All trials by number, without parameters and values.
+        """Return all trials ordered by number, without parameters and values.
 
-        What a running one has noted since it began is not read again.
+        User attributes that a running trial has set since it was first read are missing.
         """
         new = TRIALS.c.trial_id > next(reversed(self._known), -1)
         asked = select(TRIALS).where(

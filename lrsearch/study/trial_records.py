@@ -1,4 +1,4 @@
-"""What is stored of a trial: that it runs, and how it ended."""
+"""The stored records of trials: running attempts and ended trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrsearch.schedule import Schedule
 from lrsearch.study.keys import RUNNING
 from lrsearch.study.settings import MOST_TRIALS
 
-#: What reading a record may raise that lrsearch did not write.
+#: Errors that may occur when reading a record that lrsearch did not write.
 STRANGE = (
     ArithmeticError,
     AssertionError,
@@ -32,34 +32,34 @@ STRANGE = (
 
 @contextmanager
 def reading(location: object) -> Iterator[None]:
-    """Turn what a record raises that lrsearch did not write into one clear error.
+    """Turn errors from a record that lrsearch did not write into one clear error.
 
     Raises:
-        RequestError: with the location in it.
+        RequestError: a record cannot be read; the message has the location.
     """
     try:
         yield
     except RequestError as error:
         raise RequestError(
-            f"{location} holds a record that is none of lrsearch's: {error}"
+            f"{location} has a record that this version of lrsearch cannot read: {error}"
         ) from error
     except STRANGE as error:
         raise RequestError(
-            f"{location} holds a record that is none of lrsearch's ({type(error).__name__}: "
-            f"{error}); choose another --storage"
+            f"{location} has a record that this version of lrsearch cannot read "
+            f"({type(error).__name__}: {error}); choose another `storage=`"
         ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """An attempt at a trial: a trial of Optuna's, which ends or is lost with its process.
+    """An attempt at a trial: one trial in Optuna, which ends or is lost with its process.
 
     Attributes:
-        index: of the trial, lrsearch's own count.
-        worker: the id of the worker that runs it.
-        point: its values of the free fields; empty for a schedule outside the space.
-        retry: how many attempts were lost before.
-        replicate: of its first run; another than 0 repeats a point on other seeds.
+        index: index of the trial in lrsearch, which may differ from Optuna's number.
+        worker: id of the worker that runs it.
+        point: values of the free fields; empty for a schedule outside the space.
+        retry: number of earlier attempts that were lost.
+        replicate: replicate of the first run; if it is not 0, a point is repeated on other seeds.
     """
 
     index: int
@@ -70,10 +70,10 @@ class Attempt:
 
 
 def attempt_of(frozen: FrozenTrial) -> Attempt | None:
-    """Return which attempt a trial of Optuna's is, if it is one.
+    """Return the attempt that a trial in Optuna stands for, or None.
 
     Raises:
-        ValueError: its record is not one of an attempt.
+        ValueError: the record is not that of an attempt.
     """
     kept = frozen.user_attrs.get(RUNNING)
     return None if kept is None else decode(Attempt, kept)
@@ -81,17 +81,17 @@ def attempt_of(frozen: FrozenTrial) -> Attempt | None:
 
 @dataclass(frozen=True, kw_only=True)
 class EndedTrial:
-    """How a trial ended, as it is stored.
+    """The stored record of an ended trial.
 
     Attributes:
-        study: the id of its study.
+        study: id of the study.
         index, schedule, outcomes: as in `lrsearch.result.Trial`.
-        state: the trial's.
-        told: the value that Optuna is told: of a diverged trial a finite one that teaches
-            samplers to stay away; None where there is none.
+        state: state of the trial.
+        told: value that is reported to Optuna, or None. For a diverged trial it is a finite
+            penalty, from which samplers learn to avoid the region.
 
     Raises:
-        ValueError: it contradicts itself.
+        ValueError: the record contradicts itself.
     """
 
     study: str
@@ -103,24 +103,24 @@ class EndedTrial:
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < MOST_TRIALS:
-            raise ValueError(f"trial {self.index}")
+            raise ValueError(f"trial index {self.index} is out of range")
         first = self.outcomes[0].replicate if self.outcomes else 0
         expected = [(self.index, first + i) for i in range(len(self.outcomes))]
         runs = [(outcome.trial, outcome.replicate) for outcome in self.outcomes]
         if runs != expected or not expected:
-            raise ValueError("the runs of a trial are not its own")
+            raise ValueError(f"the runs of trial {self.index} belong to another trial")
         states = {outcome.state for outcome in self.outcomes}
         if not states <= set(STATES) or self.trial.state != self.state:
-            raise ValueError(f"a {self.state} trial of runs that are {', '.join(states)}")
+            raise ValueError(f"a trial is {self.state}, but its runs are {', '.join(states)}")
 
     @classmethod
     def of(cls, trial: Trial, study: str, penalty: float | None) -> EndedTrial:
-        """Return the record of a trial, its curves thinned.
+        """Return the record of a trial, with its curves thinned.
 
         Args:
-            trial: that has ended.
-            study: the study's id.
-            penalty: the finite value that stands for a diverged trial, or None.
+            trial: the ended trial.
+            study: id of the study.
+            penalty: finite value to report for a diverged trial, or None.
         """
         return cls(
             study=study,
@@ -133,15 +133,15 @@ class EndedTrial:
 
     @property
     def trial(self) -> Trial:
-        """The trial."""
+        """The trial of this record."""
         return Trial(index=self.index, schedule=self.schedule, outcomes=self.outcomes)
 
     @property
     def final(self) -> tuple[TrialState, list[float] | None]:
-        """The state and the values that Optuna is told.
+        """The state and the values that are reported to Optuna.
 
-        A diverged trial is complete, with a finite value that teaches samplers to stay away, and
-        has failed where no such value is known.
+        A diverged trial is complete, with a finite penalty, from which samplers learn to avoid the
+        region. If no penalty is known, it has failed.
         """
         if self.state in ("finished", "diverged") and self.told is not None:
             return TrialState.COMPLETE, [self.told]
@@ -152,7 +152,7 @@ class EndedTrial:
         """Decode a stored record.
 
         Raises:
-            ValueError: it is not one, or contradicts itself.
+            ValueError: the record is not that of an ended trial, or contradicts itself.
         """
         ended: EndedTrial = decode(cls, kept)
         return ended

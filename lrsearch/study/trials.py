@@ -1,9 +1,9 @@
-"""The table of a study's trials: which have ended, which are running, and who runs them.
+"""The table of a study's trials: which have ended, which are running, and which worker runs them.
 
-An attempt at a trial is a trial of Optuna's that runs; lrsearch keeps its own index, so that an
-attempt that is lost with its process counts for nothing, and the next one has the same index and
-the same schedule. An attempt ends once: a second end, from a worker that was taken for dead, is
-refused by the storage and dropped.
+Every attempt at a trial is a trial in Optuna. lrsearch has its own trial index. An attempt that is
+lost with its process does not count, and the next attempt has the same index and the same
+schedule. An attempt ends once. If a worker that was taken for dead ends it a second time, the
+storage refuses the write and the outcome is dropped.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from lrsearch.study.locks import with_lock
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.trial_records import Attempt, EndedTrial, attempt_of, reading
 
-#: Seconds between two looks at who lives, and for each worker that does: a thousand workers that
-#: looked at each other every second would keep a database busy with nothing else.
+#: Seconds between two checks for dead workers: at least the first number, and the second one per
+#: live worker. A thousand workers that check every second would keep a database fully busy.
 LOOK_SECONDS, SECONDS_A_WORKER = 0.5, 0.05
 
 
@@ -40,17 +40,17 @@ class TrialTable:
     """The trials of one study, in its storage.
 
     Args:
-        storage: Optuna's.
-        study: the study's id there.
-        lock: of the study.
-        location: where it is, for messages.
+        storage: storage of the study.
+        study: id of the study in the storage.
+        lock: lock of the study.
+        location: location of the study, for messages.
 
     Attributes:
-        spec: what the study is; set before the table is used.
-        trials: those that have ended, by index.
-        running: those that are running, by index.
-        lost: how many attempts at a trial were lost with their process.
-        news: the trials that have ended and that nobody has taken from here yet.
+        spec: specification of the study; must be set before the table is used.
+        trials: ended trials, by index.
+        running: running attempts, by index of the trial.
+        lost: number of attempts that were lost with their process, by index of the trial.
+        news: ended trials that the search has not yet removed from this list.
     """
 
     spec: StudySpec
@@ -63,19 +63,19 @@ class TrialTable:
         self.lost: Counter[int] = Counter()
         self.news: list[Trial] = []
         self._storage, self._study, self._lock, self._location = storage, study, lock, location
-        self._keys: dict[int, int] = {}  # of running trials in Optuna's storage
+        self._keys: dict[int, int] = {}  # Optuna's ids of running trials, by index
         self._settled: set[int] = set()
-        self._first = 0  # before it all are settled
+        self._first = 0  # all trials before this position are settled
         self._heartbeat: Heartbeat | None = None
         self._mine: dict[int, int] = {}
-        self._due = -math.inf  # when to look again who lives, by the monotonic clock
+        self._due = -math.inf  # next check for dead workers, on the monotonic clock
 
     def complete(self, trials: int) -> bool:
         """Return whether the first N trials have all ended."""
         return all(index in self.trials for index in range(trials))
 
     def refresh(self) -> None:
-        """Read what was written since the last look.
+        """Read the trials that were written since the last call.
 
         Raises:
             RequestError: a record was not written by lrsearch.
@@ -96,7 +96,7 @@ class TrialTable:
             self.trials = dict(sorted(self.trials.items()))
 
     def _take(self, frozen: FrozenTrial) -> Trial | None:
-        """A trial that has ended and was not known."""
+        """Return a trial that has ended and was not known, or None; register a running one."""
         attempt = attempt_of(frozen)
         if not frozen.state.is_finished():
             if attempt is not None and attempt.index not in self.running:
@@ -104,7 +104,8 @@ class TrialTable:
                 self._keys[attempt.index] = frozen._trial_id
             return None
         self._settled.add(frozen.number)
-        # What it wrote after it was taken for dead counts for nothing: another was at it by then.
+        # An outcome written after its worker was taken for dead is ignored: another worker runs
+        # the trial.
         lost = frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL
         if attempt is not None and lost:
             self.lost[attempt.index] += 1
@@ -113,12 +114,12 @@ class TrialTable:
         trial = None if kept is None else EndedTrial.read(kept).trial
         if trial is None or trial.index in self.trials:
             return None
-        # Older versions stored a schedule that was enqueued without the objective's momentum.
+        # Older versions stored enqueued schedules without the objective's momentum.
         schedule = trial.schedule.with_momentum(self.spec.momentum)
         return dataclasses.replace(trial, schedule=schedule)
 
     def join(self, heartbeat: Heartbeat) -> TrialTable:
-        """Let this process run trials, as a worker of the study; return the table."""
+        """Let this process run trials as a worker of the study; return the table."""
         self._heartbeat = heartbeat
         return self
 
@@ -127,19 +128,20 @@ class TrialTable:
         return "" if self._heartbeat is None else self._heartbeat.worker.id
 
     def begin(self, index: int, point: Mapping[str, Value], replicate: int = 0) -> bool:
-        """Take a trial, unless it has ended or another worker runs it by now.
+        """Start a trial unless it has ended or another worker runs it; return whether it started.
 
         Args:
-            index: of the trial.
-            point: its values of the free fields; empty for a schedule outside the space.
-            replicate: of its first run.
+            index: index of the trial.
+            point: values of the free fields; empty for a schedule outside the space.
+            replicate: replicate of the first run.
         """
 
         def take() -> bool:
             self.refresh()
             known = self.running.get(index)
             if known is not None and known.worker == self._worker:
-                self._mine[index] = self._keys[index]  # begun here, under a lock that was lost
+                # This call had started the trial before its lock was lost.
+                self._mine[index] = self._keys[index]
                 return True
             if known is not None or index in self.trials:
                 return False
@@ -163,13 +165,13 @@ class TrialTable:
         return with_lock(self._lock, take)
 
     def end(self, trial: Trial, penalty: float | None) -> bool:
-        """Write a trial that has ended; return whether it counts.
+        """Store a trial that has ended; return whether it counts.
 
-        It does not where this process was taken for dead meanwhile, and another ran the trial.
+        It does not count if this process was taken for dead and another one ran the trial.
 
         Args:
-            trial: the trial.
-            penalty: the finite value that stands for a diverged trial, or None.
+            trial: the ended trial.
+            penalty: finite value to report for a diverged trial, or None.
         """
         key, ended = self._mine.pop(trial.index), EndedTrial.of(trial, self.spec.id, penalty)
         try:
@@ -179,19 +181,19 @@ class TrialTable:
                 return False
         except UpdateFinishedTrialError:
             return False
-        self.trials[trial.index] = trial  # whose curves are not thinned
+        self.trials[trial.index] = trial  # with full curves; the stored ones are thinned
         return True
 
     def release(self) -> None:
-        """Give up the trials that run here; it is no fault of theirs."""
+        """Release the running trials of this process, without counting them as lost."""
         try:
             for index in list(self._mine):
                 self._fail(self._mine.pop(index))
         except BROKEN as error:
-            log.warning("cannot give trials back, which whoever comes next will: %s", error)
+            log.warning("cannot release running trials; the next search will do it: %s", error)
 
     def reap(self) -> None:
-        """Give up the trials of processes that have died since."""
+        """Release the trials of processes that have died, so that they are run again."""
         if time.monotonic() >= self._due and self._orphans():
             with_lock(self._lock, self._reap)
 
@@ -199,9 +201,9 @@ class TrialTable:
         self.refresh()
         for attempt in self._orphans():
             key = self._keys[attempt.index]
-            with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
+            with contextlib.suppress(UpdateFinishedTrialError):  # already ended by another process
                 left = self._storage.get_trial(key).user_attrs.get(ENDED)
-                if left is not None:  # it died between its two last records
+                if left is not None:  # the process died between its last two writes
                     with reading(self._location):
                         ended = EndedTrial.read(left)
                     self._storage.set_trial_state_values(key, *ended.final)
@@ -223,17 +225,17 @@ class TrialTable:
         self._storage.set_trial_state_values(key, *ended.final)
 
     def _write_failed(self, key: int, ended: EndedTrial) -> bool:
-        """Write a failed trial, unless it was taken for lost meanwhile.
+        """Store a failed trial unless it was marked as lost; return whether it counts.
 
-        A lost one is written as failed, too, so that the two must not mix.
+        A lost attempt is stored as failed, too, so the two must not be confused.
         """
         known = self._storage.get_trial(key)
         if LOST in known.user_attrs:
             return False
-        if not known.state.is_finished() or ENDED not in known.user_attrs:  # else it was written
+        if not known.state.is_finished() or ENDED not in known.user_attrs:  # else it was stored
             self._write(key, ended)
         return True
 
     def _fail(self, key: int) -> None:
-        with contextlib.suppress(UpdateFinishedTrialError):  # somebody else was faster
+        with contextlib.suppress(UpdateFinishedTrialError):  # already ended by another process
             self._storage.set_trial_state_values(key, TrialState.FAIL)

@@ -130,7 +130,7 @@ def test_another_request_for_a_study_is_refused_with_the_difference(here, say):
     say(*TUNE, "--trials", 2)
     code, out, err = say(*TUNE, "--trials", 2, "--steps", 300)
     assert (code, out) == (2, "")
-    assert "steps 200 there, 300 here" in err
+    assert "steps was 200, is now 300" in err
     assert say(*TUNE, "--trials", 2, "--steps", 300, "--study", "longer")[0] == 0
 
 

@@ -304,7 +304,7 @@ def test_another_level_continues_a_study():
 
 
 def test_an_unknown_level_is_refused_before_anything_starts():
-    with pytest.raises(RequestError, match="diagnostics is 'all'; known: cheap, full, none"):
+    with pytest.raises(RequestError, match="`diagnostics=` is 'all'; known: cheap, full, none"):
         lrsearch.tune("digits", diagnostics="all")
     assert CliRunner().invoke(cli, ["tune", "--diagnostics", "all"]).exit_code == 2
 

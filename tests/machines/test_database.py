@@ -1,4 +1,4 @@
-"""Studies in a real PostgreSQL: the promises of a journal, over connections that are lost."""
+"""Studies in a real PostgreSQL: the guarantees of a journal, over connections that are lost."""
 
 import dataclasses
 import gc
@@ -34,7 +34,7 @@ RANDOM = ["--no-compare", "--tracking-uri", "none", "--sampler", "random"]
 QUADRATIC = {"trials": 6, "steps": 50, "sampler": "random", "tracking_uri": "none"}
 
 
-def test_a_study_in_a_database_is_the_study_in_a_journal(database):
+def test_a_study_in_a_database_equals_the_same_study_in_a_journal(database):
     words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "compare": True}
     kept = api.tune("quadratic", storage=database, **words)
     twin = api.tune("quadratic", **words)
@@ -45,7 +45,7 @@ def test_a_study_in_a_database_is_the_study_in_a_journal(database):
 
 
 @pytest.mark.slow
-def test_processes_that_start_at_once_on_an_empty_database_share_one_study(database, tmp_path):
+def test_processes_that_start_together_on_an_empty_database_share_one_study(database, tmp_path):
     how = {"kills": 1, "alive": 6, "between": (0.0, 0.0), "seed": 0, "signal": 0}
     assert swarm(tmp_path, nap(18, *RANDOM, "--storage", database), **how)[1] == 0
     assert check_every_trial_ended_once(tmp_path, "nap-default", 18, database) == 0
@@ -56,7 +56,7 @@ def test_processes_that_start_at_once_on_an_empty_database_share_one_study(datab
     ("processes", "trials", "kills"),
     [(3, 60, 4), (8, 400, 20)],
 )
-def test_kills_and_a_restart_of_the_server_lose_and_double_nothing(
+def test_kills_and_a_restart_of_the_server_neither_lose_nor_duplicate_trials(
     postgres, database, tmp_path, processes, trials, kills
 ):
     def restart():
@@ -66,7 +66,7 @@ def test_kills_and_a_restart_of_the_server_lose_and_double_nothing(
 
     words = nap(trials, *RANDOM, "--storage", database)
     how = {"kills": kills, "alive": processes, "between": (0.3, 0.9), "seed": 5}
-    # The nursery takes some seconds to its first search.
+    # The parent process needs some seconds before its first search.
     restarting = threading.Timer(6.0, restart)
     restarting.daemon = True
     restarting.start()
@@ -78,7 +78,7 @@ def test_kills_and_a_restart_of_the_server_lose_and_double_nothing(
 
 
 class Stopping(Bowl):
-    """Stops the server in the middle of trial 3, and starts it again after some seconds."""
+    """Stop the server during trial 3, and start it again after some seconds."""
 
     def __init__(self, postgres, seconds):
         super().__init__()
@@ -93,7 +93,7 @@ class Stopping(Bowl):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [4, 60])
-def test_a_server_that_is_away_is_waited_for(postgres, database, seconds, caplog):
+def test_an_unreachable_server_is_retried(postgres, database, seconds, caplog):
     kept = in_database(Stopping(postgres, seconds), database, trials=8)
     twin = in_database(Bowl(), postgres.fresh(f"twin{seconds}"), trials=8)
     assert essence(kept) == essence(twin)
@@ -102,11 +102,11 @@ def test_a_server_that_is_away_is_waited_for(postgres, database, seconds, caplog
 
 
 @pytest.mark.slow
-def test_a_server_that_stays_away_ends_the_search_and_loses_nothing(
+def test_a_server_that_stays_unreachable_ends_the_search_and_loses_no_trial(
     postgres, database, monkeypatch
 ):
     monkeypatch.setattr(module, "PATIENCE", 1.0)
-    with pytest.raises(SearchFailed, match=r"has not answered for . s .*; the same command"):
+    with pytest.raises(SearchFailed, match=r"has not answered for . s .*; run the same command"):
         in_database(Stopping(postgres, 4), database, trials=8)
     time.sleep(4)
     postgres.wait()
@@ -128,7 +128,7 @@ def store(database):
 
 
 def cut(postgres):
-    """Ends every session, as a restart of the server or of what lies between would."""
+    """End every session, as a restart of the server or of a proxy would."""
     postgres.psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
@@ -136,7 +136,9 @@ def cut(postgres):
 
 
 @pytest.mark.parametrize("when", ["before", "after", "between"])
-def test_a_trial_is_begun_once_wherever_the_connection_is_cut(postgres, store, when, monkeypatch):
+def test_a_trial_is_started_once_wherever_the_connection_is_cut(
+    postgres, store, when, monkeypatch
+):
     create, cuts = store.storage._storage.create_new_trial, []
 
     def cutting(*words):
@@ -163,8 +165,8 @@ def test_a_trial_is_begun_once_wherever_the_connection_is_cut(postgres, store, w
     assert cuts
 
 
-def test_under_a_guard_no_other_session_writes(postgres, store):
-    """Else two processes could write at once, each believing that it holds the lock."""
+def test_only_the_session_that_holds_the_lock_writes_under_it(postgres, store):
+    """Otherwise two processes could write at the same time, each without the lock of the other."""
     tries = []
 
     def work():
@@ -179,17 +181,17 @@ def test_under_a_guard_no_other_session_writes(postgres, store):
     assert store.storage.get_study_user_attrs(store.key)["lrsearch.test"] == 2
 
 
-def test_a_lost_session_that_is_handed_back_leaves_no_traceback(postgres, store, caplog):
+def test_a_lost_session_that_is_returned_to_the_pool_logs_no_traceback(postgres, store, caplog):
     handed = store.storage._engine.connect()
     handed.execute(sqlalchemy.text("SELECT 1"))
     cut(postgres)
-    del handed  # which rolls back, and cannot
+    del handed  # its rollback fails
     gc.collect()
     assert not caplog.records
-    assert store.storage.get_n_trials(store.key) == 0  # by another session
+    assert store.storage.get_n_trials(store.key) == 0  # in another session
 
 
-def test_a_guard_keeps_others_out_until_its_holder_is_gone(postgres, store):
+def test_a_lock_excludes_other_processes_until_it_is_released(postgres, store):
     other, order = Store.read(store.location), []
 
     def wait():
@@ -206,7 +208,7 @@ def test_a_guard_keeps_others_out_until_its_holder_is_gone(postgres, store):
 
 
 @pytest.mark.parametrize("state", ["COMPLETE", "FAIL"])
-def test_an_answer_that_is_lost_after_a_trial_was_written_is_no_other_writer(
+def test_a_write_whose_answer_was_lost_is_not_mistaken_for_another_writer(
     store, state, monkeypatch
 ):
     from optuna.exceptions import UpdateFinishedTrialError
@@ -225,12 +227,12 @@ def test_an_answer_that_is_lost_after_a_trial_was_written_is_no_other_writer(
     monkeypatch.setattr(store.storage._storage, "set_trial_state_values", losing)
     values = [1.5] if state == "COMPLETE" else None
     assert store.storage.set_trial_state_values(key, TrialState[state], values)
-    with pytest.raises(UpdateFinishedTrialError):  # but a second writer is one
+    with pytest.raises(UpdateFinishedTrialError):  # a second writer is refused
         store.storage.set_trial_state_values(key, TrialState.COMPLETE, [2.5])
 
 
 class Counting(Bowl):
-    """Counts the sessions of its database."""
+    """Count the sessions of its database."""
 
     def __init__(self, postgres, name):
         super().__init__()
@@ -243,13 +245,13 @@ class Counting(Bowl):
 
 
 def test_a_process_has_one_connection(postgres, database):
-    """So 64 of them share a server of PostgreSQL's default, which allows a hundred."""
+    """64 processes can therefore share a server with PostgreSQL's default of 100 connections."""
     counting = Counting(postgres, database.rpartition("/")[2])
     in_database(counting, database, trials=4)
     assert counting.sessions == [1] * 4
 
 
-def test_a_worker_elsewhere_that_is_dead_is_found_by_the_servers_clock(store, monkeypatch):
+def test_a_dead_worker_on_another_machine_is_detected_by_the_servers_clock(store, monkeypatch):
     here, far = heartbeat._host(), "elsewhere"
     monkeypatch.setattr(heartbeat, "_host", lambda: far)
     with Heartbeat(store.storage, store.key, store.lock, store.clock):
@@ -261,7 +263,7 @@ def test_a_worker_elsewhere_that_is_dead_is_found_by_the_servers_clock(store, mo
         assert maintenance.status("s", storage=store.location.url)[0].workers == ()
 
 
-def test_nobodys_lease_runs_while_the_server_is_away(monkeypatch):
+def test_no_lease_runs_out_while_the_server_is_unreachable(monkeypatch):
     clock = dataclasses.make_dataclass("Clock", ["silent"])(0.0)
     now = [1000.0]
     monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
@@ -282,7 +284,7 @@ def with_password(url):
     return url.replace("me@", f"me:{ENCODED}@")
 
 
-def check_nothing_tells(*texts):
+def check_no_password(*texts):
     for text in texts:
         assert PASSWORD not in text
         assert ENCODED not in text
@@ -298,7 +300,7 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
     assert main([*tune, "--json", *words]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["storage"] == shown
-    check_nothing_tells(captured.out, captured.err)
+    check_no_password(captured.out, captured.err)
     for command in (
         ["show", "quadratic-default"],
         ["compare", "quadratic-default", "--seeds", "5"],
@@ -311,15 +313,15 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
     ):
         assert main([*command, *words]) == 0, command
         captured = capsys.readouterr()
-        check_nothing_tells(captured.out, captured.err)
-    check_nothing_tells((tmp_path / "mlflow.db").read_bytes().decode("latin-1"))
+        check_no_password(captured.out, captured.err)
+    check_no_password((tmp_path / "mlflow.db").read_bytes().decode("latin-1"))
     assert main(["repair", "quadratic-default", *words]) == 2
     assert "keeps its own records in order" in capsys.readouterr().err
 
 
-def test_a_result_can_be_compared_though_its_storage_has_no_password(database):
+def test_a_result_can_be_compared_although_its_storage_has_no_password(database):
     result = api.tune("quadratic", storage=with_password(database), **QUADRATIC)
-    check_nothing_tells(repr(result), repr(Location.of("s", with_password(database))))
+    check_no_password(repr(result), repr(Location.of("s", with_password(database))))
     assert api.compare(result, top=2, against=["linear"]).versus
 
 
@@ -327,14 +329,14 @@ def test_a_result_can_be_compared_though_its_storage_has_no_password(database):
     ("change", "message"),
     [
         (("me@", "me:wrong@"), "cannot use postgresql://me:...@.*password authentication failed"),
-        (("me@", "nobody@"), "cannot use postgresql://nobody@.*check that the server runs"),
+        (("me@", "nobody@"), "cannot use postgresql://nobody@.*check that the server is running"),
         (("/t", "/none"), "cannot use .*does not exist"),
         (("postgresql:", "postgresql+none:"), r"cannot be used \(Can't load plugin"),
         (("postgresql:", "mysql+psycopg:"), "cannot be used"),
         (("127.0.0.1", "127.0.0.1:1,"), "cannot (be used|use)"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_one_clear_line(database, capsys, change, message):
+def test_a_database_that_cannot_be_used_is_one_error_line(database, capsys, change, message):
     started = time.monotonic()
     assert main(["tune", "quadratic", "--storage", database.replace(*change)]) == 2
     captured = capsys.readouterr()
@@ -354,26 +356,26 @@ def test_an_empty_database_has_no_study_and_stays_empty(postgres, database, caps
 
 def test_a_study_of_another_space_or_version_is_not_joined(database):
     in_database(Bowl(), database, trials=2)
-    with pytest.raises(RequestError, match=r"version 1.*2"):
+    with pytest.raises(RequestError, match="version was 1, is now 2"):
         in_database(Bowl(version=2), database, trials=2)
-    with pytest.raises(RequestError, match="of another request"):
+    with pytest.raises(RequestError, match="was created with different settings"):
         in_database(Bowl(), database, trials=2, space=Space.load("spline"))
 
 
-def test_a_record_that_is_too_long_is_refused_and_not_tried_for_ever(store):
-    with pytest.raises(SearchFailed, match="refuses a record"):
+def test_a_record_that_is_too_long_is_rejected_and_not_retried(store):
+    with pytest.raises(SearchFailed, match="rejected a record"):
         store.keep("x" * 600, 1)
 
 
 @pytest.mark.slow
-def test_what_mlflow_missed_is_kept_here(database, tmp_path, monkeypatch):
+def test_what_mlflow_missed_is_kept_in_the_default_folder(database, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     words = {**QUADRATIC, "tracking_uri": "http://127.0.0.1:9"}
     api.tune("quadratic", storage=database, **words)
     assert (tmp_path / "lrsearch-studies" / "quadratic-default.spool.jsonl").is_file()
 
 
-def test_a_url_loses_its_password_wherever_it_is():
+def test_a_url_is_shown_without_its_password_wherever_that_is():
     for url, shown in (
         ("postgresql://me:a%3Ab@h/d", "postgresql://me:***@h/d"),
         ("postgresql://h/d?user=me&password=x&a=b", "postgresql://h/d?user=me&password=***&a=b"),
@@ -385,28 +387,28 @@ def test_a_url_loses_its_password_wherever_it_is():
     ):
         location = Location.of("s", url)
         assert str(location) == shown
-        assert Location.of("s", shown) == location  # this process was told it
-    with pytest.raises(RequestError, match="has lost its password"):
+        assert Location.of("s", shown) == location  # this process was given it
+    with pytest.raises(RequestError, match="lacks its password"):
         Location.of("s", "postgresql://you:***@h/d")
 
 
-def test_a_journal_may_be_named_as_one(tmp_path, monkeypatch):
+def test_the_path_of_a_journal_may_have_the_prefix_journal(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     location = Location.of("s", "journal:x/s.journal")
     assert location == Location("s", Path("x/s.journal"))
-    monkeypatch.chdir("/")  # as code of the user's may
+    monkeypatch.chdir("/")  # as user code may
     assert location.runs == tmp_path / "x" / "s.runs"
     assert location.beside(".spool.jsonl") == tmp_path / "x" / "s.spool.jsonl"
 
 
-def test_a_url_that_has_lost_a_slash_is_not_repeated_with_its_password():
-    with pytest.raises(RequestError, match="is no journal file") as caught:
+def test_a_url_that_lacks_a_slash_is_not_repeated_with_its_password():
+    with pytest.raises(RequestError, match="is not a journal file") as caught:
         Location.of("s", "postgresql:/me:SECRET@h/d")
     assert "SECRET" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp_path):
+def test_an_interrupted_search_says_how_to_continue_without_passwords(database, tmp_path):
     words = ["tune", f"{STUDY}:nap", "--trials", "500", "--sampler", "random", "--no-compare"]
     words += ["--storage", with_password(database)]
     words += ["--tracking-uri", "http://bob:TRACKPW@127.0.0.1:9"]
@@ -418,11 +420,11 @@ def test_an_interrupted_search_says_how_to_go_on_without_passwords(database, tmp
     assert process.returncode == 130
     assert "to join from another machine" in first
     assert "the same command goes on: lrsearch tune" in err
-    check_nothing_tells(first, out, err)
+    check_no_password(first, out, err)
 
 
 @pytest.mark.slow
-def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_path):
+def test_a_signal_ends_a_search_whose_server_is_unreachable(postgres, database, tmp_path):
     words = ["tune", f"{STUDY}:nap", "--trials", "500", *RANDOM, "--storage", database]
     process = launch(*words, folder=tmp_path)
     read_line(process.stderr)
@@ -440,7 +442,7 @@ def test_a_signal_ends_a_search_whose_server_is_away(postgres, database, tmp_pat
         postgres.start()
 
 
-def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
+def test_an_error_that_repeats_under_the_lock_ends_the_search(postgres, store, monkeypatch):
     name = store.location.url.rpartition("/")[2]
     postgres.psql(
         "CREATE FUNCTION full_() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'no room' "
@@ -449,16 +451,16 @@ def test_an_error_that_repeats_under_a_guard_ends(postgres, store, monkeypatch):
         "FOR EACH ROW EXECUTE FUNCTION full_()",
         name,
     )
-    with pytest.raises(SearchFailed, match=r"refuses a record \(no room"):
+    with pytest.raises(SearchFailed, match=r"rejected a record \(no room"):
         store.set_slots(1, 0)
     monkeypatch.setattr(locks, "RETRY", 0.5)
     monkeypatch.setattr(store.storage._dialect, "is_lost", lambda error: True)
-    with pytest.raises(SearchFailed, match="a lock was lost again and again"):
+    with pytest.raises(SearchFailed, match="the study's lock was lost repeatedly"):
         store.set_slots(1, 0)
 
 
 @pytest.mark.slow
-def test_many_trials_are_read_in_several_questions(postgres, store):
+def test_many_trials_are_read_in_several_queries(postgres, store):
     name = store.location.url.rpartition("/")[2]
     postgres.psql(
         "INSERT INTO trials (number, study_id, state) "
@@ -468,7 +470,7 @@ def test_many_trials_are_read_in_several_questions(postgres, store):
     assert len(store.storage.get_all_trials(store.key)) == 70_001
 
 
-def test_a_failed_trial_that_was_taken_for_lost_counts_nowhere(store):
+def test_a_failed_trial_that_was_marked_as_lost_does_not_count(store):
     from lrsearch.result import Outcome, Trial
     from lrsearch.schedule import Schedule
     from lrsearch.study.trials import LOST

@@ -1,4 +1,4 @@
-"""The command that joins a search from another machine, as it is printed and as it works."""
+"""The printed command that joins a search from another machine, and whether it works."""
 
 import platform
 import shlex
@@ -22,7 +22,7 @@ COMMON = ["--no-compare", "--tracking-uri", "none"]
 
 
 def first_line(process):
-    """What it says first, and with the password, of this machine."""
+    """Return the command in the first line that a process prints."""
     line = read_line(process.stderr)
     said, _, command = line.strip().partition(": ")
     assert said == "to join from another machine"
@@ -30,7 +30,7 @@ def first_line(process):
 
 
 @pytest.mark.slow
-def test_the_first_line_is_the_command_that_joins_and_it_does(database, tmp_path):
+def test_the_first_line_is_a_command_that_joins_the_search(database, tmp_path):
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.py").write_text(TRAIN)
@@ -53,19 +53,19 @@ def test_the_first_line_is_the_command_that_joins_and_it_does(database, tmp_path
 
 
 @pytest.mark.slow
-def test_a_second_machine_waits_where_a_study_was_founded_for_one_run(database, tmp_path):
+def test_a_second_machine_waits_if_a_study_was_created_for_one_run(database, tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
     words = ["tune", "train.py:nap", "--trials", "8", "--sampler", "tpe", *COMMON]
     words += ["--storage", database]
     both = [launch(*words, folder=tmp_path) for _ in range(2)]
-    told = [process.communicate(timeout=120)[1] for process in both]
+    printed = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert any("which another process is at" in err for err in told)
-    assert any("--parallel" in err for err in told)
+    assert any("which another process is at" in err for err in printed)
+    assert any("--parallel" in err for err in printed)
 
 
 @pytest.mark.parametrize("given", ["words", "variables"])
-def test_it_says_all_that_was_asked_for_and_no_password(database, capsys, monkeypatch, given):
+def test_the_command_has_all_settings_and_no_password(database, capsys, monkeypatch, given):
     url = database.replace("me@", f"me:{PASSWORD.replace('/', '%2F')}@")
     words = ["--trials", "3", "--steps", "30", "--storage", url, "--sampler", "random"]
     if given == "variables":
@@ -85,7 +85,9 @@ def test_it_says_all_that_was_asked_for_and_no_password(database, capsys, monkey
     ]
 
 
-def test_a_journal_has_no_such_line_nor_has_a_quiet_search(database, tmp_path, capsys):
+def test_a_search_in_a_journal_and_a_quiet_search_print_no_such_command(
+    database, tmp_path, capsys
+):
     words = ["tune", "quadratic", "--trials", "2", "--steps", "30", *COMMON]
     assert main(words) == 0
     assert main([*words, "--storage", database, "--quiet"]) == 0

@@ -1,4 +1,4 @@
-"""Workers on a real Ray cluster, of several nodes on this machine."""
+"""Workers on a real Ray cluster with several nodes on this machine."""
 
 import collections
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 TRAIN = """
 import math, os, pathlib, sys, time
 import lrsearch
-from helper import PAUSE  # a neighbour, which has to be shipped, too
+from helper import PAUSE  # a module beside this one, which must be shipped, too
 
 
 @lrsearch.objective(peak=(1e-3, 1.0), steps=20, unit="points", positive=True)
@@ -53,7 +53,7 @@ def shares(run):
 
 @pytest.fixture
 def start(monkeypatch, tmp_path):
-    """Starts a cluster; a test adds nodes to it, and takes some away."""
+    """Return a function that starts a cluster; tests add nodes to it and remove some."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     (tmp_path / "marks").mkdir()
@@ -90,11 +90,11 @@ def wait_for(folder, marks):
 
 
 def where(folder):
-    """How many runs each node has begun."""
+    """Return the number of runs that each node has started."""
     return collections.Counter(mark.name.partition("-")[2] for mark in folder.iterdir())
 
 
-def test_a_node_is_lost_midway_and_another_joins(start, tmp_path):
+def test_a_search_continues_when_a_node_is_lost_and_another_joins(start, tmp_path):
     cluster, marks = start(num_cpus=1), tmp_path / "marks"
     lost = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)][1]
     process = begin(cluster, "train.py:nap", "--workers", "3", "--trials", "60")
@@ -106,15 +106,15 @@ def test_a_node_is_lost_midway_and_another_joins(start, tmp_path):
     trials = api.load("nap-default").trials
     assert [t.index for t in trials] == list(range(60))
     retries = sum(t.retries for t in trials)
-    assert 1 <= retries <= 2  # what the node was at, and perhaps what had just been given to it
+    assert 1 <= retries <= 2  # the node's running trial, and perhaps one just sent to it
     nodes = where(marks)
     assert sum(nodes.values()) == 60 + retries
     assert set(nodes) == {n.node_id for n in (*cluster.worker_nodes, cluster.head_node, lost)}
     assert nodes[fresh.node_id] > 3
-    assert "trained by" in err  # what workers print comes here
+    assert "trained by" in err  # output of the workers
 
 
-def test_workers_that_found_no_room_start_when_a_node_joins(start, tmp_path):
+def test_workers_without_free_resources_start_when_a_node_joins(start, tmp_path):
     cluster, marks = start(num_cpus=1), tmp_path / "marks"
     process = begin(cluster, "train.py:nap", "--workers", "3", "--trials", "40")
     wait_for(marks, 4)
@@ -126,7 +126,7 @@ def test_workers_that_found_no_room_start_when_a_node_joins(start, tmp_path):
     assert min(where(marks).values()) > 5
 
 
-def test_a_run_that_kills_its_worker_fails_and_sigterm_gives_back_the_rest(start, tmp_path):
+def test_a_run_that_kills_its_worker_fails_and_sigterm_releases_running_trials(start, tmp_path):
     cluster = start(num_cpus=2)
     process = begin(cluster, "train.py:killer", "--trials", "5", "--max-retries", "1")
     result, _ = end(process)
@@ -153,7 +153,7 @@ def test_workers_share_gpus_and_by_default_fill_the_cluster(start):
     assert end(process)[0]["trials"]["finished"] == 12
 
 
-def test_a_population_on_the_cluster_measures_what_it_measures_here(start):
+def test_a_population_on_the_cluster_has_the_values_of_a_local_one(start):
     cluster = start(num_cpus=2)
     words = ["digits", "--workers", "2", "--slots", "2", "--steps", "20", "--trials", "8"]
     end(begin(cluster, *words))
@@ -174,8 +174,8 @@ def test_a_population_on_the_cluster_measures_what_it_measures_here(start):
         assert one.diagnostics.keys() == other.diagnostics.keys()
 
 
-def test_a_cluster_that_is_not_there_is_one_clear_line(tmp_path, monkeypatch, capsys):
-    """In place of a real `auto`, which would find the clusters of other tests."""
+def test_a_missing_cluster_is_one_error_line(tmp_path, monkeypatch, capsys):
+    """`ray.init` is replaced, as a real `auto` would find the clusters of other tests."""
     import ray
 
     def init(**words):
@@ -197,8 +197,8 @@ def test_ray_that_is_not_installed_is_named(monkeypatch, capsys):
     assert "pip install 'lrsearch[ray]'" in capsys.readouterr().err
 
 
-def test_the_three_commands_of_the_readme(start, database, tmp_path, monkeypatch):
-    """From one laptop to a database to Ray, as they are printed."""
+def test_the_three_commands_of_the_readme_work(start, database, tmp_path, monkeypatch):
+    """The commands go from one laptop to a database to Ray."""
     text = (Path(__file__).parents[2] / "README.md").read_text()
     fence = re.search("## More than one machine\n\n```sh\n(.*?)```", text, re.S)[1]
     lines = [line.partition("#")[0].strip() for line in fence.splitlines()]

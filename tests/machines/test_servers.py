@@ -1,4 +1,4 @@
-"""Other servers that people have: an MLflow on PostgreSQL, and MySQL."""
+"""Other servers: MLflow on PostgreSQL, and MySQL."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ MARIADB = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
 
 @pytest.fixture
 def mlflow(postgres, database, tmp_path):
-    """An MLflow server whose runs are in PostgreSQL and whose artifacts it keeps itself."""
+    """Yield the URL of an MLflow server with runs in PostgreSQL and its own artifact storage."""
     port, runs = free_port(), postgres.fresh("mlflow")
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", runs, "--artifacts-destination", str(tmp_path / "kept")]
@@ -53,7 +53,7 @@ def mlflow(postgres, database, tmp_path):
         process.wait(30)
 
 
-def test_two_machines_share_a_postgresql_and_an_mlflow_server_on_one(
+def test_two_processes_share_a_postgresql_and_an_mlflow_server_that_uses_it(
     mlflow, database, postgres, tmp_path
 ):
     from mlflow.tracking import MlflowClient
@@ -71,13 +71,13 @@ def test_two_machines_share_a_postgresql_and_an_mlflow_server_on_one(
     parent = next(run for run in runs if "lrsearch.key" not in run.data.tags)
     artifacts = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert "space.yaml" in artifacts
-    assert list((tmp_path / "kept").rglob("space.yaml"))  # by way of the server
+    assert list((tmp_path / "kept").rglob("space.yaml"))  # stored by the server
     count = "SELECT count(*) FROM runs"
     assert postgres.psql(count, "mlflow") == "31"
 
 
 class MariaDb:
-    """A MariaDB of the tests' own, from the system's packages."""
+    """A MariaDB server for tests, from the system's packages."""
 
     def __init__(self):
         self.home = Path(tempfile.mkdtemp(prefix="lrsearch-my-"))
@@ -112,7 +112,7 @@ class MariaDb:
         wait_until(self.answers, 60)
 
     def answers(self):
-        """Whether it takes a question now."""
+        """Return a true value if the server answers a query."""
         try:
             return self.execute("SELECT 1")
         except sqlalchemy.exc.OperationalError:
@@ -146,14 +146,14 @@ def mysql():
     server.close()
 
 
-def test_a_study_in_mysql_is_the_study_in_a_journal(mysql, tmp_path, monkeypatch):
+def test_a_study_in_mysql_equals_the_same_study_in_a_journal(mysql, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "compare": True}
     kept = api.tune("quadratic", storage=mysql.fresh("twin"), **words)
     assert essence(kept) == essence(api.tune("quadratic", **words))
 
 
-def test_mysql_keeps_records_of_more_than_64_kilobytes(mysql):
+def test_mysql_stores_records_of_more_than_64_kilobytes(mysql):
     url = mysql.fresh("wide")
     search(Bowl(), None, storage=url, trials=2, sampler="random")
     with Store.read(Location.of("s", url)) as store:
@@ -161,7 +161,7 @@ def test_mysql_keeps_records_of_more_than_64_kilobytes(mysql):
         assert len(store.storage.get_study_user_attrs(store.key)["lrsearch.test"]) == 200_000
 
 
-def test_kills_and_a_restart_of_mysql_lose_and_double_nothing(mysql, tmp_path):
+def test_kills_and_a_restart_of_mysql_neither_lose_nor_duplicate_trials(mysql, tmp_path):
     url = mysql.fresh("kills")
 
     def restart():

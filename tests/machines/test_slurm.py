@@ -1,7 +1,7 @@
-"""The Slurm script with stand-ins for Slurm's own commands: what it runs, when it comes again.
+"""The Slurm script with replacements for Slurm's commands: what it runs, when it is requeued.
 
-It was also tried on a real Slurm 22.05: an array of two, of which one got SIGTERM, was requeued
-and went on.
+The script was also tried on a real Slurm 22.05, as an array of two jobs. One of them got SIGTERM,
+was requeued and continued.
 """
 
 import os
@@ -29,7 +29,7 @@ def small_gpt(run):
 
 @pytest.fixture
 def job(database, tmp_path, monkeypatch):
-    """Starts the script as a job would be."""
+    """Return a function that starts the script as Slurm starts a job."""
     commands = tmp_path / "bin"
     commands.mkdir()
     for name, does in (
@@ -48,10 +48,10 @@ def job(database, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_job_that_gets_sigterm_gives_back_its_trial_and_queues_again(job, database, tmp_path):
+def test_a_job_that_gets_sigterm_releases_its_trial_and_is_requeued(job, database, tmp_path):
     first = job()
     wait_until(lambda: upkeep_of(database), 60)
-    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)  # as Slurm, to the step alone
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)  # Slurm signals the step alone
     assert first.wait(60) == 143
     assert (tmp_path / "scontrol").read_text() == "requeue 4711\n"
     standing = upkeep_of(database)
@@ -64,7 +64,7 @@ def test_a_job_that_gets_sigterm_gives_back_its_trial_and_queues_again(job, data
 
 
 def upkeep_of(database):
-    """Where the study stands, once one of its trials has ended."""
+    """Return the status of the study, or None until one of its trials has ended."""
     try:
         standing = maintenance.status("small_gpt-default", storage=database)[0]
     except RequestError:
@@ -72,7 +72,7 @@ def upkeep_of(database):
     return standing if sum(standing.trials.values()) else None
 
 
-def test_it_asks_for_its_database(job, monkeypatch, capfd):
+def test_the_script_asks_for_the_url_of_a_database(job, monkeypatch, capfd):
     monkeypatch.delenv("STORAGE")
     assert job().wait(10) != 0
     assert "give the URL of a database" in capfd.readouterr().err

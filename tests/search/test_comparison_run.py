@@ -172,9 +172,9 @@ def test_what_is_enqueued_is_a_baseline_and_others_are_named(tmp_path):
         ({"against": ["cosine", "cosine"]}, None),
         ({"against": [3]}, "there is no baseline 3"),
         ({"against": ["nowhere.json"]}, "cannot read nowhere.json"),
-        ({"seeds": 4}, r"seeds is 4; give an integer in \[5, 1000\]"),
-        ({"top": 0}, "top is 0"),
-        ({"grid": 0}, "grid is 0"),
+        ({"seeds": 4}, r"`seeds=` is 4; give an integer in \[5, 1000\]"),
+        ({"top": 0}, r"`top=` is 0"),
+        ({"grid": 0}, r"`grid=` is 0"),
     ],
 )
 def test_wrong_wishes_are_refused(words, message):
@@ -283,7 +283,7 @@ def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
     )
     search = resolve(request, Spikes().setup)
     run_search(search, Spikes(), NoTracker(), Watch())
-    with pytest.raises(RequestError, match="pruner none there, divergence here"):
+    with pytest.raises(RequestError, match="pruner was none, is now divergence"):
         compare(Spikes(), tmp_path, trials=8)
     found = run_search(search, Spikes(), NoTracker(), Watch(), ComparisonSpec(seeds=5)).comparison
     assert found.best.diverged == 0

@@ -94,7 +94,7 @@ def test_a_point_of_a_space_draws_the_same_plan_or_is_none():
 
 @pytest.mark.parametrize("wrong", [[0.1], [{"peak": 0.1}], 3, [None]])
 def test_a_queue_of_something_else_is_refused(tmp_path, wrong):
-    with pytest.raises(RequestError, match=r"give Schedules or \.json files"):
+    with pytest.raises(RequestError, match=r"give Schedule objects or \.json files"):
         search(Bowl(), tmp_path, trials=3, enqueue=wrong)
 
 

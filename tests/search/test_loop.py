@@ -102,12 +102,12 @@ def test_a_complete_study_is_not_asked_again(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 21}, "steps 20 there, 21 here"),
-        ({"batch": 2}, "batch 1 there, 2 here"),
-        ({"seed": 1}, "seed 0 there, 1 here"),
-        ({"seeds": 2}, "seeds 1 there, 2 here"),
-        ({"space": Space.load("linear")}, "space decay cosine there, polynomial here"),
-        ({"objective": Bowl(version=2)}, "version 1 there, 2 here"),
+        ({"steps": 21}, "steps was 20, is now 21"),
+        ({"batch": 2}, "batch was 1, is now 2"),
+        ({"seed": 1}, "seed was 0, is now 1"),
+        ({"seeds": 2}, "seeds was 1, is now 2"),
+        ({"space": Space.load("linear")}, "space decay was cosine, is now polynomial"),
+        ({"objective": Bowl(version=2)}, "version was 1, is now 2"),
     ],
 )
 def test_a_study_of_another_request_is_refused_with_the_difference(tmp_path, change, message):

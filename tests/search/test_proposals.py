@@ -163,8 +163,8 @@ def test_a_study_of_an_older_rule_is_not_continued_and_one_line_says_why(
     assert main([*TUNE, "--sampler", "random", "--trials", "9"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"study {NAME} was searched with version 1 of its {rule} rule and this lrsearch" in said
-    assert "has version 2; show, export and compare it as it is, or search under another" in said
+    assert f"study {NAME} was searched with version 1 of the {rule} rule, but this" in said
+    assert "has version 2; you can still show, export and compare the study; to search" in said
     assert older.read_bytes() == before
     assert len(lrsearch.load(NAME).trials) == 6
 
@@ -197,7 +197,7 @@ def test_a_new_study_goes_on_by_the_rules_that_it_was_founded_with(
         assert main([*words, "--trials", str(trials)]) == 0
     monkeypatch.undo()
     monkeypatch.chdir(older.parent.parent)
-    with pytest.raises(RequestError, match=f"version 2 of its {rule} rule .* has version 1"):
+    with pytest.raises(RequestError, match=f"version 2 of the {rule} rule, but .* has version 1"):
         lrsearch.tune(
             "quadratic", steps=60, trials=9, sampler="random", study="newer", tracking_uri="none"
         )

@@ -1,4 +1,4 @@
-"""Objectives for processes that are killed: quick, each schedule with a value of its own."""
+"""Fast objectives for tests that kill processes; each schedule has a different value."""
 
 import asyncio
 import math
@@ -13,14 +13,14 @@ import lrsearch
 
 @lrsearch.objective(peak=(1e-3, 1.0), steps=20, positive=True, unit="points")
 def nap(run):
-    """Sleeps a little, so that a kill finds it at work; high peaks diverge."""
+    """Sleep briefly, so that kills hit running trials; high peaks diverge."""
     time.sleep(0.05)
     return follow(run)
 
 
 @lrsearch.objective(peak=(1e-3, 1.0), steps=20, positive=True, unit="points")
 def wink(run):
-    """Hardly sleeps: a comparison of it takes a few seconds."""
+    """Sleep so briefly that a comparison takes only a few seconds."""
     time.sleep(0.002)
     return follow(run)
 
@@ -34,7 +34,7 @@ def follow(run):
 
 @lrsearch.objective(peak=(1e-3, 1.0), steps=20)
 def killer(run):
-    """Is killed at high peaks, as by a kernel that is out of memory."""
+    """Die at high peaks, as if the kernel had run out of memory."""
     if run.plan.lr.max() > 0.2:
         os.kill(os.getpid(), signal.SIGKILL)
     return follow(run)
@@ -42,14 +42,14 @@ def killer(run):
 
 @lrsearch.objective(peak=(1e-3, 1.0), steps=5, unit="points")
 def odd(run):
-    """Does what `ODD` says from trial 1 on."""
+    """Do what the variable `ODD` names, from trial 1 on."""
     if run.trial == 0:
         return 1.0
     return ODD[os.environ["ODD"]](run)
 
 
 def leave_a_child(run):
-    # A fork holds the worker's pipe open; JAX, in the process of the tests, minds to be forked.
+    # A fork keeps the worker's pipe open. JAX, in the process of the tests, warns about forks.
     how = "fork" if "LRSEARCH_WORKER" in os.environ else "spawn"
     multiprocessing.get_context(how).Process(target=time.sleep, args=(600,)).start()
     return 1.0
@@ -92,7 +92,7 @@ def swallow(run):
 
 
 def escape(run):
-    """Leaves a process that no group holds, and dies."""
+    """Start a process outside the process group, and die."""
     if os.fork() == 0:
         os.setsid()
         time.sleep(20)

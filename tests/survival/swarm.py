@@ -1,7 +1,7 @@
-"""Processes that search one study, and are killed.
+"""Start processes that search one study, and kill them.
 
-Run as a module it is a nursery: a process with one thread that has everything imported, and forks
-searches that are at work within milliseconds, so that kills find them there.
+Run as a module, it is a parent process: it has one thread, imports everything and forks searches.
+These run trials within milliseconds, so kills hit running trials.
 """
 
 import contextlib
@@ -24,32 +24,32 @@ from lrsearch.codec import encode
 from lrsearch.study.journal import open_journal
 
 STUDY = Path(__file__).with_name("study.py")
-#: Seconds for which a test that is marked as slow lets a nursery work; its own timeout is longer.
+#: Seconds for which a slow test lets a parent process run; the test's own timeout is longer.
 SLOW = 840
 
 
 def nap(trials, *words):
-    """A command line of so many short trials that are begun again however often they are lost."""
+    """Return the command line of a search with short trials and almost unlimited retries."""
     return [f"{STUDY}:nap", "--trials", str(trials), "--max-retries", "1000", *words]
 
 
 def swarm(folder, words, *, seconds=240, **how):
-    """Runs a nursery in a folder.
+    """Run a parent process in a folder, which starts searches and kills them.
 
     Args:
-        folder: where the searches run.
-        words: of their command line.
-        seconds: until it is given up, with all its searches.
-        how: `kills`, `alive` processes at a time, seconds `between` kills (low, high), `seed`,
-            the `signal` that kills, and whether searches are `fresh` processes: torch does not
-            bear to be forked.
+        folder: working folder of the searches.
+        words: command line of the searches.
+        seconds: timeout, after which the parent and its searches are killed.
+        how: number of `kills`, of processes `alive` at a time, seconds `between` kills (low,
+            high), `seed`, the `signal` to send, and whether searches are `fresh` processes, as
+            torch cannot be forked.
 
     Returns:
-        how many kills found their process at work, and the worst exit code of the searches that
-        were let be, the one that came last among them.
+        The number of kills that hit a running process, and the worst exit code of the searches
+        that were not killed, including a last one.
     """
     command = [sys.executable, "-m", "tests.survival.swarm", json.dumps([words, how])]
-    nursery = subprocess.Popen(
+    parent = subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(STUDY.parents[2])},
@@ -59,24 +59,24 @@ def swarm(folder, words, *, seconds=240, **how):
         start_new_session=True,
     )
     try:
-        out, err = nursery.communicate(timeout=seconds)
+        out, err = parent.communicate(timeout=seconds)
     finally:
-        if nursery.poll() is None:  # and its searches, which nothing else would end
-            os.killpg(nursery.pid, signal.SIGKILL)
-            nursery.wait(30)
-    assert nursery.returncode == 0, err[-3000:]
+        if parent.poll() is None:  # its searches would keep running
+            os.killpg(parent.pid, signal.SIGKILL)
+            parent.wait(30)
+    assert parent.returncode == 0, err[-3000:]
     assert "Traceback" not in err, err[-3000:]
     return json.loads(out)
 
 
 def result_of(folder, study, storage=None):
-    """The study as lrsearch reads it; `storage` is a database, if it is in one."""
+    """Return the study as lrsearch reads it; `storage` is its database, if it is in one."""
     storage = storage or str(folder / "lrsearch-studies" / f"{study}.journal")
     return api.load(study, storage=storage)
 
 
 def optuna_trials(folder, study, storage=None):
-    """The study's trials as Optuna reads them."""
+    """Return the study's trials as Optuna reads them."""
     if storage is None:
         storage = open_journal(folder / "lrsearch-studies" / f"{study}.journal")
     else:
@@ -85,7 +85,7 @@ def optuna_trials(folder, study, storage=None):
 
 
 def check_every_trial_ended_once(folder, study, trials, storage=None):
-    """Checks what lrsearch and Optuna read of a study; returns how many trials were lost."""
+    """Check what lrsearch and Optuna read of a study; return the number of lost attempts."""
     result = result_of(folder, study, storage)
     assert [t.index for t in result.trials] == list(range(trials))
     running = optuna_trials(folder, study, storage)
@@ -98,7 +98,7 @@ def check_every_trial_ended_once(folder, study, trials, storage=None):
 
 
 def essence(result):
-    """All of a result that does not hang on the clock."""
+    """Return the parts of a result that do not depend on the clock."""
     trials = []
     for trial in result.trials:
         record = [encode(o.thin()) for o in trial.outcomes]
@@ -116,12 +116,12 @@ def _start(words, fresh):
     child = os.fork()
     if child:
         return child
-    sys.stdout = sys.stderr  # stdout is the nursery's answer
+    sys.stdout = sys.stderr  # stdout is for the result of the parent
     os._exit(main(["tune", *words, "--quiet"]))
 
 
 def _warm_up(words):
-    """Imports here what every child would import, by a search of its own elsewhere."""
+    """Import what every search would import, by running a search in another folder."""
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as elsewhere, contextlib.redirect_stdout(sys.stderr):
         os.chdir(elsewhere)
@@ -130,7 +130,7 @@ def _warm_up(words):
         os.chdir(here)
 
 
-def _nursery(words, *, kills, alive, between, seed, signal=signal.SIGKILL, fresh=False):
+def _parent(words, *, kills, alive, between, seed, signal=signal.SIGKILL, fresh=False):
     if not fresh:
         _warm_up(words)
     drawn, children, codes, found = random.Random(seed), [], [], 0
@@ -157,4 +157,4 @@ def _nursery(words, *, kills, alive, between, seed, signal=signal.SIGKILL, fresh
 
 if __name__ == "__main__":
     words, how = json.loads(sys.argv[1])
-    _nursery(words, **how)
+    _parent(words, **how)

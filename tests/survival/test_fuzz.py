@@ -1,7 +1,7 @@
-"""Input that nobody meant: it is refused in one line, or means exactly what it says.
+"""Random input: it is refused in one line, or is read exactly as written.
 
-Inputs are drawn from a seeded stream: half of them by a grammar that knows the words, half by
-changing a few characters of something that is right.
+Inputs are drawn from a seeded stream. Some are made of words that the parsers know, others by
+changing a few characters of valid input.
 """
 
 import json
@@ -58,7 +58,7 @@ def pieces(drawn, marks):
 
 
 def changed(drawn, text):
-    """A few characters of a text replaced, doubled, removed or moved."""
+    """Return a text with a few characters replaced, doubled, removed or inserted."""
     for _ in range(drawn.randrange(1, 4)):
         location = drawn.randrange(len(text) + 1)
         end = min(len(text), location + drawn.randrange(6))
@@ -77,7 +77,7 @@ def one_line(error):
 
 
 def entry(drawn):
-    """An entry of a space, right or nearly so."""
+    """Return an entry of a space that is valid or nearly valid."""
     low, high = drawn.choice(NUMBERS), drawn.choice(NUMBERS)
     extra = drawn.choice(["", ", log: true", ", step: 0.1", ", log: yes, step: 2", ", hihg: 3"])
     return drawn.choice(
@@ -100,7 +100,7 @@ def yaml_text(drawn, right):
 
 
 def check_entries(space):
-    """Every end of every range is a number that its field may hold."""
+    """Check that every end of every range is a number that its field allows."""
     for name, found in space.entries.items():
         values = [found]
         if isinstance(found, Range):
@@ -115,7 +115,7 @@ def check_entries(space):
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
-def test_any_text_as_a_space(inputs):
+def test_random_text_as_a_space_is_refused_or_read_as_written(inputs):
     drawn, accepted = random.Random(1), 0
     right = [path.read_text() for path in shipped_spaces().values()]
     for _ in range(inputs):
@@ -132,7 +132,7 @@ def test_any_text_as_a_space(inputs):
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
-def test_any_text_as_a_setting(inputs):
+def test_random_text_as_a_setting_is_refused_or_read_as_written(inputs):
     drawn, accepted = random.Random(2), 0
     space = Space.load("default")
     for _ in range(inputs):
@@ -157,7 +157,7 @@ def test_any_text_as_a_setting(inputs):
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
-def test_any_text_as_a_schedule(inputs):
+def test_random_text_as_a_schedule_is_refused_or_read_as_written(inputs):
     drawn, accepted = random.Random(3), 0
     right = [
         json.dumps(Schedule(peak=0.1).to_dict()),
@@ -204,7 +204,9 @@ def journal(tmp_path_factory):
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
-def test_any_bytes_as_a_journal(tmp_path, journal, inputs):
+def test_a_journal_with_random_damage_is_refused_or_has_only_true_trials(
+    tmp_path, journal, inputs
+):
     drawn, opened = random.Random(4), 0
     path = tmp_path / "x.journal"
     path.write_bytes(journal)
@@ -227,7 +229,7 @@ def test_any_bytes_as_a_journal(tmp_path, journal, inputs):
 
 
 def strange(drawn, value):
-    """A record with something in it that lrsearch would not write."""
+    """Return a record with something in it that lrsearch would not write."""
     if isinstance(value, dict) and value and drawn.random() < 0.9:
         name = drawn.choice(sorted(value))
         new = {**value, name: strange(drawn, value[name])}
@@ -258,8 +260,10 @@ def strange(drawn, value):
 @pytest.mark.parametrize(
     "inputs", [500, pytest.param(5_000, marks=pytest.mark.slow)], ids=["tenth", "full"]
 )
-def test_any_records_with_right_sums_as_a_journal(tmp_path, journal, inputs):
-    """A file that somebody made on purpose: its sums are right and its content is not."""
+def test_random_records_with_valid_checksums_are_refused_in_one_line_or_read(
+    tmp_path, journal, inputs
+):
+    """The file was made on purpose: its checksums are valid and its content is not."""
     drawn, path = random.Random(5), tmp_path / "x.journal"
     records = [JournalLine(raw).record() for raw in lines_of(journal)]
     for record in records:

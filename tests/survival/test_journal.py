@@ -1,4 +1,4 @@
-"""What a crash, a disk or a stranger makes of a journal: it opens, or one line says why not."""
+"""Journals damaged by a crash, a disk or another program: they open, or one line says why not."""
 
 import json
 import random
@@ -19,7 +19,7 @@ from tests.survival.swarm import essence
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A study with trials that finished and that diverged, and its journal."""
+    """Return the journal of a study with finished and diverged trials."""
     folder = tmp_path_factory.mktemp("whole")
     result = search(Bowl(limit=0.1), folder, trials=6, sampler="random")
     assert {t.state for t in result.trials} == {"finished", "diverged"}
@@ -31,13 +31,15 @@ def load(path):
 
 
 def ended(path):
-    """The ended trials by index, as JSON."""
+    """Return the ended trials by index, as JSON."""
     trials, _ = essence(load(path))
     return {index: (schedule, text) for index, schedule, text in trials}
 
 
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.slow)])
-def test_cut_at_any_byte_of_its_last_records_it_opens_without_the_last(tmp_path, whole, every):
+def test_a_journal_cut_within_one_of_its_last_records_opens_without_that_record(
+    tmp_path, whole, every
+):
     content, truth = whole.read_bytes(), ended(whole)
     lines = lines_of(content)
     records = [i for i, line in enumerate(lines) if JournalLine(line).record()["op_code"] == 8]
@@ -54,7 +56,7 @@ def test_cut_at_any_byte_of_its_last_records_it_opens_without_the_last(tmp_path,
             assert len(kept) >= records.index(number) - 1
 
 
-def test_a_search_goes_on_from_a_journal_that_was_cut_anywhere(tmp_path, whole):
+def test_a_search_continues_from_a_journal_that_was_cut_anywhere(tmp_path, whole):
     truth = asked(load(whole))
     content = whole.read_bytes()
     for size in random.Random(0).sample(range(1, len(content)), 12):
@@ -65,7 +67,7 @@ def test_a_search_goes_on_from_a_journal_that_was_cut_anywhere(tmp_path, whole):
 
 
 @pytest.mark.parametrize("flips", [50, pytest.param(500, marks=pytest.mark.slow)])
-def test_a_flipped_bit_never_gives_another_value(tmp_path, whole, flips):
+def test_a_flipped_bit_never_changes_a_value(tmp_path, whole, flips):
     content, truth, drawn = whole.read_bytes(), ended(whole), random.Random(1)
     path, opened, refusals = tmp_path / "x.journal", 0, set()
     last = len(content) - len(lines_of(content)[-1])
@@ -82,15 +84,15 @@ def test_a_flipped_bit_never_gives_another_value(tmp_path, whole, flips):
         opened += 1
         assert kept.items() <= truth.items()
         assert len(kept) >= len(truth) - 1
-    assert 10 <= opened < 10 + flips / 10  # only those in the last record
+    assert 10 <= opened < 10 + flips / 10  # only flips in the last record
     assert refusals <= {
-        "FILE is damaged at line N: it is not what was written; `lrsearch repair "
-        "STUDY --storage FILE` sets that aside and keeps the rest",
-        "FILE is no journal of studies; choose another --study or --storage",
+        "FILE is damaged at line N: it was changed after it was written; run `lrsearch repair "
+        "STUDY --storage FILE`, which keeps the intact records",
+        "FILE is not an lrsearch journal; choose another `study=` or `storage=`",
     }
 
 
-def test_a_line_that_is_missing_or_moved_is_noticed(tmp_path, whole):
+def test_a_line_that_is_missing_or_moved_is_detected(tmp_path, whole):
     lines = lines_of(whole.read_bytes())
     path = tmp_path / "x.journal"
     for wrong in (lines[:7] + lines[8:], [*lines[:7], lines[8], lines[7], *lines[9:]]):
@@ -99,7 +101,7 @@ def test_a_line_that_is_missing_or_moved_is_noticed(tmp_path, whole):
             load(path)
 
 
-def test_repair_keeps_what_is_sound_and_the_search_measures_the_rest_again(tmp_path, whole):
+def test_repair_keeps_intact_records_and_the_search_runs_lost_trials_again(tmp_path, whole):
     truth = asked(load(whole))
     path = tmp_path / "s.journal"
     lines = lines_of(whole.read_bytes())
@@ -118,7 +120,7 @@ def test_repair_keeps_what_is_sound_and_the_search_measures_the_rest_again(tmp_p
     assert bowl.yielded == 1
 
 
-def test_what_a_study_is_stands_twice_in_its_journal(tmp_path, whole):
+def test_a_journal_has_a_second_copy_of_the_record_of_its_study(tmp_path, whole):
     lines = lines_of(whole.read_bytes())
     path = tmp_path / "s.journal"
     path.write_bytes(b"".join([lines[0], lines[1].replace(b"bowl", b"bawl"), *lines[2:]]))
@@ -126,7 +128,7 @@ def test_what_a_study_is_stands_twice_in_its_journal(tmp_path, whole):
     assert ended(path) == ended(whole)
 
 
-def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
+def test_repair_after_many_flipped_bits_keeps_only_what_was_written(tmp_path, whole):
     content, truth, drawn = whole.read_bytes(), ended(whole), random.Random(2)
     repaired, refusals = 0, set()
     for number in range(40):
@@ -146,24 +148,24 @@ def test_repair_of_many_flips_keeps_only_what_was_written(tmp_path, whole):
         assert ended(path).items() <= truth.items()
     assert repaired > 20
     assert refusals <= {
-        "FILE does not say what study s is, without which nothing can be made of its trials, and "
-        "is left as it stands; it knows no study; search under another --study name"
+        "FILE has no intact record of study s, so its trials cannot be recovered; the file is "
+        "unchanged and has records of no study; choose another `study=`"
     }
 
 
-def test_a_sound_journal_is_left_alone_by_repair(tmp_path, whole, monkeypatch, capsys):
+def test_repair_does_not_change_an_intact_journal(tmp_path, whole, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lrsearch-studies").mkdir()
     path = tmp_path / "lrsearch-studies" / "s.journal"
     shutil.copy(whole, path)
     assert main(["repair", "s"]) == 0
-    assert "s is sound" in capsys.readouterr().out
+    assert "s is intact" in capsys.readouterr().out
     assert path.read_bytes() == whole.read_bytes()
     assert main(["repair", "nowhere"]) == 2
     assert "there is no" in capsys.readouterr().err
 
 
-def test_optuna_itself_reads_a_journal(whole):
+def test_optuna_itself_can_read_a_journal(whole):
     import optuna
 
     backend = optuna.storages.journal.JournalFileBackend(str(whole))
@@ -180,8 +182,8 @@ def test_every_line_of_a_journal_is_plain_json(whole):
         assert json.loads(line)["op_code"] in (0, 2, 4, 6, 8)
 
 
-def test_a_journal_of_another_program_is_refused_and_left_alone(tmp_path, whole):
-    """Such as one of Optuna's own, whose lines carry no sums."""
+def test_a_journal_of_another_program_is_refused(tmp_path, whole):
+    """For example one that Optuna's own backend wrote, whose lines have no checksums."""
     import optuna
 
     path = tmp_path / "x.journal"

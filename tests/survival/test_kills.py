@@ -1,4 +1,4 @@
-"""Whatever is killed whenever: every trial ends once, and nothing else than without the kill."""
+"""Processes killed at any time: every trial ends once, with the results of an unbroken search."""
 
 import collections
 import signal
@@ -27,14 +27,14 @@ def test_four_processes_are_killed_at_random_and_every_trial_ends_once(tmp_path,
     words = nap(15 * kills, "--no-compare", "--sampler", "random", *UNTRACKED)
     found, code = swarm(tmp_path, words, kills=kills, alive=4, between=(0.02, 0.2), seed=1)
     assert code == 0
-    # Else the kills would prove little; how many find a trial under way hangs on the machine.
+    # Most kills must hit a running search; how many hit a running trial depends on the machine.
     assert found > 0.7 * kills
     assert check_every_trial_ended_once(tmp_path, "nap-default", 15 * kills) > 0.1 * kills
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_mlflow_too_holds_every_trial_once_after_a_hundred_kills(tmp_path):
+def test_mlflow_has_every_trial_once_after_a_hundred_kills(tmp_path):
     from mlflow.tracking import MlflowClient
 
     words = nap(1000, "--no-compare", "--sampler", "random")
@@ -56,7 +56,7 @@ def test_mlflow_too_holds_every_trial_once_after_a_hundred_kills(tmp_path):
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
-    """A search and its comparison that nothing interrupts."""
+    """Return the results of a search and its comparison without interruptions."""
     folder = tmp_path_factory.mktemp("twin")
     swarm(folder, WINK, kills=0, alive=0, between=(0, 0), seed=0)
     return essence(result_of(folder, "wink-default"))
@@ -73,8 +73,10 @@ def twin(tmp_path_factory):
         ),
     ],
 )
-def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, how, seed):
-    """Here the search lasts two seconds and the comparison three: both are hit."""
+def test_a_search_that_is_killed_repeatedly_has_the_results_of_an_uninterrupted_one(
+    tmp_path, twin, how, seed
+):
+    """The search lasts two seconds and the comparison three, so kills hit both."""
     kills = {"kills": 10, "alive": 1, "between": (0.05, 0.5), "seed": seed}
     found, code = swarm(tmp_path, WINK, signal=int(how), **kills)
     assert code == 0
@@ -84,8 +86,8 @@ def test_a_search_that_is_ended_again_and_again_equals_its_twin(tmp_path, twin, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_so_does_a_population_with_its_comparison(tmp_path):
-    """One K holds for the whole study, and runs leave each other alone, to the last bit."""
+def test_a_killed_population_has_the_results_of_an_uninterrupted_one(tmp_path):
+    """The number of slots is fixed for the study, and runs do not affect each other's results."""
     words, found = [*DIGITS, "--max-retries", "1000", *UNTRACKED], {}
     for kills in (0, 8):
         (tmp_path / str(kills)).mkdir()

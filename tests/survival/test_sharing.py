@@ -1,4 +1,4 @@
-"""Many processes on one study; who lives, who leads, whose trials are given back."""
+"""Many processes on one study: which are alive, which one leads, whose trials are run again."""
 
 import dataclasses
 import os
@@ -47,7 +47,7 @@ def test_processes_that_start_on_an_empty_folder_share_one_study(tmp_path, proce
 
 
 def join(folder, **words):
-    """A study that this process shares, as `run_search` does."""
+    """Open a study for a search in this process, as `run_search` does."""
     request = Settings(
         space=Space.load("cosine"), storage=str(folder / "x.journal"), study="s", **words
     )
@@ -57,7 +57,7 @@ def join(folder, **words):
 
 
 def one_that_ended(folder):
-    """How trial 1 of such a study ends; the study itself is gone."""
+    """Return trial 1 of such a study as it ends; the study itself is deleted."""
     done = search(Bowl(), folder, trials=3).trials[1]
     (folder / "x.journal").unlink()
     return done
@@ -67,7 +67,7 @@ def attend(store):
     return Heartbeat(store.storage, store.key, store.lock, store.clock)
 
 
-def test_one_process_at_a_time_is_at_a_trial(tmp_path):
+def test_one_process_at_a_time_runs_a_trial(tmp_path):
     one, two = join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
         first, second = one.table.join(a), two.table.join(b)
@@ -79,7 +79,7 @@ def test_one_process_at_a_time_is_at_a_trial(tmp_path):
 
 
 def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monkeypatch):
-    """The worker was only slow: what it brings too late is dropped."""
+    """The worker was only slow: its late outcome is dropped."""
     done, one, two = one_that_ended(tmp_path), join(tmp_path), join(tmp_path)
     with attend(one) as a, attend(two) as b:
         slow, other = one.table.join(a), two.table.join(b)
@@ -95,7 +95,7 @@ def test_a_trial_of_a_worker_that_was_taken_for_dead_counts_once(tmp_path, monke
     assert third.table.lost == {1: 1}
 
 
-def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
+def test_a_process_that_died_between_its_last_two_writes_has_ended_its_trial(
     tmp_path, monkeypatch
 ):
     done, one, two = one_that_ended(tmp_path), join(tmp_path), join(tmp_path)
@@ -112,25 +112,23 @@ def test_a_process_that_died_between_its_last_two_records_has_ended_its_trial(
         assert not two.table.lost
 
 
-def test_on_this_machine_a_worker_lives_exactly_as_long_as_its_process():
+def test_on_this_machine_a_worker_is_alive_exactly_while_its_process_is():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     worker = dataclasses.replace(
         Worker.here(), pid=process.pid, started=heartbeat._started(process.pid)
     )
     assert Liveness().alive(worker)
-    assert not Liveness().alive(
-        dataclasses.replace(worker, started="0")
-    )  # its pid given away again
+    assert not Liveness().alive(dataclasses.replace(worker, started="0"))  # its pid was reused
     process.kill()
-    wait_until(lambda: not Liveness().alive(worker))  # even before it is buried
+    wait_until(lambda: not Liveness().alive(worker))  # even as a zombie
     process.wait(30)
     assert not Liveness().alive(worker)
     assert not Liveness().alive(
         Worker.here()
-    )  # one of this process that never joined, or has left
+    )  # a worker of this process that has not joined, or has left
 
 
-def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
+def test_on_another_machine_a_worker_is_alive_while_it_sends_heartbeats(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "time", lambda: pytest.fail("a clock that can be set was read"))
@@ -146,7 +144,7 @@ def test_on_another_machine_it_lives_while_it_beats(monkeypatch):
     assert not watch.alive(far)
 
 
-def test_a_worker_beats_and_is_struck_off_when_it_leaves(tmp_path, monkeypatch):
+def test_a_worker_sends_heartbeats_and_is_unregistered_when_it_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.01)
     store = join(tmp_path)
     with attend(store) as attending:
@@ -156,7 +154,7 @@ def test_a_worker_beats_and_is_struck_off_when_it_leaves(tmp_path, monkeypatch):
     assert heartbeat.workers_of(store.storage.get_study_user_attrs(store.key)) == []
 
 
-def test_one_leads_and_another_follows_it(tmp_path):
+def test_one_worker_leads_and_another_takes_over_when_it_leaves(tmp_path):
     one, two = join(tmp_path), join(tmp_path)
     with attend(two) as b:
         with attend(one) as a:
@@ -167,7 +165,7 @@ def test_one_leads_and_another_follows_it(tmp_path):
         assert b.lead()
 
 
-def test_only_the_leader_tells_its_tracker_and_of_everybodys_trials(tmp_path):
+def test_only_the_leader_reports_to_its_tracker_and_it_reports_all_trials(tmp_path):
     class Slow(Bowl):
         def value(self, run):
             time.sleep(0.02)
@@ -188,8 +186,8 @@ def test_only_the_leader_tells_its_tracker_and_of_everybodys_trials(tmp_path):
     assert other.facts is None
 
 
-def test_a_second_process_waits_for_its_turn_where_trials_hang_on_each_other(tmp_path):
-    """W is 0 for a function: two processes ask exactly what one asks."""
+def test_a_second_process_waits_if_each_trial_depends_on_those_before(tmp_path):
+    """The sampler's window is 0 for a function: two processes run exactly the trials of one."""
     whole = search(Bowl(), tmp_path / "a", trials=16, sampler="tpe")
     found, threads = [], []
     for _ in range(2):
@@ -202,8 +200,8 @@ def test_a_second_process_waits_for_its_turn_where_trials_hang_on_each_other(tmp
 
 
 @pytest.mark.slow
-def test_trials_of_the_dead_are_begun_again_and_fail_in_the_end(tmp_path):
-    """A trial that kills its process is begun again `--max-retries` times and no more."""
+def test_a_trial_that_kills_its_process_is_retried_and_then_fails(tmp_path):
+    """Such a trial is retried `--max-retries` times."""
     words = [f"{STUDY}:killer", "--no-compare", "--tracking-uri", "none", "--sampler", "random"]
     command = [sys.executable, "-m", "lrsearch", "tune", *words, "--trials", "6", "--quiet"]
     codes = []
@@ -237,15 +235,15 @@ def test_a_lock_whose_holder_was_killed_is_free_at_once(tmp_path):
     holder.communicate(timeout=30)
 
 
-def test_a_lock_whose_holder_was_stopped_is_named(tmp_path, monkeypatch):
+def test_a_lock_that_is_held_for_too_long_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("lrsearch.study.locks.PATIENCE", 0.05)
     path = tmp_path / "x.lock"
-    with FileLock(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find out"):
+    with FileLock(path), pytest.raises(SearchFailed, match=r"held .*x.lock for 0.05 s; find that"):
         FileLock(path).__enter__()
     assert os.path.exists(path)
 
 
-def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_path, monkeypatch):
+def test_a_worker_that_was_taken_for_dead_registers_again_under_another_key(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT", 0.02)
     one, two = join(tmp_path), join(tmp_path)
     alive = Liveness.alive
@@ -254,15 +252,15 @@ def test_a_worker_that_was_taken_for_dead_enlists_again_and_harms_nobody(tmp_pat
         monkeypatch.setattr(
             Liveness, "alive", lambda self, worker: worker.id != slow and alive(self, worker)
         )
-        with attend(two) as b:  # takes the other's place in the list
+        with attend(two) as b:  # takes the key of the other worker
             monkeypatch.setattr(Liveness, "alive", alive)
             both = {a.worker.id, b.worker.id}
             wait_until(lambda: b.alive() == both)
         assert a.alive() == {slow}
 
 
-def test_a_process_of_this_machine_that_no_longer_beats_is_taken_for_dead(monkeypatch):
-    """It may live on, as a notebook does, and have failed to say that it has left."""
+def test_a_process_of_this_machine_without_heartbeats_is_taken_for_dead(monkeypatch):
+    """It may still be alive, such as a notebook that could not unregister its worker."""
     clock, worker, watch = [1000.0], Worker.here(), Liveness()
     monkeypatch.setattr(heartbeat, "_active", {worker.id})
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -272,7 +270,7 @@ def test_a_process_of_this_machine_that_no_longer_beats_is_taken_for_dead(monkey
     assert watch.alive(dataclasses.replace(worker, beat=1))
 
 
-def test_a_worker_that_could_not_enlist_does_not_count(tmp_path, monkeypatch):
+def test_a_worker_that_could_not_register_does_not_count(tmp_path, monkeypatch):
     store = join(tmp_path)
     attending = attend(store)
     monkeypatch.setattr(attending, "_enlist", lambda: (_ for _ in ()).throw(OSError("full")))
@@ -281,13 +279,13 @@ def test_a_worker_that_could_not_enlist_does_not_count(tmp_path, monkeypatch):
     assert attending.worker.id not in heartbeat._active
 
 
-def test_after_a_restart_of_the_machine_a_study_can_be_repaired_and_shows_no_ghost(
+def test_after_a_restart_of_the_machine_a_study_shows_no_worker_and_can_be_repaired(
     tmp_path, monkeypatch
 ):
     store = join(tmp_path)
     store.set_slots(1, 0)
-    ghost = attend(store)
-    ghost._enlist()
+    old = attend(store)
+    old._enlist()
     path = tmp_path / "x.journal"
     monkeypatch.setattr(heartbeat, "_host", lambda: "another start")
     os.utime(path, (0, 0))
@@ -318,7 +316,7 @@ def test_a_child_that_was_forked_while_a_lock_was_held_does_not_keep_it(tmp_path
     assert done.stdout == "free\n"
 
 
-def test_a_comparison_of_more_trials_is_not_replaced(tmp_path):
+def test_a_comparison_is_not_replaced_by_one_with_fewer_trials(tmp_path):
     search(Bowl(), tmp_path, trials=12, compare=ComparisonSpec(seeds=5, top=1, grid=3))
     store = Store.read(Location("s", tmp_path / "x.journal"))
     found = store.result().comparison
@@ -329,7 +327,7 @@ def test_a_comparison_of_more_trials_is_not_replaced(tmp_path):
     assert Store.read(Location("s", tmp_path / "x.journal")).result().comparison.runs == 1
 
 
-def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again(tmp_path):
+def test_a_repeated_search_reports_what_its_tracker_has_not_received(tmp_path):
     class Tracked(Memory):
         uri = "sqlite:///m.db"
 
@@ -345,7 +343,7 @@ def test_a_search_whose_tracker_was_not_told_all_tells_it_when_it_is_asked_again
     assert [state for _, state in again.ends] == ["finished"]
 
 
-def test_who_waits_says_for_what(tmp_path):
+def test_a_waiting_process_says_which_trial_it_waits_for(tmp_path):
     one = join(tmp_path)
     one.set_slots(1, 0)
     callback = Watch()

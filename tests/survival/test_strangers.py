@@ -1,4 +1,4 @@
-"""Studies, spaces and schedules from strangers: nothing in them is ever run."""
+"""Studies, spaces and schedules from untrusted sources: nothing in them is executed."""
 
 import ast
 import json
@@ -38,7 +38,7 @@ def here(tmp_path, monkeypatch):
 
 
 def rewrite(path, change):
-    """A journal whose records were changed by somebody who made its sums right."""
+    """Change the records of a journal, and give it valid checksums."""
     text, last = b"", NOTHING
     for raw in lines_of(path.read_bytes()):
         record = JournalLine(raw).record()
@@ -49,7 +49,7 @@ def rewrite(path, change):
 
 
 def everywhere(record, old, new):
-    """A record with every value of an attribute of that name replaced."""
+    """Return a record with every value of an attribute of that name replaced."""
     if isinstance(record, dict):
         return {k: new if k == old else everywhere(v, old, new) for k, v in record.items()}
     if isinstance(record, list):
@@ -103,7 +103,7 @@ def test_a_hostile_space_or_schedule_is_refused(here, capsys, text):
     assert not (here / MARK).exists()
 
 
-def test_a_hostile_about_of_a_space_stays_text(here, capsys):
+def test_a_hostile_description_of_a_space_stays_text(here, capsys):
     (here / "x.yaml").write_text(f"about: {json.dumps(HOSTILE[0])}\npeak: 0.1\n")
     words = ["tune", "quadratic", "--space", "x.yaml", "--trials", "1", "--tracking-uri", "none"]
     assert main(words) == 0
@@ -120,10 +120,10 @@ def test_a_hostile_value_in_the_report_is_escaped(here):
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "~/x", "x\x00", "con:x", ""])
-def test_the_name_of_a_study_is_no_path(here, name):
-    with pytest.raises(RequestError, match="no safe name"):
+def test_a_path_is_not_a_valid_name_of_a_study(here, name):
+    with pytest.raises(RequestError, match="is not a valid name"):
         api.load(name)
-    with pytest.raises(RequestError, match="no safe name"):
+    with pytest.raises(RequestError, match="is not a valid name"):
         lrsearch.tune("quadratic", study=name, tracking_uri="none", trials=1)
     assert sorted(p.name for p in here.iterdir()) == ["evil.py"]
 
@@ -131,7 +131,7 @@ def test_the_name_of_a_study_is_no_path(here, name):
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 
 
-def test_no_line_of_the_package_reads_or_writes_pickle_or_evaluates_text():
+def test_the_package_neither_uses_pickle_nor_evaluates_text():
     found = []
     for path in Path(lrsearch.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -146,7 +146,7 @@ def test_no_line_of_the_package_reads_or_writes_pickle_or_evaluates_text():
 
 
 def broken(record, code, change):
-    """A record with a change, where its operation has that code."""
+    """Return a record, changed if its operation has that code."""
     return change(record) if record.get("op_code") == code else record
 
 
@@ -164,11 +164,11 @@ WRONG = {
     "a huge index": (8, lambda r: everywhere(r, "index", 10**12)),
     "an index below 0": (8, lambda r: everywhere(r, "index", -1)),
     "a peak outside the space": (8, lambda r: everywhere(r, "schedule", {"peak": 123.0})),
-    "a trial that somebody else is at": (
+    "a trial that another worker runs": (
         4,
         lambda r: {**r, "user_attrs": {"lrsearch.attempt": ALIEN}, "params": {}},
     ),
-    "a trial at a point of no space": (
+    "a trial at a point that no space contains": (
         4,
         lambda r: {**r, "user_attrs": {"lrsearch.attempt": {**ALIEN, "point": MARS}}},
     ),
@@ -178,7 +178,7 @@ ALIEN = {"index": 5, "worker": "nobody", "retry": 0, "point": {}}
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_journal_with_right_sums_and_wrong_records_is_one_clear_line(here, capsys, wrong):
+def test_invalid_records_with_valid_checksums_never_cause_a_traceback(here, capsys, wrong):
     code, change = WRONG[wrong]
     path = here / "lrsearch-studies" / "s.journal"
     path.parent.mkdir()
@@ -188,7 +188,7 @@ def test_a_journal_with_right_sums_and_wrong_records_is_one_clear_line(here, cap
     content = path.read_bytes()
     for command in (["show", "s"], ["status"], ["export", "s", "--to", "csv", "-o", "x.csv"]):
         assert main(command) in (0, 2)
-    path.write_bytes(content[:-20] + b"#" * 20 + content[-20:])  # so that repair has work to do
+    path.write_bytes(content[:-20] + b"#" * 20 + content[-20:])  # damage for repair
     assert main(["repair", "s"]) in (0, 2)
     shown = capsys.readouterr()
     assert "Traceback" not in shown.err
@@ -203,9 +203,7 @@ def test_a_journal_with_right_sums_and_wrong_records_is_one_clear_line(here, cap
     assert "\n" not in said
 
 
-def test_a_file_in_the_folder_of_studies_whose_name_a_terminal_would_obey_is_not_shown(
-    here, capsys
-):
+def test_a_file_name_with_terminal_escape_codes_is_not_shown(here, capsys):
     (here / "lrsearch-studies").mkdir()
     (here / "lrsearch-studies" / "\x1b[31mred.journal").touch()
     assert main(["status"]) == 0
@@ -224,4 +222,4 @@ def test_several_studies_in_one_journal_are_each_shown(here, capsys):
         *("study", "one", "two")
     ]
     assert main(["repair", "all", "--storage", "lrsearch-studies/all.journal"]) == 2
-    assert "it knows one, two" in capsys.readouterr().err
+    assert "has records of one, two" in capsys.readouterr().err

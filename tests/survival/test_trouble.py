@@ -1,4 +1,4 @@
-"""Trials that misbehave, full disks, files that vanish: a true outcome or one clear line."""
+"""Trials with errors, full disks, deleted files: the right outcome or one clear error line."""
 
 import errno
 import multiprocessing
@@ -44,7 +44,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("odd", OUTCOMES)
-def test_a_trial_that_misbehaves_has_a_true_outcome(here, monkeypatch, capsys, odd):
+def test_a_trial_that_misbehaves_has_the_right_outcome(here, monkeypatch, capsys, odd):
     monkeypatch.setenv("ODD", odd)
     assert main([*ODD, "--trials", "3", "--max-failures", "9"]) == 0
     monkeypatch.chdir(here)
@@ -74,18 +74,20 @@ def test_a_trial_that_misbehaves_has_a_true_outcome(here, monkeypatch, capsys, o
         ),
     ],
 )
-def test_so_has_one_that_its_process_does_not_survive(here, monkeypatch, odd, words, reason):
+def test_a_trial_that_hangs_or_kills_its_process_has_the_right_outcome(
+    here, monkeypatch, odd, words, reason
+):
     monkeypatch.setenv("ODD", odd)
     assert main([*ODD, *words, "--trials", "2"]) == 0
     found = api.load("odd-default").trials[1]
     assert (found.state, found.reason) == ("failed" if reason else "finished", reason)
     if odd == "escapes":
-        return  # what has a session of its own is nobody's to end
+        return  # lrsearch does not end a process that has its own session
     wait_until(lambda: not _processes_here(here))
 
 
 def _processes_here(folder):
-    """Processes that were started in a folder, this one left out."""
+    """Return the processes that were started in a folder, without this one."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -96,7 +98,7 @@ def _processes_here(folder):
     return found
 
 
-def test_a_run_that_reports_is_ended_at_the_update_at_which_its_time_is_up(tmp_path):
+def test_a_run_that_reports_its_losses_ends_at_the_update_at_which_its_time_is_up(tmp_path):
     class Slow(Bowl):
         def outcome(self, run):
             try:
@@ -112,7 +114,7 @@ def test_a_run_that_reports_is_ended_at_the_update_at_which_its_time_is_up(tmp_p
     assert re.fullmatch(r"it took longer than 0.1 s, up to update [345]", trial.reason)
 
 
-def test_max_failures_ends_a_hopeless_search_with_the_last_traceback(here, monkeypatch, capsys):
+def test_max_failures_ends_a_search_with_the_last_traceback(here, monkeypatch, capsys):
     monkeypatch.setenv("ODD", "text")
     assert main([*ODD, "--trials", "50", "--max-failures", "5"]) == 1
     assert len(api.load("odd-default").trials) == 6
@@ -134,7 +136,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_exit_code_has_its_case(here, monkeypatch, capsys, code):
+def test_each_exit_code_has_its_cause(here, monkeypatch, capsys, code):
     odd, trials, message = CODES[code]
     monkeypatch.setenv("ODD", odd)
     name, words = ("nap", ["--set", "peak=1"]) if code == 3 else ("odd", [])
@@ -148,7 +150,7 @@ def test_every_exit_code_has_its_case(here, monkeypatch, capsys, code):
     ("odd", "code"),
     [("SIGINT twice", 130), pytest.param("SIGTERM twice", -15, marks=pytest.mark.slow)],
 )
-def test_a_second_signal_stops_at_once_and_harms_nothing(here, monkeypatch, odd, code):
+def test_a_second_signal_stops_at_once_and_damages_nothing(here, monkeypatch, odd, code):
     command = [sys.executable, "-m", "lrsearch", *ODD, "--trials", "9"]
     began = time.monotonic()
     words = {"env": {**os.environ, "ODD": odd}, "capture_output": True, "text": True}
@@ -160,11 +162,11 @@ def test_a_second_signal_stops_at_once_and_harms_nothing(here, monkeypatch, odd,
     assert [t.index for t in api.load("odd-default").trials] == list(range(9))
 
 
-def test_a_signal_that_training_code_swallows_is_obeyed_nevertheless(here, monkeypatch, capsys):
+def test_a_signal_that_training_code_catches_still_ends_the_search(here, monkeypatch, capsys):
     monkeypatch.setenv("ODD", "swallows")
     assert main([*ODD, "--trials", "9"]) == 130
     assert "interrupted with 1 of 9 trials ended" in capsys.readouterr().err
-    assert len(api.load("odd-default").trials) == 1  # and not the one that was cut short
+    assert len(api.load("odd-default").trials) == 1  # without the interrupted one
 
 
 TASK = """
@@ -183,7 +185,7 @@ def loss(model, batch):
     return (model(batch[0]) - batch[1]).square().mean(-1)
 
 def careful(model, batch):
-    if model.weight.abs().max() > 50:  # which no population can ask
+    if model.weight.abs().max() > 50:  # a population cannot branch on values
         raise ArithmeticError("too fast")
     return loss(model, batch)
 
@@ -224,7 +226,7 @@ def test_a_task_that_raises_is_a_failed_trial_with_its_traceback(task, capsys):
     assert all("in careful" in t.details for t in failed)
 
 
-def test_a_population_of_which_a_step_raises_goes_on_with_all_its_runs(task, monkeypatch):
+def test_a_population_continues_with_all_its_runs_after_one_step_raises(task, monkeypatch):
     words = ["tune", "task.py:line", *WORDS, "--trials", "8", "--slots", "4"]
     assert main([*words, "--study", "whole"]) == 0
     calls = sys.modules["task"].calls
@@ -233,7 +235,7 @@ def test_a_population_of_which_a_step_raises_goes_on_with_all_its_runs(task, mon
     assert sys.modules["task"].calls > calls + 41
     again, whole = api.load("again").trials, api.load("whole").trials
     assert [(t.schedule, t.state) for t in again] == [(t.schedule, t.state) for t in whole]
-    # In float32: fewer in flight sum in another order.
+    # In float32, with fewer runs in flight, sums have another order.
     assert [t.value or 0.0 for t in again] == pytest.approx(
         [t.value or 0.0 for t in whole], rel=1e-4
     )
@@ -248,14 +250,14 @@ def test_a_population_that_always_raises_ends_with_the_traceback(task, monkeypat
     assert "in loss" in err
 
 
-def test_a_task_that_raises_when_it_is_tried_is_one_clear_line(task, monkeypatch, capsys):
+def test_a_task_that_raises_when_it_is_tried_is_one_error_line(task, monkeypatch, capsys):
     monkeypatch.setenv("FAILS", "0-1000000")
     assert main(["tune", "task.py:line", *WORDS, "--trials", "8"]) == 2
     assert "task line fails when it is tried: KeyError: 'a broken task'" in capsys.readouterr().err
 
 
 def full(monkeypatch, after):
-    """The disk is full after so many records: half of the next one is still written."""
+    """Let the disk be full after `after` records: half of the next one is still written."""
     records, pwrite = [], os.pwrite
 
     def write(file, text, location):
@@ -269,13 +271,11 @@ def full(monkeypatch, after):
 
 
 @pytest.mark.parametrize("after", [*range(8), 11, 20])
-def test_a_full_disk_is_one_clear_error_and_costs_nothing_that_had_ended(
-    tmp_path, monkeypatch, after
-):
+def test_a_full_disk_is_one_clear_error_and_loses_no_ended_trial(tmp_path, monkeypatch, after):
     whole = search(Bowl(), tmp_path / "a", trials=9, sampler="random")
     with monkeypatch.context() as patched:
         full(patched, after)
-        with pytest.raises(SearchFailed, match="No space left on device; what had ended is kept"):
+        with pytest.raises(SearchFailed, match="No space left on device; ended trials are kept"):
             search(Bowl(), tmp_path / "b", trials=9, sampler="random")
     assert asked(search(Bowl(), tmp_path / "b", trials=9, sampler="random")) == asked(whole)
 
@@ -292,7 +292,7 @@ def small(tmp_path):
     subprocess.run(["umount", "-l", str(path)], timeout=30, check=True)
 
 
-def test_a_disk_that_is_really_full_too(small, monkeypatch, capsys):
+def test_a_search_continues_once_a_disk_that_was_really_full_has_space(small, monkeypatch, capsys):
     monkeypatch.chdir(small)
     monkeypatch.setenv("ODD", "nan loss")
     filler = small / "filler"
@@ -306,9 +306,7 @@ def test_a_disk_that_is_really_full_too(small, monkeypatch, capsys):
     assert [t.index for t in api.load("odd-default").trials] == list(range(60))
 
 
-def test_a_disk_that_may_only_be_read_shows_studies_and_refuses_searches(
-    small, monkeypatch, capsys
-):
+def test_on_a_read_only_disk_studies_are_shown_and_searches_refused(small, monkeypatch, capsys):
     monkeypatch.chdir(small)
     monkeypatch.setenv("ODD", "shouts")
     words = [*ODD, "--trials", "2"]
@@ -326,7 +324,7 @@ def test_a_disk_that_may_only_be_read_shows_studies_and_refuses_searches(
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_storage_that_vanishes_is_one_clear_error(tmp_path, replaced):
+def test_a_journal_that_is_moved_or_replaced_is_one_clear_error(tmp_path, replaced):
     path = tmp_path / "x.journal"
 
     class Vanishing(Bowl):
@@ -358,7 +356,7 @@ def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
 
 def test_a_pipe_in_the_place_of_a_journal_is_refused(tmp_path):
     os.mkfifo(tmp_path / "x.journal")
-    with pytest.raises(RequestError, match="it is no regular file"):
+    with pytest.raises(RequestError, match="is not a regular file"):
         search(Bowl(), tmp_path, trials=2)
 
 
