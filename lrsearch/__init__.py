@@ -1,6 +1,6 @@
-"""Finds the best learning-rate schedule for a training run and says whether it is better.
+"""Search for the best learning-rate schedule of a training run, and test whether it is better.
 
-Names are loaded when they are first used: importing lrsearch loads neither torch, Optuna nor
+Names are loaded when they are first used, so importing lrsearch does not load torch, Optuna or
 MLflow.
 """
 

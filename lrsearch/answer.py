@@ -1,4 +1,4 @@
-"""`Answer`: what a study found, as one value that a terminal, a page and MLflow lay out."""
+"""`Answer`: the texts and tables of a study's result, shown in the terminal, HTML and MLflow."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ Rows = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a study found.
+    """The texts and tables of a study's result.
 
     Attributes:
-        sentence: is it better; of a study without a comparison its best value.
-        rows: the comparison, a head first; empty where there is none.
-        how: how it was made, one line; empty likewise.
-        remarks: what a reader should know beside the sentence.
-        secondary: medians and bootstrap intervals, a head first; empty of exact objectives.
-        luck: the best value of the search, and what it is worth; empty without a comparison.
-        counts: how many trials ended how.
-        schedule: what the study stands for.
-        export: the command that writes it to a file.
+        sentence: the answer of the comparison; without a comparison, the best value.
+        rows: table of the comparison, header first; empty without a comparison.
+        how: how the comparison was done, one line; empty without a comparison.
+        remarks: further sentences about the comparison.
+        secondary: table of medians and bootstrap intervals, header first; empty for exact
+            objectives.
+        luck: the best single value of the search; empty without a comparison.
+        counts: number of trials by state, as text.
+        schedule: the schedule that the comparison chose, else the best trial's.
+        export: the command that writes this schedule to a file.
     """
 
     sentence: str
@@ -42,7 +43,7 @@ def answer_of(result: Result) -> Answer:
     """Return the answer of a study.
 
     Raises:
-        NothingFinished: there is nothing to say.
+        NothingFinished: no trial finished.
     """
     best, found, trials = result.best, result.comparison, len(result.trials)
     usual = result.storage.endswith(f"/{result.study}.journal")
@@ -53,8 +54,8 @@ def answer_of(result: Result) -> Answer:
     }
     if found is None:
         return Answer(
-            sentence=f"Best of {trials} trials: {best.value:.6g} {result.unit} (trial "
-            f"{best.index}; selected, not compared).",
+            sentence=f"Best of {trials} trials: {best.value:.4g} {result.unit} (trial "
+            f"{best.index}); not confirmed by a comparison.",
             export=f"lrsearch export {result.study}{storage} --to torch -o schedule.py",
             **common,  # type: ignore[arg-type]
         )
@@ -64,18 +65,18 @@ def answer_of(result: Result) -> Answer:
         how=_how(found),
         remarks=tuple(found.remarks),
         secondary=() if found.exact else tuple(found.secondary_rows),
-        luck=f"Best value of the search, the luckiest of {trials}: {best.value:.6g} "
-        f"{result.unit} (trial {best.index}).",
+        luck=f"Best single trial (partly luck): {best.value:.4g} {result.unit} "
+        f"(trial {best.index} of {trials}).",
         export=f"lrsearch export {result.study}{storage} --compared --to torch -o schedule.py",
         **common,  # type: ignore[arg-type]
     )
 
 
 def _how(found: Comparison) -> str:
-    seeds = "exact" if found.exact else f"{found.seeds} fresh seeds"
+    seeds = "exact values" if found.exact else f"{found.seeds} fresh seeds"
     return (
-        f"{seeds}; the best {found.candidates} considered; every peak tuned on "
-        f"{len(found.best.peaks)} points; * the best baseline"
+        f"{seeds}; searched: the best of {found.candidates} candidates; every peak tuned on "
+        f"{len(found.best.peaks)} points; *: best baseline"
     )
 
 

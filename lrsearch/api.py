@@ -1,4 +1,4 @@
-"""The library's front door: names in, objects joined."""
+"""The public functions: `tune`, `compare`, `load`, and `prepare`, which checks a request."""
 
 from __future__ import annotations
 
@@ -61,71 +61,71 @@ def tune(
     compare: bool | ComparisonSpec = False,
     callback: Callback | None = None,
 ) -> Result:
-    """Searches for the best schedule of an objective.
+    """Search for the best learning-rate schedule of an objective.
 
-    The study is kept; the same call again continues it, or returns at once when it is complete.
+    The study is saved. The same call again continues it, or returns its result if it is complete.
 
     Args:
-        objective: the name of a built-in one, `FILE.py:NAME`, a function `train(run)`, a
+        objective: name of a built-in objective, `FILE.py:NAME`, a function `train(run)`, a
             `TorchTask` or a class of one, or any `lrsearch.contract.Objective`.
-        space: a shipped space's name, a YAML file, or a Space.
-        settings: fields of the space to fix or to range anew, such as `{"warmup": 0.1}` or
-            `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
-        options: options of a built-in objective, or fields of a class of tasks.
-        trials: ended trials in total, those of earlier calls included.
-        timeout: seconds, or a duration such as `15m`, after which no further trial begins.
-        trial_timeout: seconds, or a duration, that a run may take: it is failed then. A function
-            is run in a process of its own for that, and ended even where it hangs.
-        max_retries: how often a trial whose process has died is begun again before it is failed.
-        max_failures: failed trials in a row that end the search.
-        steps: updates of a run; None takes the objective's.
-        batch: samples of an update; None takes the objective's.
-        seeds: runs a trial, whose mean is its value.
-        seed: of the study.
+        space: name of a shipped space, a YAML file, or a `Space`.
+        settings: fields of the space to fix or to search in another range, such as
+            `{"warmup": 0.1}` or `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
+        options: options of a built-in objective, or fields of a task class.
+        trials: total number of trials, including those of earlier calls.
+        timeout: time after which no new trial starts, in seconds or as text such as `15m`.
+        trial_timeout: longest time of a run, in seconds or as text; a longer run fails. A function
+            is then run in a separate process, which can be ended if it hangs.
+        max_retries: retries after a crashed process before the trial is marked failed.
+        max_failures: number of consecutive failed trials that stops the search.
+        steps: steps (optimizer updates) per run; None for the objective's default.
+        batch: batch size of the first step; None for the objective's default.
+        seeds: runs per trial, each with its own seed; their mean is the trial's value.
+        seed: random seed of the study.
         sampler: `auto`, `gp`, `tpe`, `qmc` or `random`.
-        pruner: `divergence` stops what is hopeless, `none` nothing.
+        pruner: `divergence` stops runs whose loss explodes, `none` stops no run.
         slots: runs in flight, for tasks that train several at once; `auto` measures which number
             is fastest. None is `auto` on a GPU and 16 on a CPU, fewer for short searches. A study
-            keeps the number that it began with.
-        device: where tasks train: `auto`, `cpu`, `cuda` or `cuda:N`.
-        workers: processes that train, each with a GPU of its own where there are several: a
-            function in one run at a time, a task a population. One that dies is replaced. None is
-            this process alone; a `Workforce` may be on a Ray cluster.
-        parallel: runs in flight on all machines together that a study is founded for, so that
-            trials look back no further than that; None is those of this call.
-        enqueue: Schedules, or .json files of them, to try before all others, the one in use today
-            first; they may lie outside the space.
-        study: its name; None is OBJECTIVE-SPACE.
-        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
-        tracking_uri: of MLflow; None is MLflow's own, `none` is no tracking.
-        diagnostics: what is measured of every trial beside its value, listed in
-            `lrsearch.diagnostics.names`: `none`, `schedule` (its arrays alone), `cheap` (curves
-            and landscape, for at most a tenth of the training), `full` (for up to as much again).
-        log_model: of a task: train the winner once more and log its model to MLflow, registered
-            under this name unless it is empty.
-        compare: whether to end with `lrsearch.compare`: in full where a run takes under two
-            seconds, else within as many runs as there are trials, or not at all.
-        callback: sees the search go on.
+            keeps the number that it was created with.
+        device: device of tasks: `auto`, `cpu`, `cuda` or `cuda:N`.
+        workers: number of worker processes, each with one GPU if there are several, or a
+            `Workforce`, which may be on a Ray cluster. A function trains one run at a time in
+            each, a task a population. A worker that dies is replaced. None trains in this process.
+        parallel: total concurrent runs across all machines, fixed when the study is created; None
+            for those of this call.
+        enqueue: Schedules, or .json files of Schedules, to try first, such as your current
+            schedule; they may be outside the space.
+        study: name of the study; None for OBJECTIVE-SPACE.
+        storage: journal file or database URL; None for `lrsearch-studies/STUDY.journal`.
+        tracking_uri: MLflow tracking URI; None for MLflow's own setting, `none` for no tracking.
+        diagnostics: measurements per trial, listed in `lrsearch.diagnostics.names`: `none`,
+            `schedule` (from the plan alone), `cheap` (curves and landscape, at most 10 % extra
+            compute) or `full` (at most 100 %).
+        log_model: for a task, train the best schedule once more and log the model to MLflow,
+            registered under this name unless it is empty.
+        compare: True to end with `lrsearch.compare`: in full if a run takes under two seconds,
+            else within the number of runs of the search, or not at all. Or its settings.
+        callback: object whose methods are called while the search runs.
 
     Returns:
-        the result; its `best` raises NothingFinished if no trial finished.
+        The result. Its `best` raises NothingFinished if no trial finished.
 
     Raises:
-        RequestError: the request is wrong; nothing was started.
-        SearchFailed: trials keep failing.
+        RequestError: an argument is wrong; nothing was started.
+        SearchFailed: too many consecutive trials failed.
 
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
         >>> result.best.schedule.decay
         'rex'
     """
-    asked = dict(locals())  # every setting is written here once, in the signature
+    asked = dict(locals())  # so that no setting is repeated here
     for name in ("compare", "log_model", "callback"):
         del asked[name]
     spec, answers = prepare(**asked)
 
     from lrsearch.search.callbacks import Callback
-    from lrsearch.search.runner import run_search  # Optuna, which no error needs
+    from lrsearch.search.runner import run_search  # loads Optuna, which no RequestError needs
 
     comparison = ComparisonSpec(frugal=True) if compare is True else compare or None
     keep = None if log_model is None else model_keeper(spec, answers, log_model)
@@ -154,34 +154,34 @@ def compare(
     tracking_uri: str | None = None,
     callback: Callback | None = None,
 ) -> Comparison:
-    """Holds a study's best schedules against baselines, on seeds that the search never saw.
+    """Compare the best schedules of a study with baselines, on seeds that the search never used.
 
-    The peak of each, the candidates' too, is tuned on the same grid with the same selection
-    seeds; the candidate and the best baseline are chosen there as well. What is reported comes
-    from other seeds. Values that are known already are kept: the same call again returns at once,
-    and more seeds measure only the new ones.
+    The peak of every candidate and baseline is tuned on the same grid with the same selection
+    seeds. The candidate and the best baseline are chosen on these seeds too. The reported values
+    come from other seeds. Runs are saved: the same call again returns at once, and with more
+    seeds only the new seeds are trained.
 
     Args:
-        study: a study's name, or a Result of `tune`.
-        objective: what answers; None is the Result's own, or the built-in one that the study
-            names. Code of yours is never found through a study: name it here.
-        top: how many of the best trials are considered.
-        seeds: fresh seeds of the selection, and as many of the report; at least 5. An exact
-            objective needs none.
-        grid: peaks on which every schedule is tuned.
-        against: names of baselines, Schedules, or .json files of Schedules; empty is all
-            baselines, and what was enqueued.
-        device: where tasks train.
-        workers: processes that train, or a `Workforce`.
-        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
-        tracking_uri: of MLflow; None is where the study is tracked.
-        callback: sees it go on.
+        study: name of a study, or a Result of `tune`.
+        objective: the objective of the study; None for the Result's own, or for the built-in one
+            that the study names. Your own code is never loaded because a study names it.
+        top: number of best trials that are considered.
+        seeds: number of selection seeds and number of reported seeds, at least 5. An exact
+            objective needs no seeds.
+        grid: number of peaks on which every schedule is tuned.
+        against: names of baselines, Schedules, or .json files of Schedules; empty for all
+            baselines and the enqueued schedules.
+        device: device of tasks.
+        workers: number of worker processes, or a `Workforce`.
+        storage: storage of the study; None for `lrsearch-studies/STUDY.journal`.
+        tracking_uri: MLflow tracking URI; None for the one of the study.
+        callback: object whose methods are called while the comparison runs.
 
     Returns:
-        the comparison; `best.schedule` has its tuned peak.
+        The comparison. `best.schedule` has its tuned peak.
 
     Raises:
-        RequestError: the request is wrong, or the study is another objective's.
+        RequestError: an argument is wrong, or the study is of another objective.
         NothingFinished: the study has no finished trial.
         SearchFailed: a run failed.
 
@@ -198,19 +198,19 @@ def compare(
     place = study.storage if isinstance(study, Result) and storage is None else storage
     with Store.read(Location.of(name, place)) as store:
         known, result = store.spec, store.result()
-    _ = result.best  # a study without one has nothing to compare
+    _ = result.best  # raises NothingFinished if there is nothing to compare
     if objective is None and isinstance(study, Result):
         objective = study.source
     words: dict[str, Any] = {}
     if objective is None:
         if known.objective not in BUILT_IN:
             raise RequestError(
-                f"study {name} is of objective {known.objective}, which is code of yours; "
-                "name it with objective (--objective FILE.py:NAME)"
+                f"study {name} used your own objective {known.objective}; name it with "
+                "`objective='FILE.py:NAME'`"
             )
         objective, words = known.objective, {"options": known.options}
     if result.trials[0].index != 0:
-        raise RequestError(f"trial 0 of study {name} has not ended; `lrsearch tune` ends it")
+        raise RequestError(f"trial 0 of study {name} has not ended; continue with `lrsearch tune`")
     where = tracked_uri(result, tracking_uri)
     identity = {f.name: getattr(known, f.name) for f, about in declared(known) if about.identity}
     spec, answers = prepare(
@@ -232,7 +232,9 @@ def compare(
     tracker, watcher = make_tracker(where), callback or Callback()
     found = run_search(spec, answers, tracker, watcher, asked).comparison
     if found is None:
-        raise SearchFailed(f"study {name} was not compared; `lrsearch compare {name}` goes on")
+        raise SearchFailed(
+            f"study {name} was not compared; continue with `lrsearch compare {name}`"
+        )
     return found
 
 
@@ -247,24 +249,27 @@ def prepare(
     tracking_uri: str | None = None,
     **asked: Any,
 ) -> tuple[StudySpec, Objective]:
-    """Checks a request without starting anything; what is cheap to check comes first.
+    """Check a request without starting anything; cheap checks come first.
 
     Args:
-        objective: as for `tune`, like the rest.
-        space: a shipped space's name, a YAML file, or a Space.
-        settings: fields of the space to fix or to range anew.
-        options: options of a built-in objective, or fields of a class of tasks.
-        device: where tasks train.
-        workers: processes that train, or a `Workforce`.
-        tracking_uri: of MLflow.
+        objective: the objective, as in `tune`.
+        space: the search space, as in `tune`.
+        settings: fields of the space to fix or to search in another range.
+        options: options of a built-in objective, or fields of a task class.
+        device: device of tasks.
+        workers: number of worker processes, or a `Workforce`.
+        tracking_uri: MLflow tracking URI.
         asked: further fields of `lrsearch.study.settings.Settings`.
 
+    Returns:
+        The specification of the study, and the objective.
+
     Raises:
-        RequestError: the request is wrong.
+        RequestError: an argument is wrong.
     """
     if "LRSEARCH_WORKER" in os.environ:
         raise RequestError(
-            "this file searches when a worker imports it; put the call below "
+            "this file starts a search when a worker imports it; put the call below "
             "`if __name__ == '__main__':`"
         )
     if isinstance(objective, str):
@@ -281,18 +286,19 @@ def prepare(
         answers,
         options=options,
         device=device,
-        alone=request.trial_timeout is not None,  # what hangs can only be ended with its process
+        alone=request.trial_timeout
+        is not None,  # only a separate process can be ended if it hangs
         retries=request.max_retries,
     )
     return resolve(request, answers.setup), answers
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:
-    """The result of a study as it stands.
+    """Load the current result of a study.
 
     Args:
-        study: its name.
-        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
+        study: name of the study.
+        storage: journal file or database URL; None for `lrsearch-studies/STUDY.journal`.
 
     Raises:
         RequestError: there is no such study.

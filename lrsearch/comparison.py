@@ -1,7 +1,7 @@
-"""`Comparison`: how the best schedule of a search compares on fresh seeds, as a frozen record.
+"""`Comparison`: the best schedule of a search and baselines on fresh seeds, as a frozen record.
 
-What was chosen (the candidate, every peak, the best baseline) was chosen on selection seeds; what
-is reported here comes from others, so that nothing in it was selected for being lucky.
+The candidate, every peak and the best baseline are chosen on selection seeds. The reported values
+come from other seeds, so none of them was selected because it was low.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from lrsearch.baselines import BASELINES
 from lrsearch.contender import Contender
 from lrsearch.stats import (
     ALPHA,
@@ -30,19 +29,19 @@ class Comparison:
     """The searched schedule and the baselines on the same fresh seeds.
 
     Attributes:
-        unit: of the values.
-        exact: whether they carry no noise, so that they are compared as they are.
+        unit: unit of the values.
+        exact: True if values have no noise, so that they are compared without a test.
         best: the searched schedule, chosen among the candidates.
-        baselines: what it is held against.
-        best_baseline: the name of the one that was best on the selection seeds.
-        candidates: how many schedules of the search were considered.
-        seeds: fresh seeds of the reported values.
-        runs: how many runs it took.
-        importance: share of the variance of the search's values by field, by functional ANOVA;
-            empty where too few trials finished.
+        baselines: the schedules that it is compared with.
+        best_baseline: name of the baseline that was best on the selection seeds.
+        candidates: number of schedules of the search that were considered.
+        seeds: number of fresh seeds of the reported values.
+        runs: number of training runs of the comparison.
+        importance: share of the variance of the search's values by field (functional ANOVA);
+            empty if too few trials finished.
 
     Raises:
-        ValueError: the best baseline is none of the baselines.
+        ValueError: the best baseline is not one of the baselines.
 
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
@@ -63,20 +62,20 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if self.best_baseline not in [baseline.name for baseline in self.baselines]:
-            raise ValueError("a comparison's best baseline is none of its baselines")
+            raise ValueError("the best baseline of a comparison is not one of its baselines")
 
     @functools.cached_property
     def versus(self) -> dict[str, PairedTest]:
-        """The searched schedule against every baseline, by name."""
+        """Tests of the searched schedule against every baseline, by name."""
         return paired_tests(self.best.array, {b.name: b.array for b in self.baselines})
 
     def baseline(self, name: str) -> Contender:
-        """The baseline of a name."""
+        """Return the baseline of a name."""
         return next(b for b in self.baselines if b.name == name)
 
     @property
     def noise(self) -> float | None:
-        """Standard deviation of the searched schedule's value between seeds, where known."""
+        """Standard deviation of the searched schedule's value between seeds, or None."""
         finite = self.best.array[np.isfinite(self.best.array)]
         with np.errstate(over="ignore", invalid="ignore"):
             spread = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
@@ -84,10 +83,10 @@ class Comparison:
 
     @property
     def seeds_to_settle(self) -> int | None:
-        """How many seeds in all would settle the comparison with the best baseline.
+        """Number of seeds that would decide the comparison with the best baseline.
 
-        None where it is settled, where a seed diverged, or where no sensible number would do. A
-        guess: it takes the difference for what it seems.
+        None if it is decided, if a seed diverged, or if no reasonable number is enough. A guess,
+        because it assumes that the true difference is the observed one.
         """
         rival = self.baseline(self.best_baseline)
         undecided = self.versus[rival.name].verdict == "not distinguishable"
@@ -98,45 +97,43 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The answer in plain words."""
+        """The answer as a sentence."""
         rival = self.baseline(self.best_baseline)
         found = self.versus[rival.name]
-        named = f"a tuned {rival.name}" if rival.name in BASELINES else f"{rival.name}, tuned"
+        named = f"{rival.name} with peak {rival.schedule.peak:.3g}"
         if self.best.schedule == rival.schedule:
-            return f"The searched schedule is {named}: they are the same."
+            return f"Use {named}. The best schedule of the search is the same."
         if found.difference is None:
-            return self._who_finished(rival, named)
+            return self._without_difference(rival, named)
         size = self._size(found)
         if found.verdict == "better":
             return (
-                f"The searched schedule lowers the value by {size} against the best baseline, "
-                f"{named}."
+                f"The searched schedule is better than the best baseline, {named}: lower by "
+                f"{size}."
             )
         if found.verdict == "worse":
-            return f"The searched schedule is worse than {named} by {size}; use that."
-        if len({c.verdict for c in self.versus.values()}) > 1:
-            return (
-                f"The searched schedule is not distinguishable from the best baseline, {named} "
-                f"(difference {size}); use that, or more seeds."
-            )
+            return f"Use {named}. The searched schedule is worse: higher by {size}."
+        side = "better" if found.difference < 0 else "worse"
         return (
-            f"No schedule found is distinguishable from {named} (difference {size}); use that, or "
-            "more seeds."
+            f"Use {named}. The search found nothing measurably better ({side} by {size}, within "
+            "noise)."
         )
 
-    def _who_finished(self, rival: Contender, named: str) -> str:
-        """The answer where no seed finished under both."""
+    def _without_difference(self, rival: Contender, named: str) -> str:
+        """Return the answer if no seed finished with both schedules."""
         if self.best.value is None and rival.value is None:
-            return f"Every seed diverged, under the searched schedule and under {named}."
+            return f"Every seed diverged, with the searched schedule and with {named}."
         if rival.value is None:
-            return f"Under the best baseline, {named}, every seed diverged."
+            return (
+                f"Use the searched schedule: every seed diverged with the best baseline, {named}."
+            )
         if self.best.value is None:
-            return f"Under the searched schedule every seed diverged; use {named}."
-        return f"No seed finished under both the searched schedule and {named}."
+            return f"Use {named}: every seed diverged with the searched schedule."
+        return f"No seed finished with both the searched schedule and {named}."
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader should know beside the sentence, one line each."""
+        """Further sentences about the comparison."""
         lines = []
         for name, found in self.versus.items():
             interval = found.interval
@@ -144,49 +141,53 @@ class Comparison:
             if interval is not None and apart != (found.verdict != "not distinguishable"):
                 says = "excludes" if apart else "includes"
                 lines.append(
-                    f"{name}: its own 95 % interval {says} 0; the verdict, over all "
-                    f"{len(self.versus)} comparisons together, is {found.verdict}."
+                    f"{name}: the 95 % interval of the difference {says} 0, but the verdict, "
+                    f"corrected for {len(self.versus)} baselines, is {found.verdict}."
                 )
         for contender in (self.best, *self.baselines):
             if contender.value is None:
                 lines.append(f"{contender.name}: every seed diverged.")
             elif contender.diverged:
                 lines.append(
-                    f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged; its "
-                    "mean is of the others, the verdict counts them as the worst."
+                    f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged; the "
+                    "mean is over the others, and the verdict counts them as the worst."
                 )
             if contender.at_edge:
                 lines.append(
-                    f"{contender.name}: its best peak is at an end of the grid; it may do better "
-                    "outside."
+                    f"{contender.name}: the best peak is at an end of the grid; a peak "
+                    "outside may be better."
                 )
         if len(self.best.peaks) < 2:
-            lines.append("No peak was tuned, which favours the searched schedule.")
+            lines.append("Peaks were not tuned, which favours the searched schedule.")
         fewest = next(n for n in range(5, 100) if 2 ** (1 - n) * len(self.versus) < ALPHA)
         if self.seeds < fewest and any(c.test == "signed ranks" for c in self.versus.values()):
             lines.append(
-                f"Where a seed diverged, {self.seeds} seeds cannot decide over "
-                f"{len(self.versus)} baselines; {fewest} can."
+                f"With a diverged seed, {self.seeds} seeds are too few to decide over "
+                f"{len(self.versus)} baselines; use at least {fewest}."
             )
         needed = self.seeds_to_settle
         if needed is not None:
-            lines.append(f"About {needed} seeds in all would settle it, if it is what it seems.")
+            lines.append(
+                f"If the true difference is as large as it looks, about {needed} seeds would be "
+                "needed to show it."
+            )
         return lines
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """The table that a person reads: a head, the searched schedule, then every baseline.
+        """The table of the comparison: header, searched schedule, then every baseline.
 
-        The best baseline, chosen on the selection seeds, is marked with a star.
+        A difference is searched - baseline. The best baseline on the selection seeds is marked
+        with a star.
         """
-        head = ("schedule", self.unit, "95 %", "searched minus it", "95 %", "verdict", "diverged")
+        head = ("schedule", self.unit, "95 %", "difference", "95 %", "verdict", "diverged")
         lost = f"{self.best.diverged}/{self.seeds}"
         searched = (f"searched ({self.best.name})", *self._worth(self.best), "", "", "", lost)
         rows: list[tuple[str, ...]] = [head, searched]
         for name, found in self.versus.items():
             rival = self.baseline(name)
             star = " *" if name == self.best_baseline else ""
-            difference = "" if found.difference is None else f"{found.difference:+.4g}"
+            difference = self._signed(found.difference, rival)
             lost = f"{rival.diverged}/{self.seeds}"
             worth, interval = self._worth(rival), _show_interval(found.interval, "+.3g")
             rows.append((name + star, *worth, difference, interval, found.verdict, lost))
@@ -194,11 +195,11 @@ class Comparison:
 
     @property
     def secondary_rows(self) -> list[tuple[str, ...]]:
-        """Medians and bootstrap intervals, beside the table; they decide nothing."""
-        head = ("schedule", "median", "BCa 95 %", "searched minus it, median", "BCa 95 %")
+        """Table of medians and bootstrap intervals, for information; no verdict uses them."""
+        head = ("schedule", "median", "BCa 95 %", "median difference", "BCa 95 %")
         rows: list[tuple[str, ...]] = [head]
         for contender in (self.best, *self.baselines):
-            median = "diverged" if contender.median is None else f"{contender.median:.5g}"
+            median = "diverged" if contender.median is None else f"{contender.median:.4g}"
             whole = not contender.diverged and not self.best.diverged
             row = [contender.name, median, _show_interval(contender.bca, ".4g"), "", ""]
             if whole and contender is not self.best:
@@ -210,11 +211,11 @@ class Comparison:
 
     def _worth(self, contender: Contender) -> tuple[str, str]:
         value = contender.value
-        shown = "diverged" if value is None else f"{value:.5g}"
+        shown = "diverged" if value is None else f"{value:.4g}"
         return shown, _show_interval(contender.interval, ".4g")
 
     def to_dict(self) -> dict[str, Any]:
-        """The object under `comparison` of `--json`."""
+        """Return the object under `comparison` of `--json`."""
         found = self.versus
         versus = {
             rival.name: {
@@ -243,15 +244,28 @@ class Comparison:
         }
 
     def _size(self, found: PairedTest) -> str:
-        """A difference as people write it: 0.031 ± 0.006 nats."""
+        """Return the size of a difference as people write it: 0.031 ± 0.006 nats (4.2 %)."""
         size = abs(found.difference or 0.0)
+        share = _percent(size, self.baseline(self.best_baseline))
         if found.interval is None:
-            return f"{size:.3g} {self.unit}"
+            return f"{size:.3g} {self.unit}{share}"
         half = (found.interval[1] - found.interval[0]) / 2
         if not 1e-9 < half < 1e9:
-            return f"{size:.3g} ± {half:.2g} {self.unit}"
+            return f"{size:.3g} ± {half:.2g} {self.unit}{share}"
         digits = max(0, 1 - math.floor(math.log10(half)))
-        return f"{size:.{digits}f} ± {half:.{digits}f} {self.unit}"
+        return f"{size:.{digits}f} ± {half:.{digits}f} {self.unit}{share}"
+
+    def _signed(self, difference: float | None, rival: Contender) -> str:
+        """Return a difference with its sign and percentage, or nothing."""
+        return "" if difference is None else f"{difference:+.3g}{_percent(difference, rival, '+')}"
+
+
+def _percent(difference: float, rival: Contender, sign: str = "") -> str:
+    """Return a difference as a percentage of a baseline's value, in brackets, if it has one."""
+    if not rival.value:
+        return ""
+    percent = 100 * difference / abs(rival.value)
+    return f" ({percent:{sign}.2g} %)" if abs(percent) < 1000 else ""
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""`Contender`: a schedule that was measured on fresh seeds, as a frozen record."""
+"""`Contender`: a schedule that was trained on fresh seeds, as a frozen record."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from lrsearch.trace import Trace
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A schedule that was measured on fresh seeds.
+    """A schedule in a comparison, with its values on fresh seeds.
 
     Attributes:
-        name: `trial 71`, or a baseline's.
-        schedule: with its tuned peak.
-        values: by seed; None where it diverged.
-        peaks: the grid on which its peak was tuned.
-        selection: mean value at each of them on the selection seeds on which all were tried; None
-            where every seed diverged.
-        losses: training curves of the reported runs by seed.
+        name: `trial 71`, or the name of a baseline.
+        schedule: the schedule with its tuned peak.
+        values: value of each seed; None if the run diverged.
+        peaks: the grid of peaks on which it was tuned.
+        selection: mean value at each peak over the selection seeds that all peaks share; None if
+            every run diverged.
+        losses: training curves of the reported runs, one per seed.
 
     Raises:
-        ValueError: there are no peaks, or not as many as their values.
+        ValueError: there is no peak, or the numbers of peaks and selection values differ.
     """
 
     name: Line
@@ -45,39 +45,39 @@ class Contender:
 
     @property
     def array(self) -> np.ndarray:
-        """The values, infinite where a seed diverged, shape `[n]`."""
+        """The values, shape `[n]`; infinite for a seed that diverged."""
         return np.array([math.inf if v is None else v for v in self.values], dtype=np.float64)
 
     @property
     def diverged(self) -> int:
-        """How many seeds diverged."""
+        """Number of seeds that diverged."""
         return sum(value is None for value in self.values)
 
     @property
     def value(self) -> float | None:
-        """The mean over the seeds that finished; None where none did."""
+        """Mean over the seeds that finished; None if no seed finished."""
         finite = [value for value in self.values if value is not None]
         return mean(finite) if finite else None
 
     @property
     def median(self) -> float | None:
-        """The median over all seeds, a diverged one counted as the worst."""
+        """Median over all seeds, where a diverged seed counts as the worst."""
         with np.errstate(over="ignore"):
             middle = float(np.median(self.array))
         return middle if math.isfinite(middle) else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % t interval of the mean; None where a seed diverged or there is but one."""
+        """95 % t interval of the mean; None if a seed diverged or there is only one seed."""
         return None if self.diverged else mean_interval(self.array)
 
     @property
     def bca(self) -> tuple[float, float] | None:
-        """95 % BCa bootstrap interval of the mean; None as for `interval`."""
+        """95 % BCa bootstrap interval of the mean; None in the same cases as `interval`."""
         return None if self.diverged else bca_interval(self.array)
 
     @property
     def at_edge(self) -> bool:
-        """Whether the best peak was the first or the last of the grid."""
+        """True if the best peak is the first or the last of the grid."""
         known = {value for value in self.selection if value is not None}
         return len(known) > 1 and self.schedule.peak in (self.peaks[0], self.peaks[-1])

@@ -1,7 +1,7 @@
-"""`Outcome`, `Trial`, `Result`: how runs, trials and studies ended, as frozen records.
+"""`Outcome`, `Trial`, `Result`: results of runs, trials and studies, as frozen records.
 
 A run that diverges is an outcome like any other; failure is a value here, not an exception.
-Infinite and NaN numbers never enter a record, so what is written as JSON reads back as it was.
+Records contain no infinite or NaN numbers, so they survive a round trip through JSON.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from lrsearch.schedule import FIELDS, Budget, Schedule
 from lrsearch.stats import mean
 from lrsearch.trace import Trace
 
-#: How a run or a trial may end.
+#: States in which a run or a trial may end.
 STATES = ("finished", "diverged", "pruned", "failed")
 
-#: Points of a curve that the study's storage keeps.
+#: Number of points of a curve that the study's storage keeps.
 STORED_POINTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one run ended.
+    """The result of one run.
 
     Attributes:
-        trial, replicate: which run it was.
+        trial, replicate: indices of the run.
         state: one of `STATES`.
-        value: what is minimised, in the objective's unit; None unless the run finished.
-        updates: how many updates were done.
-        reason: why it did not finish, one line.
-        details: of a failure, its traceback.
+        value: the number that is minimised, in the objective's unit; None unless the run finished.
+        updates: number of steps done.
+        reason: why the run did not finish, one line.
+        details: the traceback of a failure.
         traces: curves by name; `loss` is the training curve.
         figures: further finite numbers by name.
-        seconds: wall time; a population's runs share their program's time equally.
-        probing: what of it was spent on diagnostics of the landscape.
-        retries: how often its process had died before.
+        seconds: wall time; the runs of a population share its time equally.
+        probing: part of `seconds` spent on diagnostics of the landscape.
+        retries: number of earlier attempts whose process died.
 
     Example:
         >>> lrsearch.Outcome(trial=0, replicate=0, state="finished", value=0.5, updates=100).value
@@ -72,19 +72,19 @@ class Outcome:
         object.__setattr__(self, "figures", MappingProxyType(figures))
 
     def thin(self, points: int = STORED_POINTS) -> Outcome:
-        """Return the outcome with at most so many points of each curve."""
+        """Return the outcome with at most `points` points per curve."""
         traces = {name: trace.thin(points) for name, trace in self.traces.items()}
         return dataclasses.replace(self, traces=traces)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One schedule of a study and how its runs ended.
+    """One schedule of a study and the outcomes of its runs.
 
     Attributes:
-        index: lrsearch's own count from 0.
-        schedule: the recipe.
-        outcomes: one a replicate, in their order, up to the first that did not finish.
+        index: index of the trial, from 0.
+        schedule: the schedule.
+        outcomes: one per replicate in order, up to the first that did not finish.
 
     Example:
         >>> ended = lrsearch.Outcome(trial=7, replicate=0, state="finished", value=0.5)
@@ -100,52 +100,52 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """`finished` where every run did, else the gravest of what happened."""
+        """`finished` if every run finished, else the worst state of a run."""
         states = {outcome.state for outcome in self.outcomes}
         return next(s for s in ("failed", "diverged", "pruned", "finished") if s in states)
 
     @property
     def value(self) -> float | None:
-        """The mean over the replicates; None unless all of them finished."""
+        """Mean over the replicates; None unless all of them finished."""
         values = [o.value for o in self.outcomes if o.value is not None]
         return mean(values) if len(values) == len(self.outcomes) else None
 
     @property
     def estimate(self) -> float | None:
-        """The value; of a trial that was given up after some seeds, what it is thought worth."""
+        """The value; for a pruned trial, the value that was estimated from its seeds so far."""
         pruned = (o.figures.get("estimate") for o in self.outcomes if o.state == "pruned")
         return next(pruned, None) if self.state == "pruned" else self.value
 
     @property
     def reason(self) -> str:
-        """Why the first run that did not finish ended."""
+        """Reason of the first run that did not finish."""
         return next((o.reason for o in self.outcomes if o.state != "finished"), "")
 
     @property
     def details(self) -> str:
-        """The traceback of the first run that failed."""
+        """Traceback of the first run that failed."""
         return next((o.details for o in self.outcomes if o.details), "")
 
     @property
     def seconds(self) -> float:
-        """Wall time of all runs together."""
+        """Wall time of all runs together, in seconds."""
         return math.fsum(o.seconds for o in self.outcomes)
 
     @property
     def retries(self) -> int:
-        """How often a process that was at it had died."""
+        """Number of attempts whose process died."""
         return max(o.retries for o in self.outcomes)
 
     @property
     def probing(self) -> float:
-        """What of `seconds` was spent on diagnostics of the landscape."""
+        """Part of `seconds` spent on diagnostics of the landscape."""
         return math.fsum(o.probing for o in self.outcomes)
 
     @property
     def diagnostics(self) -> dict[str, float]:
         """Figures of the runs, each averaged over the replicates that have it.
 
-        What lrsearch measures itself is listed in `lrsearch.diagnostics.names`.
+        `lrsearch.diagnostics.names` lists the figures that lrsearch measures itself.
         """
         names = sorted({name for o in self.outcomes for name in o.figures})
         groups = {n: [o.figures[n] for o in self.outcomes if n in o.figures] for n in names}
@@ -154,20 +154,20 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a search found.
+    """The result of a study.
 
     Attributes:
         study, objective, space, unit: names, and the unit of the value.
-        budget: of every run.
-        seconds: wall time of the search's call, not of earlier ones that it continued; of a study
-            that was loaded, that of its runs together.
-        storage, tracking_uri: where the study and its tracking live.
+        budget: steps and batch of every run.
+        seconds: wall time of this call, without earlier calls that it continued; of a study that
+            was loaded, the time of all its runs.
+        storage, tracking_uri: where the study is stored and tracked.
         run_id: MLflow's parent run, or None.
-        trials: by index.
-        optimum: the best possible value where it is known.
+        trials: trials in the order of their index.
+        optimum: the best possible value if it is known.
         enqueued: number of enqueued trials, which come first; the default schedule is the next.
-        comparison: how the best one compares on fresh seeds, once that is known.
-        source: what answered, where it was found in this process; `lrsearch.compare` uses it.
+        comparison: the comparison on fresh seeds, or None.
+        source: the objective, if it was loaded in this process; `lrsearch.compare` uses it.
 
     Example:
         >>> result = lrsearch.tune("quadratic", trials=3, steps=50, tracking_uri="none")
@@ -194,21 +194,21 @@ class Result:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials ended how; the keys are exactly `STATES`."""
+        """Number of trials by state; the keys are exactly `STATES`."""
         states = [trial.state for trial in self.trials]
         return {state: states.count(state) for state in STATES}
 
     @property
     def ranked(self) -> list[Trial]:
-        """The finished trials, best first; equal values in the order of their index."""
+        """The finished trials, best first; equal values are sorted by index."""
         finished = [(t.value, t.index, t) for t in self.trials if t.value is not None]
         return [trial for _, _, trial in sorted(finished, key=lambda row: row[:2])]
 
     def trial(self, index: int) -> Trial:
-        """The trial of an index.
+        """Return the trial of an index.
 
         Raises:
-            RequestError: there is none.
+            RequestError: there is no such trial.
         """
         for trial in self.trials:
             if trial.index == index:
@@ -220,10 +220,10 @@ class Result:
 
     @property
     def best(self) -> Trial:
-        """The trial of the lowest value.
+        """The trial with the lowest value.
 
         Raises:
-            NothingFinished: there is none.
+            NothingFinished: no trial finished.
         """
         if not self.ranked:
             raise NothingFinished(self._why_nothing_finished())
@@ -231,18 +231,19 @@ class Result:
 
     @property
     def chosen(self) -> Schedule:
-        """What the study stands for: the comparison's choice, else the best trial's schedule."""
+        """The schedule that the comparison chose; without a comparison, the best trial's."""
         return self.best.schedule if self.comparison is None else self.comparison.best.schedule
 
     def _why_nothing_finished(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
         said = f"no trial of study {self.study} finished ({counts or 'none ended'})"
         if not self.trials:
-            return f"{said}; the same `lrsearch tune` goes on"
+            return f"{said}; run the same `lrsearch tune` again to continue"
         last = f"{said}, the last: {self.trials[-1].reason}"
         if self.counts["failed"]:
-            return f"{last}; when that is mended, search under another --study name"
-        return f"{last}; lower the peak's range with --set peak=LOW..HIGH"
+            return f"{last}; fix the error and search under another `study=`"
+        lower = '`settings={"peak": {"low": LOW, "high": HIGH}}`'
+        return f"{last}; lower the range of the peak with {lower}"
 
     @property
     def firsts(self) -> dict[str, Trial]:
@@ -252,12 +253,12 @@ class Result:
         return {n: known[i] for i, n in enumerate([*names, "default"]) if i in known}
 
     def to_frame(self) -> Any:
-        """The trials as a pandas DataFrame, one row a trial, by index.
+        """Return the trials as a pandas DataFrame, one row per trial.
 
         Columns: `state`, `value`, `seconds`, `retries`, `reason`, the schedule's fields, and
         diagnostics.
         """
-        import pandas as pd  # arrives with MLflow, and takes half a second
+        import pandas as pd  # installed with MLflow; the import takes half a second
 
         own = ("state", "value", "seconds", "retries", "reason")
         rows = [
@@ -274,16 +275,16 @@ class Result:
 
     @property
     def reference(self) -> dict[str, float] | None:
-        """The best possible value, and the best found as a ratio to it, where it is known."""
+        """The best possible value, and the ratio of the best value to it; None if unknown."""
         if self.optimum is None or self.best.value is None:
             return None
         return {"optimum": self.optimum, "ratio": self.best.value / self.optimum}
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `--json` prints.
+        """Return the object that `--json` prints.
 
         Raises:
-            NothingFinished: no trial finished, so there is no best one.
+            NothingFinished: no trial finished.
         """
         best = self.best
         return {

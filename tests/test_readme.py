@@ -137,7 +137,7 @@ def test_its_tables_name_every_decay_and_every_export():
 
 
 def test_its_picture_and_every_file_it_names_are_there():
-    targets = re.findall(r"\]\(([^)]+)\)", README)
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
     assert targets
     for target in targets:
         assert (ROOT / target).is_file()

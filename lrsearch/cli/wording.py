@@ -40,7 +40,7 @@ def _as_option(argument: re.Match[str]) -> str:
 
 
 def _as_range(value: str) -> str:
-    ends = re.fullmatch(r"\((.+), (.+)\)", value)
+    ends = re.fullmatch(r"\{.low.: (.+), .high.: (.+)\}", value)
     return f"{ends[1]}..{ends[2]}" if ends else _unquoted(value)
 
 

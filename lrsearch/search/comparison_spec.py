@@ -32,26 +32,26 @@ class ComparisonSpec:
 
     top: int = setting(
         5,
-        "How many of the best trials compete.",
+        "Number of best trials that compete.",
         Bound(kind="int", low=1, high=1000),
         metavar="K",
     )
     seeds: int = setting(
         10,
-        "Fresh seeds of the selection, and as many of the report.",
+        "Selection seeds; the report uses the same number of other fresh seeds.",
         Bound(kind="int", low=5, high=1000),
         metavar="N",
     )
     grid: int = setting(
         9,
-        "Peaks on which every schedule is tuned.",
+        "Number of peaks on which every schedule is tuned.",
         Bound(kind="int", low=1, high=101),
         metavar="N",
     )
     against: Sequence[str | Schedule] = setting(
         (),
-        "A baseline's name or a Schedule's .json file. Repeatable. Default: every baseline, and "
-        "what was enqueued.",
+        "Baseline to compare with: a name or a Schedule's .json file. Repeatable. Default: all "
+        "baselines and the enqueued schedules.",
         metavar="NAME|FILE",
         multiple=True,
     )

@@ -156,22 +156,22 @@ class Settings:
     )
     pruner: str = setting(
         "divergence",
-        "Rule that ends a run early.",
+        "Which runs stop early: divergence stops those whose loss explodes, none stops none.",
         Bound(kind="name", names=("divergence", "none")),
         identity=True,
         tracked=True,
     )
     slots: int | str | None = setting(
         None,
-        "Runs in flight per worker, for tasks that train several at once; auto measures which "
-        "number is fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
+        "Runs that one process trains at the same time on one device (tasks only); auto measures "
+        "which number is fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
         Bound(kind="int", low=1, high=65_536, names=(AUTO,), optional=True),
         metavar="K|auto",
     )
     parallel: int | None = setting(
         None,
-        "Total concurrent runs across all machines; fixed when the study is created. Default: "
-        "those of this command.",
+        "Runs at the same time on all machines together; fixed when the study is created. "
+        "Default: those of this command.",
         Bound(kind="int", low=1, high=65_536, optional=True),
         metavar="K",
     )

@@ -128,7 +128,7 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
     if "peak" not in space.entries:
         raise RequestError(
             f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
-            'one with `settings={"peak": (LOW, HIGH)}`'
+            'one with `settings={"peak": {"low": LOW, "high": HIGH}}`'
         )
     budget = Budget(steps=settings.steps or setup.steps, batch=settings.batch or setup.batch)
     largest = space.check_budget(budget)

@@ -172,7 +172,7 @@ def test_no_finished_trial_is_exit_code_3(here, say):
     [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
 @pytest.mark.slow
-def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, number, code):
+def test_a_signal_ends_a_search_cleanly_and_the_same_command_continues_it(here, say, number, code):
     command = [sys.executable, "-m", "lrsearch", *TUNE, "--quiet", "--trials"]
     process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
     journal = here / "lrsearch-studies" / "quadratic-default.journal"
@@ -184,7 +184,7 @@ def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, 
     finally:
         process.kill()
     assert process.returncode == code
-    assert "the same command goes on" in err
+    assert "continue with the same command" in err
     assert err.count("\n") == 1
     ended = int(re.search(r"with (\d+) of 100000 trials", err)[1])
     record = json.loads(say("show", "quadratic-default", "--json")[1])
@@ -192,7 +192,7 @@ def test_a_signal_ends_a_search_cleanly_and_the_same_command_goes_on(here, say, 
     assert say(*TUNE, "--quiet", "--trials", ended + 2)[0] == 0
 
 
-def test_a_reader_that_stops_reading_is_no_error():
+def test_a_reader_that_stops_reading_is_not_an_error():
     command = [sys.executable, "-m", "lrsearch", "spaces", "--json"]
     reader, writer = os.pipe()
     os.close(reader)
@@ -259,10 +259,10 @@ def test_export_scales_to_another_batch_by_the_coupling_law(here, say):
     assert "the peak stays" in note
     rates, note = export("--batch", 16, "--coupling", 1)
     assert rates == best.replace(peak=4 * best.peak).plan(200).lr.tolist()
-    assert f"becomes {4 * best.peak:.4g} at 16" in note
+    assert f"to {4 * best.peak:.4g} at batch 16" in note
     rates, _ = export("--batch", 16, "--coupling", 0.5)
     assert rates == best.replace(peak=2 * best.peak).plan(200).lr.tolist()
-    assert "give --batch, not 4" in export("--coupling", 1)[1]
+    assert "give a --batch other than 4" in export("--coupling", 1)[1]
 
 
 def test_a_frame_and_a_picture_of_a_result(here, say):

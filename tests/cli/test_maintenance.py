@@ -66,23 +66,23 @@ def test_status_names_trials_that_were_lost_with_their_process(study, monkeypatc
     capsys.readouterr()
     assert main(["status", "quadratic-default"]) == 0
     out = capsys.readouterr().out
-    assert "lost with their process: trial 8, which the next search begins again" in out
+    assert "interrupted with their process: trial 8; the next search runs them again" in out
     assert main([*TUNE, "--trials", "9", "--no-compare"]) == 0
     capsys.readouterr()
     assert main(["status", "quadratic-default"]) == 0
-    assert "begun again so far: 1" in capsys.readouterr().out
+    assert "retried so far: 1" in capsys.readouterr().out
 
 
 def test_status_of_nothing_and_of_an_unknown_study(here, capsys):
     assert main(["status"]) == 0
-    assert "no studies here; `lrsearch tune` makes one" in capsys.readouterr().out
+    assert "no studies here; `lrsearch tune` creates one" in capsys.readouterr().out
     assert main(["status", "nothing"]) == 2
     assert "there is no study 'nothing'" in capsys.readouterr().err
     assert main(["status", "--storage", "x.journal"]) == 2
     assert "name one" in capsys.readouterr().err
 
 
-def test_a_damaged_study_is_named_repaired_and_goes_on(study, capsys):
+def test_a_damaged_study_is_named_repaired_and_continued(study, capsys):
     lines = study.read_bytes().splitlines(keepends=True)
     location = next(i for i, line in enumerate(lines) if b'"op_code":8' in line)
     lines[location] = lines[location].replace(b"finished", b"finishes")
@@ -98,8 +98,10 @@ def test_a_damaged_study_is_named_repaired_and_goes_on(study, capsys):
     assert "1 of 1 cannot be read" in capsys.readouterr().out
     assert main(command.split()) == 0
     out = capsys.readouterr().out
-    assert re.search(r"damaged: 1 of \d+ records; the old file is .*\.journal\.damaged-1\n", out)
-    assert "has 7 trials; the next search measures trial 0 again" in out
+    assert re.search(
+        r"removed 1 damaged of \d+ records; the old file is .*\.journal\.damaged-1\n", out
+    )
+    assert "has 7 trials; the next search runs trial 0 again" in out
     assert main([*TUNE, "--trials", "8", "--no-compare"]) == 0
     assert "8 trials" in capsys.readouterr().out
 
@@ -143,7 +145,7 @@ def test_doctor_says_what_is_wrong(here, capsys, words, message):
     found = json.loads(captured.out)
     assert not found[message]["sound"]
     assert "does not answer" in found[message]["found"]
-    assert f"not as it must be: {message}" in captured.err
+    assert f"failed check: {message}" in captured.err
 
 
 def test_an_old_or_missing_package_is_named(monkeypatch):

@@ -22,7 +22,7 @@ EXPORTED = {"ignore_batch", "ignore_momentum", "port"}
         ("choose another `study=`", "choose another --study"),
         ('give `device="cpu"`', "give --device cpu"),
         ("allow more with `max_failures=`.", "allow more with --max-failures."),
-        ('`settings={"peak": (LOW, HIGH)}`', "--set peak=LOW..HIGH"),
+        ('`settings={"peak": {"low": LOW, "high": HIGH}}`', "--set peak=LOW..HIGH"),
         ('`settings={"momentum": 0.9}`', "--set momentum=0.9"),
         ('`options={"data": FOLDER}`', "--with data=FOLDER"),
         ("`options=`", "--with"),

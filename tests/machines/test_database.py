@@ -419,7 +419,7 @@ def test_an_interrupted_search_says_how_to_continue_without_passwords(database, 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "to join from another machine" in first
-    assert "the same command goes on: lrsearch tune" in err
+    assert "continue with the same command: lrsearch tune" in err
     check_no_password(first, out, err)
 
 

@@ -136,7 +136,7 @@ def test_a_run_that_kills_its_worker_fails_and_sigterm_releases_running_trials(s
     process = begin(cluster, "train.py:nap", "--trials", "40")
     wait_for(tmp_path / "marks", 6)
     process.send_signal(signal.SIGTERM)
-    assert "the same command goes on" in end(process, 143)[1]
+    assert "continue with the same command" in end(process, 143)[1]
     assert end(begin(cluster, "train.py:nap", "--trials", "10"))[0]["trials"]["finished"] == 10
     assert sum(t.retries for t in api.load("nap-default").trials) == 0
 

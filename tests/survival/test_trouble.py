@@ -131,7 +131,7 @@ CODES = {
     2: ("shouts", "0", "trials is 0; give an integer"),
     3: ("nan", "3", "no trial of study nap-default finished"),
     130: ("SIGINT", "9", "interrupted with 1 of 9 trials ended; all that was measured is kept"),
-    143: ("SIGTERM", "9", "and the same command goes on: lrsearch tune "),
+    143: ("SIGTERM", "9", "continue with the same command: lrsearch tune "),
 }
 
 
