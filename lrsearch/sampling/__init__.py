@@ -1,1 +1,1 @@
-"""What to try next: samplers, pure functions of the study's seed, the index and past outcomes."""
+"""Samplers: pure functions of the study's seed, the trial's index and past outcomes."""

@@ -1,6 +1,6 @@
-"""The samplers by name. Importing this loads none of them.
+"""The samplers by name. Importing this module loads none of them.
 
-A sampler is one file with a function that makes it of a `Problem`, and one line here.
+A sampler is one file with a function that makes it from a `Problem`, and one line here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """Where a sampler is.
+    """The location and version of a sampler.
 
     Attributes:
-        module, factory: what makes it, called with a `Problem`.
-        version: raised when it proposes other points; a study is continued by the version that it
-            was searched with, or not at all.
+        module, factory: module and function that make it from a `Problem`.
+        version: number that increases when the sampler proposes other points. A study can be
+            continued only with the version that it was created with.
     """
 
     module: str
@@ -44,7 +44,7 @@ def make_sampler(name: str, problem: Problem) -> Sampler:
     """Make a sampler.
 
     Raises:
-        RequestError: there is none of that name.
+        RequestError: the name is unknown.
     """
     if name not in SAMPLERS:
         raise RequestError(f"there is no sampler {name!r}{closest(name, SAMPLERS)}")

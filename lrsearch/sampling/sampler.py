@@ -1,9 +1,9 @@
-"""What a sampler is: a pure function of the problem, the index of a trial and what it may see.
+"""The interface of samplers: pure functions of the problem, a trial's index and its history.
 
-Three things make it pure. A sampler is asked for trials in the order of their index. Trial n sees
-exactly the outcomes of trials 0 … n-1-W, whichever have ended; the rest count as running. And what
-it draws comes from a stream of the study's seed and n. Slots, workers and interruptions therefore
-never change what is asked.
+Three rules make a sampler pure. It is asked for trials in the order of their index. Trial n sees
+exactly the outcomes of trials 0 … n-1-W; the rest count as running. Its random numbers come from a
+stream of the study's seed and n. Slots, workers and interruptions therefore never change the
+points.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from lrsearch.space import Space
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What a sampler searches.
+    """A search problem, as far as a sampler needs to know it.
 
     Attributes:
-        space: with every entry resolved.
-        seed: the study's.
-        positive: whether to model the logarithm of the value.
-        exact: whether values carry no noise.
-        untrained: the value that stands for a diverged trial; None is the worst finite one.
-        parallel: whether trials are asked before all earlier ones have ended.
+        space: the space with all entries resolved.
+        seed: seed of the study.
+        positive: True to model the logarithm of the value.
+        exact: True if values have no noise.
+        untrained: value that stands for a diverged trial; None for the worst finite value.
+        parallel: True if trials are asked before all earlier ones have ended.
     """
 
     space: Space
@@ -41,11 +41,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What to try next.
+    """The point of a trial.
 
     Attributes:
         point: a value for every free field of the space.
-        replicate: the seed of the first run; another than 0 repeats a point on another seed.
+        replicate: replicate of the first run; not 0 to repeat a point on another seed.
     """
 
     point: Mapping[str, Value]
@@ -54,11 +54,11 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What trial n may see.
+    """The part of a study that trial n may see.
 
     Attributes:
-        points: of the trials 0 … n-1, by index; None is a schedule outside the space.
-        ended: the trials 0 … n-1-W, by index, with their curves as the storage keeps them.
+        points: points of the trials 0 … n-1 by index; None for a schedule outside the space.
+        ended: the trials 0 … n-1-W by index, with thinned curves as in the storage.
     """
 
     points: Sequence[Mapping[str, Value] | None] = ()
@@ -66,24 +66,24 @@ class History:
 
 
 class Sampler(Protocol):
-    """Proposes the point of every trial. Keep nothing that `ask` could not compute again.
+    """A sampler. It may only keep state that `ask` could compute again.
 
     Attributes:
-        independent: whether points depend on their index alone, so that any may be asked at any
-            time and nothing of the history is read.
+        independent: True if a point depends only on its index, so that points can be asked in any
+            order and the history is not used.
     """
 
     @property
     def independent(self) -> bool:
-        """As above."""
+        """True if a point depends only on its index."""
         ...
 
     def ask(self, index: int, history: History) -> Proposal:
         """Propose the point of a trial.
 
         Args:
-            index: n. Indices rise from call to call; those of points that were given are left out.
-            history: what the trial may see.
+            index: n, which increases from call to call. Trials with given points are skipped.
+            history: the part of the study that the trial may see.
         """
         ...
 
@@ -91,15 +91,15 @@ class Sampler(Protocol):
 def penalty(
     index: int, ended: Mapping[int, Trial], end: int, untrained: float | None
 ) -> float | None:
-    """Return the finite value that stands for a diverged trial, or None where nothing is known.
+    """Return the finite value that the sampler gets for a diverged trial, or None if unknown.
 
-    The sampler must learn from a divergence: a trial that tells it nothing is asked again.
+    The sampler must learn from divergence, or it would propose the same region again.
 
     Args:
-        index: of the trial.
+        index: index of the trial.
         ended: the trials that have ended, by index.
-        end: those below it are seen, so that the order in which trials end does not matter.
-        untrained: the value of an untrained model, where it is known.
+        end: only trials below this index are used, so that the order of ends does not matter.
+        untrained: value of an untrained model, or None if unknown.
     """
     if untrained is not None:
         return untrained
@@ -108,5 +108,5 @@ def penalty(
 
 
 def model_value(value: float, *, positive: bool) -> float:
-    """Return what a model is given of a value: its logarithm makes several decades even."""
+    """Return the value for a model: its logarithm if values are positive."""
     return math.log(max(value, 1e-300)) if positive else value

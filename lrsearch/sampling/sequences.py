@@ -1,4 +1,4 @@
-"""Samplers that look at no outcome: independent points, and a sequence that fills the space."""
+"""Samplers without a model: independent random points, and a sequence that fills the space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrsearch.seeding import POINT, SOBOL, stream
 
 
 class _Sequence:
-    """Points that depend on their index alone."""
+    """A sampler whose points depend only on their index."""
 
     independent = True
 
@@ -29,7 +29,7 @@ class _Sequence:
 
 
 class Uniform(_Sequence):
-    """Each point is drawn from a stream of its own."""
+    """Uniform random points, each from a separate stream."""
 
     def _unit(self, index: int) -> Sequence[float]:
         drawn: list[float] = stream(self._seed, POINT, index).random(len(self._names)).tolist()
@@ -41,7 +41,7 @@ class QuasiRandom(_Sequence):
 
     def _unit(self, index: int) -> Sequence[float]:
         sobol = qmc.Sobol(len(self._names), rng=stream(self._seed, SOBOL))
-        if index:  # SciPy cannot skip no point at all
+        if index:  # SciPy cannot skip 0 points
             sobol.fast_forward(index)
         unit: list[float] = sobol.random(1)[0].tolist()
         return unit

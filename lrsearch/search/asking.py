@@ -1,4 +1,4 @@
-"""Which trial may be asked for, and what its sampler may see."""
+"""The points of trials: when the sampler is asked, and which outcomes it sees."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Asker:
     """Asks a sampler for the point of every trial, in the order of their index.
 
     Args:
-        spec, setup: of the study and its objective.
-        first: points of the first trials; None is a schedule outside the space, of which the
+        spec, setup: specification of the study, and setup of its objective.
+        first: points of the first trials; None for a schedule outside the space, from which the
             sampler learns nothing.
-        window: W.
+        window: W, the staleness window (`lrsearch.search.slots.window`).
 
     Attributes:
-        points: of the trials that were asked for, by index; None as for `first`.
+        points: points of the trials so far, by index; None for a schedule outside the space.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Asker:
         self._first, self._window, self._untrained = tuple(first), window, setup.untrained
         self._searched = distributions(spec.space)
         self._ended: dict[int, Trial] = {}
-        self._known = 0  # before it all have ended
+        self._known = 0  # all trials before this index have ended
         problem = Problem(
             space=spec.space,
             seed=spec.seed,
@@ -52,23 +52,23 @@ class Asker:
 
     @property
     def independent(self) -> bool:
-        """Whether points depend on their index alone, so that any may be asked at any time."""
+        """True if a point depends only on its index, so that points can be asked in any order."""
         return self._sampler.independent
 
     def ready(self, index: int) -> bool:
-        """Return whether every outcome that a trial must see is known."""
+        """Return True if every outcome that a trial must see is known."""
         while self._known in self._ended:
             self._known += 1
         return self.independent or self._known >= index - self._window
 
     def tell(self, trial: Trial) -> None:
-        """Take an ended trial; trials see it only when their turn comes."""
-        # As the storage keeps it, so that a search that is resumed sees the same.
+        """Add an ended trial; later trials see it according to the window."""
+        # Thinned as in the storage, so that a resumed search sees the same.
         outcomes = tuple(outcome.thin() for outcome in trial.outcomes)
         self._ended[trial.index] = dataclasses.replace(trial, outcomes=outcomes)
 
     def penalty(self, trial: Trial) -> float | None:
-        """Return the finite value that stands for a diverged trial, or None."""
+        """Return the finite value that the sampler gets for a diverged trial, or None."""
         end = trial.index - self._window
         return penalty(trial.index, self._ended, end, self._untrained)
 
@@ -84,10 +84,10 @@ class Asker:
         return found
 
     def recall(self, point: Mapping[str, Value]) -> None:
-        """Take the point of the next trial from what was asked earlier.
+        """Set the point of the next trial to a stored one.
 
         Raises:
-            ValueError: it is none of the space's.
+            ValueError: the point is outside the space.
         """
         index = len(self.points)
         if index < len(self._first):

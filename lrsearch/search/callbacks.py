@@ -1,4 +1,4 @@
-"""`Callback`: who wants to see a search go on."""
+"""`Callback`: a base class for observers of a search."""
 
 from __future__ import annotations
 
@@ -6,32 +6,42 @@ from lrsearch.result import Result, Trial
 
 
 class Callback:
-    """Is told what happens when it happens, and does nothing. Derive a class and override."""
+    """An observer of a search. Its methods do nothing; override those that you need."""
 
     def begin(self, result: Result, total: int) -> None:
-        """The search starts from what the study already holds, and goes on to `total` trials."""
-
-    def trial_ended(self, trial: Trial, result: Result) -> None:
-        """One more trial has ended; `result` counts it."""
-
-    def comparing(self, bill: str, seconds: float, total: int, done: int) -> None:
-        """A comparison of `total` runs starts, of which `done` are known already.
+        """Handle the start of the search.
 
         Args:
-            bill: what it will measure, in one line.
-            seconds: what the other runs will take, about.
-            total: runs in all.
-            done: known already.
+            result: the result so far.
+            total: number of trials of the search.
+        """
+
+    def trial_ended(self, trial: Trial, result: Result) -> None:
+        """Handle the end of a trial, which `result` includes."""
+
+    def comparing(self, estimate: str, seconds: float, total: int, done: int) -> None:
+        """Handle the start of a comparison.
+
+        Args:
+            estimate: the runs of the comparison, in one line.
+            seconds: estimated time of the runs that are not done yet.
+            total: number of runs.
+            done: number of runs that are already done.
         """
 
     def compared_runs(self, done: int) -> None:
-        """So many runs of the comparison have ended."""
+        """Handle the end of runs of the comparison; `done` is their total number."""
 
-    def declined(self, bill: str, seconds: float) -> None:
-        """A comparison was left out because it would cost too much; arguments as above."""
+    def declined(self, estimate: str, seconds: float) -> None:
+        """Handle that the comparison is skipped because it would take too long.
+
+        Args:
+            estimate: the runs of the comparison, in one line.
+            seconds: estimated time of these runs.
+        """
 
     def waiting(self, what: str) -> None:
-        """There is nothing to do here until something has ended elsewhere."""
+        """Handle that this process waits for `what`."""
 
     def stopping(self) -> None:
-        """A signal came; running trials are released and everything is written."""
+        """Handle a signal, before running trials are released and records are saved."""

@@ -1,9 +1,9 @@
-"""The protocol of an honest comparison, without anything that runs it.
+"""The protocol of a comparison, without the code that runs it.
 
-Candidates are the best schedules of a search, baselines what one would have used anyway. The peak
-of every one of them is tuned on the same grid with the same selection seeds; the candidate and
-the best baseline are chosen there too. What is reported comes from other seeds. Choosing on the
-seeds that are reported would give 8 % false wins (simulated).
+Candidates are the best schedules of a search; baselines are common schedules. The peak of each is
+tuned on the same grid with the same selection seeds. The candidate and the best baseline are
+chosen on these seeds too. The reported values come from other seeds. Choosing on the reported
+seeds would give 8 % false wins (simulated).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lrsearch.schedule import Schedule
 from lrsearch.stats import mean
 from lrsearch.trace import Trace
 
-#: Peaks of the grid; and how a search that may not cost more shrinks them.
+#: Number of peaks of the grid, and smaller numbers for a limited number of runs.
 GRID_PEAKS, SMALLER = 9, (7, 5, 3)
 FEWEST_SEEDS, FEWEST_SELECTION = 5, 3
-#: Every peak is tried on the first few selection seeds; the best few peaks of every rival on all.
-#: A convention: it halves the bill, and seeds are paired, so that few tell near peaks from far.
+#: All peaks are run on the first few selection seeds, the best few peaks of each shape on all
+#: seeds. A convention: it halves the cost, and a few paired seeds tell good peaks from bad ones.
 FIRST_SEEDS, KEPT_PEAKS = 3, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedShape:
-    """A shape with every peak at which it is tried.
+    """A shape with all peaks at which it is run.
 
     Attributes:
-        name: `trial 71`, or a baseline's.
-        schedules: one a peak, by rising peak.
+        name: `trial 71`, or the name of a baseline.
+        schedules: one schedule per peak, in increasing order of the peak.
     """
 
     name: str
@@ -47,13 +47,13 @@ class TunedShape:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
-    """What is measured, and how the answer is drawn from it.
+    """The runs of a comparison, and the rules by which its result is computed.
 
     Attributes:
-        candidates, baselines: what competes.
-        selection: seeds on which peaks, candidate and best baseline are chosen.
-        seeds: fresh ones whose values are reported; 1 of each for exact objectives.
-        exact: whether a schedule always has one value.
+        candidates, baselines: the shapes that are compared.
+        selection: number of seeds on which peaks, candidate and best baseline are chosen.
+        seeds: number of fresh seeds of the report. For exact objectives both numbers are 1.
+        exact: True if a schedule always has the same value.
     """
 
     candidates: tuple[TunedShape, ...]
@@ -64,41 +64,41 @@ class ComparisonPlan:
 
     @property
     def shapes(self) -> tuple[TunedShape, ...]:
-        """All that compete."""
+        """All shapes that are compared."""
         return (*self.candidates, *self.baselines)
 
     @property
     def schedules(self) -> list[Schedule]:
-        """Every schedule that is tried in the selection, each once."""
+        """All schedules of the selection, each once."""
         return list(dict.fromkeys(s for shape in self.shapes for s in shape.schedules))
 
     @property
     def look(self) -> int:
-        """Selection seeds on which every peak is tried."""
+        """Number of selection seeds on which all peaks are run."""
         return min(FIRST_SEEDS, self.selection)
 
     @property
     def runs(self) -> int:
-        """How many runs it takes; fewer where rivals share schedules."""
+        """Number of runs. It is an upper limit if shapes share schedules."""
         kept = sum(min(KEPT_PEAKS, len(shape.schedules)) for shape in self.shapes)
         reported = 0 if self.exact else (1 + len(self.baselines)) * self.seeds
         selected = len(self.schedules) * self.look + kept * (self.selection - self.look)
         return selected + reported
 
     def describe(self) -> str:
-        """The bill, in one line."""
+        """Return the runs of the comparison in one line."""
         peaks = max(len(shape.schedules) for shape in self.shapes)
         seeds = "" if self.exact else f", {self.selection} + {self.seeds} fresh seeds"
         return (
-            f"comparing: best {len(self.candidates)} and {len(self.baselines)} baselines, "
+            f"comparing: best {len(self.candidates)} schedules, {len(self.baselines)} baselines, "
             f"{peaks} peaks each{seeds}: {self.runs} runs"
         )
 
     def kept(self, measured: Mapping[Schedule, Sequence[float]]) -> list[Schedule]:
-        """The best few peaks of every rival, which are measured on all selection seeds.
+        """Return the best few peaks of every shape, which are run on all selection seeds.
 
         Args:
-            measured: values by seed of every schedule, not finite where a seed diverged.
+            measured: values of every schedule by seed; not finite for a diverged seed.
         """
         ranked = (
             sorted(shape.schedules, key=lambda s: rank_key(measured[s][: self.look]))[:KEPT_PEAKS]
@@ -107,7 +107,7 @@ class ComparisonPlan:
         return list(dict.fromkeys(schedule for best in ranked for schedule in best))
 
     def choose(self, measured: Mapping[Schedule, Sequence[float]]) -> dict[str, Schedule]:
-        """The best peak of every rival, by its name, among those measured on all seeds."""
+        """Return the best peak of every shape by name, among those with all selection seeds."""
         whole = {s for s, values in measured.items() if len(values) >= self.selection}
         return {
             shape.name: min(
@@ -117,7 +117,7 @@ class ComparisonPlan:
         }
 
     def finalists(self, measured: Mapping[Schedule, Sequence[float]]) -> dict[str, Schedule]:
-        """What is reported on fresh seeds: the best candidate first, then every baseline."""
+        """Return the schedules of the report: the best candidate first, then every baseline."""
         chosen = self.choose(measured)
         names = [c.name for c in self.candidates]
         first = min(names, key=lambda name: rank_key(measured[chosen[name]]))
@@ -130,13 +130,13 @@ class ComparisonPlan:
         reported: Mapping[Schedule, Sequence[float]],
         losses: Mapping[Schedule, Sequence[Trace]] = {},
     ) -> Comparison:
-        """The comparison, from the values of the selection and of the report.
+        """Return the comparison from the values of the selection and of the report.
 
         Args:
-            unit: of the values.
-            measured: values by selection seed of every schedule.
-            reported: values by fresh seed of every finalist.
-            losses: their training curves.
+            unit: unit of the values.
+            measured: values of every schedule by selection seed.
+            reported: values of every finalist by fresh seed.
+            losses: training curves of the finalists.
         """
         finalists = self.finalists(measured)
         shapes = {shape.name: shape for shape in self.shapes}
@@ -166,13 +166,13 @@ class ComparisonPlan:
 
 
 def rank_key(values: Sequence[float]) -> tuple[int, float]:
-    """What rivals are ranked by: fewest diverged seeds, then the mean of the rest."""
+    """Return the sort key of a schedule: number of diverged seeds, then the mean of the rest."""
     finite = [value for value in values if math.isfinite(value)]
     return len(values) - len(finite), mean(finite) if finite else math.inf
 
 
 def mean_of_finite(values: Sequence[float]) -> float | None:
-    """The mean over the seeds that finished; None where none did."""
+    """Return the mean over the seeds that finished; None if no seed finished."""
     _, found = rank_key(values)
     return found if math.isfinite(found) else None
 
@@ -180,14 +180,14 @@ def mean_of_finite(values: Sequence[float]) -> float | None:
 def peak_grid(
     anchor: float, low: float, high: float, points: int = GRID_PEAKS, nearest: int | None = None
 ) -> list[float]:
-    """Peaks evenly spaced on a logarithmic scale over a range, the anchor among them.
+    """Return peaks evenly spaced on a logarithmic scale, one of which is the anchor.
 
     Args:
         anchor: the peak that the search found.
-        low: the lower end of the range that was searched, lowered to an anchor below it.
-        high: the upper end, likewise.
-        points: how many.
-        nearest: keep only so many of them, those around the anchor.
+        low: lower end of the searched range; the anchor if that is lower.
+        high: upper end of the searched range; the anchor if that is higher.
+        points: number of peaks.
+        nearest: number of peaks around the anchor to keep; None for all.
     """
     low, high = min(low, anchor), max(high, anchor)
     if points == 1 or low == high:
@@ -195,7 +195,7 @@ def peak_grid(
     ratio = (high / low) ** (1 / points)
     below = math.floor(math.log(anchor / low) / math.log(ratio) + 1e-9)
     above = math.floor(math.log(high / anchor) / math.log(ratio) + 1e-9)
-    # There is room for one more than was asked for.
+    # The range can hold one point too many.
     while below + 1 + above > (points if nearest is None else nearest):
         below, above = (below - 1, above) if below > above else (below, above - 1)
     return [anchor * ratio**j if j else anchor for j in range(-below, above + 1)]
@@ -214,24 +214,24 @@ def plan_comparison(
     points: int = GRID_PEAKS,
     nearest: int | None = None,
 ) -> ComparisonPlan:
-    """What a study's comparison measures.
+    """Plan the comparison of a study.
 
     Args:
-        result: the study's.
-        entries: of its space and its objective, for the range of the peak.
-        momentum: the objective's, of schedules that name none.
-        top: candidates, the best trials of the study.
-        seeds: reported ones.
-        selection: selection seeds; None is as many.
-        against: baselines by name, or a schedule with its name; empty is all of `BASELINES`, and
-            the schedules that were enqueued.
-        exact: whether a schedule always has one value.
-        points: peaks of the grid.
-        nearest: keep only so many of them, those around the best trial's peak.
+        result: result of the study.
+        entries: entries of its space and objective, for the range of the peak.
+        momentum: momentum of schedules that define none.
+        top: number of candidates, the best trials of the study.
+        seeds: number of seeds of the report.
+        selection: number of selection seeds; None for `seeds`.
+        against: names of baselines with None, or names with schedules; empty for all of
+            `BASELINES` and the enqueued schedules.
+        exact: True if a schedule always has the same value.
+        points: number of peaks of the grid.
+        nearest: number of peaks around the best trial's peak to keep; None for all.
 
     Raises:
         NothingFinished: the study has no finished trial.
-        RequestError: a baseline is unknown or has no plan within the budget.
+        RequestError: a baseline is unknown or does not fit into the budget.
     """
     found = result.best.schedule
     searched = entries.get("peak")
@@ -249,7 +249,7 @@ def plan_comparison(
     fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=bool(against))]
     if not fitting:
         raise RequestError(
-            f"no baseline has a plan of {result.budget.steps} updates; give more steps"
+            f"no baseline fits into {result.budget.steps} steps; create a study with more `steps=`"
         )
     return ComparisonPlan(
         candidates=tuple(_tuned_shape(name, s, grid) for name, s in candidates),
@@ -263,26 +263,26 @@ def plan_comparison(
 
 
 def _usual_shape(name: str, found: Schedule) -> Schedule:
-    """A baseline at the momentum of the searched schedule, which is no matter of its shape."""
+    """Return a baseline with the momentum of the searched schedule, so that only shapes differ."""
     momentum = found.momentum or 0.0
     return baseline(name, found.peak, momentum).with_momentum(momentum)
 
 
 def _usual(result: Result) -> list[tuple[str, Schedule | None]]:
-    """What a search must beat: the field's baselines, and what its user came with."""
+    """Return the default opponents: all baselines and the enqueued schedules."""
     own = [(n, t.schedule) for n, t in result.firsts.items() if n != "default"]
     return [*((name, None) for name in BASELINES), *own]
 
 
 def shrink(protocols: Iterable[ComparisonPlan], limit: int) -> ComparisonPlan | None:
-    """The first of some protocols that takes no more than so many runs."""
+    """Return the first plan with at most `limit` runs, or None."""
     return next((p for p in protocols if p.runs <= limit), None)
 
 
 def _tuned_shape(
     name: str, schedule: Schedule, grid: Sequence[float], own: bool = True
 ) -> TunedShape:
-    """A shape on the grid, whose nearest point gives way to the shape's own peak."""
+    """Return a shape on the grid; the shape's own peak replaces the nearest point."""
     peaks = list(grid)
     if own and schedule.peak not in peaks:
         nearest = int(np.argmin(np.abs(np.log(np.array(peaks) / schedule.peak))))
@@ -291,12 +291,12 @@ def _tuned_shape(
 
 
 def _fits(name: str, schedule: Schedule, result: Result, *, given: bool) -> bool:
-    """Whether a baseline has a plan; one that was asked for must have one."""
+    """Return True if a baseline fits into the budget; raise an error if a named one does not."""
     try:
         result.budget.plan(schedule)
     except RequestError as error:
         if given:
             raise RequestError(f"baseline {name}: {error}") from error
-        log.warning("baseline %s is left out: %s", name, error)
+        log.warning("skipping baseline %s: %s", name, error)
         return False
     return True

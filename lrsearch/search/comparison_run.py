@@ -1,8 +1,7 @@
-"""Runs the protocol of a comparison through an objective's stream, and keeps what it measured.
+"""`ComparisonRun`: runs a comparison through the objective's stream, and stores the outcomes.
 
-Schedules are measured one after another on all their seeds, and each is kept when its last seed
-has ended: a comparison that is interrupted goes on where it was, and one with more seeds
-measures only the new ones.
+The outcomes of a schedule are stored when its last seed has ended. An interrupted comparison
+continues there, and a comparison with more seeds runs only the new ones.
 """
 
 from __future__ import annotations
@@ -35,25 +34,26 @@ from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace
 
-#: A search whose runs take less is compared in full; else within as many runs as it has trials.
+#: Seconds per run below which a search is compared in full. Above, the comparison may have at
+#: most as many runs as the search has trials.
 CHEAP = 2.0
 
 
 def seconds_a_run(result: Result) -> float:
-    """Mean wall time of the finished runs; 0 where there is none."""
+    """Return the mean wall time of the finished runs; 0 if there is none."""
     times = [o.seconds for t in result.trials for o in t.outcomes if o.state == "finished"]
     return math.fsum(times) / len(times) if times else 0.0
 
 
 class ComparisonRun(RunStream):
-    """A comparison in progress. Values are all that it is about, so that nothing is diagnosed.
+    """A comparison in progress. Its runs have no diagnostics, because only their values matter.
 
     Args:
         search: the search whose study is compared.
-        callback: who watches.
+        callback: observer of the comparison.
 
     Attributes:
-        done: runs that are known.
+        done: number of runs that are done.
     """
 
     def __init__(self, search: RunStream, callback: Callback) -> None:
@@ -67,11 +67,11 @@ class ComparisonRun(RunStream):
         self.done = 0
 
     def answer(self, result: Result, asked: ComparisonSpec) -> None:
-        """Compares a study, or says what that would cost where it may not cost so much.
+        """Compare a study, or report the cost if the comparison would take too long.
 
         Raises:
-            RequestError: as `plan`.
-            SearchFailed: as `run`.
+            RequestError: a baseline is unknown or does not fit into the budget.
+            SearchFailed: a run failed.
         """
         plan, each = self.plan(result, asked), seconds_a_run(result)
         if plan is None:
@@ -87,11 +87,11 @@ class ComparisonRun(RunStream):
             self.store.set_comparison(found, len(result.trials))
 
     def plan(self, result: Result, asked: ComparisonSpec) -> ComparisonPlan | None:
-        """What would be measured; None where it would cost more than a search may cost.
+        """Return the plan of the comparison, or None if it needs too many runs.
 
         Raises:
             NothingFinished: the study has no finished trial.
-            RequestError: a baseline is unknown or has no plan.
+            RequestError: a baseline is unknown or does not fit into the budget.
         """
         exact, entries = self._setup.exact, self._entries()
 
@@ -125,19 +125,19 @@ class ComparisonRun(RunStream):
         return shrink(itertools.chain([whole], made), len(result.trials))
 
     def known(self, plan: ComparisonPlan) -> int:
-        """Return how many of its runs the study holds already, those of the selection alone."""
+        """Return the number of selection runs of a plan that the study has stored."""
         held = self.store.measured(SELECT)
         self.done = sum(min(plan.selection, len(held.get(s, ()))) for s in plan.schedules)
         return self.done
 
     def measure(self, plan: ComparisonPlan) -> Comparison:
-        """Measure what is not known yet, and conclude.
+        """Run what is missing, and return the comparison.
 
         Raises:
             SearchFailed: a run failed.
         """
         if not isinstance(self._entries().get("peak"), Range):
-            log.warning("the space fixes the peak; the comparison tunes it nevertheless")
+            log.warning("the space fixes the peak, but the comparison tunes it")
         self.slots = self._fit(plan.runs)
         measured = self._measure(SELECT, plan.schedules, plan.look)
         measured |= self._measure(SELECT, plan.kept(measured), plan.selection)
@@ -149,7 +149,7 @@ class ComparisonRun(RunStream):
         return plan.conclude(self.spec.unit, measured, reported, losses)
 
     def _fit(self, runs: int) -> int:
-        """Slots: what is asked for, else as many as suit; no window of a sampler limits them."""
+        """Return the number of slots, which the sampler's window does not limit here."""
         if isinstance(self.spec.slots, int):
             return self.spec.slots
         if self._setup.slots is not None or not isinstance(self.objective, Elastic):
@@ -171,15 +171,15 @@ class ComparisonRun(RunStream):
         ]
 
     def receive(self, outcome: Outcome) -> None:
-        """Keep an outcome; those of a schedule are stored when its last seed has ended."""
+        """Receive an outcome; a schedule is stored when its last seed has ended."""
         schedule = self._schedules[outcome.trial]
         if outcome.state == "failed":
             raise SearchFailed(
-                f"a comparison run of {schedule!r} failed: {outcome.reason}; the study itself "
-                "is whole, and `lrsearch compare` goes on",
+                f"a comparison run of {schedule!r} failed: {outcome.reason}; all trials are "
+                "saved; fix the error and continue with `lrsearch compare`",
                 outcome.details,
             )
-        if self._stage != REPORT:  # curves are drawn of what is reported
+        if self._stage != REPORT:  # only the curves of reported runs are drawn
             outcome = dataclasses.replace(outcome, traces={}, figures={})
         held = self._held[schedule]
         held[outcome.replicate] = outcome
@@ -195,7 +195,7 @@ class ComparisonRun(RunStream):
     def _measure(
         self, stage: str, schedules: Sequence[Schedule], seeds: int
     ) -> dict[Schedule, list[float]]:
-        """Values by seed of some schedules, infinite where a seed diverged."""
+        """Return values by seed, infinite for a diverged seed; run what is missing."""
         known = self.store.measured(stage)
         self._stage, self._seeds = stage, seeds
         self._schedules = list(dict.fromkeys(schedules))

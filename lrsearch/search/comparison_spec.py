@@ -1,4 +1,4 @@
-"""`ComparisonSpec`: a comparison as it is asked for."""
+"""`ComparisonSpec`: the settings of a comparison."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lrsearch.study.settings import check_settings, setting
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSpec:
-    """A comparison as it is asked for.
+    """The settings of a comparison.
 
     Attributes:
-        top: how many of the best trials are considered.
-        seeds: fresh seeds of the selection, and as many of the report.
-        grid: peaks on which every schedule is tuned.
+        top: number of best trials that are considered.
+        seeds: number of selection seeds, and number of seeds of the report.
+        grid: number of peaks on which every schedule is tuned.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
-            empty is all names, and what was enqueued.
-        frugal: keep to as many runs as the study has trials where a run takes long.
-        opponents: `against` by name; None stands for a baseline.
+            empty for all baselines and the enqueued schedules.
+        frugal: True to use at most as many runs as the study has trials, if a run takes long.
+        opponents: `against` by name; None stands for a baseline of this name.
 
     Raises:
         RequestError: a value is out of range, or a baseline is unknown.
@@ -63,7 +63,7 @@ class ComparisonSpec:
         given = (self.against,) if isinstance(self.against, str | Schedule) else self.against
         named = dict(_name_opponent(i, opponent) for i, opponent in enumerate(given))
         if len(named) < len(given):
-            raise RequestError("against names a baseline twice; keep one")
+            raise RequestError("`against=` names a baseline twice; give it once")
         object.__setattr__(self, "opponents", tuple(named.items()))
 
 

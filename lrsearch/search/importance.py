@@ -1,4 +1,4 @@
-"""Which fields of the schedule the values of a search hung on."""
+"""The importance of the schedule's fields for the values of a search."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from optuna.trial import create_trial
 from lrsearch.distributions import distributions, point_within
 from lrsearch.study.store import Store
 
-#: Finished trials below which nothing is said.
+#: Number of finished trials below which no importance is computed.
 FEWEST_TRIALS = 20
 
 
 def importances(store: Store) -> dict[str, float]:
-    """Share of the variance by field, by functional ANOVA (Hutter et al. 2014).
+    """Compute the share of the variance by field, by functional ANOVA (Hutter et al. 2014).
 
-    Of the logarithm where every value is positive. It describes the trials of this search, which
-    crowd where values are good, and not the space as a whole.
+    The variance is that of the logarithm if all values are positive. It describes the trials of
+    this search, most of which are where values are good, not the space as a whole.
 
     Returns:
-        shares that add up to 1; empty where fewer than 20 trials finished, or all alike.
+        Shares that add up to 1; empty if fewer than 20 trials finished or all values are equal.
     """
     searched = distributions(store.spec.space)
-    # By index: the order in which trials end hangs on the slots, and the forest on its rows.
+    # Sorted by index: the order in which trials end depends on the slots, and the forest depends
+    # on the order of its rows.
     trials = [t for _, t in sorted(store.trials().items()) if t.value is not None]
     positive = all(t.value is not None and t.value > 0 for t in trials)
     study = optuna.create_study()
@@ -43,5 +44,5 @@ def importances(store: Store) -> dict[str, float]:
         evaluator = FanovaImportanceEvaluator(seed=0)
     try:
         return dict(get_param_importances(study, evaluator=evaluator))
-    except RuntimeError:  # Optuna's word for values without any variance
+    except RuntimeError:  # raised for values without variance
         return {}

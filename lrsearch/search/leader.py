@@ -1,7 +1,7 @@
-"""Of all processes that search a study, one tells the tracker: two would write everything twice.
+"""The leader: the one process of a study that writes to the tracker.
 
-It tells what the others end as well. When it leaves, another takes over, whose tracker begins with
-what its page lacks.
+Two writers would write everything twice. The leader also writes the trials of other processes.
+When it leaves, another process takes over, and its tracker first writes what is missing.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from lrsearch.tracking.tracker import Tracker, study_facts
 
 
 class Leader:
-    """Whether this process leads, and the tracker if it does.
+    """The access of this process to the tracker, which only the leader uses.
 
     Args:
         store: the study.
-        heartbeat: this process as a worker.
-        tracker: where people look.
-        trials: how many are asked for.
+        heartbeat: registration of this process as a worker.
+        tracker: the tracker.
+        trials: requested number of trials.
 
     Attributes:
-        mine: whether it leads.
+        mine: True if this process is the leader.
     """
 
     def __init__(self, store: Store, heartbeat: Heartbeat, tracker: Tracker, trials: int) -> None:
@@ -34,28 +34,29 @@ class Leader:
         self.mine = False
 
     def follow(self, trials: Iterable[Trial]) -> None:
-        """Takes the lead where nobody has it, and tells the tracker of the trials so far."""
+        """Become the leader if there is none, and start the tracker with the trials so far."""
         if not self.mine and self._heartbeat.lead():
             self.mine = True
             self._tracker.start(study_facts(self._store, self._asked), tuple(trials))
             self._store.set_tracking(self._tracker.uri, self._store.tracking[1])
 
     def trial_ended(self, trial: Trial) -> None:
-        """Tells the tracker of one more trial."""
+        """Write an ended trial to the tracker."""
         if self.mine:
             self._tracker.trial_ended(trial)
 
     def finish(self, result: Result, state: str) -> None:
-        """Closes the tracker; that of a leader that died without doing so, too."""
+        """Close the tracker, also for a leader that died without closing it."""
         try:
             if not self.mine and self._heartbeat.abandoned:
                 self.follow(result.trials)
             if self.mine:
                 self._tracker.finish(result, state)
                 self._store.set_tracking(self._tracker.uri, self._tracker.run_id)
-                if state == "finished":  # what the tracker missed it has said, and `sync` writes
+                if state == "finished":
+                    # The tracker has reported what it could not write; `lrsearch sync` writes it.
                     self._store.set_told(result)
         except BROKEN as error:
             if state == "finished":
                 raise
-            log.warning("cannot write how the search ended: %s", error)
+            log.warning("cannot save the end of the search: %s", error)

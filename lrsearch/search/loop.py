@@ -1,8 +1,8 @@
-"""One loop for every search: runs go out as the objective has room, outcomes come in.
+"""The loop of every search: the objective pulls runs, and the loop receives their outcomes.
 
-It decides how many runs may be in flight, joins the runs of a trial, writes each ended trial once,
-and tells the tracker and whoever listens. Proxies, functions and populations are driven by these
-lines, and so is every process that shares a study: what others end arrives as if it ended here.
+It decides how many runs may be in flight, joins the runs of a trial, stores each ended trial once,
+and notifies the tracker and the callback. It drives proxies, functions and populations, in one
+process or in many that share a study: trials of other processes are received like local ones.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 from lrsearch.study.trial_records import Attempt, reading
 
-#: Seconds between two looks at what other processes have done, while there is nothing to do here.
+#: Seconds between two reads of the study while this process waits for others.
 POLL = 0.2
-#: Seconds for which a look is good enough to begin a trial: what is begun is looked at once more.
+#: Seconds for which a read is recent enough to begin a trial, which is then checked once more.
 FRESH = 0.05
 
 
@@ -42,12 +42,12 @@ class _Open:
     """A trial in flight.
 
     Attributes:
-        schedule, plan: what it follows.
-        retries: how often it was lost.
-        first: the replicate of its first run.
-        begun: how many of its runs have started.
-        outcomes: of those that have ended, by their number from 0.
-        race: what its first seeds are compared with.
+        schedule, plan: the schedule and the plan of its runs.
+        retries: number of earlier attempts that were lost.
+        first: replicate of its first run.
+        begun: number of its runs that have started.
+        outcomes: outcomes of the runs that have ended, by their number from 0.
+        race: the test that ends the trial after some seeds, or None.
     """
 
     schedule: Schedule
@@ -61,12 +61,12 @@ class _Open:
 
 @dataclass(frozen=True, kw_only=True)
 class Watchers:
-    """Who sees a search go on.
+    """The observers of a search.
 
     Attributes:
-        leader: whether this process tells the tracker.
-        callback: what the caller is told.
-        probes: what is measured beside losses.
+        leader: decides whether this process writes to the tracker.
+        callback: the caller's callback.
+        probes: measurements besides losses.
     """
 
     leader: Leader
@@ -78,8 +78,8 @@ class Loop(RunStream):
     """The state of one search.
 
     Args:
-        spec, objective, store, shield, slots: as for `RunStream`.
-        watchers: who sees it go on.
+        spec, objective, store, shield, slots: arguments of `RunStream`.
+        watchers: observers of the search.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Loop(RunStream):
         self._leader, self._callback = watchers.leader, watchers.callback
         self._began = time.perf_counter()
         self._open: dict[int, _Open] = {}
-        self._replicates: dict[int, int] = {}  # of first runs, where another than 0 was asked for
+        self._replicates: dict[int, int] = {}  # replicate of a trial's first run
         self._left: set[int] = set()  # trials that another process runs
         self._failed = 0
         self._heard = -math.inf
@@ -118,8 +118,8 @@ class Loop(RunStream):
     def take(self, room: int) -> list[Run]:
         """Return at most `room` runs that may start now; see `lrsearch.contract.Runs`.
 
-        With nothing in flight it waits for what other processes run, as long as there is more to
-        do here when they have ended.
+        If nothing is in flight, it waits for trials of other processes, as long as more trials can
+        start here afterwards.
         """
         pause = POLL
         self.shield.check()
@@ -144,24 +144,24 @@ class Loop(RunStream):
 
     def _say_who_is_waited_for(self) -> None:
         if self._table.running:
-            what = f"trial {min(self._table.running)}, which another process is at"
+            what = f"trial {min(self._table.running)}, which another process runs"
             if not self._asker.independent:
-                founded = parallel(self.store.window, self.spec.seeds)
-                what += f" (founded for {founded} at once; see --parallel)"
+                planned = parallel(self.store.window, self.spec.seeds)
+                what += f" (this study allows {planned} runs at the same time; see `parallel=`)"
             self.say_what_it_waits_for(what)
 
     def result(self) -> Result:
-        """Return what the study holds now."""
+        """Return the current result of the study."""
         return self.store.result(self._table.trials, seconds=time.perf_counter() - self._began)
 
     @property
     def complete(self) -> bool:
-        """Whether as many trials have ended as were asked for."""
+        """True if the requested number of trials has ended."""
         return self._table.complete(self.spec.trials)
 
     @property
     def ended(self) -> int:
-        """How many trials have ended."""
+        """Number of trials that have ended."""
         return len(self._table.trials)
 
     @property
@@ -170,19 +170,19 @@ class Loop(RunStream):
         return timeout is not None and time.perf_counter() - self._began > float(timeout)
 
     def receive(self, outcome: Outcome) -> None:
-        """Take in how a run ended, and end the trials that have no more to wait for."""
+        """Receive the outcome of a run, and end the trials that are complete."""
         trial = self._open.get(outcome.trial)
         if trial is None:
-            return  # it was given up before this seed of it had ended
+            return  # the trial was ended before this seed had ended
         complete = self.probes.complete(self._setup, trial.plan, outcome)
         trial.outcomes[outcome.replicate - trial.first] = complete
         with self.shield:
             self._hear()
             while any(self._settle(index) for index in sorted(self._open)):
-                pass  # an ended trial may be what another was waiting for
+                pass  # the end of a trial may let another one end
 
     def _hear(self) -> None:
-        """Take in what other processes have ended, and give up what dead ones ran."""
+        """Receive trials of other processes, and release trials of dead processes."""
         self._table.refresh()
         self._heard = time.monotonic()
         self._table.reap()
@@ -199,7 +199,7 @@ class Loop(RunStream):
         self._callback.trial_ended(trial, self.result())
 
     def _settle(self, index: int) -> bool:
-        """End a trial whose last seed has ended, or whose first ones leave no hope."""
+        """End a trial if its last seed has ended, or if its first seeds are clearly worse."""
         trial, values = self._open[index], list[float]()
         for number in range(self.spec.seeds):
             outcome = trial.outcomes.get(number)
@@ -224,7 +224,7 @@ class Loop(RunStream):
         return False
 
     def _can_race(self, index: int) -> bool:
-        """Whether all that a trial may see has ended, so that its race depends on nothing else."""
+        """Return True if all trials that this trial may see have ended."""
         return all(i in self._table.trials for i in range(index - self.store.window))
 
     def _seen_by(self, index: int) -> dict[int, Trial]:
@@ -232,10 +232,10 @@ class Loop(RunStream):
         return {t.index: t for t in seen if not t.outcomes[0].replicate}
 
     def _next_run(self) -> Run | None:
-        """The run that may start next.
+        """Return the run that may start next, or None.
 
-        First the next seed of a trial whose seeds so far have ended, then a new trial, then seeds
-        ahead of their turn, so that no slot stays empty.
+        The order is: the next seed of a trial whose seeds so far have ended, then a new trial,
+        then further seeds ahead of their turn, so that no slot stays empty.
         """
         trials = sorted(self._open.items())
         for index, trial in trials:
@@ -243,7 +243,7 @@ class Loop(RunStream):
             if due and trial.begun < self.spec.seeds:
                 return self._run(index, trial)
         while (begun := self._begin_trial()) is not None:
-            if begun in self._open:  # and not one that has been lost too often
+            if begun in self._open:  # not a trial that has failed after too many retries
                 return self._run(begun, self._open[begun])
         for index, trial in trials:
             if trial.begun < self.spec.seeds:
@@ -263,14 +263,14 @@ class Loop(RunStream):
         )
 
     def _begin_trial(self) -> int | None:
-        """Begin the next trial, if one may begin: first what a dead process has left."""
+        """Begin the next trial if possible, first those that dead processes have left."""
         for index in sorted(self._left - self._table.running.keys()):
             if not self._late and self._open_trial(index):
                 return index
         while (index := len(self._asker.points)) < self.spec.trials and self._asker.ready(index):
             known, other = self._table.trials.get(index), self._table.running.get(index)
             if known is not None or other is not None:
-                with reading(self.store.location):  # a point may be none of the space's
+                with reading(self.store.location):  # the point may be outside the space
                     self._asker.recall(_point(known, other, self._free))
                 if other is not None:
                     self._replicates[index] = other.replicate
@@ -285,7 +285,7 @@ class Loop(RunStream):
         return None
 
     def _open_trial(self, index: int) -> bool:
-        """Begin a trial whose point is known, unless another process was faster."""
+        """Begin a trial whose point is known, unless another process has begun it."""
         point, first = self._asker.points[index], self._replicates[index]
         if not self._table.begin(index, point or {}, first):
             self._left.add(index)
@@ -315,14 +315,14 @@ class Loop(RunStream):
         self._failed = self._failed + 1 if trial.state == "failed" else 0
         if self._failed == self.spec.max_failures:
             raise SearchFailed(
-                f"{self._failed} trials in a row failed, the last with: {trial.reason}; when that "
-                "is mended, search under another --study name, or allow more with --max-failures",
+                f"{self._failed} trials in a row failed, the last with: {trial.reason}; fix the "
+                "error and search under another `study=`, or allow more with `max_failures=`",
                 trial.details,
             )
 
 
 def _point(known: Trial | None, other: Attempt | None, free: Iterable[str]) -> Mapping[str, Value]:
-    """What a trial that others began was asked for with."""
+    """Return the point of a trial that another process began."""
     if known is None:
         return {} if other is None else other.point
     fields = known.schedule.to_dict()
@@ -330,11 +330,11 @@ def _point(known: Trial | None, other: Attempt | None, free: Iterable[str]) -> M
 
 
 def _given_up(index: int, replicate: int, estimate: float) -> Outcome:
-    """What stands for the seeds of a trial that need not run."""
+    """Return the outcome that replaces the seeds of a trial that are skipped."""
     return Outcome(
         trial=index,
         replicate=replicate,
         state="pruned",
-        reason=f"its first {replicate} seeds are worse than the best trial's by far",
+        reason=f"clearly worse than the best trial after {replicate} seed{'s' * (replicate > 1)}",
         figures={"estimate": estimate},
     )

@@ -1,4 +1,4 @@
-"""A search from its first look at the study to its comparison, by one process or by many."""
+"""A whole search, from opening the study to its comparison, by one process or by many."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def run_search(
     compare: ComparisonSpec | None = None,
     probes: Probes | None = None,
 ) -> Result:
-    """Searches until as many trials have ended as were asked for, then compares what it found.
+    """Search until the requested number of trials has ended, then compare with baselines.
 
-    Processes that are given the same study share its trials; one of them compares.
+    Processes of the same study share its trials; one of them runs the comparison.
 
     Args:
-        spec: what is asked for.
-        objective: what answers.
-        tracker: where people look.
-        callback: who watches.
-        compare: how the best schedule is held against baselines; None leaves it.
-        probes: what is measured beside losses; None is nothing.
+        spec: specification of the study.
+        objective: the objective.
+        tracker: the tracker, such as MLflow.
+        callback: observer of the search.
+        compare: settings of the comparison; None for no comparison.
+        probes: measurements besides losses; None for none.
 
     Raises:
-        RequestError: the study is of another request.
-        SearchFailed: trials keep failing, or the storage cannot be written.
-        Interrupted: a signal came; everything that had ended is kept.
+        RequestError: the study was created with different settings.
+        SearchFailed: too many trials failed in a row, or the storage cannot be written.
+        Interrupted: a signal arrived; everything that had ended is saved.
     """
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
     probes = Probes() if probes is None else probes
@@ -104,14 +104,12 @@ def run_search(
 def _where_it_stands(loop: Loop) -> str:
     trials = f"{loop.ended} of {max(loop.spec.trials, loop.ended)} trials ended"
     if loop.complete:
-        trials = f"all {loop.ended} trials ended, and what follows them under way"
-    return (
-        f"interrupted with {trials}; all that was measured is kept, and the same command goes on"
-    )
+        trials = f"all {loop.ended} trials ended, before the comparison was complete"
+    return f"interrupted with {trials}; all results are saved; continue with the same command"
 
 
 def _find_optimum(spec: StudySpec, objective: Objective, store: Store) -> None:
-    """The reference is of plain SGD at a constant batch: no other search is compared with it."""
+    """Store the optimum, which holds for SGD without momentum at a constant batch only."""
     growth = spec.space.entries.get("batch_growth", 1.0)
     momentum = spec.space.entries.get("momentum", objective.setup.momentum)
     if store.optimum is None and growth == 1.0 and not momentum:
@@ -121,12 +119,12 @@ def _find_optimum(spec: StudySpec, objective: Objective, store: Store) -> None:
 
 
 def _compare(loop: Loop, leader: Leader, comparer: ComparisonRun, asked: ComparisonSpec) -> None:
-    """Compare the best schedules with the baselines, or say what that would cost.
+    """Compare the best schedules with the baselines, or report what that would cost.
 
-    The leader does it; the others wait for its answer, or for the lead.
+    The leader runs the comparison; other processes wait until it is done or they lead.
     """
     while not _leads(loop, leader):
-        loop.say_what_it_waits_for("the comparison, which the process that leads is at")
+        loop.say_what_it_waits_for("the comparison, which another process runs")
         time.sleep(5 * POLL)
         if asked.frugal and _look(loop).comparison is not None:
             return
@@ -136,7 +134,7 @@ def _compare(loop: Loop, leader: Leader, comparer: ComparisonRun, asked: Compari
 
 
 def _look(loop: Loop) -> Result:
-    """What the study holds now; others may have gone on with it."""
+    """Read the study again, because other processes may have changed it."""
     loop.store.look()
     loop.store.trials()
     return loop.result()

@@ -1,13 +1,13 @@
-"""Seeds as a fidelity: a schedule whose first seeds are hopeless need not run the rest.
+"""Seed pruning: skip the remaining seeds of a schedule whose first seeds are clearly worse.
 
-Trials of one study share their seeds, so the first seeds of a trial are held against the same
-seeds of the best trial that it may see. What it may see is decided by its index, as everything
-that a search asks, so racing does not hang on who is finished first.
+Trials of one study share their seeds, so the first seeds of a trial are compared with the same
+seeds of the best trial that it may see. Its index decides which trials it may see, so the result
+does not depend on the order in which trials end.
 
-The best trial is also the luckiest: of k equal ones its mean lies √(2 ln k) standard errors too
-low, on its first seeds as on all. So much is allowed on top of the standard errors of the
-difference. Where all schedules are equal and noise is independent, that gives up 3 % of the trials
-with two seeds once ten are known, and under 1 % with more of either (simulated).
+The best trial is partly luck: of k equal trials, the lowest mean is √(2 ln k) standard errors too
+low, on its first seeds as on all. This amount is allowed on top of the standard errors of the
+difference. If all schedules are equal and noise is independent, the rule prunes 3 % of the trials
+with two seeds once ten are known, and under 1 % with more seeds or trials (simulated).
 """
 
 from __future__ import annotations
@@ -21,32 +21,33 @@ from lrsearch.stats import mean
 
 #: Standard errors by which the first seeds must be worse. A convention.
 ERRORS = 3.0
-#: Trials with all seeds that must be known before anything is judged.
+#: Number of complete trials that must be known before any trial is pruned.
 KNOWN = 10
 
 
 def hopeless(
     values: Sequence[float], incumbent: Sequence[float], spread: float, rivals: int = 1
 ) -> bool:
-    """Whether the first seeds are worse than the incumbent's by more than chance explains.
+    """Return True if the first seeds are worse than the incumbent's by more than chance.
 
     Args:
-        values: of the first m seeds.
-        incumbent: of all seeds.
-        spread: standard deviation of such paired differences between seeds.
-        rivals: k, the trials of which the incumbent is the best.
+        values: values of the first m seeds.
+        incumbent: values of the best trial on all seeds.
+        spread: standard deviation of paired differences between seeds.
+        rivals: k, the number of trials of which the incumbent is the best.
     """
     differences = [a - b for a, b in zip(values, incumbent, strict=False)]
-    luck = math.sqrt(2 * math.log(rivals) / (2 * len(incumbent)))  # one of the two is the noise's
+    # Half of the variance of a difference is the incumbent's.
+    luck = math.sqrt(2 * math.log(rivals) / (2 * len(incumbent)))
     return mean(differences) > spread * (ERRORS / math.sqrt(len(values)) + luck)
 
 
 class SeedPruner:
-    """What one trial is held against.
+    """A test of one trial against the best trial that it may see.
 
     Args:
-        seen: the trials that it may see, by index.
-        seeds: of a whole trial.
+        seen: trials that it may see, by index.
+        seeds: number of seeds of a complete trial.
     """
 
     def __init__(self, seen: Mapping[int, Trial], seeds: int) -> None:
@@ -71,16 +72,16 @@ class SeedPruner:
         self._spread = math.sqrt(middle / (1 - 2 / (9 * (seeds - 1))) ** 3)
 
     def estimate(self, values: Sequence[float]) -> float:
-        """What a trial that has lost would be worth on all seeds.
+        """Return an estimate of a pruned trial's value on all seeds.
 
-        The incumbent's mean and the mean paired difference: the first seeds may be easy ones, and
-        the mean of them alone would tell the sampler that a bad schedule is a good one.
+        It is the incumbent's mean plus the mean paired difference. The first seeds may be easy
+        ones, and their mean alone would make a bad schedule look good to the sampler.
         """
         pairs = zip(values, self._incumbent, strict=False)
         return mean(self._incumbent) + mean([a - b for a, b in pairs])
 
     def lost(self, values: Sequence[float]) -> bool:
-        """Whether a trial with these first values need not run its other seeds."""
+        """Return True if a trial with these first values is pruned."""
         return bool(self._incumbent) and hopeless(
             values, self._incumbent, self._spread, self._rivals
         )

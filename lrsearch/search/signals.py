@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM end a search between two writes, never within one.
+"""Ctrl-C and SIGTERM end a search between two writes, never during one.
 
-A run in flight holds nothing in the storage, so letting it go loses only its own work: the same
-command asks for the same schedule again.
+A run in flight has stored nothing, so only its own work is lost: the same command runs the same
+schedule again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import FrameType
 class Interrupted(KeyboardInterrupt):
     """The search was asked to stop by a signal.
 
-    No `Exception`, so that training code that catches everything lets it pass.
+    It is not an `Exception`, so training code that catches all exceptions does not catch it.
 
     Attributes:
         exit_code: 130 after SIGINT, 143 after SIGTERM, as shells expect.
@@ -24,27 +24,27 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int, message: str = "") -> None:
         super().__init__(
-            message or "interrupted; what had ended is kept, and the same command goes on"
+            message or "interrupted; ended trials are saved; continue with the same command"
         )
         self.number = number
         self.exit_code = 128 + number
 
 
 class Shield:
-    """Holds a signal back while a record is written."""
+    """A context that delays signals while a record is written."""
 
     def __init__(self) -> None:
         self._depth = 0
         self._pending: int | None = None
         self._received: int | None = None
-        #: Called when a signal comes.
+        #: Called when a signal arrives.
         self.hurry: Callable[[], None] = lambda: None
 
     def check(self) -> None:
-        """Raises again what user code has caught that was none of its business.
+        """Raise `Interrupted` again if user code has caught it.
 
         Raises:
-            Interrupted: a signal came, and the search goes on nevertheless.
+            Interrupted: a signal has arrived before.
         """
         if self._received is not None:
             raise Interrupted(self._received)
@@ -59,7 +59,7 @@ class Shield:
             raise Interrupted(number)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        # A second signal means at once: the default handlers are back by then.
+        # A second signal ends the process at once, by the default handlers.
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.default_int_handler if name == 2 else signal.SIG_DFL)
         self._received = number
@@ -72,9 +72,9 @@ class Shield:
 
 @contextlib.contextmanager
 def interruptible(shield: Shield) -> Iterator[None]:
-    """Turns SIGINT and SIGTERM into `Interrupted`, raised outside the shield.
+    """Turn SIGINT and SIGTERM into `Interrupted`, raised outside the shield.
 
-    Only a process's main thread may set handlers; in any other nothing changes.
+    Only the main thread of a process may set handlers; in other threads nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

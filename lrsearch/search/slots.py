@@ -1,4 +1,4 @@
-"""How many runs are in flight, and how far back a trial therefore looks."""
+"""The number of runs in flight, and the staleness window of the sampler that follows from it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from lrsearch.study.store import Store
 
 
 def window(slots: int, seeds: int) -> int:
-    """W: how many trials before it a trial cannot see.
+    """Return W, the number of preceding trials whose outcomes a trial does not use.
 
-    0 for one run at a time. 2K-1 where K trials are in flight keeps 98 % of the slots busy when
-    half of the trials diverge early, where K-1 keeps 61 % (measured in simulation).
+    W is 0 for one run at a time. With K trials in flight, 2K-1 keeps 98 % of the slots busy if
+    half of the trials diverge early; K-1 keeps 61 % (measured in simulation).
     """
     return 0 if slots == 1 else 2 * -(-slots // seeds) - 1
 
 
 def parallel(window: int, seeds: int) -> int:
-    """For how many runs in flight a study of that window was founded, at most."""
+    """Return the largest number of runs in flight that a study of this window allows."""
     return (window + 1) // 2 * seeds if window else 1
 
 
 def useful_slots(trials: int, seeds: int) -> int:
-    """The most slots with which no more than a third of the trials are asked without an answer."""
+    """Return the largest number of slots for which a third of the trials start without results."""
     return seeds * max(1, (trials // 3 + 1) // 2)
 
 
 def fix_slots(spec: StudySpec, objective: Objective, store: Store) -> int:
-    """Return the slots of each worker of this call; a new study keeps their number, and W."""
+    """Return the slots of each worker of this call; a new study stores their number and W."""
     asked, slots = spec.slots, objective.setup.slots
     if store.slots is None:
         if isinstance(asked, int):
@@ -41,8 +41,8 @@ def fix_slots(spec: StudySpec, objective: Objective, store: Store) -> int:
         store.set_slots(slots or 1, window(together, spec.seeds))
     if spec.parallel and store.window != window(spec.parallel, spec.seeds):
         raise RequestError(
-            f"study {store.name} was founded for {parallel(store.window, spec.seeds)} runs in "
-            f"flight, and not for {spec.parallel}; leave parallel out, or name another with "
-            "--study"
+            f"study {store.name} was created for {parallel(store.window, spec.seeds)} runs at the "
+            f"same time, not for {spec.parallel}; leave out `parallel=`, or choose "
+            "another `study=`"
         )
     return asked if isinstance(asked, int) else store.slots or 1

@@ -1,4 +1,4 @@
-"""`RunStream`: where an objective pulls its runs from. A search and a comparison are one each."""
+"""`RunStream`: the source of an objective's runs, implemented by a search and a comparison."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from lrsearch.study.store import Store
 
 
 class RunStream:
-    """Runs for an objective, as `lrsearch.contract.Runs`, and a place for their outcomes.
+    """A source of runs (`lrsearch.contract.Runs`) that receives their outcomes.
 
     Args:
-        spec, objective: what is asked for, and what answers.
+        spec: specification of the study.
+        objective: the objective.
         store: the study.
-        shield: holds signals back while a record is written.
-        slots: runs in flight.
+        shield: delays signals while a record is written.
+        slots: number of runs in flight.
 
     Attributes:
-        slots: as above.
-        probes: what is measured beside losses.
+        slots: number of runs in flight.
+        probes: measurements besides losses.
     """
 
     probes: Probes = Probes()
@@ -41,15 +42,15 @@ class RunStream:
         raise NotImplementedError
 
     def receive(self, outcome: Outcome) -> None:
-        """Take in how a run ended."""
+        """Receive the outcome of a run."""
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Let the objective answer until there are no more runs."""
+        """Evaluate the objective until there are no more runs."""
         outcomes = self.objective.evaluate(self)
         try:
             for outcome in outcomes:
-                self.shield.check()  # before an outcome that a signal cut short counts
+                self.shield.check()  # before an outcome is stored that a signal cut short
                 self.receive(outcome)
         finally:
             close = getattr(outcomes, "close", None)
@@ -69,12 +70,12 @@ class RunStream:
         """Make a run.
 
         Args:
-            index: by which its outcome is known, with the replicate.
-            replicate: of the schedule.
-            plan: what it does at each update.
-            seed: of everything that it draws.
-            folder: its own, by name.
-            retries: how often it was lost with its process.
+            index: index of the trial, which identifies the outcome with the replicate.
+            replicate: number of the replicate.
+            plan: learning rate, batch and momentum of every step.
+            seed: seed of all its random numbers.
+            folder: name of its folder.
+            retries: number of earlier attempts whose process died.
         """
         home: Path = self.spec.location.runs / folder
         return Run(

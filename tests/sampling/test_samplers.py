@@ -31,12 +31,12 @@ SAMPLER = pytest.mark.parametrize("name", SAMPLERS)
 
 @pytest.fixture(autouse=True)
 def _short_gaussian_process(monkeypatch):
-    """`auto` goes over to its second model within the trials of a test."""
+    """Let `auto` change to its second model within the trials of a test."""
     monkeypatch.setattr(optuna_models, "GP_TRIALS", 14)
 
 
 def ended(index, point):
-    """How a trial of a point ends: most finish, some diverge, fail or are given up."""
+    """Return the trial of a point: most finish, some diverge, fail or are pruned."""
     schedule = SPACE.schedule({"peak": 0.1} if point is None else point)
     state = {3: "diverged", 6: "failed", 8: "pruned"}.get(index, "finished")
     value = 0.1 + (math.log10(schedule.peak) + 1.5) ** 2 + schedule.warmup
@@ -86,8 +86,8 @@ def test_a_sampler_that_is_made_anew_for_every_trial_proposes_the_same_points(na
 
 
 @SAMPLER
-def test_a_sampler_that_is_made_anew_midway_goes_on_with_the_same_points(name):
-    """As in a search that is resumed: before the model is asked, and while it is."""
+def test_a_sampler_that_is_made_again_midway_continues_with_the_same_points(name):
+    """A search is resumed before the model is used, and later."""
     whole = search(name, problem())
     for begun in (4, 13, 16):
         assert search(name, problem(), fresh=[begun]) == whole
@@ -101,7 +101,7 @@ def test_the_first_trial_of_all_can_be_asked_for(name):
 
 @SAMPLER
 def test_samplers_do_not_disturb_each_other(name):
-    """Two that are asked by turns propose what each proposes alone."""
+    """Two samplers that are asked in turn propose what each proposes alone."""
     alone = [search(name, problem(seed=seed), trials=14) for seed in (1, 2)]
     samplers = [make_sampler(name, problem(seed=seed)) for seed in (1, 2)]
     points, known = [[None], [None]], [{}, {}]
@@ -135,7 +135,7 @@ def test_a_sampler_that_says_that_it_is_independent_reads_no_history(name):
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"qmc", "random"}))
 def test_a_model_reads_the_outcomes_that_it_may_see(name):
-    """Else nothing would be shown by points that are the same whatever is known."""
+    """Equal points would show nothing if they did not depend on the outcomes."""
     blind = search(name, problem(window=TRIALS), window=TRIALS)
     seeing = search(name, problem())
     differ = [i for i, (a, b) in enumerate(zip(blind, seeing, strict=True)) if a != b]

@@ -26,7 +26,7 @@ from tests.bench.comparison import worth
 
 
 def rivals(*names, peaks=(0.1, 0.2, 0.4)):
-    """A rival a name, whose `warmup` tells the names apart."""
+    """One shape per name; each has a different `warmup`."""
     return tuple(
         TunedShape(
             name=name,
@@ -45,7 +45,7 @@ def protocol(candidates=5, against=6, seeds=10, points=9):
 
 
 def run(asked, value):
-    """The comparison of values `value(schedule, stage, seed)`, and what it took."""
+    """Return the comparison of values `value(schedule, stage, seed)`, and its runs."""
     calls = []
 
     def measure(schedules, stage, seeds):
@@ -93,7 +93,7 @@ def test_baselines_are_what_their_names_say(momentum):
     assert momenta.min() == pytest.approx(momentum * 0.85 / 0.95)
 
 
-def test_the_bill_is_exact_and_shrinks_to_what_is_allowed():
+def test_the_number_of_runs_is_exact_and_shrinks_to_the_limit():
     whole = protocol()
     assert whole.runs == 11 * 9 * FIRST_SEEDS + 11 * KEPT_PEAKS * (10 - FIRST_SEEDS) + 7 * 10
     assert f"{whole.runs} runs" in whole.describe()
@@ -109,7 +109,7 @@ def test_the_bill_is_exact_and_shrinks_to_what_is_allowed():
 
 
 def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone():
-    """What the report would have liked better does not matter."""
+    """The choice does not depend on the values of the report."""
     names = ("trial 1", "trial 2", "a", "b")
     every = rivals(*names)
     asked = ComparisonPlan(candidates=every[:2], baselines=every[2:], selection=6, seeds=6)
@@ -252,7 +252,7 @@ def test_a_skewed_noise_is_covered_less_and_by_how_much():
 
 
 @pytest.mark.slow
-def test_a_compared_value_is_no_luck_and_its_schedule_is_nearer_to_the_optimum():
+def test_a_compared_value_is_not_luck_and_its_schedule_is_nearer_to_the_optimum():
     """200 studies of 100 TPE trials each on a bowl with a known truth; see the benchmark."""
     found = worth(0.03, 200)
     assert abs(found["optimism_of_the_compared_value"]) < 0.1

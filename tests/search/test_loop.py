@@ -69,7 +69,7 @@ def test_models_look_where_values_are_low(tmp_path, sampler):
 @pytest.mark.parametrize("untrained", [pytest.param(None, marks=pytest.mark.slow), 2.0])
 @pytest.mark.parametrize("sampler", [pytest.param("gp", marks=pytest.mark.slow), "tpe"])
 def test_a_diverged_trial_teaches_the_sampler(tmp_path, sampler, untrained):
-    """The best peak lies half a decade below the limit, above which a third of the range lies."""
+    """The best peak is half a decade below the limit; a third of the range is above it."""
     bowl = Bowl(limit=0.1, untrained=untrained)
     result = search(bowl, tmp_path, trials=60, sampler=sampler)
     states = [t.state for t in result.trials]
@@ -110,7 +110,7 @@ def test_a_complete_study_is_not_asked_again(tmp_path):
         ({"objective": Bowl(version=2)}, "version was 1, is now 2"),
     ],
 )
-def test_a_study_of_another_request_is_refused_with_the_difference(tmp_path, change, message):
+def test_a_study_with_different_settings_is_refused_with_the_difference(tmp_path, change, message):
     search(Bowl(), tmp_path, trials=2)
     objective = change.pop("objective", Bowl())
     with pytest.raises(RequestError, match=message):

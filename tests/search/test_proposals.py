@@ -1,4 +1,4 @@
-"""What a sampler proposes is what is run, and by which rules a study goes on."""
+"""A proposal is run as it is, and a study continues with the rules it was created with."""
 
 import dataclasses
 import threading
@@ -25,7 +25,7 @@ SEED = 3
 
 
 class Repeats:
-    """Draws the points of odd trials, and repeats each on the seed of replicate 5."""
+    """A sampler that draws points for odd trials and repeats each on the seed of replicate 5."""
 
     independent = False
 
@@ -40,7 +40,7 @@ class Repeats:
 
 @pytest.fixture
 def repeats(monkeypatch):
-    """Puts the sampler into the place of `random`, and says how to search with it."""
+    """Register the sampler as `random`, and return the arguments of a search with it."""
     registered = Registered(module=__name__, factory="Repeats")
     monkeypatch.setitem(SAMPLERS, "random", registered)
     return {"sampler": "random", "seed": SEED}
@@ -102,9 +102,7 @@ def test_a_study_with_repeated_points_is_loaded_continued_and_compared(tmp_path,
     assert compared.comparison.best.name == f"trial {whole.best.index}"
 
 
-def test_a_trial_that_another_process_gives_back_is_run_on_the_seed_that_it_was_begun_with(
-    tmp_path, repeats
-):
+def test_a_released_trial_is_run_on_the_seed_that_it_was_begun_with(tmp_path, repeats):
     request = Settings(
         space=Space.load("cosine"), storage=str(tmp_path / "x.journal"), study="s", seed=SEED
     )
@@ -122,7 +120,7 @@ def test_a_trial_that_another_process_gives_back_is_run_on_the_seed_that_it_was_
     assert (1, 9, run_seed(SEED, 9)) in bowl.seeds
     assert [o.replicate for o in result.trial(1).outcomes] == [9]
     assert result.trial(1).schedule.peak == 0.05
-    assert result.trial(2).schedule == result.trial(1).schedule  # the sampler was told the point
+    assert result.trial(2).schedule == result.trial(1).schedule  # the sampler got the point
 
 
 # --- The versions of the rules ----------------------------------------------------------------
@@ -133,7 +131,7 @@ NAME = "quadratic-default"
 
 @pytest.fixture
 def older(tmp_path, monkeypatch):
-    """A study of six trials, searched by `random` under the rules of today."""
+    """Return a study of six trials by `random` with the current versions."""
     monkeypatch.chdir(tmp_path)
     assert main([*TUNE, "--quiet", "--sampler", "random", "--trials", "6"]) == 0
     return tmp_path / "lrsearch-studies" / f"{NAME}.journal"
@@ -188,7 +186,7 @@ def test_a_study_of_an_older_rule_is_loaded_exported_and_compared(
 
 
 @RAISED
-def test_a_new_study_goes_on_by_the_rules_that_it_was_founded_with(
+def test_a_new_study_continues_with_the_versions_that_it_was_created_with(
     older, monkeypatch, change, rule
 ):
     change(monkeypatch)
@@ -203,7 +201,7 @@ def test_a_new_study_goes_on_by_the_rules_that_it_was_founded_with(
         )
 
 
-def test_another_sampler_goes_on_with_a_study_of_which_one_sampler_has_changed(older, monkeypatch):
+def test_another_sampler_continues_a_study_of_which_one_sampler_has_changed(older, monkeypatch):
     raise_sampler(monkeypatch)
     assert main([*TUNE, "--quiet", "--sampler", "qmc", "--trials", "8"]) == 0
     assert len(lrsearch.load(NAME).trials) == 8

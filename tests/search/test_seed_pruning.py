@@ -36,7 +36,7 @@ def test_hopeless_is_worse_by_three_standard_errors_on_the_same_seeds():
     [(2, 10, 0.05), (3, 40, 0.01), pytest.param(5, 100, 0.01, marks=pytest.mark.slow)],
 )
 def test_equal_schedules_are_seldom_given_up(seeds, known, most):
-    """Although the incumbent is the luckiest of all, and noise is estimated from few seeds."""
+    """The incumbent is the best by luck, and noise is estimated from few seeds."""
     rng, lost = stream(seeds, "equal"), 0
 
     def trial(index):
@@ -74,7 +74,7 @@ def test_racing_spares_seeds_and_finds_the_same_best(tmp_path, slots, sampler):
             twin = whole.trial(trial.index)
             if twin.schedule == trial.schedule:  # paired, so that easy seeds do not flatter
                 assert trial.estimate == pytest.approx(twin.value, abs=0.05)
-            assert "seeds are worse" in trial.reason
+            assert "clearly worse than the best trial" in trial.reason
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
