@@ -1,4 +1,4 @@
-"""`python -m lrsearch`."""
+"""Entry point of `python -m lrsearch`."""
 
 import sys
 

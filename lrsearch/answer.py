@@ -76,7 +76,7 @@ def _how(found: Comparison) -> str:
     seeds = "exact values" if found.exact else f"{found.seeds} fresh seeds"
     return (
         f"{seeds}; searched: the best of {found.candidates} candidates; every peak tuned on "
-        f"{len(found.best.peaks)} points; *: best baseline"
+        f"{len(found.best.peaks)} points; difference: searched - baseline; *: best baseline"
     )
 
 

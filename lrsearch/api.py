@@ -119,7 +119,7 @@ def tune(
         >>> result.best.schedule.decay
         'rex'
     """
-    asked = dict(locals())  # so that no setting is repeated here
+    asked = dict(locals())  # every argument, so that the settings need not be listed again
     for name in ("compare", "log_model", "callback"):
         del asked[name]
     spec, answers = prepare(**asked)
@@ -210,7 +210,9 @@ def compare(
             )
         objective, words = known.objective, {"options": known.options}
     if result.trials[0].index != 0:
-        raise RequestError(f"trial 0 of study {name} has not ended; continue with `lrsearch tune`")
+        raise RequestError(
+            f"trial 0 of study {name} has not ended; run `lrsearch tune` again to continue"
+        )
     where = tracked_uri(result, tracking_uri)
     identity = {f.name: getattr(known, f.name) for f, about in declared(known) if about.identity}
     spec, answers = prepare(
@@ -233,7 +235,7 @@ def compare(
     found = run_search(spec, answers, tracker, watcher, asked).comparison
     if found is None:
         raise SearchFailed(
-            f"study {name} was not compared; continue with `lrsearch compare {name}`"
+            f"study {name} was not compared; run `lrsearch compare {name}` to continue"
         )
     return found
 

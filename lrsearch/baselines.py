@@ -1,7 +1,7 @@
-"""The schedules that one would have used anyway: what a search must beat.
+"""The baselines: common schedules with which the searched schedule is compared.
 
-Each has a short warmup, and a search tunes the peak of each as it tunes the winner's. They are
-conventions of the field, not optima.
+They are conventions of the field, not optima. A comparison tunes the peak of each baseline on the
+same grid as the peak of the searched schedule.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from lrsearch.schedule import Schedule
 
-#: Fraction of the run in which every baseline but one-cycle warms up.
+#: Warmup of every baseline except one-cycle, as a fraction of the run.
 WARMUP = 0.05
-#: WSD: the fraction of the run that decays (Hägele et al. 2024, arXiv 2405.18392).
+#: Decay phase of WSD, as a fraction of the run (Hägele et al. 2024, arXiv 2405.18392).
 COOLDOWN = 0.2
 
 
@@ -22,15 +22,15 @@ def _plain(decay: str, **fields: float) -> Callable[[float, float], Schedule]:
 
 
 def _one_cycle(peak: float, momentum: float) -> Schedule:
-    """One cycle (Smith and Topin 2019): a long warmup, momentum opposed where there is one."""
+    """Return one-cycle (Smith and Topin 2019): a long warmup, and opposed momentum if any."""
     schedule = Schedule(peak=peak, warmup=0.3)
     if not momentum:
         return schedule
-    low = momentum * 0.85 / 0.95  # the ratio of torch's OneCycleLR
+    low = momentum * 0.85 / 0.95  # base_momentum / max_momentum of torch's OneCycleLR
     return schedule.replace(momentum=momentum, momentum_rule="opposed", momentum_low=low)
 
 
-#: Makes a baseline of a peak and of the objective's momentum, by name.
+#: Functions by name that make a baseline from a peak and the objective's momentum.
 BASELINES: Mapping[str, Callable[[float, float], Schedule]] = MappingProxyType(
     {
         "constant": _plain("constant"),
@@ -44,11 +44,11 @@ BASELINES: Mapping[str, Callable[[float, float], Schedule]] = MappingProxyType(
 
 
 def baseline(name: str, peak: float, momentum: float = 0.0) -> Schedule:
-    """A baseline by name.
+    """Return the baseline of a name.
 
     Args:
         name: a key of `BASELINES`.
-        peak: the learning rate at the top.
-        momentum: of the objective.
+        peak: the peak learning rate.
+        momentum: momentum of the objective; 0 for none.
     """
     return BASELINES[name](peak, momentum)

@@ -1,12 +1,12 @@
 """One codec for everything that is stored or sent: values to JSON and back, by their type hints.
 
-Decoding is the validation. A storage may come from anybody, so nothing in a record chooses a
-class, a file, a command or a server: the caller names the type, every value must be exactly of the
-type that its field declares, and anything else is refused with the place where it stands.
+Decoding is the validation. A storage may come from an untrusted source, so a record cannot choose
+a class, a file, a command or a server. The caller names the type, and every value must have
+exactly the type that its field declares. Otherwise a ValueError names the position and the value.
 
-A dataclass is an object of its fields; one that is written in another way has the methods
-`to_plain` and `from_plain`. A field with the metadata `stored=False` is left out. A field that is
-missing takes its default, so that a later version can add one.
+A dataclass is stored as a JSON object of its fields, or by its methods `to_plain` and
+`from_plain` if it has them. A field with the metadata `stored=False` is omitted. A missing field
+takes its default, so a later version can add fields.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from lrsearch.errors import given
 
-#: Text on one line that a terminal only prints: it obeys some of the characters that are not.
+#: Printable text on one line. A terminal would execute some of the control characters.
 Line = Annotated[str, "printable"]
-#: How deeply a value of any kind may be nested.
+#: Largest depth of nested lists and objects in a value of type `Any`.
 DEEPEST = 16
 
 Decoder = Callable[[Any, str], Any]
 
 
 def encode(value: Any) -> Any:
-    """Return a value as what `json.dumps` takes."""
+    """Return a value in a form that `json.dumps` accepts."""
     if hasattr(value, "to_plain"):
         return value.to_plain()
     if dataclasses.is_dataclass(value):
@@ -42,16 +42,16 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, value: Any, where: str = "record") -> Any:
-    """Return the value of a type that a JSON value stands for.
+    """Return the value of a type that was encoded as a JSON value.
 
     Args:
         kind: a type: `str`, `Line`, `bool`, `int`, `float` (a finite number), None, `Any` (any
-            JSON value), a tuple, a Mapping with names as keys, a union, or a dataclass.
-        value: as `json.loads` returned it.
-        where: what is decoded, for the message.
+            JSON value), a tuple, a Mapping with strings as keys, a union, or a dataclass.
+        value: a value that `json.loads` returned.
+        where: name of the value, for the error message.
 
     Raises:
-        ValueError: the value is not of that type; RequestError is one, too.
+        ValueError: the value is not of that type. RequestError is a ValueError too.
     """
     return _decoder(kind)(value, where)
 
@@ -108,7 +108,7 @@ def _union(kinds: tuple[Any, ...]) -> Decoder:
                 continue
         return _decoder(kinds[-1])(value, where)
 
-    # `T | None` says of a wrong value what T says.
+    # None is tried first, so the error message about a wrong `T | None` is the one of T.
     kinds = tuple(sorted(kinds, key=lambda kind: kind is not types.NoneType))
     return decode_union
 

@@ -108,11 +108,11 @@ class Comparison:
         size = self._size(found)
         if found.verdict == "better":
             return (
-                f"The searched schedule is better than the best baseline, {named}: lower by "
+                f"Use the searched schedule. It is better than the best baseline, {named}, by "
                 f"{size}."
             )
         if found.verdict == "worse":
-            return f"Use {named}. The searched schedule is worse: higher by {size}."
+            return f"Use {named}. The searched schedule is worse by {size}."
         side = "better" if found.difference < 0 else "worse"
         return (
             f"Use {named}. The search found nothing measurably better ({side} by {size}, within "
@@ -129,7 +129,7 @@ class Comparison:
             )
         if self.best.value is None:
             return f"Use {named}: every seed diverged with the searched schedule."
-        return f"No seed finished with both the searched schedule and {named}."
+        return f"No comparison: no seed finished with both the searched schedule and {named}."
 
     @property
     def remarks(self) -> list[str]:
@@ -149,16 +149,16 @@ class Comparison:
                 lines.append(f"{contender.name}: every seed diverged.")
             elif contender.diverged:
                 lines.append(
-                    f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged; the "
-                    "mean is over the others, and the verdict counts them as the worst."
+                    f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged. The "
+                    "mean excludes them; the verdict ranks them last."
                 )
             if contender.at_edge:
                 lines.append(
                     f"{contender.name}: the best peak is at an end of the grid; a peak "
-                    "outside may be better."
+                    "outside the grid may be better."
                 )
         if len(self.best.peaks) < 2:
-            lines.append("Peaks were not tuned, which favours the searched schedule.")
+            lines.append("The peaks were not tuned. This favours the searched schedule.")
         fewest = next(n for n in range(5, 100) if 2 ** (1 - n) * len(self.versus) < ALPHA)
         if self.seeds < fewest and any(c.test == "signed ranks" for c in self.versus.values()):
             lines.append(
@@ -244,7 +244,7 @@ class Comparison:
         }
 
     def _size(self, found: PairedTest) -> str:
-        """Return the size of a difference as people write it: 0.031 ± 0.006 nats (4.2 %)."""
+        """Return the size of a difference with its uncertainty, as 0.031 ± 0.006 nats (4.2 %)."""
         size = abs(found.difference or 0.0)
         share = _percent(size, self.baseline(self.best_baseline))
         if found.interval is None:
@@ -256,12 +256,15 @@ class Comparison:
         return f"{size:.{digits}f} ± {half:.{digits}f} {self.unit}{share}"
 
     def _signed(self, difference: float | None, rival: Contender) -> str:
-        """Return a difference with its sign and percentage, or nothing."""
+        """Return a difference with its sign and percentage, or an empty text if there is none."""
         return "" if difference is None else f"{difference:+.3g}{_percent(difference, rival, '+')}"
 
 
 def _percent(difference: float, rival: Contender, sign: str = "") -> str:
-    """Return a difference as a percentage of a baseline's value, in brackets, if it has one."""
+    """Return a difference as a percentage of the baseline's value, in brackets.
+
+    Empty if the value is 0 or missing, or if the percentage has four digits.
+    """
     if not rival.value:
         return ""
     percent = 100 * difference / abs(rival.value)

@@ -40,7 +40,7 @@ class Contender:
     def __post_init__(self) -> None:
         if not self.peaks or len(self.peaks) != len(self.selection):
             raise ValueError(
-                "a contender has a value for each of its peaks, and at least one peak"
+                "a contender needs at least one peak, and one selection value per peak"
             )
 
     @property

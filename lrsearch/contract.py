@@ -1,10 +1,10 @@
-"""The contract between a search and what it drives: runs in, outcomes out.
+"""The contract between a search and an objective: runs in, outcomes out.
 
-An objective is a stream. It pulls as many runs as it has room for and yields each outcome as it
-ends, in any order; the engine decides how many may be in flight, joins the runs of a trial and
-tells the study. A function pulls one at a time; an exact proxy answers all it is given in one
-array operation; a population pulls one for every slot. The engine knows nothing of torch, and an
-objective nothing of Optuna or MLflow.
+An objective is a stream. It pulls the runs that it can start and yields each outcome when it ends,
+in any order. The search decides how many runs may be in flight, combines the runs of a trial
+and stores it. A function pulls one run at a time; an exact proxy computes many in one array
+operation; a population pulls one for every slot. The search does not depend on torch, and an
+objective does not depend on Optuna or MLflow.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 
-#: How much is measured of a run beside its value: nothing, its schedule, what costs at most a
-#: tenth of its training, or everything, in up to about as long as its training takes (longer in
-#: runs of fewer than some 70 updates, where one whole look outlasts the run).
+#: Levels of diagnostics: none, from the schedule alone, at most 10 % extra compute, or everything
+#: for up to about 100 % (more in runs of fewer than about 70 steps, where one complete measurement
+#: takes longer than the run).
 LEVELS = ("none", "schedule", "cheap", "full")
 
 
 class Probes:
-    """What is measured of runs beside their losses: nothing. Derive a class to measure more.
+    """Measurements of runs besides their losses. This class measures nothing; derive from it.
 
-    Probes read, and never change a run.
+    Probes never change a run.
 
     Attributes:
         level: one of `LEVELS`.
@@ -40,81 +40,81 @@ class Probes:
 
     @property
     def looks(self) -> bool:
-        """Whether runs are measured while they train."""
+        """True if runs are measured during training."""
         return False
 
     def samples(self, batch: int, available: int) -> int:
-        """Return how many samples a landscape's loss is taken over.
+        """Return the number of samples over which the loss of a landscape is averaged.
 
         Args:
-            batch: of the runs' first update.
-            available: samples that there are to train on.
+            batch: batch size of the first step.
+            available: number of training samples.
         """
         return 0
 
     def norms(self, updates: int, batch: int) -> frozenset[int]:
-        """Return the updates at which norms of gradient, update and deviation are wanted."""
+        """Return the steps at which norms of gradient, update and deviation are measured."""
         return frozenset()
 
     def agenda(self, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
-        """Return after how many updates a run's landscape is looked at, and for what."""
+        """Return the parts of the landscape to measure, by the number of steps done."""
         return {}
 
     def look(self, landscape: Landscape, parts: frozenset[str]) -> Mapping[str, list[float]]:
-        """Return numbers by name, one a run of the landscape."""
+        """Measure a landscape, and return numbers by name, one per run."""
         return {}
 
     def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
-        """Return an outcome with what is known from its schedule and its curves added."""
+        """Return an outcome with the diagnostics of its schedule and curves added."""
         return outcome
 
 
 class Runs(Protocol):
-    """Where an objective pulls its runs from.
+    """The source of an objective's runs.
 
     Attributes:
-        slots: how many may be in flight.
-        probes: what is measured of them beside their losses.
+        slots: number of runs that may be in flight.
+        probes: measurements besides losses.
     """
 
     slots: int
     probes: Probes
 
     def take(self, room: int) -> list[Run]:
-        """At most `room` runs that may start now.
+        """Return at most `room` runs that may start now.
 
-        An empty list means none now: yield an outcome, then ask again. An empty list with nothing
-        in flight means the end.
+        An empty list means that no run may start now: yield an outcome, then ask again. An empty
+        list while no run is in flight means the end.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What an objective is, as far as a search must know.
+    """The description of an objective for a search.
 
     Attributes:
-        name: what it is called.
-        unit: of the value, for people.
-        about: one line for people.
-        steps, batch: the budget of a run where the user gives none.
-        entries: range or value of the fields that shape-only spaces leave open: `peak` and, where
-            the objective has one, `momentum`.
+        name: name of the objective.
+        unit: unit of the value, shown in reports.
+        about: one-line description.
+        steps, batch: default budget of a run.
+        entries: range or value of the fields that spaces leave open: `peak` and, if the objective
+            has one, `momentum`.
         usual_peak: the peak of the default schedule, or None for the middle of the range.
-        positive: whether values are positive, so that a sampler may model their logarithm.
-        exact: whether one schedule always has one value, whatever the seed.
-        untrained: the value of an untrained model, told to the sampler for a diverged trial.
-        samples: the largest batch that it can draw, or None.
-        slots: runs that it advances at once; 1 for functions and proxies, None where that is
-            found when a study begins (`Elastic`).
-        workers: how many of it run at once, each with as many slots.
-        device: where it runs, for people.
-        weight_decay: coefficient of the parameters, for diagnostics.
-        curvature: the largest eigenvalue of its Hessian where it is known, for diagnostics.
-        data: what it is trained on, where there is such: `name`, `digest`, `source`, and a
-            `profile` of numbers.
-        options: its own options and their values; part of the study's identity.
-        version: raised when its values change.
+        positive: True if values are positive, so that a sampler may model their logarithm.
+        exact: True if the value of a schedule does not depend on the seed.
+        untrained: value of an untrained model, which the sampler gets for a diverged trial.
+        samples: largest batch that the data allow, or None for no limit.
+        slots: number of runs that it trains at the same time; 1 for functions and proxies, None if
+            it is chosen when a study is created (`Elastic`).
+        workers: number of workers, each with the same number of slots.
+        device: readable name of the device.
+        weight_decay: coefficient of the weight decay, for diagnostics.
+        curvature: largest eigenvalue of the Hessian if it is known, for diagnostics.
+        data: description of the training data, empty if there is none: `name`, `digest`,
+            `source`, and a `profile` of numbers.
+        options: options of the objective and their values; part of the study's identity.
+        version: number that increases when the values of the objective change.
     """
 
     name: str
@@ -139,53 +139,53 @@ class Setup:
 
     @property
     def momentum(self) -> float:
-        """The momentum of schedules that name none: the objective's own value, else 0."""
+        """Momentum of schedules that define none: the objective's value, else 0."""
         own = self.entries.get("momentum", 0.0)
         return float(own) if isinstance(own, int | float) else 0.0
 
 
 class Objective(Protocol):
-    """Whatever turns runs into outcomes; lower is better."""
+    """An objective, which turns runs into outcomes; lower values are better."""
 
     @property
     def setup(self) -> Setup:
-        """What it is."""
+        """The description of the objective."""
         ...
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Pulls runs and yields each outcome as it ends, in any order."""
+        """Pull runs and yield each outcome when it ends, in any order."""
         ...
 
     def optimum(self, budget: Budget) -> float | None:
-        """The best possible value at a constant batch without momentum, where it is known."""
+        """Return the best possible value at a constant batch without momentum, or None."""
         ...
 
 
 @runtime_checkable
 class Elastic(Objective, Protocol):
-    """An objective that finds out how many runs it advances at once best."""
+    """An objective that measures how many runs it should train at the same time."""
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
-        """The number of slots to use, found by measuring; a study keeps it.
+        """Return the number of slots to use, which a study keeps.
 
         Args:
-            most: the largest that the search has a use for.
-            budget: of a run.
-            thorough: whether to look for the fastest number, or only whether the usual one is
-                better than a plain loop.
+            most: largest useful number.
+            budget: steps and batch of a run.
+            thorough: True to measure several numbers; False to check only that the default number
+                is faster than a plain loop.
         """
         ...
 
 
 @runtime_checkable
 class KeepsModel(Objective, Protocol):
-    """An objective whose models can be kept."""
+    """An objective whose models can be saved."""
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
-        """Trains a plan once more and writes its model into a folder.
+        """Train a plan again and write its model to a folder.
 
         Returns:
-            paths by `model`, a graph that loads without pickle, and `example`, an input; empty
-            where the model cannot be kept.
+            Paths by `model`, a graph that loads without pickle, and `example`, an input; empty if
+            the model cannot be saved.
         """
         ...

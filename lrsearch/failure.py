@@ -1,4 +1,4 @@
-"""What is told of an exception of a user's code: one line, and the user's part of the trace."""
+"""Texts of an exception in user code: one line, and the user's part of the traceback."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import traceback
 
 from lrsearch.errors import one_line
 
-#: Characters that are kept: an error may carry a whole tensor in its message.
+#: Numbers of characters that are kept, because a message may contain a whole tensor.
 REASON, DETAILS = 300, 10_000
 
 
 def reason_of(error: BaseException) -> str:
-    """An error's type and message in one line."""
+    """Return an error's type and message in one line."""
     if isinstance(error, SystemExit):
         return f"the objective called sys.exit({error.code!r})"
     text = one_line(str(error)[: 10 * REASON])
@@ -19,7 +19,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback from the user's code on."""
+    """Return the traceback without its first frame, which is lrsearch's own."""
     trace = error.__traceback__
     trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
     return "".join(traceback.format_exception(type(error), error, trace))[-DETAILS:]

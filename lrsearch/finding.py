@@ -1,7 +1,7 @@
-"""`Finding`: what an experiment found, as frozen values: cases, figures and panels to draw.
+"""`Finding`: the result of an experiment, as frozen values: cases, figures and panels to plot.
 
-A finding stores no verdict. It stores in which cases a statement came out true, and the verdict
-follows from them.
+A finding does not store a verdict. It stores in which cases a statement is true, and the verdict
+is computed from them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-#: True in every case, in some, in none.
+#: Verdicts for true in all cases, in some, and in none.
 VERDICTS = ("holds", "holds if", "does not hold as written")
 STYLES = ("line", "points", "band")
 
@@ -30,8 +30,8 @@ class Line:
     """One curve of a panel.
 
     Attributes:
-        label: its name in the legend.
-        x, y: its points, equally many.
+        label: name in the legend.
+        x, y: coordinates of the points, equally long.
         style: `line`, `points`, or `band`: a line within an interval.
         low, high: the interval at every point (band only).
 
@@ -58,13 +58,13 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One picture: titled axes and curves.
+    """One plot: axes with a title and curves.
 
     Attributes:
-        title: above the axes.
-        x, y: what the axes show, with the unit.
+        title: title of the plot.
+        x, y: labels of the axes, with units.
         lines: the curves, in drawing order.
-        log_x, log_y: whether an axis is logarithmic.
+        log_x, log_y: True for a logarithmic axis.
     """
 
     title: str
@@ -77,14 +77,14 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What an experiment found about a statement.
+    """The result of an experiment about a statement.
 
     Attributes:
-        cases: conditions that a reader understands; whether the statement came out true in each.
-        figures: the numbers that decided, finite; a pair is an interval.
-        panels: pictures of them.
-        variants: the same check under premises that the statement does not make. Shown, but
-            without a say in the verdict.
+        cases: True or False by condition: whether the statement is true under it.
+        figures: the finite numbers that decide; a pair is an interval.
+        panels: plots of the numbers.
+        variants: the same check under other conditions than the statement's. They are shown, but
+            do not change the verdict.
 
     Raises:
         ValueError: there is no case, or a figure is not finite.
@@ -112,6 +112,6 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """One of `VERDICTS`: whether the statement is true in all, some or none of the cases."""
+        """One of `VERDICTS`, for a statement that is true in all, some or none of the cases."""
         true = sum(self.cases.values())
         return VERDICTS[0 if true == len(self.cases) else 1 if true else 2]

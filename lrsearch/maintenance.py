@@ -1,4 +1,4 @@
-"""What keeps studies and an installation in order: where they stand, repair, examination."""
+"""Maintenance: the state of studies, repair of journals, checks of an installation."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ if TYPE_CHECKING:
     from lrsearch.study.repair import Repair
     from lrsearch.study.status import StudyStatus
 
-#: Bytes of free disk below which a search may not come to its end: a trial takes some kilobytes.
+#: Bytes of free disk space below which a search may fail; a trial needs some kilobytes.
 ROOM = 200 * 2**20
 
 PACKAGES = ("optuna", "torch", "numpy", "scipy", "scikit-learn", "mlflow", "click", "matplotlib")
 
 
 def status(study: str | None = None, *, storage: str | Path | None = None) -> list[StudyStatus]:
-    """Where studies stand.
+    """Return the state of studies.
 
     Args:
-        study: its name; None is every study of `lrsearch-studies`.
-        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
+        study: name of a study; None for every study of the database, or in `lrsearch-studies`.
+        storage: storage of the study; None for `lrsearch-studies/STUDY.journal`.
+
+    Returns:
+        One state per study.
 
     Raises:
-        RequestError: there is no such study, or a storage without a study's name.
+        RequestError: there is no such study, or `storage` is a journal and `study` is None.
     """
     from lrsearch.study.status import status_in, status_of
     from lrsearch.study.store import Store
@@ -46,18 +49,22 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
         location = Location.of(study, storage)
         if location.path is not None and location.path.is_file():
             return [status_of(location)]
-        with Store.read(location) as store:  # or says what there is instead
+        with Store.read(
+            location
+        ) as store:  # raises if there is no such study, and lists the known ones
             return [status_in(store)]
     if storage is None:
         return _all_studies(Path(FOLDER))
     location = Location.of("any", storage)
     if location.path is not None:
-        raise RequestError("a journal may hold several studies; name one: lrsearch status STUDY")
+        raise RequestError(
+            "a journal can contain several studies; name one: lrsearch status STUDY"
+        )
     return [status_of(Location.of(name, storage)) for name in Store.names(location)]
 
 
 def _all_studies(folder: Path) -> list[StudyStatus]:
-    """Of every study in every journal of a folder."""
+    """Return the state of every study in every journal of a folder."""
     from lrsearch.study.status import status_of, study_names_in
 
     return [
@@ -69,19 +76,19 @@ def _all_studies(folder: Path) -> list[StudyStatus]:
 
 
 def repair(study: str, *, storage: str | Path | None = None) -> Repair:
-    """Keeps what is sound of a damaged journal, and sets the file itself aside.
+    """Remove damaged records from a journal; the old file is kept under another name.
 
     Args:
-        study: its name.
-        storage: its journal file; None is `lrsearch-studies/STUDY.journal`.
+        study: name of the study.
+        storage: journal file; None for `lrsearch-studies/STUDY.journal`.
 
     Raises:
-        RequestError: there is no such study, a process is at it, or what it is was lost.
+        RequestError: there is no such study, a process uses it, or its description is lost.
     """
     location = Location.of(study, storage)
     if location.path is None:
         raise RequestError(
-            f"{location} keeps its own records in order; repair is for journals, whose path "
+            f"{location} is a database, which needs no repair; name a journal, a file that "
             "ends in .journal"
         )
 
@@ -92,12 +99,12 @@ def repair(study: str, *, storage: str | Path | None = None) -> Repair:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check of an installation.
 
     Attributes:
-        name: what.
-        sound: whether it is as it must be.
-        found: what it is, or what is wrong and what to do.
+        name: what was checked.
+        sound: True if the check passed.
+        found: the value that was found; for a failed check, what is wrong and what to do.
     """
 
     name: str
@@ -106,15 +113,15 @@ class Check:
 
 
 def examine(*, storage: str | Path | None = None, tracking_uri: str | None = None) -> list[Check]:
-    """Looks at an installation: versions, device, storage, tracking, room on the disk.
+    """Check an installation: versions, device, storage, tracking, free disk space.
 
     Args:
-        storage: a journal file, beside which is written, or a database's URL; None is
+        storage: a journal file, in whose folder a file is written, or a database URL; None for
             `lrsearch-studies`.
-        tracking_uri: of MLflow; None is MLflow's own default.
+        tracking_uri: MLflow tracking URI; None for MLflow's own setting.
 
     Raises:
-        RequestError: the storage is neither, or the URI none of MLflow's.
+        RequestError: the storage or the URI is not valid.
     """
     location = Location.of("doctor", storage)
     folder = location.beside("").parent if location.path is None else location.path.parent
@@ -124,7 +131,7 @@ def examine(*, storage: str | Path | None = None, tracking_uri: str | None = Non
         *(_look(name, functools.partial(_version, name)) for name in ("lrsearch", *PACKAGES)),
         _look("device", _device),
         _look("storage", lambda: _storage(location, folder)),
-        _look("disk", lambda: _room(folder)),
+        _look("disk", lambda: _free_space(folder)),
         _look("tracking", lambda: _tracking(uri)),
         _look("studies", lambda: _studies(folder)),
     ]
@@ -172,11 +179,11 @@ def _storage(location: Location, folder: Path) -> str:
             began = time.perf_counter()
             storage.create_new_study([], "doctor")
             seconds = time.perf_counter() - began
-    return f"{folder} can be written and locked; a record takes {1000 * seconds:.1f} ms"
+    return f"{folder} can be written and locked; writing a record takes {1000 * seconds:.1f} ms"
 
 
 def _database(location: Location) -> str:
-    """Tries a database out, leaving nothing but Optuna's tables."""
+    """Lock and read a database; at most Optuna's tables are created."""
     from lrsearch.study.backend import begin
 
     kept = begin(location)
@@ -186,19 +193,19 @@ def _database(location: Location) -> str:
     kept.close()
     seconds = time.perf_counter() - began
     return (
-        f"{location} can be locked and read in {1000 * seconds:.1f} ms; it holds {studies} studies"
+        f"{location} can be locked and read in {1000 * seconds:.1f} ms; it has {studies} studies"
     )
 
 
 def _nearest(folder: Path) -> Path:
-    """A folder that exists, in which the given one is or can be made."""
+    """Return the folder, or its nearest parent that exists."""
     return next(location for location in (folder, *folder.absolute().parents) if location.is_dir())
 
 
-def _room(folder: Path) -> str:
+def _free_space(folder: Path) -> str:
     free = shutil.disk_usage(_nearest(folder)).free
     if free < ROOM:
-        raise SearchFailed(f"only {free / 2**20:.0f} MB free at {folder}; make room")
+        raise SearchFailed(f"only {free / 2**20:.0f} MB free at {folder}; free some disk space")
     return f"{free / 2**30:.1f} GB free"
 
 
@@ -211,6 +218,6 @@ def _studies(folder: Path) -> str:
     troubles = [each.trouble for each in found if each.trouble]
     if troubles:
         raise SearchFailed(
-            f"{len(troubles)} of {len(found)} cannot be read; the first: {troubles[0]}"
+            f"{len(troubles)} of {len(found)} studies cannot be read; the first: {troubles[0]}"
         )
     return f"{len(found)} in {folder}"

@@ -1,4 +1,4 @@
-"""What a study has in MLflow: its tracker, what is written again, and the pages served."""
+"""A study in MLflow: its tracker, `sync`, and the server for its pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
 
 def tracked_uri(result: Result, asked: str | None) -> str | None:
-    """Where a study that exists is tracked, as far as its records may say."""
+    """Return the tracking URI of an existing study.
+
+    Args:
+        result: result of the study.
+        asked: the tracking URI that the user gave, or None.
+
+    Returns:
+        The given URI, else the stored one; `none` for no tracking; None if the stored URI had a
+        password, because passwords are not stored.
+    """
     if asked is not None:
         return asked
     if result.tracking_uri is None:
@@ -37,15 +46,24 @@ def tracked_uri(result: Result, asked: str | None) -> str | None:
 def model_keeper(
     spec: StudySpec, answers: Objective, name: str
 ) -> Callable[[Result, Path], dict[str, str]]:
-    """What writes the winning model of a search.
+    """Return a function that trains and saves the model of the best schedule of a search.
+
+    Args:
+        spec: specification of the study.
+        answers: the objective.
+        name: name under which MLflow registers the model; empty for none.
+
+    Returns:
+        A function of the result and a folder, which returns the paths of the saved files and the
+        name, or an empty dict if the model cannot be saved.
 
     Raises:
-        RequestError: its models cannot be kept.
+        RequestError: the objective is not a task, so it has no model.
     """
     if not isinstance(answers, KeepsModel):
         raise RequestError(
-            f"objective {answers.setup.name} has no model to log: it is no task; leave "
-            "log_model out"
+            f"objective {answers.setup.name} has no model to log, because it is not a task; leave "
+            "out `log_model=`"
         )
 
     def keep(result: Result, folder: Path) -> dict[str, str]:
@@ -59,8 +77,13 @@ def model_keeper(
 def make_tracker(
     uri: str | None, keep: Callable[[Result, Path], dict[str, str]] | None = None
 ) -> Tracker:
-    """A tracker for an MLflow; None is MLflow's own default, `none` is no tracking."""
-    from lrsearch.tracking.tracker import NoTracker  # Optuna, which no error needs
+    """Return a tracker.
+
+    Args:
+        uri: MLflow tracking URI; None for MLflow's own setting, `none` for no tracking.
+        keep: function that saves the best model, or None.
+    """
+    from lrsearch.tracking.tracker import NoTracker  # loads Optuna, which no RequestError needs
 
     if uri == "none":
         return NoTracker()
@@ -82,22 +105,22 @@ def make_tracker(
 def sync(
     study: str, *, storage: str | Path | None = None, tracking_uri: str | None = None
 ) -> tuple[str, str]:
-    """Writes to MLflow what it lacks of a study; what is there stays.
+    """Upload whatever MLflow is missing for a study; nothing is overwritten.
 
-    Curves are those of the study's storage, at most 64 points each, except of trials whose records
-    were kept in full because MLflow did not answer during the search.
+    Curves have at most 64 points, as in the study's storage, except for trials that were spooled
+    to a file in full because MLflow did not answer during the search.
 
     Args:
-        study: its name.
-        storage: its journal file, or a database's URL; None is `lrsearch-studies/STUDY.journal`.
-        tracking_uri: of MLflow; None is where the study was tracked.
+        study: name of the study.
+        storage: journal file or database URL; None for `lrsearch-studies/STUDY.journal`.
+        tracking_uri: MLflow tracking URI; None for the one of the study.
 
     Returns:
-        where it is, without a password, and the id of its parent run.
+        The tracking URI without a password, and the id of the parent run.
 
     Raises:
-        RequestError: there is no such study, or no MLflow to write to is known.
-        SearchFailed: MLflow could not be told everything.
+        RequestError: there is no such study, or its tracking URI is not known.
+        SearchFailed: a part of the study could not be uploaded.
     """
     from lrsearch.tracking.tracker import study_facts
 
@@ -108,8 +131,8 @@ def sync(
         tracker.finish(result, "finished")
         if tracker.uri is None or tracker.run_id is None or tracker.missed:
             raise SearchFailed(
-                f"MLflow at {redact(uri)} was not told everything of study {study}; try again "
-                "when it answers"
+                f"a part of study {study} could not be uploaded to MLflow at {redact(uri)}; run "
+                f"`lrsearch sync {study}` again when MLflow answers"
             )
         store.set_tracking(tracker.uri, tracker.run_id)
     return tracker.uri, tracker.run_id
@@ -117,18 +140,18 @@ def sync(
 
 @dataclass(frozen=True)
 class Page:
-    """Where to look.
+    """A page of MLflow.
 
     Attributes:
-        address: of the study's page, or of the experiment's.
-        server: what serves it.
+        address: URL of the study's page, or of the experiment's.
+        server: the server of the page.
     """
 
     address: str
     server: MlflowServer
 
     def wait(self) -> None:
-        """As the server's own `wait`."""
+        """Wait until the server ends."""
         self.server.wait()
 
 
@@ -140,13 +163,13 @@ def serve(
     storage: str | Path | None = None,
     tracking_uri: str | None = None,
 ) -> Iterator[Page]:
-    """MLflow's own server for the store of a study, while the context lasts.
+    """Run MLflow's server for the tracking store of a study, while the context lasts.
 
     Args:
-        study: its name; None is all studies of the store.
-        port: where it listens on 127.0.0.1.
-        storage: the study's; None is `lrsearch-studies/STUDY.journal`.
-        tracking_uri: of MLflow; None is where the study was tracked, or MLflow's own default.
+        study: name of a study; None for all studies of the store.
+        port: port on 127.0.0.1.
+        storage: storage of the study; None for `lrsearch-studies/STUDY.journal`.
+        tracking_uri: MLflow tracking URI; None for the one of the study, or MLflow's own setting.
 
     Raises:
         RequestError: there is no such study or store, or the port is taken.
@@ -158,14 +181,16 @@ def serve(
         with _read(study, storage) as store:
             uri, identity = _uri_of(store, tracking_uri), store.spec.id
     if uri == "none":
-        raise RequestError("tracking URI none has no pages; give a database or a server")
+        raise RequestError(
+            "without tracking there are no pages; give the `tracking_uri=` of a database or server"
+        )
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.is_file():
         raise RequestError(
-            f"there is no {path}; `lrsearch tune` or `lrsearch sync STUDY` makes it"
+            f"there is no file {path}; create it with `lrsearch tune` or `lrsearch sync STUDY`"
         )
 
-    from lrsearch.tracking.mlflow_server import (  # MLflow, which takes two seconds
+    from lrsearch.tracking.mlflow_server import (  # loads MLflow, which takes two seconds
         MlflowServer,
         find_page,
     )
@@ -182,15 +207,19 @@ def _read(study: str, storage: str | Path | None) -> Store:
 
 
 def _uri_of(store: Store, asked: str | None) -> str:
-    """Where a study is tracked; its records know no password."""
+    """Return the given tracking URI, or the one of the study.
+
+    Raises:
+        RequestError: the study has none, or it had a password, because passwords are not stored.
+    """
     uri = tracked_uri(store.result(), asked)
     if uri == "none":
         raise RequestError(
-            f"study {store.name} was searched without tracking; name an MLflow with --tracking-uri"
+            f"study {store.name} was searched without tracking; give `tracking_uri=`"
         )
     if uri is None and not os.environ.get("MLFLOW_TRACKING_URI"):
         raise RequestError(
-            f"study {store.name} is tracked at {store.tracking[0]}, whose password is not kept; "
-            "give it with --tracking-uri or MLFLOW_TRACKING_URI"
+            f"study {store.name} is tracked at {store.tracking[0]}, whose password is not stored; "
+            "give the whole URI with `tracking_uri=` or MLFLOW_TRACKING_URI"
         )
     return check_uri(uri or default_uri())

@@ -1,7 +1,7 @@
-"""`Range` and `Choices`: what a search may give a field of a Schedule.
+"""`Range` and `Choices`: the values that a search may use for a field of a Schedule.
 
-Words are Optuna's: `low`, `high`, `log`, `step`, `choices`; a plain value fixes a field. YAML
-files, the library and `--set` on the command line all pass through `check_entry`.
+The keys are those of Optuna: `low`, `high`, `log`, `step`, `choices`; a plain value fixes a
+field. YAML files, the library and `--set` on the command line all use `check_entry`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lrsearch.schedule import FIELDS
 
 Value = float | int | str
 
-#: Numbers as people write them, `1e-3` included, which YAML 1.1 takes for text.
+#: Patterns of numbers, including `1e-3`, which is text in YAML 1.1.
 INT = re.compile(r"^[-+]?[0-9]+$")
 FLOAT = re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$")
 
@@ -29,8 +29,8 @@ class Range:
 
     Attributes:
         low, high: the ends.
-        log: whether to search on a logarithmic scale.
-        step: the grid's step from `low`, or None.
+        log: True to search on a logarithmic scale.
+        step: distance between grid points, which start at `low`; None for no grid.
 
     Example:
         >>> lrsearch.Range(low=1e-3, high=1e-1, log=True).middle
@@ -43,24 +43,24 @@ class Range:
     step: float | None = None
 
     def clip(self, value: float) -> float:
-        """The point of the range that is nearest to a value."""
+        """Return the point of the range that is nearest to a value."""
         inside = min(max(value, self.low), self.high)
         if self.step is None:
             return inside
-        # Rounding must not carry the last step over the end: 0.1·3 is above 0.3.
+        # Rounding must not put the last point above the end: 0.1·3 is above 0.3.
         return min(self.low + self.step * round((inside - self.low) / self.step), self.high)
 
     def holds(self, value: Any) -> bool:
-        """Whether a value is in the range, on its grid if it has one."""
+        """Return True if a value is in the range, and on its grid if it has one."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and math.isclose(self.clip(value), value, rel_tol=1e-12)
 
     def at(self, unit: float, *, whole: bool = False) -> float:
-        """The point at a fraction of the range.
+        """Return the point at a fraction of the range.
 
         Args:
-            unit: in [0, 1).
-            whole: only integers, each with an equal share of the unit interval.
+            unit: the fraction, in [0, 1).
+            whole: True for integers, each with an equal share of the unit interval.
         """
         step = 1.0 if whole and self.step is None else self.step
         if self.log:
@@ -79,7 +79,7 @@ class Range:
         return self.clip((self.low * self.high) ** 0.5 if self.log else (self.low + self.high) / 2)
 
     def to_dict(self) -> dict[str, Any]:
-        """The words of the YAML file."""
+        """Return the entry as a mapping, as in a YAML file."""
         words: dict[str, Any] = {"low": self.low, "high": self.high}
         if self.log:
             words["log"] = True
@@ -93,7 +93,7 @@ class Choices:
     """A set of values without an order.
 
     Attributes:
-        values: at least two different ones.
+        values: at least two different values.
 
     Example:
         >>> space = lrsearch.Space.load("cosine").with_entries({"power": {"choices": [1.0, 2.0]}})
@@ -104,15 +104,15 @@ class Choices:
     values: tuple[Value, ...]
 
     def holds(self, value: Any) -> bool:
-        """Whether a value is one of them."""
+        """Return True if a value is one of the choices."""
         return value in self.values
 
     def at(self, unit: float) -> Value:
-        """The value at a fraction of them, in [0, 1), each with an equal share."""
+        """Return the value at a fraction in [0, 1); each choice has an equal share."""
         return self.values[int(unit * len(self.values))]
 
     def to_dict(self) -> dict[str, Any]:
-        """The words of the YAML file."""
+        """Return the entry as a mapping, as in a YAML file."""
         return {"choices": list(self.values)}
 
 
@@ -120,14 +120,14 @@ Entry = Range | Choices | Value
 
 
 def check_entry(name: str, entry: Any) -> Entry:
-    """Returns a field's range, choices or fixed value from what YAML or a caller gave.
+    """Return the range, choices or fixed value of a field.
 
     Args:
         name: a field of Schedule.
-        entry: a Range, Choices, a plain value, or a mapping of Optuna's words.
+        entry: a Range, Choices, a plain value, or a mapping with the keys of Optuna.
 
     Raises:
-        RequestError: the field or a word is unknown, or a value is out of the field's range.
+        RequestError: the field or a key is unknown, or a value is outside the field's range.
     """
     if name not in FIELDS:
         raise RequestError(f"a Schedule has no field {name!r}{closest(name, FIELDS)}")
@@ -142,7 +142,7 @@ def check_entry(name: str, entry: Any) -> Entry:
     for word in entry:
         if word not in words:
             known = {"low", "high", "log", "step", "choices"}
-            raise RequestError(f"{name}: {word!r} does not fit here{closest(str(word), known)}")
+            raise RequestError(f"{name}: {word!r} is not allowed here{closest(str(word), known)}")
     if "choices" in entry:
         return _check_choices(name, bound, entry["choices"])
     return _check_range(name, bound, entry)
@@ -155,7 +155,7 @@ def _check_choices(name: str, bound: Bound, values: Any) -> Choices:
         )
     checked = tuple(bound.check(name, value) for value in values)
     if len(set(checked)) < len(checked):
-        raise RequestError(f"{name}: choices {given(values)} repeats a value; name each once")
+        raise RequestError(f"{name}: choices {given(values)} repeats a value; give each once")
     return Choices(checked)
 
 
@@ -177,21 +177,22 @@ def _check_range(name: str, bound: Bound, words: Mapping[str, Any]) -> Range:
     if step is not None:
         step = Bound(kind=bound.kind, low=0, open_low=True).check(f"{name}: step", step)
         if log:
-            raise RequestError(f"{name}: log and step exclude one another; drop one")
+            raise RequestError(f"{name}: log and step exclude each other; give one")
         if step > high - low:
             raise RequestError(f"{name}: step {step} is wider than the range; lower it")
     return Range(low=low, high=high, log=log, step=step)
 
 
 def parse_setting(text: str, current: Entry | None = None) -> tuple[str, Entry]:
-    """Reads `FIELD=VALUE`, `FIELD=LOW..HIGH` or `FIELD=A,B,C`, the setting of the command line.
+    """Parse `FIELD=VALUE`, `FIELD=LOW..HIGH` or `FIELD=A,B,C` from the command line.
 
     Args:
-        text: what was typed.
-        current: what the field held before; a new range keeps its logarithmic scale.
+        text: the text.
+        current: the current entry of the field. A new range keeps its logarithmic scale; a range
+            of `peak` is always logarithmic.
 
     Raises:
-        RequestError: it cannot be read, or the field may not hold it.
+        RequestError: the text cannot be parsed, or the value is not valid for the field.
     """
     name, equals, value = text.partition("=")
     name, value = name.strip(), value.strip()
@@ -208,7 +209,7 @@ def parse_setting(text: str, current: Entry | None = None) -> tuple[str, Entry]:
 
 
 def parse_value(text: str) -> Value:
-    """Reads a number where the text is one; any other text is itself."""
+    """Return a text as a number if it is one, else the text without outer spaces."""
     text = text.strip()
     if INT.match(text):
         return int(text) if len(text) < 19 else float(text)

@@ -1,25 +1,25 @@
-"""Passwords in URLs, which are neither shown nor kept."""
+"""Removal of passwords from URLs, which are neither shown nor stored."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote
 
-#: What stands for a password.
+#: Text in place of a password.
 HIDDEN = "***"
 
-#: Up to the last @ before the path: a user may hold an @, and a password that is not encoded too.
+#: Up to the last @ before the path, because user names and unencoded passwords may contain @.
 AUTHORITY = re.compile(r"([A-Za-z][\w+.-]*:/{1,2})([^\s/?#]*)(?=@)")
 QUERY = re.compile(r"(?i)([?&][^=&\s]*(?:passw|pwd|secret|token)[^=&\s]*=)([^&\s]+)")
 
 
 def redact(text: str) -> str:
-    """A URL, or a text with URLs in it, without their passwords."""
+    """Return a URL, or a text that contains URLs, without their passwords."""
     return QUERY.sub(rf"\1{HIDDEN}", AUTHORITY.sub(_hide, text))
 
 
 def redact_text(text: str, url: str) -> str:
-    """A message about a URL without its passwords, however it quotes them."""
+    """Return a message about a URL without its passwords, encoded or not."""
     found = [found[2].partition(":")[2] for found in AUTHORITY.finditer(url)]
     found += [found[2] for found in QUERY.finditer(url)]
     forms = {form for secret in found for form in (secret, unquote(secret)) if form}

@@ -63,9 +63,14 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if (self.state == "finished") != (self.value is not None):
-            raise ValueError(f"a {self.state} outcome with value {self.value}")
+            raise ValueError(
+                f"a {self.state} outcome with value {self.value}; a value is required for "
+                "`finished` and not allowed for other states"
+            )
         if self.value is not None and not math.isfinite(self.value):
-            raise ValueError(f"value {self.value} is not finite; the outcome is `diverged`")
+            raise ValueError(
+                f"value {self.value} is not finite; give the state `diverged` and no value"
+            )
         object.__setattr__(self, "reason", one_line(self.reason))
         object.__setattr__(self, "traces", MappingProxyType(dict(self.traces)))
         figures = {name: float(figure) for name, figure in self.figures.items()}
@@ -236,10 +241,10 @@ class Result:
 
     def _why_nothing_finished(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
-        said = f"no trial of study {self.study} finished ({counts or 'none ended'})"
+        said = f"no trial of study {self.study} finished ({counts or 'no trial ended'})"
         if not self.trials:
-            return f"{said}; run the same `lrsearch tune` again to continue"
-        last = f"{said}, the last: {self.trials[-1].reason}"
+            return f"{said}; run the same `lrsearch tune` command again to continue"
+        last = f"{said}; reason of the last: {self.trials[-1].reason}"
         if self.counts["failed"]:
             return f"{last}; fix the error and search under another `study=`"
         lower = '`settings={"peak": {"low": LOW, "high": HIGH}}`'

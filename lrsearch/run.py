@@ -1,4 +1,4 @@
-"""`Run`: one Plan with one seed, handed to an objective, which reports how it goes."""
+"""`Run`: one Plan with one seed, which an objective trains and reports on."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from lrsearch.trace import Trace
 
 @dataclass(kw_only=True, eq=False)
 class Run:
-    """One Plan with one seed, handed to an objective.
+    """One Plan with one seed, which an objective trains.
 
     Attributes:
-        trial, replicate: which run this is.
-        seed: of everything that the run draws; shared by all trials of a replicate.
-        plan: what to do at each update.
-        stops: whether a run that has diverged ends at once; a non-finite loss always does.
-        untrained: the value of an untrained model, where it is known.
-        limit: seconds that it may take, or None.
-        retries: how often it was lost with its process and begun again.
-        home: where `folder` is made, an absolute path; None where there is no study.
-        stopped: what `report` raised, once it has.
+        trial, replicate: indices of the run.
+        seed: seed of all random numbers of the run, the same for all trials of a replicate.
+        plan: learning rate, batch and momentum of every step.
+        stops: True if a diverged run ends early; a non-finite loss always ends it.
+        untrained: value of an untrained model, or None if unknown.
+        limit: time limit in seconds, or None.
+        retries: number of earlier attempts whose process died.
+        home: absolute path of `folder`; None if there is no study.
+        stopped: the exception that `report` has raised, or None.
 
     Example:
         >>> plan = lrsearch.Schedule(peak=0.1).plan(steps=3, batch=8)
@@ -59,40 +59,43 @@ class Run:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was reported: the run begins again at update 0."""
+        """Drop all reports, because the run starts again at step 0."""
         self._updates: list[int] = []
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
-        self._high = 0  # how many of the last `_window` losses are
+        self._high = 0  # number of high losses among the last `_window`
         self._negative, self.stopped = False, None
 
     @property
     def folder(self) -> Path:
-        """A folder of this run's own, for checkpoints; a run that is begun again finds it.
+        """A separate folder for this run's checkpoints; a repeated run gets the same folder.
 
         Raises:
             RequestError: the run belongs to no study, or a link leads out of the study's folder.
         """
         if self.home is None:
-            raise RequestError("this run belongs to no study, so it has no folder; make your own")
+            raise RequestError(
+                "this run belongs to no study, so it has no folder; use a folder of your own"
+            )
         folder = Path(self.home)
         for place in (folder.parent, folder):
             if place.is_symlink():
-                raise RequestError(f"{place} is a symbolic link; remove it, and run again")
+                raise RequestError(f"{place} is a symbolic link; remove it and run again")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def report(self, t: int, loss: float) -> None:
-        """Tells the loss of update t.
+        """Report the loss of step t.
 
         Raises:
-            RunStopped: the run is hopeless; let it pass.
-            RequestError: there is no such update, or it was reported before.
+            RunStopped: the run has diverged, was pruned or took too long. Do not catch it.
+            RequestError: there is no such step, or it or a later step was reported before.
         """
         if not (self._updates[-1] if self._updates else -1) < t < len(self.plan):
+            after = f" after step {self._updates[-1]}" if self._updates else ""
             raise RequestError(
-                f"report of update {t} after {self._updates[-1] if self._updates else 'none'}; "
-                f"this run has the updates 0 to {len(self.plan) - 1}, each reported at most once"
+                f"step {t} was reported{after}; report each of the steps 0 to "
+                f"{len(self.plan) - 1} at most once, in order"
             )
         self._updates.append(t)
         self._losses.append(float(loss))
@@ -101,15 +104,16 @@ class Run:
             raise self.stopped
 
     def report_all(self, first: int, losses: Sequence[float]) -> None:
-        """Tells the losses of consecutive updates, as `report` would one by one.
+        """Report the losses of consecutive steps, with the effect of `report`.
 
         Args:
-            first: the first of the updates.
-            losses: one an update, up to the one that ends the run.
+            first: the first of the steps.
+            losses: one loss per step, up to the one that ends the run.
 
         Raises:
-            RunStopped: as for `report`; what comes after that update is not taken.
-            RequestError: as for `report`.
+            RunStopped: the run has diverged, was pruned or took too long; later losses are
+                ignored.
+            RequestError: there is no such step, or it or a later step was reported before.
         """
         if losses and not self._losses:
             self.report(first, losses[0])
@@ -117,7 +121,7 @@ class Run:
         fits = losses and self._updates[-1] < first and first + len(losses) <= len(self.plan)
         if fits and self.limit is None and not self._high:
             limit = divergence_limit(self._losses[0], self.untrained)
-            # The sum of what is not finite is not, and no comparison with NaN is wanted.
+            # The sum is not finite if a loss is not; this avoids comparisons with NaN.
             if math.isfinite(sum(losses)) and min(losses) >= 0 and max(losses) <= limit:
                 self._updates += range(first, first + len(losses))
                 self._losses += map(float, losses)
@@ -126,7 +130,7 @@ class Run:
             self.report(t, loss)
 
     def _judge(self) -> RunStopped | None:
-        """Whether the latest report ends the run."""
+        """Return the reason to end the run after the latest report, or None."""
         t, loss = self._updates[-1], self._losses[-1]
         if self.limit is not None and time.perf_counter() - self._began > self.limit:
             return RunStopped("failed", f"it took longer than {self.limit:g} s, up to update {t}")
@@ -140,7 +144,7 @@ class Run:
         return None
 
     def _may_have_diverged(self) -> bool:
-        """Whether half of the window is high, without which no median can be."""
+        """Return True if half of the window is high, which a high median needs."""
         losses, window = self._losses, self._window
         limit = divergence_limit(losses[0], self.untrained)
         self._high += losses[-1] > limit
@@ -150,7 +154,7 @@ class Run:
         return not self._negative and len(losses) >= window <= 2 * self._high
 
     def note(self, name: str, value: float) -> None:
-        """Keeps a further figure of the run, if it is finite."""
+        """Record another number of the run, if it is finite."""
         if math.isfinite(value):
             self._figures[name] = float(value)
 
@@ -166,18 +170,18 @@ class Run:
         updates: int | None = None,
         traces: Mapping[str, Trace] | None = None,
     ) -> Outcome:
-        """The outcome of this run; a non-finite value makes it `diverged`.
+        """Return the outcome of this run; a non-finite value makes it `diverged`.
 
         Args:
             state: one of `lrsearch.result.STATES`.
-            value: of a finished run.
-            reason: why it did not finish, one line.
-            details: of a failure, its traceback.
-            seconds: its share of the time; None is the time since it was made.
-            probing: what of it was spent on diagnostics.
-            updates: how many were done; None is all of them if it finished, else up to the last
+            value: value of a finished run.
+            reason: why the run did not finish, one line.
+            details: traceback of a failure.
+            seconds: wall time of the run; None for the time since this object was created.
+            probing: part of `seconds` spent on diagnostics.
+            updates: number of steps done; None for all of them if it finished, else up to the last
                 report.
-            traces: further curves beside `loss`, which `report` collected.
+            traces: curves besides `loss`, which `report` collects.
         """
         if state == "finished" and (value is None or not math.isfinite(value)):
             state, reason = "diverged", f"the value at the end is {value}"

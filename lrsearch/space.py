@@ -1,11 +1,11 @@
 """`Space`: ranges over the fields of a Schedule, read from YAML.
 
-A space holds shape only, so that one space serves every objective. A field that it does not name
-takes the objective's range or value (`peak`, `momentum`), then Schedule's default. Words are
-Optuna's: `low`, `high`, `log`, `step`, `choices`; a plain value fixes a field.
+A space describes shape only, so one space fits every objective. A field that it does not name has
+the objective's range or value (`peak`, `momentum`), or Schedule's default. The keys of a range
+are those of Optuna: `low`, `high`, `log`, `step`, `choices`; a plain value fixes a field.
 
-Files are read with PyYAML's safe loader, bounded in size and depth, without aliases, and every
-error names its line. `1e-3` is a number here, which YAML 1.1 denies.
+Files are read with PyYAML's safe loader, with limits of size and depth and without aliases, and
+every error names its line. `1e-3` is a number here; in YAML 1.1 it is text.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ USUAL: Mapping[str, Value] = MappingProxyType(
     }
 )
 
-#: The fields whose largest values leave the least room for a decay phase, or for momentum.
+#: Fields whose largest values make the decay phase shortest, or the momenta contradict.
 REACHING = ("warmup", "hold", "cycles", "cycle_growth", "batch_growth", "momentum_low")
 
 
@@ -57,12 +57,12 @@ class Space:
     """A search space over the fields of a Schedule.
 
     Attributes:
-        name: what it is called.
-        about: one line for people.
-        entries: by field, a `Range`, `Choices` or a fixed value.
+        name: name of the space.
+        about: one-line description.
+        entries: a `Range`, `Choices` or a fixed value by field.
 
     Raises:
-        RequestError: an entry names no field of Schedule or lies outside its range.
+        RequestError: an entry is not a field of Schedule, or is outside its range.
 
     Example:
         >>> space = lrsearch.Space.load("cosine")
@@ -88,32 +88,32 @@ class Space:
 
     @property
     def fixed(self) -> dict[str, Value]:
-        """The fields that hold one value."""
+        """The fields with a fixed value."""
         return {n: e for n, e in self.entries.items() if not isinstance(e, Range | Choices)}
 
     def with_entries(self, entries: Mapping[str, Any]) -> Space:
-        """A copy in which some fields are fixed or ranged anew.
+        """Return a copy with other entries for some fields.
 
         Raises:
-            RequestError: an entry names no field of Schedule or lies outside its range.
+            RequestError: an entry is not a field of Schedule, or is outside its range.
         """
         if not isinstance(entries, Mapping):
-            raise RequestError(f"settings is {entries!r}; give a mapping of fields")
+            raise RequestError(f"`settings=` is {entries!r}; give a mapping of fields")
         return Space(name=self.name, about=self.about, entries={**self.entries, **entries})
 
     def with_defaults(self, entries: Mapping[str, Any]) -> Space:
-        """A copy in which fields that the space does not name take an objective's entries."""
+        """Return a copy with an objective's entries for fields that the space does not name."""
         return Space(name=self.name, about=self.about, entries={**entries, **self.entries})
 
     def schedule(self, values: Mapping[str, Any]) -> Schedule:
-        """The Schedule of one point: a value for every free field."""
+        """Return the Schedule of a point, which has a value for every free field."""
         return Schedule.from_dict({**self.fixed, **values})
 
     def default_point(self, own: Mapping[str, Value] = MappingProxyType({})) -> dict[str, Value]:
         """Return the point nearest to the default schedule, which a search tries first.
 
         Args:
-            own: an objective's usual values, where it has some.
+            own: an objective's usual values of fields.
         """
         point: dict[str, Value] = {}
         for name, entry in self.free.items():
@@ -126,11 +126,11 @@ class Space:
         return point
 
     def at(self, unit: Mapping[str, float]) -> dict[str, Value]:
-        """The point at given fractions of its ranges.
+        """Return the point at given fractions of its ranges.
 
         Args:
-            unit: a number in [0, 1) for every free field; evenly spread numbers give evenly spread
-                points, on a logarithmic scale where the range has one.
+            unit: a number in [0, 1) for every free field. Evenly spaced numbers give evenly spaced
+                points, on a logarithmic scale if the range has one.
         """
         return {
             name: entry.at(unit[name])
@@ -140,7 +140,7 @@ class Space:
         }
 
     def point(self, schedule: Schedule, budget: Budget) -> dict[str, Value] | None:
-        """Return the point that draws the same plan as a schedule; None where none does.
+        """Return the point with the same plan as a schedule, or None if there is none.
 
         Raises:
             RequestError: the schedule has no plan within the budget.
@@ -152,13 +152,13 @@ class Space:
         return point if budget.plan(self.schedule(point)) == budget.plan(schedule) else None
 
     def check_budget(self, budget: Budget) -> int:
-        """Refuse a space of which a corner leaves no decay phase within the budget.
+        """Check that the extreme schedules of the space have a plan within the budget.
 
         Returns:
-            the largest batch of that corner.
+            The largest batch size of these plans.
 
         Raises:
-            RequestError: with the corner and the cure.
+            RequestError: an extreme schedule has no decay phase, or contradicting momenta.
         """
         ranges = {n: entry for n, entry in self.free.items() if isinstance(entry, Range)}
         corner = {**self.default_point(), **{n: ranges[n].high for n in REACHING if n in ranges}}
@@ -172,33 +172,38 @@ class Space:
             try:
                 plan = budget.plan(self.schedule(point))
             except RequestError as error:
-                raise RequestError(f"space {self.name} reaches too far: {error}") from error
+                raise RequestError(f"space {self.name} has invalid schedules: {error}") from error
             largest = max(largest, int(plan.batch.max()))
         return largest
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what is stored: the name, and the entries in the words of the YAML file."""
+        """Return the stored form: the name, and the entries with the keys of a YAML file."""
         return {"name": self.name, "entries": self.to_dict()}
 
     @classmethod
     def from_plain(cls, record: Any) -> Space:
-        """Read what `to_plain` returns; errors as for the class."""
+        """Return the space that `to_plain` wrote.
+
+        Raises:
+            ValueError: the record has other keys or types.
+            RequestError: an entry is not a field of Schedule, or is outside its range.
+        """
         words = {"name": Line, "entries": Mapping[str, Any]}
         if type(record) is not dict or record.keys() != words.keys():
             raise ValueError("a space has a name and entries")
         return cls(**{name: decode(kind, record[name], name) for name, kind in words.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """The entries as plain values, in the words of the YAML file."""
+        """Return the entries as plain values, with the keys of a YAML file."""
         return {
             name: entry.to_dict() if isinstance(entry, Range | Choices) else entry
             for name, entry in self.entries.items()
         }
 
     def to_yaml(self) -> str:
-        """What `from_yaml` reads back to an equal space."""
+        """Return YAML text from which `from_yaml` makes an equal space."""
         about = yaml.safe_dump(self.about, width=MAX_BYTES).removesuffix("...\n").rstrip("\n")
-        # Text of several lines is quoted as JSON quotes it, which YAML reads.
+        # Text of several lines is quoted as in JSON, which is valid YAML.
         lines = ["about: " + (json.dumps(self.about) if "\n" in about else about)]
         for name, entry in self.to_dict().items():
             flow = yaml.safe_dump(entry, default_flow_style=True, width=10_000, sort_keys=False)
@@ -207,20 +212,20 @@ class Space:
 
     @classmethod
     def from_yaml(cls, text: str, name: str = "space") -> Space:
-        """Reads a space.
+        """Read a space from YAML text.
 
         Args:
-            text: the YAML.
-            name: what to call the space, and the file in errors.
+            text: the YAML text.
+            name: name of the space, and of the file in errors.
 
         Raises:
-            RequestError: with the line, what was given and what is allowed.
+            RequestError: the text is not a valid space; the message names the line.
         """
         if not isinstance(text, str):
             raise RequestError(f"{name} is {text!r}; give the text of a YAML file")
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             raise RequestError(
-                f"{name}: over {MAX_BYTES} bytes, which is no search space; see `lrsearch spaces`"
+                f"{name}: over {MAX_BYTES} bytes, too large for a space; see `lrsearch spaces`"
             )
         try:
             lines = _Loader.entries(text)
@@ -248,20 +253,22 @@ class Space:
 
     @classmethod
     def load(cls, name: str) -> Space:
-        """A shipped space by name, or a space from a file that ends in .yaml or .yml.
+        """Load a shipped space by name, or a space from a file that ends in .yaml or .yml.
 
         Raises:
             RequestError: there is no such space, or the file cannot be read.
         """
         if not isinstance(name, str):
-            raise RequestError(f"space is {name!r}; give a shipped space's name or a .yaml file")
+            raise RequestError(
+                f"`space=` is {name!r}; give the name of a shipped space or a .yaml file"
+            )
         shipped = shipped_spaces()
         if name in shipped:
             return cls.from_yaml(shipped[name].read_text(encoding="utf-8"), name)
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
             raise RequestError(
-                f"there is no space {name!r}{closest(name, shipped)}; or a .yaml file"
+                f"there is no space {name!r}{closest(name, shipped)}; or give a .yaml file"
             )
         try:
             with path.open(encoding="utf-8") as file:
@@ -275,7 +282,7 @@ class Space:
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """The files of the shipped spaces, by name: inside the wheel, or beside the code."""
+    """Return the files of the shipped spaces by name, in the wheel or next to the code."""
     package = Path(__file__).parent
     inside = package / "search_spaces"
     folder = inside if inside.is_dir() else package.parent / "search_spaces"
@@ -283,16 +290,16 @@ def shipped_spaces() -> dict[str, Path]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's scalars, without aliases, bounded in depth."""
+    """PyYAML's safe loader with the scalars of YAML 1.2, without aliases, with limited depth."""
 
     depth = 0
 
     @classmethod
     def entries(cls, text: str) -> list[tuple[int, str, Any]]:
-        """Line, key and content of every entry of a document that is one mapping.
+        """Return line, key and content of every entry of a document.
 
         Raises:
-            yaml.YAMLError: it is not, or a key stands twice.
+            yaml.YAMLError: the document is not a mapping, or a key occurs twice.
         """
         loader = cls(text)
         try:
@@ -314,7 +321,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.composer.ComposerError(None, None, "a key must be a word", mark)
             if key.value in seen:
-                twice = f"{key.value} stands there twice; keep one"
+                twice = f"{key.value} is given twice; keep one"
                 raise yaml.composer.ComposerError(None, None, twice, mark)
             seen.add(key.value)
         return node

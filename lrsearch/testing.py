@@ -1,4 +1,4 @@
-"""Checks that an objective keeps its contract, as a pytest class to derive from.
+"""Checks that an objective follows the contract, as a pytest class to derive from.
 
     from lrsearch.testing import ObjectiveChecks
     from train import small_gpt
@@ -7,7 +7,7 @@
         objective = small_gpt
         steps = 50
 
-`pytest`, which this module needs, then runs the checks. lrsearch's own objectives pass them.
+Then `pytest`, which this module needs, runs the checks. lrsearch's own objectives pass them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget, Schedule
 
-#: Reports after which a run is told that it is pruned.
+#: Number of reports after which a run is pruned.
 PRUNED_AFTER = 3
 
 
 class _CountingPlan(Plan):
-    """A plan that counts the updates that were drawn from it."""
+    """A plan that counts the steps that are read from it."""
 
     def __iter__(self) -> Iterator[tuple[float, int]]:
         for pair in super().__iter__():
@@ -45,7 +45,7 @@ class _CountingPlan(Plan):
 
 @dataclass(kw_only=True, eq=False)
 class _Watched(Run):
-    """A run that remembers its reports, and is pruned after a few of them if it is to be."""
+    """A run that stores its reports, and is pruned after a few of them if `prunes`."""
 
     prunes: bool = False
     seen: list[tuple[int, float]] = field(default_factory=list, init=False)
@@ -76,14 +76,14 @@ class _Given:
 
 
 class ObjectiveChecks:
-    """Derive a class whose name begins with Test, and name the objective.
+    """Checks of an objective. Derive a class whose name begins with Test, and set `objective`.
 
     Attributes:
-        objective: whatever `lrsearch.tune` takes.
-        options: of a built-in objective or a class of tasks.
-        steps: updates of the runs; short ones check as much as long ones.
-        batch: samples of the first update; None is the objective's own.
-        schedule: one that trains without diverging; None is a cosine at the usual peak.
+        objective: an objective as in `lrsearch.tune`.
+        options: options of a built-in objective or a task class.
+        steps: steps of the runs; short runs are enough.
+        batch: batch size of the first step; None for the objective's default.
+        schedule: a schedule that does not diverge; None for a cosine with the usual peak.
     """
 
     objective: ClassVar[Any] = None
@@ -94,7 +94,7 @@ class ObjectiveChecks:
 
     @pytest.fixture
     def subject(self) -> Objective:
-        """The objective."""
+        """Return the objective."""
         # A plain function must not become a method of this class.
         given = inspect.getattr_static(type(self), "objective")
         return find_objective(given, self.options, "auto")
@@ -105,45 +105,47 @@ class ObjectiveChecks:
         self._runs = 0
 
     def test_the_same_seed_gives_the_same_value(self, subject: Objective) -> None:
-        """Initialisation, data and all else that is drawn come from `run.seed`."""
+        """Check that all random numbers come from `run.seed`."""
         (first, _), (second, _) = self.ends(subject, seed=1), self.ends(subject, seed=1)
         assert first.state == second.state == "finished", first.reason or second.reason
         assert first.value == second.value, "two runs with one seed gave different values"
         assert first.traces == second.traces, "two runs with one seed reported different losses"
 
     def test_another_seed_gives_another_value(self, subject: Objective) -> None:
-        """Unless the objective is exact, a seed decides something."""
+        """Check that the seed changes the value, unless the objective is exact."""
         (first, _), (second, _) = self.ends(subject, seed=1), self.ends(subject, seed=2)
         if subject.setup.exact:
-            assert first.value == second.value, "an exact objective's value hangs on the seed"
+            assert first.value == second.value, (
+                "the value of an exact objective depends on the seed"
+            )
         else:
             assert first.value != second.value, "two seeds gave one value; use run.seed"
 
     def test_it_follows_the_whole_plan_and_no_more(self, subject: Objective) -> None:
-        """A run has as many updates as its plan, whatever its length."""
+        """Check that a run has exactly the steps of its plan."""
         for steps in (self.steps, self.steps + 7):
             outcome, run = self.ends(subject, steps=steps)
             updates = len(run.plan)
             assert outcome.state == "finished", outcome.reason
             assert outcome.updates == updates
             drawn = getattr(run.plan, "drawn", None)
-            assert drawn in (None, updates), f"{drawn} updates were drawn from a plan of {updates}"
+            assert drawn in (None, updates), f"{drawn} steps were read from a plan of {updates}"
 
     def test_the_plan_matters(self, subject: Objective) -> None:
-        """Another learning rate gives another value."""
+        """Check that another learning rate gives another value."""
         schedule = self._schedule(subject)
         lower = schedule.replace(peak=schedule.peak / 2)
         (first, _), (second, _) = self.ends(subject), self.ends(subject, schedule=lower)
         assert first.value != second.value, "half the learning rate gave the same value"
 
     def test_reports_are_finite_and_in_order(self, subject: Objective) -> None:
-        """Losses are told update by update."""
+        """Check that reported losses are finite and in the order of the steps."""
         outcome, run = self.ends(subject)
-        assert outcome.state == "finished", outcome.reason  # `report` itself minds the order
+        assert outcome.state == "finished", outcome.reason  # `report` checks the order
         assert all(math.isfinite(loss) for _, loss in run.seen)
 
     def test_it_survives_a_plan_that_diverges(self, subject: Objective) -> None:
-        """A rate that is far too high ends in an outcome, not in an exception."""
+        """Check that a learning rate that is far too high gives an outcome, not an exception."""
         entry = subject.setup.entries.get("peak")
         top = entry.high if isinstance(entry, Range) else self._schedule(subject).peak
         outcome, _ = self.ends(subject, schedule=Schedule(peak=1e6 * top, decay="constant"))
@@ -152,11 +154,11 @@ class ObjectiveChecks:
         assert again.state == "finished", "a good run after a diverged one did not finish"
 
     def test_it_obeys_pruning(self, subject: Objective) -> None:
-        """What `run.report` raises ends the run, and nothing is reported after it."""
+        """Check that the exception of `run.report` ends the run without further reports."""
         outcome, run = self.ends(subject, prunes=True)
         if len(run.seen) < PRUNED_AFTER:
-            pytest.skip("it reports too seldom to be pruned")
-        assert outcome.state == "pruned", "it went on after run.report had raised"
+            pytest.skip("the objective reports too rarely to be pruned")
+        assert outcome.state == "pruned", "the objective continued after run.report had raised"
         more = len(run.seen) - PRUNED_AFTER
         assert not more, f"{more} more losses were reported after run.report had raised"
 
@@ -169,7 +171,7 @@ class ObjectiveChecks:
         schedule: Schedule | None = None,
         prunes: bool = False,
     ) -> tuple[Outcome, Any]:
-        """How a run ends, and the run."""
+        """Train a run; return its outcome and the run."""
         setup = subject.setup
         budget = Budget(
             steps=self.steps if steps is None else steps,
@@ -199,4 +201,6 @@ class ObjectiveChecks:
             return Schedule(peak=usual)
         if isinstance(entry, Range):
             return Schedule(peak=entry.middle)
-        pytest.fail("the objective has no range of peak; give the checks a schedule")
+        pytest.fail(
+            "the objective has no range of the peak; set `schedule` in the class of the checks"
+        )

@@ -13,11 +13,11 @@ from lrsearch.curves import round_half_up
 
 @dataclass(frozen=True)
 class Trace:
-    """A quantity by update.
+    """A curve: values of a quantity at some updates.
 
     Attributes:
-        updates: increasing, each from 0 to T.
-        values: as many finite numbers.
+        updates: indices of updates, increasing, from 0 to T.
+        values: one finite number per update.
     """
 
     updates: tuple[int, ...]
@@ -25,21 +25,21 @@ class Trace:
 
     @classmethod
     def of(cls, updates: Iterable[int], values: Iterable[float]) -> Trace:
-        """Keeps the finite points."""
+        """Make a curve from the finite points."""
         pairs = zip(updates, values, strict=True)
         kept = [(int(u), float(v)) for u, v in pairs if math.isfinite(v)]
         return cls(tuple(u for u, _ in kept), tuple(v for _, v in kept))
 
     @classmethod
     def from_plain(cls, columns: Any) -> Trace:
-        """Read what `to_plain` returns.
+        """Return the curve of which these are the `to_plain` columns.
 
         Raises:
-            ValueError: these are not the updates and the values of a curve.
+            ValueError: these are not the updates and values of a curve.
         """
         updates, values = decode(tuple[tuple[int, ...], tuple[float, ...]], columns, "curve")
         if len(updates) != len(values):
-            raise ValueError("a curve without a value for every update")
+            raise ValueError("a curve needs one value per update")
         return cls(updates, values)
 
     def to_plain(self) -> list[list[Any]]:
@@ -47,7 +47,7 @@ class Trace:
         return [list(self.updates), list(self.values)]
 
     def thin(self, points: int) -> Trace:
-        """At most `points` of them, evenly by index, first and last included."""
+        """Return at most `points` points, evenly spaced, with the first and the last."""
         n = len(self.updates)
         if n <= points:
             return self

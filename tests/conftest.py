@@ -1,8 +1,8 @@
-"""Tests are reproducible, leave each other room, and end.
+"""Settings that make tests reproducible, limit their threads, and end tests that hang.
 
-Hypothesis derives its examples from the test, not the clock. Tests run in as many processes as
-there are cores, so each of them, and whatever it starts, computes on one thread: two threads a
-process on busy cores can be ten times slower than one.
+Hypothesis derives its examples from the test, not from the clock. There is one test process per
+core, so each test and each process that it starts computes on one thread. Two threads per process
+on busy cores can be ten times slower than one.
 """
 
 import math
@@ -13,21 +13,21 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from hypothesis import settings  # after the variable, which NumPy and torch read
+from hypothesis import settings  # after OMP_NUM_THREADS is set, which NumPy and torch read
 
 settings.register_profile("lrsearch", derandomize=True, deadline=None)
 settings.load_profile("lrsearch")
 
-# A shell starts what it puts into the background with Ctrl-C ignored, which would be inherited.
+# A shell starts background jobs with SIGINT ignored, and processes of tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-#: When the timeout of a test is over, by the monotonic clock.
+#: Time at which the timeout of a test ends (monotonic clock).
 DEADLINE = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_timeout_set_timer(item, settings):
-    """A timeout is raised again and again: a search takes what hangs for a trial that failed."""
+    """Raise the timeout every 5 s, because a search treats the first one as a failed trial."""
     done = yield
     item.stash[DEADLINE] = time.monotonic() + settings.timeout
     if settings.method == "signal":
@@ -37,8 +37,10 @@ def pytest_timeout_set_timer(item, settings):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """A test that goes on although its time is up has failed, whatever it says."""
+    """Fail a test that ends after its timeout, even if it passes."""
     done = yield
     if time.monotonic() > item.stash.get(DEADLINE, math.inf):
-        pytest.fail("it took longer than its timeout, and caught what that raised")
+        pytest.fail(
+            "the test took longer than its timeout and caught the exception of the timeout"
+        )
     return done

@@ -1,7 +1,8 @@
-"""Stand-ins for tests, and what tests wait with. None of them loads torch.
+"""Test doubles, and functions that wait. None of them loads torch.
 
-An objective with a known value, a stream of given runs, a tracker and a callback that remember,
-and processes of lrsearch's command line. Those of torch are in `tests.torch_doubles`.
+They are objectives with known values, a stream of given runs, a tracker and a callback that record
+their calls, and processes of lrsearch's command line. Doubles that need torch are in
+`tests.torch_doubles`.
 """
 
 import dataclasses
@@ -28,44 +29,44 @@ PEAK = Range(low=1e-3, high=1.0, log=True)
 
 
 def wait_until(condition, seconds=30.0, pause=0.05):
-    """Waits for a condition, and fails where it is not met in time.
+    """Wait until a condition is true.
 
     Args:
-        condition: is called until what it returns is true.
-        seconds: for which it is waited.
+        condition: function that is called until it returns a true value.
+        seconds: longest time to wait.
         pause: seconds between two calls.
 
     Returns:
-        what the condition returned in the end.
+        The last value of the condition.
 
     Raises:
-        AssertionError: it was not met, with where it stands and what it returned last.
+        AssertionError: the condition was not true in time; names its position and last value.
     """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             code = condition.__code__
             raise AssertionError(
-                f"waited {seconds:g} s in vain for the condition of {code.co_filename}:"
-                f"{code.co_firstlineno}, which is still {found!r}"
+                f"the condition of {code.co_filename}:{code.co_firstlineno} is still {found!r} "
+                f"after {seconds:g} s"
             )
         time.sleep(pause)
     return found
 
 
 def wait_for_threads(*threads, seconds=60.0):
-    """Waits until threads have ended."""
+    """Wait until threads have ended."""
     wait_until(lambda: not [t for t in threads if t.is_alive()], seconds, pause=0.01)
 
 
 def read_line(stream, seconds=60.0):
-    """The first line that a process writes to a pipe."""
+    """Return the first line that a process writes to a pipe."""
     wait_until(lambda: select.select([stream], [], [], 0)[0], seconds)
     return stream.readline()
 
 
 def launch(*words, folder=None, **more):
-    """Starts lrsearch's command line in a folder, on one thread, with pipes of text."""
+    """Start lrsearch's command line in a folder, on one thread, with text pipes."""
     return subprocess.Popen(
         [sys.executable, "-m", "lrsearch", *words],
         cwd=folder,
@@ -78,9 +79,9 @@ def launch(*words, folder=None, **more):
 
 
 class Bowl:
-    """Value 0.1 + (log10 peak + 1.5)² + (first rate)²; peaks above `limit` diverge.
+    """An objective with value 0.1 + (log10 peak + 1.5)² + (first rate)² + noise of the seed.
 
-    With several slots it holds that many runs and yields them in a scrambled order.
+    Peaks above `limit` diverge. With several slots, runs end in a scrambled order.
     """
 
     def __init__(self, *, slots=1, limit=0.5, untrained=None, version=1, stop_after=None):
@@ -132,14 +133,14 @@ class Bowl:
 
 
 class Dear(Bowl):
-    """A bowl whose runs say that they took three seconds."""
+    """A bowl whose runs report that they took three seconds."""
 
     def outcome(self, run):
         return dataclasses.replace(super().outcome(run), seconds=3.0)
 
 
 class Given:
-    """A stream that hands out the runs that it was given."""
+    """A stream of given runs."""
 
     def __init__(self, *runs, slots=1, probes=None):
         self.runs, self.slots = list(runs), slots
@@ -151,19 +152,19 @@ class Given:
 
 
 def runs_of(objective, *schedules, **more):
-    """A run a schedule, with the budget and the momentum of an objective."""
+    """Return one run per schedule, with the default budget and the momentum of an objective."""
     setup = objective.setup
     plans = [s.with_momentum(setup.momentum).plan(setup.steps, setup.batch) for s in schedules]
     return [Run(trial=i, replicate=0, seed=i, plan=p, **more) for i, p in enumerate(plans)]
 
 
 def answer(objective, *schedules, **more):
-    """What an objective makes of schedules."""
+    """Return the outcomes of an objective for some schedules."""
     return list(objective.evaluate(Given(*runs_of(objective, *schedules, **more))))
 
 
 class Memory(NoTracker):
-    """A tracker that keeps what it is told."""
+    """A tracker that records its calls."""
 
     def __init__(self):
         self.facts, self.trials, self.ends = None, [], []
@@ -179,7 +180,7 @@ class Memory(NoTracker):
 
 
 class Watch(Callback):
-    """A callback that keeps what it is told."""
+    """A callback that records its calls."""
 
     def __init__(self):
         self.bills, self.progress, self.refused, self.waits = [], [], [], []
@@ -198,7 +199,7 @@ class Watch(Callback):
 
 
 def search(objective, folder, *, space=None, tracker=None, callback=None, compare=None, **asked):
-    """Runs a search in a folder, or in the `storage` that is named."""
+    """Run a search in a folder, or in the `storage` that is given."""
     space = space or Space.load("cosine")
     asked.setdefault("storage", folder and str(folder / "x.journal"))
     request = Settings(space=space, study="s", **asked)
@@ -207,12 +208,12 @@ def search(objective, folder, *, space=None, tracker=None, callback=None, compar
 
 
 def asked(result):
-    """Every trial's schedule and state, by index."""
+    """Return index, schedule, state and value of every trial."""
     return [(t.index, t.schedule, t.state, t.value) for t in result.trials]
 
 
 def free_port():
-    """A port on which nothing listens now."""
+    """Return a port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The codec: what it writes it reads back equal, and whatever else it is given it refuses."""
+"""The codec: it reads its own records as equal values and refuses all other records."""
 
 import dataclasses
 import json
@@ -65,7 +65,7 @@ SPEC = resolve(
     Bowl().setup,
 )
 
-#: A value of every kind of record, with what its fields may not all be left at.
+#: One value of every kind of record, with fields that differ from their defaults.
 RECORDS = {
     Outcome: FINISHED,
     Trial: Trial(index=7, schedule=SCHEDULE, outcomes=(FINISHED, FAILED)),
@@ -109,24 +109,27 @@ KINDS = pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 
 
 def stored(kind):
-    """The record of a kind, as it is read from a file."""
+    """Return the record of a kind as it is read from a file."""
     return json.loads(json.dumps(encode(RECORDS[kind]), allow_nan=False))
 
 
 def comparable(value):
-    """A value by its stored fields; a Run is equal to nothing else, and a spec has more fields."""
+    """Return a value in a form that `==` compares by stored fields.
+
+    A Run equals only itself, and a StudySpec has fields that are not stored.
+    """
     return encode(value) if isinstance(value, Run | StudySpec) else value
 
 
 @KINDS
-def test_what_is_written_is_read_back_equal(kind):
+def test_a_record_is_read_as_an_equal_value(kind):
     again = decode(kind, stored(kind))
     assert type(again) is kind
     assert comparable(again) == comparable(RECORDS[kind])
     assert encode(again) == encode(RECORDS[kind])
 
 
-def test_fields_that_an_equality_leaves_out_are_read_back_too():
+def test_fields_that_equality_ignores_are_read_too():
     outcome, run = decode(Outcome, stored(Outcome)), decode(Run, stored(Run))
     assert outcome.retries == 2
     assert (run.plan, run.home, run.limit) == (RECORDS[Run].plan, "/a", None)
@@ -139,7 +142,7 @@ def test_fields_that_an_equality_leaves_out_are_read_back_too():
 @pytest.mark.parametrize(
     "kind", [Outcome, Trial, Attempt, EndedTrial, Comparison, Worker, StudySpec, Run]
 )
-def test_a_field_that_is_needed_may_not_be_missing_and_an_unknown_one_not_be_there(kind):
+def test_missing_required_fields_and_unknown_fields_are_refused(kind):
     record, needed = stored(kind), 0
     for each in dataclasses.fields(kind):
         if each.name not in record:
@@ -158,7 +161,7 @@ def test_a_field_that_is_needed_may_not_be_missing_and_an_unknown_one_not_be_the
 
 
 def shown(given):
-    """A short name of a parameter, which may be a word that cannot be printed."""
+    """Return a short name of a parameter, which may contain unprintable characters."""
     return getattr(given, "__name__", None) or ascii(given)[:24]
 
 
@@ -169,7 +172,7 @@ def nested(depth, inner, wrap):
 
 
 def places(value, path=()):
-    """Every place in a JSON value, as the keys and indices that lead there."""
+    """Yield the path of every item of a JSON value, as a tuple of keys and indices."""
     yield path
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -177,7 +180,7 @@ def places(value, path=()):
 
 
 def replaced(value, path, new):
-    """A JSON value with another one in a place."""
+    """Return a JSON value in which the item at a path is replaced."""
     if not path:
         return new
     changed = dict(value) if isinstance(value, dict) else list(value)
@@ -205,7 +208,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("kind", "wrong"), HOSTILE, ids=shown)
-def test_a_value_of_another_type_is_refused_with_its_place(kind, wrong):
+def test_the_error_about_a_value_of_another_type_names_its_position(kind, wrong):
     with pytest.raises(ValueError, match=r"^here"):
         decode(kind, wrong, "here")
 
@@ -256,25 +259,25 @@ def test_a_record_with_a_wrong_value_is_refused(kind, field, wrong):
     record = stored(kind)
     path = tuple(int(key) if key.isdecimal() else key for key in field.split("."))
     assert path in set(places(record))
-    with pytest.raises(ValueError):  # noqa: PT011  # the message hangs on the field
+    with pytest.raises(ValueError):  # noqa: PT011  # each field has its own message
         decode(kind, replaced(record, path, wrong))
 
 
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_a_value_of_any_kind_in_a_record_is_not_nested_for_ever(wrap):
+def test_the_depth_of_a_value_of_any_type_in_a_record_is_limited(wrap):
     wrong = {**stored(StudySpec), "options": {"deep": nested(DEEPEST, 1, wrap)}}
     with pytest.raises(ValueError, match=r"record\.options\.deep.* is 'nested too deeply'"):
         decode(StudySpec, wrong)
 
 
-def test_numbers_and_words_keep_their_types():
+def test_numbers_and_strings_keep_their_types():
     assert repr(decode(float, 3)) == "3.0"
     assert [repr(decode(Value, value)) for value in (3, 3.0, "3")] == ["3", "3.0", "'3'"]
     assert decode(Mapping[str, Any], {"a": [1, 1.5, "x", None, True, {"b": []}]})
     assert decode(tuple[int, float], [1, 2]) == (1, 2.0)
 
 
-def test_a_message_says_where_the_wrong_value_stands_and_is_short():
+def test_an_error_names_the_position_of_the_wrong_value_and_is_short():
     record = stored(EndedTrial)
     record["outcomes"][1]["seconds"] = "x" * 10_000
     with pytest.raises(ValueError, match=r"^record\.outcomes\[1\]\.seconds is 'x+'$") as caught:
@@ -283,7 +286,7 @@ def test_a_message_says_where_the_wrong_value_stands_and_is_short():
 
 
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_values_of_any_kind_are_nested_so_deeply_and_no_deeper(wrap):
+def test_the_depth_of_a_value_of_any_type_is_limited(wrap):
     assert decode(Any, nested(DEEPEST - 1, 1, wrap)) == nested(DEEPEST - 1, 1, wrap)
     for depth in (DEEPEST, 100, 10_000):
         with pytest.raises(ValueError, match="nested too deeply"):
@@ -293,8 +296,8 @@ def test_values_of_any_kind_are_nested_so_deeply_and_no_deeper(wrap):
 @KINDS
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("depth", [500, 980, 100_000])
-def test_what_is_nested_without_end_is_refused_in_any_place(kind, wrap, depth):
-    """As deeply as JSON can be read here, and deeper, as another reader may hand it on."""
+def test_deeply_nested_values_are_refused_in_every_position(kind, wrap, depth):
+    """Depths below and above the limit of the JSON reader: another reader may accept more."""
     record, deep, strange = stored(kind), nested(depth, 1, wrap), {}
     for path in places(record):
         try:
@@ -321,7 +324,7 @@ JSON = st.recursive(
 )
 
 
-def check_is_of_its_kind_or_refused(kind, value):
+def check_is_decoded_or_refused(kind, value):
     try:
         found = decode(kind, value)
     except ValueError:
@@ -338,27 +341,27 @@ ODD = [
 
 
 @KINDS
-def test_a_record_with_an_odd_value_in_any_one_place_is_of_its_kind_or_refused(kind):
+def test_a_record_with_one_odd_value_is_decoded_to_its_type_or_refused(kind):
     record, strange = stored(kind), {}
     for path in places(record):
         for odd in ODD:
             try:
-                check_is_of_its_kind_or_refused(kind, replaced(record, path, odd))
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is no ValueError
+                check_is_decoded_or_refused(kind, replaced(record, path, odd))
+            except Exception as error:  # noqa: BLE001  # everything except ValueError is a fault
                 strange[path, repr(odd)[:20]] = repr(error)[:100]
     assert strange == {}
 
 
 @KINDS
 @given(JSON)
-def test_any_json_value_is_of_its_kind_or_refused(kind, value):
-    check_is_of_its_kind_or_refused(kind, value)
+def test_any_json_value_is_decoded_to_its_type_or_refused(kind, value):
+    check_is_decoded_or_refused(kind, value)
 
 
 @KINDS
 @given(st.data())
 @settings(max_examples=300)
-def test_a_record_with_anything_in_any_place_is_of_its_kind_or_refused(kind, data):
+def test_a_record_with_a_random_json_value_is_decoded_to_its_type_or_refused(kind, data):
     record = stored(kind)
     path = data.draw(st.sampled_from(sorted(places(record), key=repr)))
-    check_is_of_its_kind_or_refused(kind, replaced(record, path, data.draw(JSON)))
+    check_is_decoded_or_refused(kind, replaced(record, path, data.draw(JSON)))

@@ -1,4 +1,4 @@
-"""What counts as diverged, and what a Run makes of its reports."""
+"""The divergence rule, and the outcome that a Run makes of its reports."""
 
 import contextlib
 import math
@@ -16,7 +16,7 @@ from lrsearch.schedule import Schedule
 
 
 def slow_divergence(losses, updates, untrained=None):
-    """The rule as it is written, one report at a time."""
+    """Apply the documented rule to one report at a time."""
     window = max(10, math.floor(0.02 * updates + 0.5))
     for i, loss in enumerate(losses):
         if not math.isfinite(loss):
@@ -37,13 +37,13 @@ UNTRAINED = st.sampled_from([None, 0.5, 3.0])
 
 
 @given(st.lists(LOSS, min_size=1, max_size=60), st.sampled_from([20, 600, 1500]), UNTRAINED)
-def test_divergence_is_the_rule_as_written(losses, updates, untrained):
+def test_divergence_follows_the_documented_rule(losses, updates, untrained):
     known = slow_divergence(losses, updates, untrained)
     assert divergence(losses, updates, untrained) == known
 
 
 @given(st.lists(st.floats(0, 8), min_size=1, max_size=60), UNTRAINED)
-def test_reports_one_by_one_stop_where_the_whole_curve_says(losses, untrained):
+def test_single_reports_stop_a_run_where_the_whole_curve_diverges(losses, untrained):
     at = divergence(losses, 100, untrained)
     run = make_run(100, untrained=untrained)
     for t, loss in enumerate(losses):
@@ -61,7 +61,7 @@ SIGNED = st.one_of(LOSS, st.floats(-1, 1))
 
 
 @given(st.lists(st.lists(SIGNED, max_size=25), max_size=6), UNTRAINED, st.booleans())
-def test_reports_in_blocks_are_reports_one_by_one(blocks, untrained, stops):
+def test_reports_in_blocks_equal_single_reports(blocks, untrained, stops):
     words = {"untrained": untrained, "stops": stops}
     single, many = make_run(60, **words), make_run(60, **words)
     losses = [loss for block in blocks for loss in block]
@@ -77,12 +77,12 @@ def test_reports_in_blocks_are_reports_one_by_one(blocks, untrained, stops):
     assert str(many.stopped) == str(single.stopped)
 
 
-def test_reports_in_blocks_are_refused_where_single_ones_are():
+def test_reports_in_blocks_are_refused_like_single_reports():
     run = make_run(10)
     run.report_all(2, [1.0, 0.9, 0.8])
-    with pytest.raises(RequestError, match="report of update 4 after 4; "):
+    with pytest.raises(RequestError, match="step 4 was reported after step 4; "):
         run.report_all(4, [0.7, 0.6])
-    with pytest.raises(RequestError, match="report of update 10 after 9; "):
+    with pytest.raises(RequestError, match="step 10 was reported after step 9; "):
         run.report_all(7, [0.7, 0.6, 0.5, 0.4])
     assert run.end("pruned", seconds=0).traces["loss"].updates == (2, 3, 4, 7, 8, 9)
 
@@ -92,19 +92,19 @@ def make_run(steps, **more):
     return Run(trial=3, replicate=1, seed=7, plan=plan, **more)
 
 
-def test_a_negative_loss_switches_the_median_off():
+def test_a_negative_loss_disables_the_median_rule():
     curve = np.concatenate([[-1.0], np.full(50, 9.0)])
     assert divergence(curve, 100) is None
     assert divergence(np.abs(curve), 100) is not None
 
 
-def test_a_spike_is_no_divergence():
+def test_a_spike_is_not_a_divergence():
     curve = np.ones(100)
     curve[50:54] = 1e6  # four of the ten in a window
     assert divergence(curve, 100) is None
 
 
-def test_a_run_that_is_not_to_be_stopped_ends_only_on_a_broken_loss():
+def test_without_stops_a_run_ends_only_on_a_loss_that_is_not_finite():
     run = make_run(100, stops=False)
     for t in range(50):
         run.report(t, 1.0 if t == 0 else 1e9)
@@ -133,6 +133,6 @@ def test_a_value_that_is_not_finite_is_a_divergence(value):
     assert "value at the end" in outcome.reason
 
 
-def test_an_objectives_momentum_is_its_own_value_or_none():
+def test_the_momentum_of_an_objective_is_its_fixed_value_or_zero():
     assert Setup(name="x", unit="y", steps=1, entries={"momentum": 0.9}).momentum == 0.9
     assert Setup(name="x", unit="y", steps=1).momentum == 0.0

@@ -45,7 +45,7 @@ WORDS = {
     r"goes? on|going on|went on|gone on": "continue",
     r"what answers|who answers|code of (yours|theirs|one's)|of yours|of theirs": "the objective",
     r"of another request": "created with different settings",
-    r"none of (lrsearch|it|its|his)('s)?": "not written by lrsearch",
+    r"(is|are) none of|none of lrsearch's": "not written by lrsearch",
     r"(?<!there )(is|are) no (?!longer|more|less)[a-z]+": "is not a",
     r"as (it|they) (stands?|must be|should be)": "current; failed check",
     r"in vain|by then|for good|without a word|naught": "(drop)",
@@ -63,7 +63,7 @@ WORDS = {
 #: Uses that are technical or quoted: a pattern for the words around, with the reason.
 ALLOWED = {
     r"\b(people|users?|readers?|engineers?|anyone|those) who\b": "persons",
-    r"`room`|\broom:": "the argument of `Runs.take`",
+    r"`room`|\broom:|\"room\"|^room$": "the argument of `Runs.take`, and its message",
     r"\bhabit(_peak)?(=|`|\(\))": "a name of an earlier version, in the changelog",
 }
 
@@ -91,6 +91,14 @@ class Text(NamedTuple):
 
 def said_in(source: Path) -> Iterator[Text]:
     """Docstrings, other strings and comments of a module."""
+    yield from strings_in(source)
+    where = source.relative_to(ROOT).as_posix()
+    for block, line in comments(source):
+        yield Text(f"{where}:{line}", block)
+
+
+def strings_in(source: Path) -> Iterator[Text]:
+    """Docstrings and other strings of a module."""
     where = source.relative_to(ROOT).as_posix()
     tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -99,8 +107,6 @@ def said_in(source: Path) -> Iterator[Text]:
             yield Text(f"{where}:{node.lineno}", "".join(parts))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield Text(f"{where}:{node.lineno}", node.value)
-    for block, line in comments(source):
-        yield Text(f"{where}:{line}", block)
 
 
 def comments(source: Path) -> Iterator[tuple[str, int]]:

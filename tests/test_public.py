@@ -1,4 +1,4 @@
-"""The public names, pinned, and what importing them costs."""
+"""The public names, their examples, and the import time of the package."""
 
 import doctest
 import subprocess
@@ -37,7 +37,7 @@ NAMES = [
 ]
 
 
-def test_the_public_names_are_these():
+def test_the_public_names_are_fixed():
     assert lrsearch.__all__ == NAMES
     assert dir(lrsearch) == NAMES
     for name in NAMES:
@@ -61,7 +61,7 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(lrsearch, "nonsense")
 
 
-def test_importing_lrsearch_and_a_schedule_loads_nothing_heavy():
+def test_importing_lrsearch_loads_no_heavy_library():
     code = (
         "import sys, lrsearch; lrsearch.Schedule(peak=.1).plan(10); lrsearch.Space; lrsearch.tune;"
         "print([m for m in ('torch', 'optuna', 'mlflow', 'sklearn', 'matplotlib', 'scipy.stats')"
@@ -72,7 +72,7 @@ def test_importing_lrsearch_and_a_schedule_loads_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
-def test_exit_codes_belong_to_the_errors():
+def test_each_error_has_its_exit_code():
     assert LrsearchError.exit_code == SearchFailed.exit_code == 1
     assert RequestError.exit_code == 2
     assert NothingFinished.exit_code == 3

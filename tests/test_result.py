@@ -1,4 +1,4 @@
-"""Outcomes, trials and results: their arithmetic and their JSON."""
+"""Outcomes, trials and results: values, states and JSON."""
 
 import json
 import math
@@ -37,13 +37,13 @@ def result(*trials, **more):
     return Result(**{**fields, **more})
 
 
-def test_a_trace_keeps_finite_points_only():
+def test_a_trace_keeps_only_finite_points():
     trace = Trace.of([0, 1, 2], [1.0, math.nan, math.inf])
     assert trace == Trace((0,), (1.0,))
 
 
 @pytest.mark.parametrize("points", [2, 3, 64, 100])
-def test_a_thinned_trace_keeps_its_ends_and_is_spread_evenly(points):
+def test_a_thinned_trace_keeps_both_ends_and_is_evenly_spaced(points):
     trace = Trace(tuple(range(1000)), tuple(float(i) for i in range(1000)))
     thin = trace.thin(points)
     assert len(thin.updates) == points
@@ -67,7 +67,7 @@ def test_only_a_finished_outcome_has_a_value(state):
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan, -math.inf])
-def test_a_value_is_finite(value):
+def test_a_value_that_is_not_finite_is_refused(value):
     with pytest.raises(ValueError, match="not finite"):
         outcome(value=value)
 
@@ -83,7 +83,7 @@ def test_an_outcome_round_trips_through_json():
     assert decode(Outcome, json.loads(json.dumps(encode(made)))) == made
 
 
-def test_a_stored_outcome_holds_at_most_64_points():
+def test_a_stored_curve_has_at_most_64_points():
     long = Trace(tuple(range(5000)), (1.0,) * 5000)
     assert len(outcome(traces={"loss": long}).thin().traces["loss"].updates) == 64
 
@@ -94,7 +94,7 @@ def test_an_outcome_cannot_be_changed():
         made.figures["a"] = 2.0
 
 
-def test_a_trial_is_the_mean_of_its_runs():
+def test_the_value_of_a_trial_is_the_mean_of_its_runs():
     two = trial(0, outcome(value=1.0, seconds=2.0), outcome(value=2.0, seconds=3.0))
     assert (two.state, two.value, two.seconds) == ("finished", 1.5, 5.0)
 
@@ -108,7 +108,7 @@ def test_a_trial_is_the_mean_of_its_runs():
         (("diverged", "failed"), "failed"),
     ],
 )
-def test_one_run_that_does_not_finish_decides_its_trial(states, expected):
+def test_a_run_that_does_not_finish_decides_the_state_of_its_trial(states, expected):
     mixed = trial(0, *(outcome(state, reason=f"why {state}") for state in states))
     assert (mixed.state, mixed.value) == (expected, None)
     first = next(s for s in states if s != "finished")
@@ -120,7 +120,7 @@ def test_diagnostics_are_averaged_over_the_runs_that_have_them():
     assert made.diagnostics == {"a": 1.5, "b": 4.0}
 
 
-def test_the_best_is_the_lowest_and_ties_go_to_the_earlier():
+def test_the_best_trial_is_the_lowest_and_the_earliest_of_equals():
     found = result(
         trial(0, outcome(value=2.0)),
         trial(1, outcome("diverged")),
@@ -136,13 +136,13 @@ def test_the_best_is_the_lowest_and_ties_go_to_the_earlier():
         found.trial(9)
 
 
-def test_without_a_finished_trial_there_is_no_best():
+def test_the_best_trial_of_a_study_without_a_finished_trial_is_an_error():
     with pytest.raises(NothingFinished, match="1 diverged") as caught:
         _ = result(trial(0, outcome("diverged"))).best
     assert caught.value.exit_code == 3
 
 
-def test_the_reference_is_a_ratio_to_the_optimum():
+def test_the_reference_is_the_ratio_to_the_optimum():
     known = result(trial(0, outcome(value=3.0)), optimum=2.0)
     assert known.reference == {"optimum": 2.0, "ratio": 1.5}
     assert result(trial(0, outcome())).reference is None

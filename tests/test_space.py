@@ -1,4 +1,4 @@
-"""Spaces: YAML in and out, hostile YAML, settings, and the shipped ones."""
+"""Spaces: reading and writing YAML, hostile YAML, settings, and the shipped spaces."""
 
 import pytest
 from hypothesis import given
@@ -17,12 +17,12 @@ SHIPPED = [
 PEAK = {"peak": Range(low=0.01, high=1.0, log=True), "momentum": 0.9}
 
 
-def test_the_shipped_spaces_are_all_there():
+def test_all_shipped_spaces_exist():
     assert sorted(shipped_spaces()) == sorted(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_space_explains_itself_and_holds_shape_only(name):
+def test_a_shipped_space_has_a_description_and_no_peak(name):
     space = Space.load(name)
     assert space.about
     assert space.about.endswith(".")
@@ -32,7 +32,7 @@ def test_a_shipped_space_explains_itself_and_holds_shape_only(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_default_point_and_both_ends_of_every_range_draw_a_plan(name):
+def test_the_default_point_and_both_ends_of_every_range_give_a_plan(name):
     space = Space.load(name).with_defaults(PEAK)
     space.check_budget(Budget(steps=100, batch=8))
     default_point = space.default_point()
@@ -49,13 +49,13 @@ def test_exponent_notation_is_a_number():
     assert space.entries["floor"] == 1e-3
 
 
-def test_a_space_takes_the_objectives_entries_only_where_it_is_silent():
+def test_the_objectives_entries_fill_only_fields_that_the_space_does_not_name():
     space = Space.from_yaml("momentum: 0.5").with_defaults(PEAK)
     assert space.entries["momentum"] == 0.5
     assert space.entries["peak"] == PEAK["peak"]
 
 
-def test_entries_stand_in_the_order_in_which_the_fields_act():
+def test_entries_are_in_the_order_in_which_the_fields_act():
     space = Space.from_yaml("floor: 0.1\nwarmup: 0.2\npeak: 1")
     assert list(space.entries) == ["peak", "warmup", "floor"]
 
@@ -77,14 +77,14 @@ def test_entries_stand_in_the_order_in_which_the_fields_act():
         ("floor: {low: 0, high: 0.5, log: true}", 1, "log needs low above 0"),
         ("floor: {low: 0.1, high: 0.5, log: 1}", 1, "log is 1; give true or false"),
         ("floor: {low: 0.1, high: 0.5, step: 1}", 1, "step 1.0 is wider"),
-        ("floor: {low: 0.1, high: 0.5, step: 0.1, log: true}", 1, "exclude one another"),
+        ("floor: {low: 0.1, high: 0.5, step: 0.1, log: true}", 1, "exclude each other"),
         ("decay: {low: 1, high: 2}", 1, "decay takes one of"),
         ("decay: {choices: [cosine]}", 1, "at least two"),
         ("decay: {choices: [cosine, cosine]}", 1, "repeats a value"),
         ("decay: {choices: [cosine, cosin]}", 1, "did you mean 'cosine'"),
         ("cycles: {low: 1.5, high: 3}", 1, "low is 1.5; give an integer"),
-        ("warmup: 0.1\nwarmup: 0.2", 2, "stands there twice"),
-        ("warmup: {low: 0, low: 0.1, high: 0.2}", 1, "stands there twice"),
+        ("warmup: 0.1\nwarmup: 0.2", 2, "is given twice"),
+        ("warmup: {low: 0, low: 0.1, high: 0.2}", 1, "is given twice"),
         ("a: [", 1, "expected"),
         ("x: !!python/object/apply:os.system [ls]", 1, "could not determine a constructor"),
         ("floor: &f 0.1\nwarmup: *f", 2, "aliases are not allowed"),
@@ -94,7 +94,7 @@ def test_entries_stand_in_the_order_in_which_the_fields_act():
         ("a: b: c", 1, "mapping values are not allowed"),
     ],
 )
-def test_a_wrong_line_is_named(text, line, message):
+def test_an_error_names_the_wrong_line(text, line, message):
     with pytest.raises(RequestError, match=f"^s.yaml, line {line}: .*({message})") as caught:
         Space.from_yaml(text, "s.yaml")
     assert "\n" not in str(caught.value)
@@ -103,14 +103,14 @@ def test_a_wrong_line_is_named(text, line, message):
 @pytest.mark.parametrize(
     "text", ["", "3", "- a", "\x00", "[" * 60_000, "a" * 70_000, "--- 1\n--- 2"]
 )
-def test_what_is_no_space_is_refused_in_one_line(text):
+def test_text_that_is_not_a_space_gives_an_error_of_one_line(text):
     with pytest.raises(RequestError) as caught:
         Space.from_yaml(text)
     assert "\n" not in str(caught.value)
 
 
 def refusal(make):
-    """The message of a refusal, or nothing where the input was a valid space."""
+    """Return the error message, or an empty text if the input is a valid space."""
     try:
         space = make()
     except RequestError as error:
@@ -119,18 +119,18 @@ def refusal(make):
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_a_space_or_a_refusal(text):
+def test_any_text_is_a_space_or_gives_an_error_of_one_line(text):
     message = refusal(lambda: Space.from_yaml(text))
     assert "\n" not in message
 
 
 @given(st.sampled_from(sorted(FIELDS)), st.text(alphabet="0123456789.-+e,:= cosine", max_size=12))
-def test_any_setting_is_read_or_refused(name, value):
+def test_any_setting_is_read_or_gives_an_error_of_one_line(name, value):
     message = refusal(lambda: Space(name="x", entries=dict([parse_setting(f"{name}={value}")])))
     assert "\n" not in message
 
 
-def test_settings_fix_range_and_choose():
+def test_a_setting_is_a_value_a_range_or_choices():
     assert parse_setting("warmup=0.05") == ("warmup", 0.05)
     assert parse_setting("peak=1e-3..1e-1") == ("peak", Range(low=1e-3, high=0.1, log=True))
     assert parse_setting("warmup=0..0.1") == ("warmup", Range(low=0.0, high=0.1))
@@ -146,14 +146,16 @@ def test_a_setting_that_cannot_be_read_is_refused(text):
         parse_setting(text)
 
 
-def test_a_space_that_reaches_too_far_for_its_budget_is_refused_before_the_search():
+def test_a_space_without_a_decay_phase_within_its_budget_is_refused_before_the_search():
     space = Space.from_yaml("hold: {low: 0, high: 0.99}", "mine").with_defaults(PEAK)
     space.check_budget(Budget(steps=1000, batch=8))
-    with pytest.raises(RequestError, match=r"space mine reaches too far: .*leave no decay phase"):
+    with pytest.raises(
+        RequestError, match=r"space mine has invalid schedules: .*leave no decay phase"
+    ):
         space.check_budget(Budget(steps=20, batch=8))
 
 
-def test_momentum_ranges_that_contradict_are_refused_before_the_search():
+def test_contradicting_momentum_ranges_are_refused_before_the_search():
     space = Space.from_yaml("momentum: {low: 0.5, high: 0.9}\nmomentum_rule: opposed")
     with pytest.raises(RequestError, match=r"momentum_low 0\.85 is above momentum 0\.5"):
         space.with_defaults(PEAK).check_budget(Budget(steps=100, batch=8))
@@ -171,7 +173,7 @@ def test_an_unknown_space_is_refused(name):
         Space.load(name)
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_file_that_is_not_text_is_refused(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RequestError, match="not UTF-8 text"):
@@ -180,8 +182,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         Space.load(str(tmp_path) + "/folder.yaml")
 
 
-def test_the_last_step_of_a_grid_stays_within_its_end():
-    """0.1·3 is above 0.3 in binary."""
+def test_the_last_point_of_a_grid_is_not_above_the_end():
+    """In floating point, 0.1·3 is above 0.3."""
     space = Space(name="s", entries={"peak": 1.0, "warmup": {"low": 0, "high": 0.3, "step": 0.1}})
     grid = space.free["warmup"]
     assert grid.at(0.999) == 0.3

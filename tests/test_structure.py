@@ -1,4 +1,4 @@
-"""How the package is laid out: one name a module, one name a class, fixed stored texts."""
+"""The layout of the package: unique names of modules and classes, fixed stored texts."""
 
 import ast
 import collections
@@ -13,12 +13,12 @@ from lrsearch.study import keys
 
 PACKAGE = Path(lrsearch.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-#: Modules that are named by what Python makes of them.
+#: Modules whose names Python prescribes.
 PYTHONS = ("__init__.py", "__main__.py")
-#: What no module is longer than, in lines.
+#: Largest length of a module, in lines.
 LONGEST = 350
 
-#: The names under which a study is stored. Studies of earlier versions hold these texts.
+#: Names under which a study is stored. Studies of earlier versions contain these texts.
 STORED = {
     "SPEC": "lrsearch",
     "OPTIMUM": "lrsearch.optimum",
@@ -35,7 +35,7 @@ STORED = {
     "RUNNING": "lrsearch.attempt",
     "LOST": "lrsearch.lost",
 }
-#: What random streams are for. Another text is another stream, and other numbers.
+#: Purposes of random streams. Another text would give other random numbers.
 PURPOSES = {
     "RUN": "run",
     "SELECT": "select",
@@ -51,17 +51,17 @@ PURPOSES = {
 
 
 def shared(places):
-    """The names that stand for more than one thing, and where."""
+    """Return the names that occur more than once, with their places."""
     return {name: where for name, where in places.items() if len(where) > 1}
 
 
 def constants(module):
-    """The names of a module that are written in capitals, and what they stand for."""
+    """Return the constants of a module (names in capitals) and their values."""
     return {name: value for name, value in vars(module).items() if name.isupper()}
 
 
 def test_no_two_modules_have_the_same_file_name():
-    """But for the commands in `lrsearch/cli`, which are named as what they command."""
+    """The files of `lrsearch/cli` are exempt, because they are named after the commands."""
     places = collections.defaultdict(list)
     for path in MODULES:
         if path.parent != PACKAGE / "cli" and path.name not in PYTHONS:
@@ -82,12 +82,12 @@ def test_no_two_classes_have_the_same_name():
 
 
 def dotted(path):
-    """The name by which a module is imported."""
+    """Return the name by which a module is imported."""
     return ".".join(["lrsearch", *path.relative_to(PACKAGE).with_suffix("").parts])
 
 
 def imported(path, names):
-    """The modules of the package that a module imports, wherever in it."""
+    """Yield the modules of the package that a module imports, also within functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             whole = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
@@ -98,7 +98,7 @@ def imported(path, names):
         yield from names & set(whole)
 
 
-def test_no_modules_import_each_other_even_within_functions():
+def test_imports_have_no_cycle_even_within_functions():
     paths = {dotted(path): path for path in MODULES if path.name not in PYTHONS}
     imports = {name: set(imported(path, paths.keys())) for name, path in paths.items()}
     assert len(imports["lrsearch.api"]) > 5
@@ -106,7 +106,7 @@ def test_no_modules_import_each_other_even_within_functions():
 
 
 @pytest.mark.parametrize(("module", "known"), [(keys, STORED), (seeding, PURPOSES)])
-def test_stored_keys_and_purposes_of_streams_have_the_texts_that_they_always_had(module, known):
+def test_stored_keys_and_purposes_of_streams_have_not_changed(module, known):
     assert constants(module) == known
 
 

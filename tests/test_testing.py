@@ -1,4 +1,4 @@
-"""The checks that users run on their objectives: ours pass, and each finds what it is for."""
+"""The checks that users run on their objectives: lrsearch's own pass, and each finds its fault."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.torch_doubles import Line
 
 @objective(peak=(1e-3, 1.0), usual_peak=0.1, positive=True, untrained=1.0)
 def bowl(run):
-    """Gradient descent on x²/2 from a start that the seed decides."""
+    """Minimise x²/2 by gradient descent from a start that depends on the seed."""
     x = 1 + (run.seed % 7) / 10
     for t, (lr, _) in enumerate(run.plan):
         run.report(t, x * x / 2)
@@ -69,7 +69,7 @@ class TestTaskClass(ObjectiveChecks):
 
 
 def check(method, function, **words):
-    """Calls one check on an objective made of a function."""
+    """Run one check on the objective of a function."""
     words = {"peak": (1e-3, 1.0), "usual_peak": 0.1, "positive": True, **words}
 
     class Checks(ObjectiveChecks):
@@ -98,7 +98,7 @@ def stops_early(run):
     return 1.0
 
 
-def goes_on(run):
+def reports_too_many_steps(run):
     list(run.plan)
     run.report(len(run.plan), 1.0)
     return 1.0 + run.seed
@@ -114,13 +114,13 @@ def reports_twice(run):
     return 1.0
 
 
-def chokes(run):
+def overflows(run):
     if run.plan.lr[0] > 10:
         raise OverflowError("math range error")
     return bowl(run)
 
 
-def breaks_for_good(run, state=[False]):  # noqa: B006  # the fault that is looked for
+def stays_broken(run, state=[False]):  # noqa: B006  # the fault that is looked for
     state[0] = state[0] or run.plan.lr[0] > 10
     if state[0]:
         raise ValueError("weights are NaN")
@@ -139,28 +139,32 @@ def swallows(run):
 FAULTS = [
     ("test_the_same_seed_gives_the_same_value", drifts, "one seed gave different values"),
     ("test_another_seed_gives_another_value", ignores_its_seed, "use run.seed"),
-    ("test_it_follows_the_whole_plan_and_no_more", stops_early, "updates were drawn"),
-    ("test_it_follows_the_whole_plan_and_no_more", goes_on, "this run has the updates 0 to"),
+    ("test_it_follows_the_whole_plan_and_no_more", stops_early, "steps were read"),
+    (
+        "test_it_follows_the_whole_plan_and_no_more",
+        reports_too_many_steps,
+        "report each of the steps 0 to",
+    ),
     ("test_the_plan_matters", ignores_the_rate, "half the learning rate"),
-    ("test_reports_are_finite_and_in_order", reports_twice, "each reported at most once"),
-    ("test_it_survives_a_plan_that_diverges", chokes, "OverflowError"),
-    ("test_it_survives_a_plan_that_diverges", breaks_for_good, "ValueError|did not finish"),
+    ("test_reports_are_finite_and_in_order", reports_twice, "at most once, in order"),
+    ("test_it_survives_a_plan_that_diverges", overflows, "OverflowError"),
+    ("test_it_survives_a_plan_that_diverges", stays_broken, "ValueError|did not finish"),
     ("test_it_obeys_pruning", swallows, "more losses were reported"),
 ]
 
 
 @pytest.mark.parametrize(("method", "function", "message"), FAULTS)
-def test_every_check_finds_what_it_is_for(method, function, message):
+def test_every_check_finds_its_fault(method, function, message):
     with pytest.raises(AssertionError, match=message):
         check(method, function)
 
 
-def test_an_exact_objective_must_not_hang_on_the_seed():
-    with pytest.raises(AssertionError, match="hangs on the seed"):
+def test_the_value_of_an_exact_objective_must_not_depend_on_the_seed():
+    with pytest.raises(AssertionError, match="depends on the seed"):
         check("test_another_seed_gives_another_value", bowl.function, exact=True)
 
 
-def test_an_objective_that_loses_a_run_is_found():
+def test_an_objective_that_loses_a_run_fails_the_checks():
     class Loses:
         setup = Setup(
             name="loses", unit="", steps=5, entries={"peak": Range(low=0.1, high=1, log=True)}

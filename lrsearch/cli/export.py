@@ -132,7 +132,10 @@ def _find(
         click.echo(f"lrsearch: the peak {note}", err=True)
         schedule = scaled
     elif coupling is not None:
-        raise RequestError(f"--coupling has no effect at the study's own batch; give a --batch other than {own.batch}")
+        raise RequestError(
+            "--coupling has no effect at the study's own batch; give a --batch other than "
+            f"{own.batch}"
+        )
     return schedule, (own.steps if steps is None else steps, own.batch if batch is None else batch)
 
 

@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from lrsearch.cli.wording import as_options
 from lrsearch.result import Result, Trial
 from lrsearch.search.callbacks import Callback
 
@@ -78,7 +79,7 @@ class Progress(Callback):
         """Print what the search waits for, above the bar."""
         if self._quiet:
             return
-        line = f"lrsearch: waiting for {what}"
+        line = f"lrsearch: waiting for {as_options(what)}"
         if self._bar is None:
             print(line, file=sys.stderr)
         else:

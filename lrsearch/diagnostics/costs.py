@@ -1,8 +1,8 @@
-"""What diagnostics cost, and so when they are affordable.
+"""The cost of diagnostics, which determines what is measured and when.
 
-What a look costs is counted in updates, from the arithmetic alone and never by a clock, so that a
-run is measured alike on every machine and however often it was interrupted. The time that looks
-really took is reported.
+The cost of a measurement is computed in steps of training, never measured by a clock. A run
+therefore has the same diagnostics on every machine, even if it was interrupted. The wall time of
+the measurements is reported.
 """
 
 from __future__ import annotations
@@ -11,25 +11,30 @@ from collections.abc import Mapping
 
 from lrsearch.curves import round_half_up
 
-#: The share of a run's updates that looks may cost, by level.
+#: Largest cost of a run's measurements, as a fraction of its steps, by level.
 SHARES = {"none": 0.0, "schedule": 0.0, "cheap": 0.1, "full": 1.0}
-#: Products with the Hessian for its largest eigenvalue. From the gradient, ten are within 1 % in
-#: 97 of 100 looks at the digits' MLP, fifteen in all (measured); each look has its own bound.
+#: Products with the Hessian for its largest eigenvalue, random vectors for its trace, draws of
+#: weight noise, and parts of the samples for the gradient noise. Products, measured on the digits'
+#: MLP and starting from the gradient: ten give the eigenvalue within 1 % in 97 of 100 cases,
+#: fifteen in all. Every measurement also reports an error bound.
 LANCZOS, TRACE_VECTORS, NOISE_DRAWS, PARTS = 12, 8, 4, 4
-#: Samples of a look for every sample of an update, and how many at least and at most.
+#: Samples of a measurement per sample of a batch, and their smallest and largest number.
 SAMPLES_A_SAMPLE, FEWEST_SAMPLES, MOST_SAMPLES = 1, 16, 256
-#: What a product with the Hessian costs beside a gradient of as many samples (measured: 1.3 on
-#: the digits' MLP, 2.5 on a GPT), and a loss alone.
+#: Cost of a product with the Hessian (measured: 1.3 on the digits' MLP, 2.5 on a GPT) and of a
+#: loss, in gradients over the same number of samples.
 PRODUCT_COST, LOSS_COST = 2.2, 0.4
-#: What norms at one update cost, in updates: so much, and so much over the batch (measured on MLPs
-#: of up to 10^6 parameters: an update costs in proportion to the batch, its norms do not).
+#: Cost of the norms of one step, in steps: a constant, and a number divided by the batch size.
+#: Measured on MLPs of up to 10^6 parameters: the cost of a step is proportional to the batch size,
+#: the cost of its norms is not.
 NORMS_COST, NORMS_COST_OF_ONE = 0.1, 5.0
-#: At how many updates they are taken, and the part of a level's share that they may use.
+#: Norms are taken every `EVERY` steps, `FEWEST_NORMS` to `MOST_NORMS` times per run, and may use
+#: this part of the level's share.
 EVERY, FEWEST_NORMS, MOST_NORMS, NORMS_SHARE = 25, 8, 64, 0.3
-#: Looks along the way, at most.
+#: Largest number of measurements before the end of a run.
 LOOKS = 15
 
-#: Cost of the parts of a look, in gradients of as many samples, dearest last.
+#: Cost of the parts of a measurement, in gradients over the same number of samples, in the order
+#: in which they are chosen.
 COSTS = {
     "rises": 1 + LOSS_COST * (2 + NOISE_DRAWS),
     "noise": 1.0,
@@ -37,19 +42,24 @@ COSTS = {
     "margin": 1.0,
     "trace": 1 + TRACE_VECTORS * PRODUCT_COST,
 }
-#: What only `full` measures: the largest margin takes a quadratic program besides.
+#: Parts that only `full` measures. The largest margin also needs a quadratic program.
 DEAR = ("margin", "trace")
-#: Looks along the way take these: the rest is of interest at the end.
+#: Parts of the measurements before the end. The other parts matter only at the end.
 ALONG = ("noise", "sharpness")
 
 
 def samples(batch: int, available: int) -> int:
-    """Return how many samples looks take, for runs whose first batch is so large."""
+    """Return the number of samples of a measurement.
+
+    Args:
+        batch: batch size of the runs' first step.
+        available: number of training samples.
+    """
     return min(max(SAMPLES_A_SAMPLE * batch, FEWEST_SAMPLES), max(batch, MOST_SAMPLES), available)
 
 
 def norm_updates(level: str, updates: int, batch: int) -> frozenset[int]:
-    """Return the updates whose norms are wanted, evenly spaced, first and last included."""
+    """Return the updates whose norms are kept, evenly spaced from the first to the last."""
     if not SHARES[level]:
         return frozenset()
     affordable = int(NORMS_SHARE * SHARES[level] * updates / _norms_cost(batch))
@@ -61,16 +71,16 @@ def norm_updates(level: str, updates: int, batch: int) -> frozenset[int]:
 
 
 def agenda(level: str, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
-    """Return after how many updates the landscape is looked at, and what is measured there.
+    """Return the parts of the landscape to measure, by the number of steps done before.
 
-    What fits into the level's share, the end first; `full` measures everything at the end whether
-    it fits or not.
+    Measurements are planned within the level's share, those at the end of the run first. `full`
+    measures everything at the end even if it exceeds the share.
 
     Args:
         level: one of `lrsearch.contract.LEVELS`.
-        updates: T of the run.
-        batch: of its first update.
-        available: samples that there are to train on.
+        updates: T, the number of steps of the run.
+        batch: batch size of its first step.
+        available: number of training samples.
     """
     if not SHARES[level]:
         return {}
@@ -89,5 +99,5 @@ def agenda(level: str, updates: int, batch: int, available: int) -> Mapping[int,
 
 
 def _norms_cost(batch: int) -> float:
-    """What norms at one update cost, in updates."""
+    """Return the cost of the norms of one step, in steps."""
     return NORMS_COST + NORMS_COST_OF_ONE / batch

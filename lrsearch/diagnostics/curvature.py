@@ -1,12 +1,12 @@
-"""The Hessian of many runs at once: its largest eigenvalue and its trace, without ever forming it.
+"""The Hessian of many runs at once: its largest eigenvalue and its trace, without forming it.
 
-The gradient of the summed losses is differentiated once with its graph kept; every product with a
-vector is then one more backward pass, for all runs together, because no run's loss depends on
-another's parameters. Lanczos keeps two vectors a run and no basis: rounding makes it find extreme
-eigenvalues more than once and never wrong ones (Paige 1972).
+The gradient of the summed losses is differentiated once with its graph kept. Every product with a
+vector is then one more backward pass for all runs together, because no run's loss depends on
+another run's parameters. Lanczos keeps two vectors per run and no basis. Because of rounding it
+finds extreme eigenvalues more than once, but never wrong ones (Paige 1972).
 
-Functions take a loss and stacked values and know nothing of lrsearch, so they serve any model; for
-a single one the leading axis is 1.
+The functions take a loss and stacked values, so they work for any model. For a single model the
+leading axis is 1.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from lrsearch.stacked import flatten, unflatten
 
 T = TypeVar("T")
 
-#: A run's Lanczos ends where the next vector is this small beside the curvature found so far.
+#: Lanczos ends for a run if the norm of its next vector is below this fraction of the largest
+#: curvature found so far.
 BREAKDOWN = 1e-5
-#: How far every parameter is moved to see whether a gradient is constant.
+#: Change of every parameter in the test of whether a gradient is constant.
 MOVE = 1e-2
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """Inner products of A pairs of stacked vectors, shape `[A]`."""
+    """Return the inner products of A pairs of stacked vectors, shape `[A]`."""
     return torch.stack([_rows(x * y).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
 
 
 def _rows(tensor: Tensor) -> Tensor:
-    """Shape `[A, P]`, of a parameter that is a single number too."""
+    """Return a stacked parameter in shape `[A, P]`, even if it is a scalar parameter."""
     return tensor.reshape(len(tensor), -1)
 
 
 def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
-    """Random signs like `values`, the same for every run: differences between runs are paired."""
+    """Return random signs shaped like `values`.
+
+    They are the same for every run, so that differences between runs are paired.
+    """
     generator = torch.Generator().manual_seed(seed)
     drawn = [torch.randint(0, 2, v.shape[1:], generator=generator) for v in values]
     return [
@@ -47,7 +51,7 @@ def signs(values: Sequence[Tensor], seed: int) -> list[Tensor]:
 
 
 def normals(values: Sequence[Tensor], seed: int, draws: int) -> Iterator[list[Tensor]]:
-    """Numbers from N(0, 1) for one run of `values`, so many times; the same for every run."""
+    """Yield `draws` samples of N(0, 1) shaped like one run of `values`, to be used by all runs."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
         yield [torch.randn(v.shape[1:], generator=generator).to(v.device, v.dtype) for v in values]
@@ -57,21 +61,21 @@ class Draws:
     """Random directions, drawn on the host.
 
     Args:
-        kept: where they are kept; None draws them anew. A look that is replayed cannot draw: it
-            reads what stays where it is.
+        kept: storage for drawn directions; None to draw them at every measurement. A CUDA graph
+            needs a storage: it cannot draw, and reads tensors at fixed addresses.
     """
 
     def __init__(self, kept: dict[Hashable, Any] | None) -> None:
         self._kept = kept
 
     def signs(self, values: Sequence[Tensor], seed: int) -> list[Tensor]:
-        """As `signs`."""
+        """Return random signs shaped like `values`, the same for every run."""
         ones = [v[:1] for v in values]
         drawn = self._keep(("signs", seed), ones, lambda: signs(ones, seed))
         return [k.expand_as(v) for k, v in zip(drawn, values, strict=True)]
 
     def normals(self, values: Sequence[Tensor], seed: int, draws: int) -> Iterable[list[Tensor]]:
-        """As `normals`."""
+        """Return `draws` samples of N(0, 1), each shaped like one run of `values`."""
         if self._kept is None:
             return normals(values, seed, draws)
         return self._keep(
@@ -88,7 +92,7 @@ class Draws:
 
 
 def times(factor: Tensor, vectors: Sequence[Tensor]) -> list[Tensor]:
-    """A vector a run times a number a run."""
+    """Scale the vector of every run by the number of that run."""
     return [v * factor.view(-1, *[1] * (v.dim() - 1)) for v in vectors]
 
 
@@ -101,7 +105,7 @@ def _gradient(
 
 
 def _nodes(tensors: Sequence[Tensor]) -> Iterator[Any]:
-    """Every node of the graph behind some tensors."""
+    """Yield every node of the autograd graph of some tensors."""
     left = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen = set(left)
     while left:
@@ -115,17 +119,17 @@ def _nodes(tensors: Sequence[Tensor]) -> Iterator[Any]:
 class HessianProduct:
     """Products of the Hessian of A losses with A vectors.
 
-    With a `scale` D it is of D^-½ H D^-½, whose eigenvalues are those of D^-1 H, by which Adam's
-    stability is judged (Cohen et al. 2022, arXiv 2207.14484).
+    With a `scale` D, the matrix is D^-½ H D^-½. Its eigenvalues are those of D^-1 H, which
+    determine the stability of Adam (Cohen et al. 2022, arXiv 2207.14484).
 
     Args:
-        loss: stacked values to losses of shape `[A]`, differentiable twice.
-        values: each of shape `[A, ...]`.
-        weight_decay: added to the Hessian's diagonal.
-        scale: D, like `values`, above 0.
+        loss: function of stacked values that returns losses, shape `[A]`, twice differentiable.
+        values: parameters, each of shape `[A, ...]`.
+        weight_decay: number added to the Hessian's diagonal.
+        scale: D, shaped like `values`, above 0.
 
     Attributes:
-        gradient: of every loss, without the decay, like `values`.
+        gradient: gradients of the losses without weight decay, shaped like `values`.
 
     Raises:
         RuntimeError: a part of the loss cannot be differentiated twice.
@@ -147,9 +151,9 @@ class HessianProduct:
         self._check(loss)
 
     def __call__(self, vectors: Sequence[Tensor]) -> list[Tensor]:
-        """The products, like `vectors`."""
+        """Return the products, shaped like `vectors`."""
         inner = self._scaled(vectors)
-        linear = [g for g in self._gradient if g.requires_grad]  # of a linear loss there is none
+        linear = [g for g in self._gradient if g.requires_grad]  # empty if the loss is linear
         products: list[Tensor] = [torch.zeros_like(v) for v in vectors]
         if linear:
             weights = [x for g, x in zip(self._gradient, inner, strict=True) if g.requires_grad]
@@ -163,21 +167,21 @@ class HessianProduct:
         return self._scaled(products)
 
     def _check(self, loss: Callable[[Sequence[Tensor]], Tensor]) -> None:
-        """Refuses gradients that torch would differentiate wrongly, and in silence.
+        """Raise an error for gradients whose derivative in torch would be wrong without an error.
 
-        A function of the user's whose backward pass is `once_differentiable` leaves an error node
-        in the gradient's graph, off every path to the parameters. A gradient without any graph
-        must be constant.
+        A custom function with a `once_differentiable` backward pass leaves an error node in the
+        gradient's graph that is on no path to the parameters. A gradient without a graph must be
+        constant.
         """
         if any("Error" in node.name() for node in _nodes(self._gradient)):
-            raise RuntimeError("a gradient of its own cannot be differentiated again")
+            raise RuntimeError("a custom backward pass cannot be differentiated again")
         fixed = [i for i, g in enumerate(self._gradient) if not g.requires_grad]
         if not fixed:
             return
         moved = [v + MOVE * s for v, s in zip(self._values, signs(self._values, 0), strict=True)]
         there = _gradient(loss, [v.detach().requires_grad_() for v in moved], keep=False)
         if any(not torch.allclose(self.gradient[i], there[i], equal_nan=True) for i in fixed):
-            raise RuntimeError("a gradient of its own cannot be differentiated again")
+            raise RuntimeError("a custom backward pass cannot be differentiated again")
 
     def _scaled(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         if self._root is None:
@@ -190,17 +194,17 @@ def largest_eigenvalue(
     start: Sequence[Tensor],
     steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """The largest (most positive) eigenvalue of A symmetric matrices, by Lanczos.
+    """Return the largest (most positive) eigenvalue of A symmetric matrices, by Lanczos.
 
     Args:
-        product: of the matrices with vectors of `start`'s shapes.
-        start: not orthogonal to what is sought, each of shape `[A, ...]`; a random vector will do,
-            and the gradient is better where training oscillates.
-        steps: products to spend, at least 1.
+        product: function that multiplies the matrices by vectors shaped like `start`.
+        start: first vectors, each of shape `[A, ...]`, not orthogonal to the eigenvectors. Random
+            vectors work; the gradient is better if training oscillates.
+        steps: number of products, at least 1.
 
     Returns:
-        the estimates, shape `[A]`, never above the eigenvalue but for rounding, and how far away
-        from each the nearest eigenvalue lies at most, shape `[A]`.
+        The estimates, shape `[A]`, which never exceed the eigenvalue except by rounding, and upper
+        bounds on the distance from each to the nearest eigenvalue, shape `[A]`.
     """
     return ritz_value(*lanczos(product, start, steps))
 
@@ -210,10 +214,10 @@ def lanczos(
     start: Sequence[Tensor],
     steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """The diagonals and the sides of A tridiagonal matrices, shape `[A, steps]` each.
+    """Return diagonals and off-diagonals of A tridiagonal matrices, each of shape `[A, steps]`.
 
-    The last side tells how far the Krylov space is from being one that the matrix keeps. A matrix
-    that is not finite has a diagonal that is not. Arguments as for `largest_eigenvalue`.
+    The last off-diagonal element is the distance of the Krylov space from an invariant one. If a
+    matrix is not finite, its diagonal is NaN. The arguments are those of `largest_eigenvalue`.
     """
     first = flatten(start)
     norm = first.square().sum(1).sqrt()
@@ -225,7 +229,8 @@ def lanczos(
     for _ in range(steps):
         w = flatten(product(unflatten(v, start)))
         alpha = (w * v).sum(1)
-        # A run whose Krylov space is exhausted repeats a value that lies within its spectrum.
+        # A run whose Krylov space is exhausted repeats its first value, which is in the range of
+        # its spectrum.
         alphas.append(torch.where(alive, alpha, alphas[0] if alphas else alpha))
         w = w - alpha[:, None] * v - beta[:, None] * before
         beta = w.square().sum(1).sqrt()
@@ -240,13 +245,13 @@ def lanczos(
 
 
 def ritz_value(diagonal: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues that `lanczos` found; returns what `largest_eigenvalue` does."""
+    """Return eigenvalues and bounds like `largest_eigenvalue`, from the output of `lanczos`."""
     matrix = torch.diag_embed(diagonal.double())
     if diagonal.shape[1] > 1:
         within = side[:, :-1].double()
         matrix = matrix + torch.diag_embed(within, 1) + torch.diag_embed(within, -1)
     finite = torch.isfinite(matrix).flatten(1).all(1)
-    # LAPACK refuses infinities; a run that holds some has no eigenvalue.
+    # LAPACK rejects matrices that are not finite; the eigenvalue of such a run is NaN.
     values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0).cpu())
     values, last = values[:, -1].to(side), vectors[:, -1, -1].abs().to(side)
     error = side[:, -1] * last
@@ -260,17 +265,17 @@ def hutchinson_trace(
     seed: int = 0,
     draw: Callable[[Sequence[Tensor], int], list[Tensor]] = signs,
 ) -> tuple[Tensor, Tensor]:
-    """The traces of A symmetric matrices: means of zᵀHz over random signs z (Hutchinson 1989).
+    """Return the traces of A symmetric matrices: means of zᵀHz over signs z (Hutchinson 1989).
 
     Args:
-        product: of the matrices with vectors.
-        like: vectors of the right shapes, each `[A, ...]`.
-        vectors: how many z, at least 2.
-        seed: of the signs, which all runs share.
-        draw: the signs of a seed.
+        product: function that multiplies the matrices by vectors.
+        like: tensors with the shapes of the vectors, each `[A, ...]`.
+        vectors: number of vectors z, at least 2.
+        seed: seed of the signs, which all runs share.
+        draw: function that draws signs, given `like` and a seed.
 
     Returns:
-        the means and their standard errors, shape `[A]` each. The variance of one zᵀHz is
+        The means and their standard errors, each of shape `[A]`. The variance of one zᵀHz is
         2·Σ_{i≠j} H_ij².
     """
     drawn = [draw(like, seed + i) for i in range(vectors)]

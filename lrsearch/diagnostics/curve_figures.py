@@ -1,4 +1,4 @@
-"""Diagnostics of a run's curves: spikes, norms and energy, from what was recorded."""
+"""Diagnostics of a run's recorded curves: loss spikes, norms and energy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 
 from lrsearch.trace import Trace
 
-#: A report eight robust standard deviations (1.4826·MAD) above the median of the fifty before it
-#: is a spike. A convention: noise passes it less than once in 10^6 reports where it is normal,
-#: once in 10^4 where it is log-normal of deviation .3 (simulated).
+#: A loss spike is a report more than eight robust standard deviations (1.4826·MAD) above the
+#: median of the previous fifty. This is a convention. Normal noise exceeds the limit less than
+#: once in 10^6 reports, log-normal noise with deviation .3 once in 10^4 (simulated).
 SPIKE, WINDOW = 8 * 1.4826, 50
-#: Reports that are judged at once.
+#: Number of reports that are processed at once, to limit memory.
 BLOCK = 4096
-#: The curves whose largest value is a figure, and its name.
+#: Curves whose largest value is a diagnostic, and the name of the diagnostic.
 LARGEST = {
     "deviation": "largest_deviation",
     "update_norm": "largest_update",
@@ -24,13 +24,13 @@ LARGEST = {
 
 
 def count_spikes(losses: ArrayLike) -> int:
-    """How often the loss leaps above median + k·MAD of the 50 reports before it.
+    """Return the number of loss spikes: reports above median + k·MAD of the previous 50.
 
-    Neighbouring reports above it are one spike. The MAD is at least a thousandth of the median, so
-    that a curve without noise has none.
+    Adjacent reports above the limit are one spike. The MAD is at least a thousandth of the median,
+    so that a curve without noise has no spikes.
 
     Args:
-        losses: in their order, finite, shape `[n]`; below 51 of them nothing can be said.
+        losses: finite losses in order, shape `[n]`. With fewer than 51 the result is 0.
     """
     x = np.asarray(losses, dtype=np.float64)
     if len(x) <= WINDOW:
@@ -47,11 +47,11 @@ def count_spikes(losses: ArrayLike) -> int:
 
 
 def diagnose_traces(traces: Mapping[str, Trace]) -> dict[str, float]:
-    """Numbers of a run's curves; names as in `lrsearch.diagnostics.names`.
+    """Return the diagnostics of a run's curves, with the names of `lrsearch.diagnostics.names`.
 
     Args:
-        traces: `loss`, and where they were recorded `gradient_norm`, `update_norm` and
-            `deviation`, at the same updates each.
+        traces: curves by name: `loss` and, if recorded, `gradient_norm`, `update_norm` and
+            `deviation` at the same updates.
     """
     known = {name: trace.values for name, trace in traces.items() if trace.values}
     figures: dict[str, float] = {}
@@ -71,9 +71,10 @@ def diagnose_traces(traces: Mapping[str, Trace]) -> dict[str, float]:
 
 
 def energy_trace(traces: Mapping[str, Trace]) -> Trace:
-    """f(θ_{t+1}) + ½‖θ_{t+1} - θ_t‖² after every update t whose norm is known.
+    """Return f(θ_{t+1}) + ½‖θ_{t+1} - θ_t‖² after every update t whose norm is known.
 
-    The loss is that of the next update's batch, before it; arguments as for `diagnose_traces`.
+    The loss f is that of the next update's batch, before that update. The argument is that of
+    `diagnose_traces`.
     """
     if "loss" not in traces or "update_norm" not in traces:
         return Trace((), ())

@@ -1,4 +1,4 @@
-"""`Diagnosis`: which diagnostics a search takes, and what is made of them."""
+"""`Diagnosis`: the diagnostics of a search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.trace import Trace
 
-#: What a look gives, each also a figure of the run, at its last look.
+#: Curves of the landscape whose last value is a diagnostic of the run.
 LANDSCAPE = (
     "weight_norm",
     "sharpness",
@@ -28,7 +28,7 @@ LANDSCAPE = (
     "margin",
     "svm_angle",
 )
-#: Curves whose figures are what is kept.
+#: Curves from which only diagnostics are kept.
 AUXILIARY = (
     "sharpness_error",
     "update_norm",
@@ -43,13 +43,13 @@ AUXILIARY = (
 
 
 class Diagnosis(Probes):
-    """The diagnostics of a search, as `lrsearch.contract.Probes`.
+    """The diagnostics of a search, an implementation of `lrsearch.contract.Probes`.
 
     Args:
         level: one of `lrsearch.contract.LEVELS`.
 
     Attributes:
-        level: as above.
+        level: the argument of this name.
     """
 
     def __init__(self, level: str) -> None:
@@ -58,29 +58,30 @@ class Diagnosis(Probes):
 
     @property
     def looks(self) -> bool:
-        """Whether runs are measured while they train."""
+        """True if runs are measured while they train."""
         return costs.SHARES[self.level] > 0
 
     def samples(self, batch: int, available: int) -> int:
-        """How many samples looks take, for runs whose first batch is so large."""
+        """Return the number of samples of a measurement, for the batch size of the first step."""
         return costs.samples(batch, available)
 
     def norms(self, updates: int, batch: int) -> frozenset[int]:
-        """The updates whose norms are wanted."""
+        """Return the updates whose norms are kept."""
         return costs.norm_updates(self.level, updates, batch)
 
     def agenda(self, updates: int, batch: int, available: int) -> Mapping[int, frozenset[str]]:
-        """After how many updates the landscape is looked at, and what is measured there."""
+        """Return the parts of the landscape to measure, by the number of steps done before."""
         return costs.agenda(self.level, updates, batch, available)
 
     def look(self, landscape: Landscape, parts: frozenset[str]) -> dict[str, list[float]]:
-        """Measures A runs at once; numbers by name, one a run, some perhaps not finite."""
-        from lrsearch.diagnostics.landscape_measures import look  # torch, for those who train
+        """Measure A runs; return numbers by name, one per run, which may be infinite or NaN."""
+        # This imports torch, which only training needs.
+        from lrsearch.diagnostics.landscape_measures import look
 
         return look(landscape, parts, self._directions)
 
     def complete(self, setup: Setup, plan: Plan, outcome: Outcome) -> Outcome:
-        """An outcome with the diagnostics of its schedule and its curves added."""
+        """Return an outcome with the diagnostics of its schedule and its curves added."""
         if self.level == "none":
             return outcome
         figures = diagnose_plan(plan, weight_decay=setup.weight_decay, curvature=setup.curvature)
@@ -94,15 +95,15 @@ class Diagnosis(Probes):
             figures["largest_stability_ratio"] = max(traces["stability_ratio"].values)
         figures |= _critical_batch(traces)
         points = {n for n, t in traces.items() if n in LANDSCAPE and len(t.values) == 1}
-        # One point is no curve.
+        # A single point is not kept as a curve.
         curves = {n: t for n, t in traces.items() if n not in AUXILIARY and n not in points}
-        # What the objective noted itself under one of these names stays.
+        # A figure that the objective noted replaces the diagnostic of the same name.
         figures |= outcome.figures
         return dataclasses.replace(outcome, figures=figures, traces=curves)
 
 
 def _critical_batch(traces: Mapping[str, Trace]) -> dict[str, float]:
-    """The ratio tr Σ/|G|² of averages over all looks, where both are positive."""
+    """Return tr Σ/|G|², a ratio of averages over all measurements, if both are positive."""
     if "gradient_square" not in traces:
         return {}
     square, variance = (

@@ -1,4 +1,4 @@
-"""One look at the landscape of several runs: everything that was asked for, in as few passes."""
+"""A measurement of the landscape of several runs, in as few passes as possible."""
 
 from __future__ import annotations
 
@@ -24,33 +24,35 @@ from lrsearch.landscape import Landscape
 from lrsearch.stacked import to_host
 from lrsearch.theory import stability_limit
 
-#: Random signs beside the gradient in Lanczos's first vector, so that nothing is orthogonal to it.
+#: Size of the random signs that are added to the gradient as Lanczos's first vector, relative to
+#: the gradient, so that no eigenvector is orthogonal to it.
 BLUR = 1e-2
-#: Steps of Lanczos before rounding shows: its vectors lose their orthogonality as eigenvalues are
-#: found (Paige 1972), so that later numbers hang on the order of sums, and the eigenvalues do not.
+#: Steps of Lanczos before rounding errors matter. Its vectors lose their orthogonality as
+#: eigenvalues converge (Paige 1972). Later elements of the matrix therefore depend on the order of
+#: sums, but the eigenvalues do not.
 FAITHFUL = 3
-#: From which of their numbers on rounding is amplified.
+#: Index from which rounding errors are amplified, by the name of a measured tensor.
 AMPLIFIED = {"lanczos_diagonal": FAITHFUL, "lanczos_side": FAITHFUL}
 
 
 def look(
     landscape: Landscape, parts: frozenset[str], directions: dict[Any, Any]
 ) -> dict[str, list[float]]:
-    """Return numbers by name, one a run.
+    """Measure a landscape; return numbers by name, one per run.
 
     Args:
-        landscape: of A runs.
-        parts: what is measured, names of `lrsearch.diagnostics.costs.COSTS`.
-        directions: of the largest margin, by the classes that they are of; kept between looks.
+        landscape: landscape of A runs.
+        parts: parts to measure, keys of `lrsearch.diagnostics.costs.COSTS`.
+        directions: cache of the largest-margin directions by training data.
     """
     draws, replay = Draws(landscape.kept), landscape.replay or to_host
-    # From here on the host computes: one copy is waited for, and not one a number.
+    # All numbers are copied to the host once, because every copy waits for the device.
     numbers = summarise(landscape, replay(lambda: measure(landscape, parts, draws), AMPLIFIED))
     return numbers | (_margins(landscape, directions) if "margin" in parts else {})
 
 
 def measure(landscape: Landscape, parts: frozenset[str], draws: Draws) -> dict[str, Tensor]:
-    """Return what a look takes on the device, by name, shape `[A]` or `[A, n]`."""
+    """Return the tensors that are computed on the device by name, shape `[A]` or `[A, n]`."""
     values = landscape.values
     found = {"weight_norm": dot(values, values).sqrt()}
     if "noise" in parts and landscape.samples >= 2:
@@ -79,7 +81,7 @@ def measure(landscape: Landscape, parts: frozenset[str], draws: Draws) -> dict[s
 
 
 def summarise(landscape: Landscape, measured: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """Return the numbers of a look, one a run, from what was measured, on the host."""
+    """Return the numbers of a measurement by name, one per run, computed on the host."""
     found = {name: tensor for name, tensor in measured.items() if tensor.dim() == 1}
     if "lanczos_diagonal" in measured:
         kind = landscape.values[0].dtype
@@ -93,7 +95,7 @@ def _whole(landscape: Landscape) -> Any:
 
 
 def _lanczos(landscape: Landscape, product: HessianProduct, draws: Draws) -> tuple[Tensor, Tensor]:
-    """The diagonals and the sides of the runs' tridiagonal matrices."""
+    """Return diagonals and off-diagonals of the runs' tridiagonal matrices."""
     length = dot(product.gradient, product.gradient).sqrt()
     count = sum(v[0].numel() for v in landscape.values)
     noise = BLUR * torch.where(length > 0, length, 1.0) / count**0.5
@@ -114,7 +116,7 @@ def _sharpness(landscape: Landscape, diagonal: Tensor, side: Tensor) -> dict[str
 def _rises(
     landscape: Landscape, gradient: Sequence[Tensor] | None, draws: Draws
 ) -> tuple[Tensor, Tensor]:
-    """Both rises; the gradient of the landscape's loss is taken where it is not known yet."""
+    """Return the rises under weight noise and at the worst point; compute a missing gradient."""
     whole, values = _whole(landscape), landscape.values
     if gradient is None:
         leaves = [v.detach().requires_grad_() for v in values]
@@ -126,7 +128,7 @@ def _rises(
 
 
 def _margins(landscape: Landscape, directions: dict[Any, Any]) -> dict[str, list[float]]:
-    """Margin and angle of linear classifiers; a bias counts as the weight of a further input 1."""
+    """Return margins and angles of linear classifiers; a bias is the weight of an input 1."""
     if landscape.classes is None:
         return {}
     inputs, labels = (

@@ -1,4 +1,4 @@
-"""How the loss answers to noise: in the parameters (flatness) and in the gradient (its scale).
+"""The rise of the loss under noise in the parameters, and the noise scale of the gradient.
 
 Losses and values are stacked along a leading axis of A runs, as in
 `lrsearch.diagnostics.curvature`.
@@ -14,9 +14,9 @@ from torch import Tensor
 from lrsearch.diagnostics.curvature import dot, normals, times
 from lrsearch.stacked import flatten, unflatten
 
-#: Standard deviation of the noise, as a fraction of every weight; a convention.
+#: Standard deviation of the noise as a fraction of every weight; a convention.
 WEIGHT_NOISE = 0.05
-#: Radius of the ball in which SAM looks (Foret et al. 2021, arXiv 2010.01412).
+#: Radius of the ball that SAM searches (Foret et al. 2021, arXiv 2010.01412).
 SAM_RADIUS = 0.05
 
 Loss = Callable[[Sequence[Tensor]], Tensor]
@@ -33,19 +33,23 @@ def noise_rise(
     seed: int = 0,
     draw: Callable[[Sequence[Tensor], int, int], Iterable[list[Tensor]]] = normals,
 ) -> Tensor:
-    """Mean rise of the loss when every weight θ becomes θ(1 + scale·ξ), ξ ~ N(0, 1); `[A]`.
+    """Return the mean rise of the loss if every weight θ becomes θ(1 + scale·ξ), ξ ~ N(0, 1).
 
-    Noise in proportion to the weights does not change when a layer is scaled up and the next one
-    down, as noise of one size would (Dinh et al. 2017, arXiv 1703.04933).
+    The noise is proportional to the weights, so the result does not change if one layer is scaled
+    up and the next one down. With noise of a fixed size it would (Dinh et al. 2017, arXiv
+    1703.04933).
 
     Args:
-        loss: stacked values to losses of shape `[A]`.
-        values: each of shape `[A, ...]`.
+        loss: function of stacked values that returns losses, shape `[A]`.
+        values: parameters, each of shape `[A, ...]`.
         here: the loss at `values`, shape `[A]`.
-        draws: of ξ, the same for every run.
-        scale: standard deviation of the noise over the weight.
-        seed: of the draws.
-        draw: the numbers of a seed, so many times.
+        draws: number of draws of ξ, the same for every run.
+        scale: standard deviation of the noise as a fraction of the weight.
+        seed: seed of the draws.
+        draw: function that draws ξ, given `values`, the seed and the number of draws.
+
+    Returns:
+        The rises, shape `[A]`.
     """
     total = torch.zeros_like(here)
     for noise in draw(values, seed, draws):
@@ -61,16 +65,19 @@ def worst_rise(
     gradient: Sequence[Tensor],
     radius: float = SAM_RADIUS,
 ) -> Tensor:
-    """Rise of the loss at θ + ρ·g/‖g‖, the worst point within ρ to first order; shape `[A]`.
+    """Return the rise of the loss at θ + ρ·g/‖g‖, the worst point within ρ to first order.
 
-    The m-sharpness of SAM (Foret et al. 2021). Where the gradient is 0 it is 0.
+    This is the m-sharpness of SAM (Foret et al. 2021). It is 0 if the gradient is 0.
 
     Args:
-        loss: stacked values to losses of shape `[A]`.
-        values: each of shape `[A, ...]`.
+        loss: function of stacked values that returns losses, shape `[A]`.
+        values: parameters, each of shape `[A, ...]`.
         here: the loss at `values`, shape `[A]`.
-        gradient: of the loss, like `values`.
+        gradient: gradient of the loss, shaped like `values`.
         radius: ρ.
+
+    Returns:
+        The rises, shape `[A]`.
     """
     norm = dot(gradient, gradient).sqrt()
     factor = torch.where(norm > 0, radius / norm, 0.0)
@@ -84,21 +91,23 @@ def gradient_moments(
     samples: int,
     parts: int,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Unbiased |G|² and tr Σ of the gradient, from batches of two sizes; and the gradient.
+    """Return unbiased |G|² and tr Σ of the gradient from two batch sizes, and the gradient.
 
-    G is the true gradient, Σ the covariance of one sample's. Their ratio tr Σ/|G|² is the gradient
-    noise scale, the batch size beyond which larger batches gain little; average each over several
-    looks before you divide, for the ratio of noisy numbers is biased (McCandlish et al. 2018,
-    arXiv 1812.06162, appendix A.1). Both may come out negative by chance.
+    G is the true gradient, Σ the covariance of the gradient of one sample. The ratio tr Σ/|G|² is
+    the gradient noise scale, the batch size beyond which larger batches gain little. Average both
+    over several measurements before dividing, because a ratio of noisy numbers is biased
+    (McCandlish et al. 2018, arXiv 1812.06162, appendix A.1). Both can be negative by chance.
 
     Args:
-        loss: stacked values and a part of the samples to mean losses of shape `[A]`.
-        values: each of shape `[A, ...]`.
-        samples: n, how many there are.
-        parts: into how many small batches of equal size they are cut, at least 2.
+        loss: function of stacked values and a slice of the samples that returns mean losses, shape
+            `[A]`.
+        values: parameters, each of shape `[A, ...]`.
+        samples: n, the number of samples.
+        parts: number of small batches of equal size, at least 2.
 
     Returns:
-        |G|² and tr Σ, shape `[A]` each, and the gradient over the samples that the parts hold.
+        |G|² and tr Σ, each of shape `[A]`, and the gradient over the samples of all parts, shaped
+        like `values`.
     """
     leaves = [v.detach().requires_grad_() for v in values]
     small = samples // parts

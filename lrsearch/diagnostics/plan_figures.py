@@ -1,4 +1,4 @@
-"""Diagnostics of a schedule alone: numbers of its arrays, known before anything is trained."""
+"""Diagnostics of a schedule alone, which need no training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lrsearch.variation import (
 def diagnose_plan(
     plan: Plan, *, weight_decay: float = 0.0, curvature: float | None = None
 ) -> dict[str, float]:
-    """Numbers of a plan; names as in `lrsearch.diagnostics.names`.
+    """Return the diagnostics of a plan, with the names of `lrsearch.diagnostics.names`.
 
     Args:
-        plan: the rates and batches of every update.
+        plan: rates and batch sizes of all steps.
         weight_decay: λ of ∏(1-η_t λ).
-        curvature: the largest eigenvalue of the Hessian where it is known.
+        curvature: largest eigenvalue of the Hessian, or None if it is unknown.
     """
     scale = noise_scale(plan.lr, plan.batch)
     figures = {

@@ -1,4 +1,4 @@
-"""The trials of a study in the order of a diagnostic, and how that order goes with their value."""
+"""The trials of a study sorted by a diagnostic, and its correlation with their value."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.errors import RequestError, closest
 from lrsearch.result import Result, Trial
 
-#: Fewer trials say nothing about a correlation.
+#: Smallest number of trials for which a correlation is computed.
 FEWEST_TRIALS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Finished trials, the least of a diagnostic first.
+    """Finished trials in ascending order of a diagnostic.
 
     Attributes:
-        name: of the diagnostic.
-        about: what it is and where it misleads; empty of a figure that the objective noted.
-        trials: those that have it.
-        correlation: Spearman's, of the diagnostic with the value; None of too few trials, or where
-            one of the two is the same in all.
+        name: name of the diagnostic.
+        about: its meaning and its pitfalls; empty for a figure that the objective noted.
+        trials: the trials that have it.
+        correlation: Spearman's rank correlation of the diagnostic with the value; None if there
+            are too few trials, if one of the two is constant, or if the diagnostic is the value.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Ranking:
 
 
 def rank_by(result: Result, name: str) -> Ranking:
-    """Orders the finished trials of a study by a diagnostic.
+    """Sort the finished trials of a study by a diagnostic.
 
     Args:
-        result: of the study.
-        name: of the diagnostic, or `value`.
+        result: result of the study.
+        name: name of the diagnostic, or `value`.
 
     Raises:
         NothingFinished: no trial finished.
@@ -51,7 +51,7 @@ def rank_by(result: Result, name: str) -> Ranking:
         if name in DIAGNOSTICS:
             raise RequestError(
                 f"study {result.study} has no {name}: it was not measured, or does not apply; "
-                "search under another --study name with --diagnostics full"
+                'search under another `study=` with `diagnostics="full"`'
             )
         known = {known for each in figures.values() for known in each}
         raise RequestError(
@@ -70,6 +70,6 @@ def _spearman(pairs: list[tuple[float, float]]) -> float | None:
     columns = list(zip(*pairs, strict=True))
     if len(pairs) < FEWEST_TRIALS or any(len(set(column)) == 1 for column in columns):
         return None
-    from scipy import stats  # 1 s of import
+    from scipy import stats  # the import takes 1 s
 
     return float(stats.spearmanr(*columns).statistic)

@@ -1,10 +1,10 @@
-"""Margins of linear classifiers, and how far they point from the support vector machine's.
+"""Margins of linear classifiers, and their angles to the support vector machine's direction.
 
-On separable data gradient descent on the logistic loss turns towards the direction of the
-largest margin, at a rate of about 1/log of the sum of the learning rates (Soudry et al. 2018,
-arXiv 1710.10345). The truth is the hard-margin machine *without* intercept on inputs that carry a
-1 where the classifier has a bias: gradient descent pulls on the bias as on any weight, and an
-intercept that is free of the norm would have another direction.
+On separable data, gradient descent on the logistic loss turns towards the direction of the largest
+margin, at a rate of about 1/log of the sum of the learning rates (Soudry et al. 2018, arXiv
+1710.10345). The reference is the hard-margin machine *without* intercept. If the classifier has a
+bias, the inputs get a constant column of 1, because gradient descent treats the bias like any
+weight. A machine whose intercept is not part of the norm would have another direction.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from sklearn.svm import LinearSVC
 
 Array = NDArray[np.float64]
 
-#: The penalty of a violated margin: large enough that separable data are separated.
+#: Penalty of margin violations, large enough that separable data are separated.
 HARD = 1e6
-#: Rounds of the machine's solver, and numbers in the linear program, beyond which nothing is said.
+#: Largest number of iterations of the machine's solver, and of numbers in the linear program.
+#: Beyond them there is no direction.
 ITERATIONS, LARGEST = 100_000, 2_000_000
 
 
 def svm_direction(inputs: ArrayLike, labels: ArrayLike) -> Array | None:
-    """The direction of the largest margin, of norm 1.
+    """Return the direction of the largest margin, with norm 1, or None.
 
-    None where no linear classifier separates the data, which a linear program decides, and where
-    that program or the machine would take long.
+    The result is None if no linear classifier separates the data, which a linear program decides,
+    or if that program or the machine would take too long.
 
     Args:
-        inputs: shape `[N, d]`, a column of ones among them where there is a bias.
-        labels: whole numbers from 0, shape `[N]`, of at least two classes.
+        inputs: shape `[N, d]`, with a column of ones if the classifier has a bias.
+        labels: class indices, integers from 0, shape `[N]`, of at least two classes.
 
     Returns:
-        weights of shape `[C, d]` whose sum over the classes is 0, by Crammer & Singer for more
-        than two classes.
+        Weights of shape `[C, d]` whose sum over the classes is 0, or None. With more than two
+        classes they are those of Crammer and Singer.
     """
     x, y = np.asarray(inputs, dtype=np.float64), np.asarray(labels)
     if not _separable(x, y):
@@ -64,15 +65,15 @@ def svm_direction(inputs: ArrayLike, labels: ArrayLike) -> Array | None:
 
 
 def _separable(x: Array, y: NDArray[np.int64]) -> bool:
-    """Whether weights W exist with (W_y - W_k)·x ≥ 1 for every sample and other class k."""
-    from scipy import optimize, sparse  # 0.3 s of import
+    """Return True if weights W with (W_y - W_k)·x ≥ 1 exist for all samples and classes k ≠ y."""
+    from scipy import optimize, sparse  # the import takes 0.3 s
 
     known, places = np.unique(y, return_inverse=True)
     classes, (samples, features) = len(known), x.shape
     if samples * (classes - 1) * features > LARGEST:
         return False
     rows = []
-    for shift in range(1, classes):  # every sample against its class and one other
+    for shift in range(1, classes):  # for every sample, its class and one other class
         rival = (places + shift) % classes
         row = np.arange(samples)[:, None]
         for place, sign in ((places, -1.0), (rival, 1.0)):
@@ -88,15 +89,18 @@ def _separable(x: Array, y: NDArray[np.int64]) -> bool:
 
 
 def margins(weights: ArrayLike, inputs: ArrayLike, labels: ArrayLike) -> Array:
-    """The least lead of the right class over any other, over the norm of the weights; `[A]`.
+    """Return the smallest lead of the correct class's score, over the norm of the weights.
 
-    Negative where a sample is classified wrongly. Only differences between classes count, so the
-    weights' mean over the classes is taken out before their norm.
+    The lead over the best other class is negative if a sample is classified wrongly. Only
+    differences between classes matter, so the mean of the weights over the classes is subtracted.
 
     Args:
-        weights: of A classifiers, shape `[A, C, d]`.
+        weights: weights of A classifiers, shape `[A, C, d]`.
         inputs: shape `[N, d]`.
-        labels: shape `[N]`.
+        labels: class indices, shape `[N]`.
+
+    Returns:
+        The margins, shape `[A]`.
     """
     w, y = _centred(weights), np.asarray(labels)
     scores = np.asarray(inputs, dtype=np.float64) @ np.swapaxes(w, 1, 2)  # [A, N, C]
@@ -108,16 +112,16 @@ def margins(weights: ArrayLike, inputs: ArrayLike, labels: ArrayLike) -> Array:
 
 
 def direction_angle(weights: ArrayLike, direction: Array) -> Array:
-    """Angles between classifiers and a direction, in radians, shape `[A]`.
+    """Return the angles between classifiers and a direction, in radians, shape `[A]`.
 
     Args:
-        weights: shape `[A, C, d]`.
-        direction: from `svm_direction`, shape `[C, d]`.
+        weights: weights of A classifiers, shape `[A, C, d]`.
+        direction: direction from `svm_direction`, shape `[C, d]`.
     """
     w = _centred(weights)
     norm = np.linalg.norm(w, axis=(1, 2))
     unit = np.divide(w, norm[:, None, None], out=np.zeros_like(w), where=norm[:, None, None] > 0)
-    # By the chord, not the cosine, which cannot tell angles below 1e-8 from 0.
+    # Computed from the chord: the cosine cannot distinguish angles below 1e-8 from 0.
     chord = np.linalg.norm(unit - direction, axis=(1, 2))
     return np.asarray(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
 

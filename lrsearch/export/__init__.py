@@ -1,7 +1,7 @@
-"""Carries a schedule elsewhere, each form a table look-up of the Plan.
+"""Exports of a plan to training frameworks, each as a table of its rates.
 
-`to_torch` and its like make the framework's own object in place; `to_module` writes a file that
-needs the framework alone.
+`to_torch` and similar functions make an object of the framework; `to_module` writes a file that
+imports only the framework.
 
 Example:
     >>> schedule = lrsearch.Schedule(peak=0.1)
@@ -37,5 +37,5 @@ __all__ = [
     "transformers_arguments",
 ]
 
-#: What `lrsearch export --to` knows.
+#: Formats of `lrsearch export --to`.
 FORMATS = ("json", "csv", *MODULES)

@@ -1,4 +1,4 @@
-"""Keras: a `LearningRateSchedule` that looks its rates up in a table."""
+"""Keras: a `LearningRateSchedule` with a table of rates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,21 +8,21 @@ import keras
 
 @keras.saving.register_keras_serializable(package="lrsearch")
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of every update, in float32; after the last update its rate stays.
+    """A schedule with the learning rate of every step in float32; the last rate stays.
 
     Args:
-        lr: rate of every update, shape `[T]`.
+        lr: learning rate of every step, shape `[T]`.
     """
 
     def __init__(self, lr: Sequence[float]) -> None:
         self.lr = list(lr)
 
     def __call__(self, step: Any) -> Any:
-        """The rate of the update that so many went before."""
+        """Return the learning rate of the step with this index."""
         table = keras.ops.convert_to_tensor(self.lr, dtype="float32")
         index = keras.ops.minimum(keras.ops.cast(step, "int32"), len(self.lr) - 1)
         return keras.ops.take(table, index)
 
     def get_config(self) -> dict[str, Any]:
-        """What saving a model keeps."""
+        """Return the configuration that is saved with a model."""
         return {"lr": self.lr}

@@ -1,7 +1,7 @@
-"""Schedules as Python files that need their framework and nothing else.
+"""Schedules as Python files that import only their framework.
 
-A file is put together from the very lines that `lrsearch.export.objects` uses, with the plan's
-numbers in front and a function that takes them behind. Writing one loads no framework.
+A file contains the numbers of the plan, the classes and functions that `lrsearch.export.objects`
+uses, and a function that applies them. Writing a file loads no framework.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ WIDTH = 99
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """How a framework's file is made.
+    """The parts of a framework's file.
 
     Attributes:
-        sources: files beside this one, whose lines it carries.
-        usage: how to use it, for its docstring.
-        tail: what comes last; it may name LR and MOMENTUM.
-        momentum: whether it sets a varying momentum.
+        sources: files of this package whose classes and functions it contains.
+        usage: example of its use, for its docstring.
+        tail: last lines, which may use LR and MOMENTUM.
+        momentum: True if it sets a varying momentum.
     """
 
     sources: tuple[str, ...]
@@ -43,7 +43,7 @@ class _Form:
 _TORCH = ("param_groups.py", "torch_rates.py")
 _MAKE = '''
 def make_scheduler(optimizer: Optimizer) -> {kind}:
-    """The scheduler of an optimizer: call `{call}` after every update."""
+    """Make a scheduler; call `{call}` after every step."""
     return {kind}(optimizer, LR, MOMENTUM)
 '''
 
@@ -78,7 +78,7 @@ _FORMS = {
             """,
         tail='''
 def configure(optimizer: Optimizer) -> dict[str, Any]:
-    """What `configure_optimizers` returns: the scheduler is stepped once an update."""
+    """Return the value for `configure_optimizers`, with one scheduler step per optimizer step."""
     stepped = {"scheduler": PlannedLR(optimizer, LR, MOMENTUM), "interval": "step", "frequency": 1}
     return {"optimizer": optimizer, "lr_scheduler": stepped}
 ''',
@@ -109,14 +109,14 @@ def configure(optimizer: Optimizer) -> dict[str, Any]:
             """,
         tail='''
 def make_schedule() -> PlannedRate:
-    """The learning rate, for any optimizer of Keras."""
+    """Make the learning rate for any Keras optimizer."""
     return PlannedRate(LR)
 ''',
         momentum=False,
     ),
 }
 
-#: The frameworks that a file can be written for.
+#: Frameworks for which a file can be written.
 MODULES = tuple(_FORMS)
 
 
@@ -133,12 +133,12 @@ def to_module(
     Args:
         form: one of `MODULES`.
         plan: a schedule drawn for a budget.
-        recipe: the schedule, which the file's docstring names.
-        ignore_batch: leave a growing batch to the data loader instead of refusing it.
-        ignore_momentum: leave out a varying momentum that the framework cannot set.
+        recipe: the schedule, for the file's docstring.
+        ignore_batch: True to leave a growing batch to the data loader; otherwise it is an error.
+        ignore_momentum: True to leave out a varying momentum that the framework cannot set.
 
     Raises:
-        RequestError: something would be lost.
+        RequestError: the framework cannot set a part of the plan.
     """
     made = _FORMS[form]
     check_plan(plan, ignore_batch=ignore_batch, ignore_momentum=ignore_momentum or made.momentum)
@@ -156,19 +156,19 @@ def to_module(
 
 
 def _docstring(recipe: Schedule | None, plan: Plan, usage: str) -> str:
-    parts = [f"Learning rates of {len(plan)} updates, written by lrsearch."]
+    parts = [f"Learning rates of {len(plan)} steps, written by lrsearch."]
     if recipe is not None:
         parts.append(textwrap.fill(repr(recipe), WIDTH, subsequent_indent="    "))
     if plan.momentum[0] and not varying_momentum(plan):
         parts.append(
-            f"Found at momentum (beta1) {float(plan.momentum[0])!r}: give the optimizer that."
+            f"Searched with momentum (beta1) {float(plan.momentum[0])!r}; use it in the optimizer."
         )
     parts.append(textwrap.dedent(usage).rstrip())
     return '"""' + "\n\n".join(parts) + '\n"""\n'
 
 
 def _read(sources: Sequence[str]) -> tuple[str, list[str]]:
-    """The imports of some files, lrsearch's own left out, and their classes and functions."""
+    """Return the imports of files without lrsearch's own, and their classes and functions."""
     plain: set[str] = set()
     named: dict[str, set[str]] = {}
     bodies = []
@@ -192,7 +192,7 @@ def _read(sources: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _tables(tables: Mapping[str, Sequence[float]]) -> str:
-    """Tuples of numbers in full precision, as many a line as fit."""
+    """Return tuples of numbers in full precision, wrapped to the line width."""
     texts = []
     for name, numbers in tables.items():
         words = "".join(f"{number!r}, " for number in numbers)
@@ -205,10 +205,12 @@ def _tables(tables: Mapping[str, Sequence[float]]) -> str:
 
 
 def _arguments(recipe: Schedule | None, steps: int) -> str:
-    """What transformers' own scheduler takes, where it has the shape."""
+    """Return the arguments of transformers' own scheduler, if it has the shape."""
     words = None if recipe is None else transformers_arguments(recipe, steps)
     if words is None:
-        return "\n\n# transformers' own get_scheduler lacks this shape.\nGET_SCHEDULER = None\n"
-    note = "# The same by transformers' own get_scheduler, but that its warmup lags one update."
+        return (
+            "\n\n# get_scheduler of transformers does not have this shape.\nGET_SCHEDULER = None\n"
+        )
+    note = "# Arguments of get_scheduler of transformers; its warmup is one step late."
     shown = re.sub(r"(?<=[^,{])(?=\n *})", ",", json.dumps(words, indent=4))
     return f"\n\n{note}\nGET_SCHEDULER = {shown}\n"

@@ -1,7 +1,7 @@
-"""Plans as objects of the frameworks, made in place.
+"""Plans as objects of training frameworks.
 
-Every function hands the numbers of a plan, a schedule drawn for a budget, to a few lines of the
-framework's own; those files say what happens to parameter groups, checkpoints and the end.
+Each function passes the numbers of a plan (a schedule drawn for a budget) to a small class of the
+framework. The files of these classes document parameter groups, checkpoints and the last step.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 def to_torch(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) -> PlannedLR:
     """Make a scheduler for a PyTorch loop: `scheduler.step()` after every `optimizer.step()`.
 
-    The first parameter group gets the plan's rates as they stand, float64 for float64; the others
-    keep their ratio to it. A varying momentum is set too, where the optimizer has one; a constant
-    one is the optimizer's own, and one that differs from the schedule's is warned of. RMSprop
-    needs a momentum above 0 at its first update.
+    The first parameter group gets exactly the plan's rates in float64; other groups keep their
+    ratio to it. A varying momentum is set too if the optimizer has one. A constant momentum is not
+    set; there is a warning if the optimizer's differs from the plan's. RMSprop needs a momentum
+    above 0 in its first step.
 
         optimizer = torch.optim.SGD(model.parameters(), lr=schedule.peak, momentum=0.9)
         scheduler = lrsearch.export.to_torch(schedule.plan(steps=20_000), optimizer)
 
     Args:
         plan: a schedule drawn for a budget, or an objective's `run.plan`.
-        optimizer: any of torch's.
-        ignore_batch: leave a growing batch to the data loader instead of refusing it.
+        optimizer: any optimizer of torch.
+        ignore_batch: True to leave a growing batch to the data loader; otherwise it is an error.
 
     Raises:
         RequestError: the plan's batch grows.
@@ -49,8 +49,8 @@ def to_torch(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) ->
 def to_transformers(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) -> PlannedLR:
     """Make a scheduler for `transformers.Trainer(optimizers=(optimizer, scheduler))`.
 
-    Arguments and errors as for `to_torch`; the plan's length is the Trainer's `max_steps`. For
-    shapes that transformers has itself see `transformers_arguments`.
+    Arguments and errors are those of `to_torch`; set the Trainer's `max_steps` to the plan's
+    length. For shapes that transformers has itself, see `transformers_arguments`.
     """
     return to_torch(plan, optimizer, ignore_batch=ignore_batch)
 
@@ -58,9 +58,10 @@ def to_transformers(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = Fa
 def to_lightning(
     plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False
 ) -> dict[str, Any]:
-    """Make what a LightningModule's `configure_optimizers` returns: stepped once an update.
+    """Make the value that `configure_optimizers` of a LightningModule returns.
 
-    Arguments and errors as for `to_torch`; the plan's length is the Trainer's `max_steps`.
+    Arguments and errors are those of `to_torch`; set the Trainer's `max_steps` to the plan's
+    length.
     """
     scheduler = to_torch(plan, optimizer, ignore_batch=ignore_batch)
     return {
@@ -70,9 +71,9 @@ def to_lightning(
 
 
 def to_timm(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) -> PlannedScheduler:
-    """Make a scheduler for timm's loop: `scheduler.step_update(num_updates)` after every update.
+    """Make a scheduler for timm's loop: `scheduler.step_update(num_updates)` after every step.
 
-    Arguments and errors as for `to_torch`.
+    Arguments and errors are those of `to_torch`.
     """
     from lrsearch.export.timm_rates import PlannedScheduler
 
@@ -83,19 +84,19 @@ def to_timm(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) -> 
 def to_optax(
     plan: Plan, *, ignore_batch: bool = False, ignore_momentum: bool = False
 ) -> Callable[[Any], Any]:
-    """Make an optax schedule: the count of updates in, the learning rate in JAX's float type out.
+    """Make an optax schedule: a function from the step count to the rate, in JAX's float type.
 
         optimizer = optax.adam(lrsearch.export.to_optax(schedule.plan(steps=20_000)))
 
-    A varying momentum goes through `optax.inject_hyperparams`, with `to_optax_momentum`.
+    Pass a varying momentum through `optax.inject_hyperparams`, with `to_optax_momentum`.
 
     Args:
         plan: a schedule drawn for a budget, or an objective's `run.plan`.
-        ignore_batch: leave a growing batch to the data loader instead of refusing it.
-        ignore_momentum: leave a varying momentum to the caller instead of refusing it.
+        ignore_batch: True to leave a growing batch to the data loader; otherwise it is an error.
+        ignore_momentum: True to leave a varying momentum to the caller; otherwise it is an error.
 
     Raises:
-        RequestError: something would be lost.
+        RequestError: the framework cannot set a part of the plan.
     """
     from lrsearch.export.optax_rates import planned
 
@@ -104,7 +105,7 @@ def to_optax(
 
 
 def to_optax_momentum(plan: Plan) -> Callable[[Any], Any]:
-    """Make an optax schedule of the momentum; arguments as for `to_optax`."""
+    """Make an optax schedule of the momentum, from the plan of `to_optax`."""
     from lrsearch.export.optax_rates import planned
 
     return planned(check_plan(plan, ignore_batch=True).momentum.tolist())
@@ -117,7 +118,7 @@ def to_keras(
 
         optimizer = keras.optimizers.Adam(lrsearch.export.to_keras(schedule.plan(steps=20_000)))
 
-    Arguments and errors as for `to_optax`; Keras fixes its momentum when it compiles.
+    Arguments and errors are those of `to_optax`. Keras cannot change the momentum after compiling.
     """
     from lrsearch.export.keras_rates import PlannedRate
 

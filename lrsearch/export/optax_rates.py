@@ -1,4 +1,4 @@
-"""optax: a schedule, a function of the count of updates, that looks its number up in a table."""
+"""optax: a schedule (a function of the step count) with a table of numbers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 
 def planned(values: Sequence[float]) -> Callable[[Any], Any]:
-    """A schedule in JAX's default float type; after the last update its number stays.
+    """Return a schedule in JAX's default float type; the last number stays.
 
     Args:
-        values: of every update, shape `[T]`.
+        values: number of every step, shape `[T]`.
     """
     table = jnp.asarray(values, dtype=float)
     return lambda count: table[jnp.minimum(count, len(table) - 1)]

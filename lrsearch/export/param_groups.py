@@ -1,4 +1,4 @@
-"""What the plan's numbers do to a torch optimizer's parameter groups."""
+"""Functions that set learning rate and momentum in the parameter groups of a torch optimizer."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from torch.optim import Optimizer
 
 
 def keep_ratios(optimizer: Optimizer) -> None:
-    """Makes every group's initial rate its ratio to the first group's, which schedulers multiply.
+    """Set the initial rate of every group to its ratio to the first group's rate.
 
-    An optimizer that was reloaded keeps its own.
+    Schedulers multiply it. A reloaded optimizer keeps its ratios.
     """
     groups = optimizer.param_groups
     name = "initial_lr" if all("initial_lr" in group for group in groups) else "lr"
@@ -19,24 +19,25 @@ def keep_ratios(optimizer: Optimizer) -> None:
         rates = [1.0]
     if rates[0] == 0:
         raise ValueError(
-            "the first parameter group has learning rate 0, so the others have no ratio to it; "
-            "give it the peak"
+            "the first parameter group has learning rate 0, so the other groups have no ratio to "
+            "it; set it to the peak"
         )
     for group, rate in zip(groups, rates, strict=True):
         group["initial_lr"] = rate / rates[0]
 
 
 def look_up(lr: Sequence[float], t: int) -> float:
-    """The rate of update t; after the last update its rate stays, with one warning."""
-    if t == len(lr) + 1:  # one step past the last update is usual
+    """Return the rate of update t; after the last step, return the last rate and warn once."""
+    if t == len(lr) + 1:  # len(lr) is usual: loops step the scheduler once more at their end
         warnings.warn(
-            f"the schedule's {len(lr)} updates are over; its last rate stays", stacklevel=6
+            f"the schedule has {len(lr)} steps and is over; the last learning rate stays",
+            stacklevel=6,
         )
     return lr[min(t, len(lr) - 1)]
 
 
 def set_rate(group: dict[str, object], rate: float) -> None:
-    """Sets a group's learning rate, which stays a tensor where it is one."""
+    """Set a group's learning rate, in place if it is a tensor."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(rate)
     else:
@@ -44,17 +45,17 @@ def set_rate(group: dict[str, object], rate: float) -> None:
 
 
 def wanted_momentum(optimizer: Optimizer, momentum: Sequence[float]) -> Sequence[float]:
-    """The plan's momentum where the optimizer has one; else nothing, with a warning."""
+    """Return the plan's momentum; warn and return nothing if the optimizer has no momentum."""
     groups = optimizer.param_groups
     if not momentum or all("betas" in group or "momentum" in group for group in groups):
         return momentum
     kind = type(optimizer).__name__
-    warnings.warn(f"{kind} has no momentum, so the plan's is left out", stacklevel=3)
+    warnings.warn(f"{kind} has no momentum, so the plan's momentum is not applied", stacklevel=3)
     return ()
 
 
 def set_momentum(optimizer: Optimizer, momentum: Sequence[float], t: int) -> None:
-    """Sets momentum, or beta1, of every group for update t; an empty plan sets nothing."""
+    """Set the momentum (or beta1) of every group for update t, unless `momentum` is empty."""
     if not momentum:
         return
     value = momentum[min(t, len(momentum) - 1)]

@@ -1,4 +1,4 @@
-"""JSON, the recipe for any budget, and CSV, every update's learning rate, batch and momentum."""
+"""JSON (a schedule for any budget) and CSV (learning rate, batch, momentum of every step)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def to_json(schedule: Schedule) -> str:
 
 
 def to_csv(plan: Plan) -> str:
-    """Return a plan as a table with the columns `update,lr,batch,momentum`, one row an update.
+    """Return a plan as CSV with the columns `update,lr,batch,momentum`, one row per step.
 
-    Numbers are written in full: reading them back gives the plan's own float64s.
+    Numbers have full precision, so reading them gives the same float64 values.
 
     Raises:
-        RequestError: it is not a Plan.
+        RequestError: the argument is not a Plan.
     """
     check_plan(plan, ignore_batch=True)
     text = io.StringIO()

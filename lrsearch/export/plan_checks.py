@@ -1,4 +1,4 @@
-"""What an export refuses to lose of a plan on the way."""
+"""Checks that an export keeps all of a plan."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def check_plan(plan: Plan, *, ignore_batch: bool, ignore_momentum: bool = True) -> Plan:
-    """Check that a framework that sets learning rates alone carries a plan.
+    """Check that a framework that sets only learning rates can apply a plan.
 
     Args:
-        plan: what is exported.
-        ignore_batch: whether a growing batch may be left out.
-        ignore_momentum: whether a varying momentum may be.
+        plan: the plan.
+        ignore_batch: True if a growing batch may be left out.
+        ignore_momentum: True if a varying momentum may be left out.
 
     Raises:
-        RequestError: it is not a Plan, or something would be lost.
+        RequestError: it is not a Plan, or the framework cannot set a part of it.
     """
     if not isinstance(plan, Plan):
         raise RequestError(
@@ -29,26 +29,26 @@ def check_plan(plan: Plan, *, ignore_batch: bool, ignore_momentum: bool = True) 
         )
     if (plan.batch != plan.batch[0]).any() and not ignore_batch:
         raise RequestError(
-            f"this schedule's batch grows from {plan.batch[0]} to {plan.batch.max()}, which no "
-            "scheduler of learning rates carries; give ignore_batch (--ignore-batch) to leave "
-            "that to your data loader"
+            f"the batch of this schedule grows from {plan.batch[0]} to {plan.batch.max()}, which "
+            "a learning-rate scheduler cannot do; give `ignore_batch=` and grow it in your data "
+            "loader"
         )
     if varying_momentum(plan) and not ignore_momentum:
         raise RequestError(
-            "this schedule's momentum varies, which this framework's schedule of learning rates "
-            "does not carry by itself; give ignore_momentum (--ignore-momentum)"
+            "the momentum of this schedule varies, which a learning-rate schedule of this "
+            "framework cannot do; give `ignore_momentum=` to leave it out"
         )
     return plan
 
 
 def varying_momentum(plan: Plan) -> list[float]:
-    """Return the momentum of every update where it varies; else nothing."""
+    """Return the momentum of every step if it varies, else an empty list."""
     varies = bool((plan.momentum != plan.momentum[0]).any())
     return plan.momentum.tolist() if varies else []
 
 
 def warn_of_momentum(optimizer: Optimizer, plan: Plan) -> None:
-    """Warn where an optimizer has another momentum than the plan's constant one."""
+    """Warn if the optimizer's momentum differs from the plan's constant momentum."""
     momentum = float(plan.momentum[0])
     if not momentum or varying_momentum(plan):
         return
@@ -56,6 +56,6 @@ def warn_of_momentum(optimizer: Optimizer, plan: Plan) -> None:
     own = group["betas"][0] if "betas" in group else group.get("momentum", momentum)
     if own != momentum:
         warnings.warn(
-            f"the schedule was found at momentum {momentum:g}, this optimizer has {own:g}",
+            f"the schedule was searched with momentum {momentum:g}; this optimizer has {own:g}",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""timm: a `Scheduler` that looks its rates up in a table."""
+"""timm: a `Scheduler` with a table of rates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,16 +10,16 @@ from lrsearch.export.param_groups import keep_ratios, look_up, set_momentum, wan
 
 
 class PlannedScheduler(Scheduler):
-    """Sets the learning rate of every update, and the momentum where it varies.
+    """A scheduler that sets the learning rate of every step, and the momentum if it varies.
 
-    The first parameter group gets the table's rates as they stand, the others keep their ratio to
+    The first parameter group gets the rates of the table; other groups keep their ratio to
     it; an `lr_scale` of a group multiplies on top, as everywhere in timm. timm's training loop
-    calls `step_update(num_updates)` after every update. After the last update its rate stays.
+    calls `step_update(num_updates)` after every step. After the last step, the last rate stays.
 
     Args:
-        optimizer: any of torch's or timm's.
-        lr: rate of every update, shape `[T]`.
-        momentum: of every update, shape `[T]`, or empty to leave the optimizer's own.
+        optimizer: any optimizer of torch or timm.
+        lr: learning rate of every step, shape `[T]`.
+        momentum: momentum of every step, shape `[T]`; empty to leave the optimizer's momentum.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class PlannedScheduler(Scheduler):
         self.step_update(0)
 
     def step_update(self, num_updates: int, metric: float | None = None) -> None:
-        """Sets what the next update takes, after so many of them."""
+        """Set the rate and momentum of the next step, after `num_updates` steps."""
         super().step_update(num_updates, metric)
         set_momentum(self.optimizer, self.momentum, num_updates)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state without the table."""
+        """Return the state without the table."""
         return {k: v for k, v in super().state_dict().items() if k not in ("lr", "momentum")}
 
     def _get_lr(self, t: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""PyTorch: a `LambdaLR` that looks its rates up in a table."""
+"""PyTorch: a `LambdaLR` with a table of rates."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,16 +18,16 @@ from lrsearch.export.param_groups import (
 
 
 class PlannedLR(LambdaLR):
-    """Sets the learning rate of every update, and the momentum where it varies.
+    """A scheduler that sets the learning rate of every step, and the momentum if it varies.
 
-    The first parameter group gets the table's rates as they stand, the others keep their ratio to
-    it. Call `step()` once after every `optimizer.step()`. After the last update its rate stays.
-    `state_dict()` holds the update and not the table; `load_state_dict()` sets the rate again.
+    The first parameter group gets the rates of the table; other groups keep their ratio to
+    it. Call `step()` once after every `optimizer.step()`. After the last step, the last rate
+    stays. `state_dict()` has the step but not the table; `load_state_dict()` sets the rate again.
 
     Args:
-        optimizer: any of torch's.
-        lr: rate of every update, shape `[T]`.
-        momentum: of every update, shape `[T]`, or empty to leave the optimizer's own.
+        optimizer: any optimizer of torch.
+        lr: learning rate of every step, shape `[T]`.
+        momentum: momentum of every step, shape `[T]`; empty to leave the optimizer's momentum.
     """
 
     def __init__(
@@ -38,21 +38,21 @@ class PlannedLR(LambdaLR):
         super().__init__(optimizer, partial(look_up, lr))
 
     def get_lr(self) -> list[float | Tensor]:
-        """Rates of the groups at this update; sets the momentum, as torch's OneCycleLR does."""
+        """Return the rates of the groups, and set the momentum as torch's OneCycleLR does."""
         set_momentum(self.optimizer, self.momentum, self.last_epoch)
         rate = look_up(self.lr, self.last_epoch)
         return [ratio * rate for ratio in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """The update and the groups' ratios."""
+        """Return the step and the ratios of the groups."""
         return {k: v for k, v in super().state_dict().items() if k not in ("lr", "momentum")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on where the state was taken, whenever the optimizer's own state is loaded."""
+        """Continue from a state; the optimizer's state may be loaded before or after it."""
         ratios = state_dict.get("base_lrs", [])
         if len(ratios) != len(self.base_lrs) or ratios[0] != 1.0 or "lr_lambdas" not in state_dict:
             raise ValueError(
-                f"this is no state of a PlannedLR with {len(self.base_lrs)} parameter groups"
+                f"this is not a state of a PlannedLR with {len(self.base_lrs)} parameter groups"
             )
         super().load_state_dict(state_dict)
         rates = self.get_lr()

@@ -1,4 +1,4 @@
-"""The arguments with which transformers draws a shape that it has itself."""
+"""Arguments of transformers' own scheduler for the shapes that it has."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 from lrsearch.curves import round_half_up
 from lrsearch.schedule import Schedule
 
-#: Fields that none of transformers' shapes has; they must be neutral.
+#: Fields that no shape of transformers has; they must have neutral values.
 FOREIGN = ("smoothing", "batch_growth", "cycle_growth", "cycle_damping")
 
 
 def transformers_arguments(schedule: Schedule, steps: int) -> dict[str, Any] | None:
-    """Keyword arguments of `transformers.get_scheduler`, or None where it lacks the shape.
+    """Return arguments of `transformers.get_scheduler`, or None if it lacks the shape.
 
     The optimizer's own learning rate must be `schedule.peak`. transformers starts its warmup at
-    rate 0, one update behind ours (with `warmup_stable_decay` at the floor): update t < W has the
-    rate peak·t/W there and peak·(t+1)/W here. From the end of the warmup on, and everywhere
-    without one, the rates are equal.
+    rate 0, one step later than lrsearch (with `warmup_stable_decay` at the floor): update t < W
+    has the rate peak·t/W there and peak·(t+1)/W here. From the end of the warmup
+    on, or without a warmup, the rates are equal.
 
         optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.peak)
         scheduler = transformers.get_scheduler(optimizer=optimizer, **arguments)
 
     Args:
-        schedule: the recipe.
-        steps: updates of the run.
+        schedule: the schedule.
+        steps: number of steps of the run.
 
     Raises:
-        RequestError: the budget is too short for the recipe.
+        RequestError: there are too few steps for the schedule.
     """
-    schedule.plan(steps)  # refuses what has no plan
+    schedule.plan(steps)  # raises if the schedule cannot be drawn
     neutral = Schedule(peak=schedule.peak)
     if any(getattr(schedule, name) != getattr(neutral, name) for name in FOREIGN):
         return None
@@ -46,7 +46,7 @@ def transformers_arguments(schedule: Schedule, steps: int) -> dict[str, Any] | N
 
 
 def _shape(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
-    """Name and further arguments of a shape without a hold, over `rest` updates of decay."""
+    """Return name and arguments of a shape without a hold, for `rest` steps of decay."""
     if s.decay == "cosine" and s.power == 1 and s.cycles > 1:
         whole = s.floor == 0 and rest % s.cycles == 0
         return ("cosine_with_restarts", {"num_cycles": s.cycles}) if whole else None
@@ -66,7 +66,7 @@ def _shape(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
 
 
 def _held(s: Schedule, rest: int) -> tuple[str, dict[str, Any]] | None:
-    """The same with a hold, which transformers calls stable."""
+    """Return name and arguments of a shape with a hold, which transformers calls stable."""
     if s.decay == "constant":
         return "constant", {}
     kinds = {("polynomial", 1.0): "linear", ("cosine", 1.0): "cosine", ("root", 0.5): "1-sqrt"}

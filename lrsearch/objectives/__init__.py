@@ -1,1 +1,1 @@
-"""What turns runs into outcomes: exact proxies and real training runs."""
+"""Objectives: functions, exact proxies, and how they are loaded by name."""

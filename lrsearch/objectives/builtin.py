@@ -1,7 +1,7 @@
-"""The built-in objectives: their names, their options, and where to find them.
+"""The built-in objectives: names, options and modules.
 
-An objective's own module is imported only when it is wanted, so that a list of names costs nothing
-and torch is loaded by those who train.
+The module of an objective is imported only when it is used, so listing names is fast and torch is
+loaded only for training.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Option:
     """An option of an objective, set with `--with NAME=VALUE`.
 
     Attributes:
-        default: its value where none is given.
-        bound: what it may be.
-        about: one line for people, with the unit.
+        default: its default value.
+        bound: allowed values.
+        about: one-line description with the unit.
     """
 
     default: Any
@@ -43,10 +43,10 @@ class BuiltIn:
     """An objective that ships with lrsearch.
 
     Attributes:
-        about: what it is, for people.
-        options: by name.
-        module, factory: what makes it, called with a value for every option.
-        trains: whether that is a `TorchTask`, so that it has a device and slots.
+        about: one-line description.
+        options: options by name.
+        module, factory: module and function that make it, from a value for every option.
+        trains: True if it is a `TorchTask`, which has a device and slots.
     """
 
     about: str
@@ -60,20 +60,18 @@ _OPTIMIZER = {
     "method": Option(
         default="heavy_ball",
         bound=Bound(kind="name", names=("heavy_ball", "nesterov")),
-        about="what momentum does; without momentum both are SGD",
+        about="kind of momentum; without momentum both are SGD",
     ),
     "form": Option(
         default="torch",
         bound=Bound(kind="name", names=("torch", "classical")),
-        about="whether the rate stands outside the momentum buffer (torch) or inside",
+        about="torch: learning rate outside the momentum buffer; classical: inside",
     ),
-    "weight_decay": Option(
-        default=0.0, bound=Bound(low=0), about="coefficient of the parameters in the gradient"
-    ),
+    "weight_decay": Option(default=0.0, bound=Bound(low=0), about="weight decay (L2 coefficient)"),
     "ema": Option(
         default=0.0,
         bound=Bound(low=0, high=1, open_high=True),
-        about="a moving average of the iterates, whose loss is reported; 0 is none",
+        about="decay of an average of the iterates, whose loss is reported; 0 for none",
     ),
 }
 
@@ -87,7 +85,7 @@ def _modes(default: int) -> Option:
 
 
 def _folder(about: str) -> Option:
-    return Option(default=".", bound=Bound(kind="text"), about=f"the folder {about}")
+    return Option(default=".", bound=Bound(kind="text"), about=f"folder {about}")
 
 
 def _gpt(*, width: int, layers: int, context: int) -> dict[str, Option]:
@@ -95,13 +93,15 @@ def _gpt(*, width: int, layers: int, context: int) -> dict[str, Option]:
         "width": Option(
             default=width,
             bound=Bound(kind="int", low=32, high=8192),
-            about="of the residual stream, a multiple of 32",
+            about="width of the residual stream, a multiple of 32",
         ),
         "layers": Option(
-            default=layers, bound=Bound(kind="int", low=1, high=256), about="transformer blocks"
+            default=layers,
+            bound=Bound(kind="int", low=1, high=256),
+            about="number of transformer blocks",
         ),
         "context": Option(
-            default=context, bound=Bound(kind="int", low=8, high=65_536), about="bytes a sample"
+            default=context, bound=Bound(kind="int", low=8, high=65_536), about="bytes per sample"
         ),
     }
 
@@ -109,7 +109,7 @@ def _gpt(*, width: int, layers: int, context: int) -> dict[str, Option]:
 BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
     {
         "digits": BuiltIn(
-            about="Handwritten digits of scikit-learn: an MLP on 8 x 8 images, held-out loss.",
+            about="scikit-learn's handwritten digits (8 x 8 images), an MLP, SGD; held-out loss.",
             options={
                 "hidden": Option(
                     default=64,
@@ -119,12 +119,12 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
                 "held_out": Option(
                     default=0.3,
                     bound=Bound(low=0.05, high=0.9),
-                    about="fraction of the images that training does not see",
+                    about="fraction of the images for validation",
                 ),
                 "weight_decay": Option(
                     default=0.0,
                     bound=Bound(low=0),
-                    about="coefficient of the parameters in the gradient",
+                    about="weight decay (L2 coefficient)",
                 ),
             },
             module="lrsearch.tasks.digits",
@@ -132,12 +132,12 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             trains=True,
         ),
         "digits-cnn": BuiltIn(
-            about="The digits again: a small convolutional network by Adam, held-out loss.",
+            about="The same digits, a small convolutional network, Adam; held-out loss.",
             options={
                 "channels": Option(
                     default=8,
                     bound=Bound(kind="int", low=1, high=1024),
-                    about="of the first convolution; the second has twice as many",
+                    about="channels of the first convolution; the second has twice this number",
                 )
             },
             module="lrsearch.tasks.images",
@@ -145,21 +145,21 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             trains=True,
         ),
         "python-lm": BuiltIn(
-            about="A small GPT on bytes of Python's own standard library, nats per byte.",
+            about="A small GPT on the source code of Python's library, AdamW; nats per byte.",
             options=_gpt(width=128, layers=2, context=64),
             module="lrsearch.tasks.text",
             factory="python_lm",
             trains=True,
         ),
         "linear-regression": BuiltIn(
-            about="LR-ref with true minibatches: the proxy `quadratic` as a training run.",
+            about="Linear regression with minibatches: the problem of `quadratic`, trained.",
             options={"modes": _modes(256)},
             module="lrsearch.tasks.toys",
             factory="linear_regression",
             trains=True,
         ),
         "two-moons": BuiltIn(
-            about="Two interleaved half circles and a tiny model, to teach with.",
+            about="Two interleaved half circles and a tiny model, for teaching.",
             options={
                 "hidden": Option(
                     default=8,
@@ -177,16 +177,16 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             trains=True,
         ),
         "cifar10": BuiltIn(
-            about="CIFAR-10 from a folder: a CNN of 1.07 million parameters by Adam.",
-            options={"data": _folder("of the binary version, cifar-10-batches-bin")},
+            about="CIFAR-10 from a folder: a CNN with 1.07 million parameters, Adam.",
+            options={"data": _folder("with the binary version, cifar-10-batches-bin")},
             module="lrsearch.tasks.images",
             factory="cifar10",
             trains=True,
         ),
         "wikitext103": BuiltIn(
-            about="WikiText-103 from a folder: a small GPT on its bytes, nats per byte.",
+            about="WikiText-103 from a folder: a small GPT on its bytes; nats per byte.",
             options={
-                "data": _folder("of wiki.train.raw and wiki.valid.raw"),
+                "data": _folder("with wiki.train.raw and wiki.valid.raw"),
                 **_gpt(width=256, layers=4, context=256),
             },
             module="lrsearch.tasks.text",
@@ -194,30 +194,30 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             trains=True,
         ),
         "quadratic": BuiltIn(
-            about="LR-ref, exact: SGD on least squares, gradient noise in proportion to the loss.",
+            about="Exact: SGD on least squares; gradient noise proportional to the loss.",
             options={"modes": _modes(256), **_OPTIMIZER},
             module="lrsearch.objectives.proxy",
             factory="multiplicative",
         ),
         "convex-bound": BuiltIn(
-            about="A schedule scored without training: the convex bound on its last iterate.",
+            about="No training: the convex bound on the last iterate of a schedule.",
             options={
                 "distance": Option(
                     default=1.0,
                     bound=Bound(low=0, open_low=True),
-                    about="D, from the start to a minimum",
+                    about="D, distance from the start to a minimum",
                 ),
                 "gradient": Option(
                     default=1.0,
                     bound=Bound(low=0, open_low=True),
-                    about="G, the bound on gradient norms",
+                    about="G, bound on gradient norms",
                 ),
             },
             module="lrsearch.objectives.convex_bound",
             factory="convex_bound_objective",
         ),
         "quadratic-additive": BuiltIn(
-            about="The noisy quadratic model, exact: SGD with gradient noise of fixed size.",
+            about="Exact: SGD on the noisy quadratic model; gradient noise of constant size.",
             options={"modes": _modes(256), **_OPTIMIZER},
             module="lrsearch.objectives.proxy",
             factory="additive",
@@ -227,18 +227,18 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
 
 
 def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A value for every option of a built-in objective.
+    """Return a value for every option of a built-in objective.
 
     Args:
         name: a key of `BUILT_IN`.
-        options: values of its options; the rest take their defaults.
+        options: values of its options; other options have their defaults.
 
     Raises:
         RequestError: there is no such objective or option, or a value is out of range.
     """
     if name not in BUILT_IN:
         raise RequestError(
-            f"there is no objective {name!r}{closest(name, BUILT_IN)}; or your own, FILE.py:NAME"
+            f"there is no objective {name!r}{closest(name, BUILT_IN)}; your own is FILE.py:NAME"
         )
     if not isinstance(options, Mapping | None):
         raise RequestError(f"options is {options!r}; give a mapping of names to values")
@@ -253,10 +253,10 @@ def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]
 
 
 def check_device(text: Any) -> str:
-    """Returns the device that `--device` names; whether it is there only torch can tell.
+    """Check the name of a device without loading torch; the device need not exist.
 
     Raises:
-        RequestError: it is none of `auto`, `cpu`, `cuda` and `cuda:N`.
+        RequestError: it is not `auto`, `cpu`, `cuda` or `cuda:N`.
     """
     if not isinstance(text, str) or not DEVICE.fullmatch(text):
         raise RequestError(f"device is {text!r}; give auto, cpu, cuda or cuda:N")
@@ -266,12 +266,12 @@ def check_device(text: Any) -> str:
 def make(
     name: str, options: Mapping[str, Any] | None = None, *, device: str = "auto"
 ) -> Objective:
-    """A built-in objective.
+    """Make a built-in objective.
 
     Args:
         name: a key of `BUILT_IN`.
-        options: values of its options; the rest take their defaults.
-        device: where a task trains: `auto`, `cpu`, `cuda` or `cuda:N`.
+        options: values of its options; other options have their defaults.
+        device: device of a task: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         RequestError: there is no such objective, option or device, or a value is out of range.
@@ -280,23 +280,23 @@ def make(
     check_device(device)
     if not spec.trains and device not in ("auto", "cpu"):
         raise RequestError(
-            f"objective {name} is computed by NumPy on the CPU; leave device {device} out"
+            f"objective {name} is computed by NumPy on the CPU; leave out `device='{device}'`"
         )
     made = getattr(importlib.import_module(spec.module), spec.factory)(**values)
     return make_trainer(made, device) if spec.trains else cast(Objective, made)
 
 
 def make_trainer(task: TorchTask, device: str = "auto") -> Objective:
-    """A task as an objective.
+    """Make an objective from a task.
 
     Args:
-        task: what is trained.
+        task: the task that is trained.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         RequestError: there is no such device.
     """
     from lrsearch.training.devices import find_device
-    from lrsearch.training.trainer import Trainer  # torch, for those who train
+    from lrsearch.training.trainer import Trainer  # loads torch
 
     return Trainer(task, device=find_device(check_device(device)))

@@ -1,9 +1,9 @@
-"""`convex-bound`: a schedule's score without training, by a bound of convex optimization.
+"""`convex-bound`: a score of a schedule without training, from convex optimization.
 
 The value is the bound on the suboptimality of the last iterate of SGD on a convex Lipschitz
-function (Schaipp et al. 2025, arXiv 2501.18965). It knows the learning rates and nothing else: no
-batch, no momentum, no data. It is proved for convex losses, and was measured to rank schedules of
-real language models well; it says nothing about how large a rate a network survives.
+function (Schaipp et al. 2025, arXiv 2501.18965). It depends only on the learning rates, not on the
+batch, the momentum or the data. It is proved for convex losses and ranked schedules of real
+language models well in measurements; it does not show at which rate a network diverges.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from lrsearch.theory import convex_bound, convex_bound_best
 
 @dataclass(frozen=True, kw_only=True)
 class ConvexBound:
-    """The bound as an objective; figures are the best factor of the rates, and its bound.
+    """The bound as an objective; its figures are the best factor of the rates, and its bound.
 
     Attributes:
-        setup: what it is.
-        distance: D, from the start to a minimum.
+        setup: its description.
+        distance: D, the distance from the start to a minimum.
         gradient: G, the bound on gradient norms.
     """
 
@@ -36,7 +36,7 @@ class ConvexBound:
     gradient: float
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Answers run by run, each in one pass over its rates."""
+        """Compute runs one by one, each in one pass over its rates."""
         while taken := runs.take(1):
             yield self._answer(taken[0])
 
@@ -53,12 +53,12 @@ class ConvexBound:
         return run.end("finished", value, seconds=time.perf_counter() - began)
 
     def optimum(self, budget: Budget) -> float | None:
-        """Unknown."""
+        """Return None: the optimum is unknown."""
         return None
 
 
 def convex_bound_objective(*, distance: float, gradient: float) -> ConvexBound:
-    """`convex-bound`. The best peaks lie near D/(G√T), times a factor of the shape's."""
+    """Make `convex-bound`. The best peaks are near D/(G√T), times a factor of the shape."""
     usual = distance / gradient
     setup = Setup(
         name="convex-bound",

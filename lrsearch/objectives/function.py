@@ -26,8 +26,8 @@ class FunctionObjective:
     """A function as an objective; calling it calls the function.
 
     Attributes:
-        function: called with a `lrsearch.Run`; returns the value.
-        setup: what it is.
+        function: function of a `lrsearch.Run` that returns the value.
+        setup: its description.
     """
 
     def __init__(self, function: Training, setup: Setup) -> None:
@@ -38,27 +38,27 @@ class FunctionObjective:
         self.__module__ = function.__module__
 
     def __call__(self, run: Run) -> float:
-        """Calls the function."""
+        """Call the function."""
         return self.function(run)
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Pulls runs one at a time; with the last one ends what they have left running."""
+        """Evaluate runs one by one, and end the child processes that they leave running."""
         before = multiprocessing.active_children()
         try:
             while taken := runs.take(1):
                 yield self.answer(taken[0])
         finally:
             left = [c for c in multiprocessing.active_children() if c not in before]
-            for child in left:  # Python would wait for them for ever
+            for child in left:  # at exit, Python would wait for them forever
                 child.kill()
                 child.join()
             if left:
                 log.warning(
-                    "%s left %d processes running; they are ended", self.__name__, len(left)
+                    "%s left %d processes running; they were ended", self.__name__, len(left)
                 )
 
     def answer(self, run: Run) -> Outcome:
-        """How one run ends; whatever the function raises is an outcome of that run alone."""
+        """Run the function once; an exception fails only this run."""
         try:
             value: Any = self.function(run)
         except RunStopped as stop:
@@ -67,16 +67,16 @@ class FunctionObjective:
             raise
         except BaseException as error:  # noqa: BLE001  # a user's code may raise anything
             return run.end("failed", reason=reason_of(error), details=trace_of(error))
-        if run.stopped is not None:  # the function caught what `report` raised, and went on
+        if run.stopped is not None:  # the function caught the exception of `report`
             return run.end(run.stopped.state, reason=str(run.stopped))
         number = _number(value)
         if number is None:
             reason = f"{self.setup.name} returned {value!r}"[:200]
-            return run.end("failed", reason=f"{reason}, which is no number; return the value")
+            return run.end("failed", reason=f"{reason}, which is not a number; return the value")
         return run.end("finished", number)
 
     def optimum(self, budget: Budget) -> float | None:
-        """Unknown."""
+        """Return None: the optimum is unknown."""
         return None
 
 
@@ -96,28 +96,29 @@ def objective(
     direction: str = "minimize",
     version: int = 1,
 ) -> Any:
-    """Makes an objective of a function `train(run)` that returns a value; lower is better.
+    """Make an objective from a function `train(run)` that returns a value; lower is better.
 
-    Used as `@objective(peak=(1e-4, 1e-1))`, or bare as `@objective` where the space or the
-    command names the range of the peak.
+    Use it as `@objective(peak=(1e-4, 1e-1))`, or as `@objective` if the space or the command gives
+    the range of the peak.
 
     Args:
-        function: what is decorated.
-        peak: the range of learning rates that make sense for it, searched logarithmically.
-        unit: of the value, for people.
-        name: what it is called; None is the function's name.
-        steps: updates of a run where the user gives none.
-        batch: samples of an update where the user gives none.
-        momentum: of schedules that name none: a number, a range, or None where there is none.
+        function: the decorated function.
+        peak: lowest and highest peak learning rate to search, on a logarithmic scale.
+        unit: unit of the value, shown in reports.
+        name: name of the objective; None for the function's name.
+        steps: default number of steps of a run.
+        batch: default batch size of the first step.
+        momentum: momentum of schedules that define none: a number, a range, or None.
         usual_peak: the peak of the default schedule; None is the middle of the range.
-        positive: whether values are positive, so that a sampler may model their logarithm.
-        exact: whether one schedule always has one value, whatever the seed.
-        untrained: the value of an untrained model, told to the sampler for a diverged trial.
-        direction: `minimize`; there is no other.
-        version: raise it when the function's values change, so that a study is not continued.
+        positive: True if values are positive, so that a sampler may model their logarithm.
+        exact: True if the value of a schedule does not depend on the seed.
+        untrained: value of an untrained model, which the sampler gets for a diverged trial.
+        direction: must be `minimize`.
+        version: number to increase when the function's values change; older studies are then not
+            continued.
 
     Raises:
-        RequestError: a value is out of range, or the wish is to maximise.
+        RequestError: a value is out of range, or `direction` is not `minimize`.
 
     Example:
         >>> @lrsearch.objective(peak=(1e-3, 1.0), steps=50)
@@ -132,8 +133,8 @@ def objective(
     """
     if direction != "minimize":
         raise RequestError(
-            f"direction is {direction!r}; lower is better here: return the negative of what is "
-            "to be large"
+            f"direction is {direction!r}, but lrsearch minimises; return the negative of a value "
+            "to maximise"
         )
     given = {"peak": peak, "momentum": momentum}
     entries = {field: _entry(field, own) for field, own in given.items() if own is not None}
@@ -171,10 +172,10 @@ def _entry(field: str, given: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """A float of what a function returned: Python's, NumPy's or a tensor of one element."""
+    """Return a function's value as a float; None if it is not a number or a one-element tensor."""
     if isinstance(value, bool | str | bytes) or value is None:
         return None
-    if hasattr(value, "detach"):  # a tensor that still holds its graph
+    if hasattr(value, "detach"):  # a tensor with a gradient graph
         value = value.detach()
     try:
         return float(value)

@@ -1,7 +1,6 @@
-"""What a user names becomes an objective: a built-in one, `train.py:NAME`, a function, a task.
+"""Loading of objectives: built-in names, `train.py:NAME`, functions and tasks.
 
-Code is loaded from what the command line or the caller names and from nowhere else, least of all
-from a study.
+Code is loaded only from the place that the command line or the caller names, never from a study.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ if TYPE_CHECKING:
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text names code of the user's: `FILE.py`, `FILE.py:NAME`, `module:NAME`."""
+    """Return True if a text names the user's code: `FILE.py`, `FILE.py:NAME`, `module:NAME`."""
     return ":" in text or text.endswith(".py")
 
 
 def split_reference(text: str) -> tuple[str, str, str]:
-    """The file or module that a reference names, a colon, and the name in it, if it has one."""
+    """Return the file or module of a reference, a colon, and the name in it, if there is one."""
     return text.rpartition(":") if ":" in text else (text, "", "")
 
 
 def check_reference(text: str, options: Mapping[str, Any] | None) -> None:
-    """Checks, without loading anything, what an objective's name says.
+    """Check the name of an objective without loading anything.
 
     Raises:
         RequestError: there is no such file, built-in objective or option.
@@ -51,21 +50,21 @@ def check_reference(text: str, options: Mapping[str, Any] | None) -> None:
         raise RequestError(f"there is no file {source}; give FILE.py:NAME")
     if not source or (":" in text and not name.isidentifier()):
         raise RequestError(
-            f"objective {text!r} is unreadable; give FILE.py:NAME or package.module:NAME"
+            f"objective {text!r} is not a valid name; give FILE.py:NAME or package.module:NAME"
         )
 
 
 def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -> Objective:
-    """An objective of whatever names or makes one.
+    """Return the objective that a name or an object describes.
 
     Args:
-        given: a built-in one's name, `FILE.py:NAME`, `package.module:NAME`, a function, a
+        given: name of a built-in objective, `FILE.py:NAME`, `package.module:NAME`, a function, a
             `TorchTask` or a class of one, or an Objective.
-        options: of a built-in objective, or fields of a class of tasks.
-        device: where tasks train.
+        options: options of a built-in objective, or fields of a task class.
+        device: device of tasks.
 
     Raises:
-        RequestError: it is none of these, or cannot be loaded.
+        RequestError: it is something else, or cannot be loaded.
     """
     if isinstance(given, str) and not is_reference(given):
         return make(given, options, device=device)
@@ -75,26 +74,28 @@ def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -
         return _trainer(_make_task(given, options or {}), device)
     if options:
         raise RequestError(
-            "options are for built-in objectives and classes of tasks; give yours to its "
-            "constructor"
+            "`options=` applies to built-in objectives and task classes; give options of your own "
+            "objective in its code"
         )
     if _is_task(given):
         return _trainer(given, device)
     if device != "auto":
-        raise RequestError(f"an Objective chooses its own device; leave device {device} out")
+        raise RequestError(
+            f"your own objective chooses its device itself; leave out `device='{device}'`"
+        )
     if isinstance(given, type) or (not callable(given) and not _is_objective(given)):
         raise RequestError(
-            f"objective is {given!r}; give a built-in one's name, FILE.py:NAME, a function, a "
-            "TorchTask or an Objective"
+            f"objective is {given!r}; give the name of a built-in objective, FILE.py:NAME, a "
+            "function, a TorchTask or an Objective"
         )
     return cast(Objective, given if _is_objective(given) else objective(given))
 
 
 def _trainer(task: TorchTask, device: str) -> Objective:
-    """A task's objective; it is tried out on a few samples.
+    """Return a task's objective, after a few steps on a few samples.
 
     Raises:
-        RequestError: it raises something.
+        RequestError: the task raises an error in these steps.
     """
     try:
         return make_trainer(task, device)
@@ -102,16 +103,16 @@ def _trainer(task: TorchTask, device: str) -> Objective:
         raise
     except Exception as error:
         raise RequestError(
-            f"task {task.name} fails when it is tried: {reason_of(error)}; run it by itself first",
+            f"task {task.name} fails in its first steps: {reason_of(error)}; fix the task",
             trace_of(error),
         ) from error
 
 
 def load_reference(text: str) -> Any:
-    """The object that `FILE.py:NAME`, `FILE.py` or `package.module:NAME` names.
+    """Load the object that `FILE.py:NAME`, `FILE.py` or `package.module:NAME` names.
 
     Raises:
-        RequestError: it cannot be imported, or holds no such name.
+        RequestError: it cannot be imported, or has no such name.
     """
     check_reference(text, None)
     source, _, name = split_reference(text)
@@ -129,7 +130,7 @@ def _import(source: str) -> ModuleType:
     path = Path(source)
     folder = str(path.parent.absolute()) if source.endswith(".py") else os.getcwd()
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # so that the file finds its neighbours
+        sys.path.insert(0, folder)  # so that the file can import its neighbours
     try:
         return _import_file(path) if source.endswith(".py") else importlib.import_module(source)
     except LrsearchError:
@@ -139,7 +140,7 @@ def _import(source: str) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Imports a file under its own name, unless another module has it."""
+    """Import a file under its own name, unless another module has this name."""
     name = path.stem
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path.absolute()):
@@ -148,7 +149,7 @@ def _import_file(path: Path) -> ModuleType:
         name = f"lrsearch_user_{name}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     if spec is None or spec.loader is None:
-        raise RequestError(f"{path} is no Python file; give FILE.py:NAME")
+        raise RequestError(f"{path} is not a Python file; give FILE.py:NAME")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -160,7 +161,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _explain(source: str, error: BaseException) -> RequestError:
-    """Where an import failed, in one line, and the user's own part of the traceback."""
+    """Return an error with the place of a failed import and the user's part of the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "importlib" not in f.filename and f.filename != __file__]
     place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
@@ -169,13 +170,13 @@ def _explain(source: str, error: BaseException) -> RequestError:
     text = " ".join(str(error).split())
     if isinstance(error, SystemExit):
         return RequestError(
-            f"{source} ends with sys.exit({text}) when it is imported; put what starts its own "
+            f"{source} calls sys.exit({text}) when it is imported; put the code that starts its "
             "training below `if __name__ == '__main__':`"
         )
     details = "".join(["Traceback (most recent call last):\n", *traceback.format_list(own)])
     return RequestError(
-        f"cannot import {source}: {type(error).__name__}: {text[:200]}{place}; run it with "
-        "Python first",
+        f"cannot import {source}: {type(error).__name__}: {text[:200]}{place}; check it "
+        "with Python first",
         details if own else "",
     )
 
@@ -185,14 +186,14 @@ def _is_objective(given: Any) -> bool:
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:
-    """Whether an object that a module holds is an objective made there."""
+    """Return True if an object of a module is an objective that is defined there."""
     if isinstance(value, FunctionObjective) or _is_task_class(value):
         return bool(value.__module__ == module.__name__)
     return _is_task(value)
 
 
 def _is_task(given: object) -> TypeGuard[TorchTask]:
-    """Whether an object is a `TorchTask`; who made one has loaded torch already."""
+    """Return True if an object is a `TorchTask`; then torch has been loaded already."""
     if "torch" not in sys.modules:
         return False
     from lrsearch.tasks.task import TorchTask
@@ -209,7 +210,7 @@ def _is_task_class(given: object) -> TypeGuard[type[TorchTask]]:
 
 
 def _make_task(kind: type[TorchTask], options: Mapping[str, Any]) -> TorchTask:
-    """An instance of a class of tasks, in which options replace fields."""
+    """Return an instance of a task class in which options replace fields."""
     known = kind.__dataclass_fields__
     for name in options:
         if name not in known:

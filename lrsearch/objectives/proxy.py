@@ -1,7 +1,7 @@
 """The quadratic proxies: objectives whose value is computed exactly, without a seed.
 
-They answer all runs they are given in one array operation and know their optimum, so they are what
-to study schedules and samplers on.
+They compute many runs in one array operation and know their optimum, so they are suitable for the
+study of schedules and samplers.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.trace import Trace
 
-#: Runs answered in one array operation.
+#: Number of runs in one array operation.
 AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A quadratic as an objective; the value is the expected loss after the last update.
+    """A quadratic as an objective; the value is the expected loss after the last step.
 
     Attributes:
-        setup: what it is.
+        setup: its description.
         problem: the quadratic.
-        optimizer: how gradients become updates.
+        optimizer: the optimizer of the recursion.
     """
 
     setup: Setup
@@ -42,7 +42,7 @@ class Proxy:
     optimizer: Optimizer
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Answers every batch of runs exactly."""
+        """Compute runs exactly, many at once."""
         while taken := runs.take(AT_ONCE):
             began = time.perf_counter()
             curves = expected_loss(self.problem, [run.plan for run in taken], self.optimizer)
@@ -51,9 +51,9 @@ class Proxy:
                 yield _outcome(run, curve, seconds)
 
     def optimum(self, budget: Budget) -> float | None:
-        """The least loss of plain SGD with every rate free below 2/λ_max.
+        """Return the lowest loss of SGD without momentum over all rates below 2/λ_max.
 
-        None with weight decay or an averaged iterate, for which no reference is offered.
+        Return None with weight decay or an averaged iterate, for which it is not computed.
         """
         if self.optimizer.weight_decay or self.optimizer.ema:
             return None
@@ -76,7 +76,10 @@ def _outcome(run: Run, curve: Array, seconds: float) -> Outcome:
 def multiplicative(
     *, modes: int, method: str, form: str, weight_decay: float, ema: float
 ) -> Proxy:
-    """`quadratic`: LR-ref. The best peaks lie between .3 and .55 of 2/λ_max."""
+    """Make `quadratic`, the reference least-squares problem (256 modes, batch 4, 200 steps).
+
+    The best peaks are between .3 and .55 of 2/λ_max.
+    """
     return _proxy(
         "quadratic",
         lr_ref(modes),
@@ -88,7 +91,7 @@ def multiplicative(
 
 
 def additive(*, modes: int, method: str, form: str, weight_decay: float, ema: float) -> Proxy:
-    """`quadratic-additive`: the noisy quadratic model."""
+    """Make `quadratic-additive`, the noisy quadratic model."""
     return _proxy(
         "quadratic-additive",
         noisy_quadratic(modes),
@@ -108,7 +111,7 @@ def _proxy(
     batch: int,
     options: tuple[int, str, str, float, float],
 ) -> Proxy:
-    """`share` is the range of the peak as a fraction of 2/λ_max."""
+    """Make a proxy; `share` is the range of the peak as a fraction of 2/λ_max."""
     modes, method, form, weight_decay, ema = options
     top = problem.largest_rate
     setup = Setup(

@@ -1,1 +1,1 @@
-"""Pictures, by matplotlib's object-oriented interface: no window, no global state."""
+"""Figures and reports, with matplotlib's object-oriented interface: no window, no global state."""

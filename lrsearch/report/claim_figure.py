@@ -1,4 +1,4 @@
-"""The panels of experiments on one page."""
+"""A figure of the panels of one or several experiments."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from lrsearch.errors import RequestError
 from lrsearch.finding import Line, Panel
 from lrsearch.report.schedule_figure import finish_axes
 
-#: Panels in a row where several experiments share a page, and the size of one in inches.
+#: Largest number of panels in a row if several experiments share a figure, and the size of a panel
+#: in inches.
 COLUMNS = 4
 WIDTH, HEIGHT = 4.4, 3.3
 
 
 def draw_panels(panels: Mapping[str, tuple[Panel, ...]]) -> Figure:
-    """The panels of one experiment side by side, or those of several in a grid.
+    """Draw the panels of one experiment in a row, or those of several in a grid.
 
     Args:
-        panels: by the experiment's name.
+        panels: panels by the name of their experiment.
 
     Raises:
-        RequestError: there is no panel.
+        RequestError: there are no panels.
     """
     drawn = [(name, panel) for name, each in panels.items() for panel in each]
     if not drawn:
-        raise RequestError("there is no panel to draw; name an experiment that has one")
+        raise RequestError(
+            "these experiments have no panels to draw; choose an experiment with panels"
+        )
     columns = len(drawn) if len(panels) == 1 else min(COLUMNS, len(drawn))
     rows = math.ceil(len(drawn) / columns)
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
@@ -50,11 +53,11 @@ def _draw(axes: Axes, panel: Panel, title: str) -> None:
     scales = {"log_x": panel.log_x, "log_y": panel.log_y}
     finish_axes(axes, title, panel.x, panel.y, legend=legend, **scales)
     if panel.log_x:
-        axes.xaxis.set_minor_formatter(NullFormatter())  # their labels run into each other
+        axes.xaxis.set_minor_formatter(NullFormatter())  # minor labels would overlap
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
-    """Points without a label belong to the curve before them and are drawn in grey."""
+    """Draw a line of a panel; points without a label are grey, as part of the previous curve."""
     if line.style == "points":
         label, colour = (line.label, None) if line.label else ("_nolegend_", "0.3")
         axes.plot(line.x, line.y, ".", label=label, color=colour, markersize=5, alpha=0.8)

@@ -1,4 +1,4 @@
-"""A comparison in one picture: schedules, losses, sensitivity to the peak, and what mattered."""
+"""A figure of a comparison: schedules, losses, sensitivity to the peak, importance of fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result
 
 COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
-#: Points at which losses of several seeds are averaged, and updates a point averages over.
+#: Number of points at which the losses of several seeds are averaged.
 POINTS = 60
 
 
@@ -23,12 +23,12 @@ def draw_comparison(
     result: Result,
     found: Comparison,
 ) -> None:
-    """Four panels.
+    """Draw the four panels of a comparison.
 
     Args:
-        figure: where they are drawn.
-        result: of the study, for its budget.
-        found: its comparison.
+        figure: figure to draw in.
+        result: result of the study, for its budget and its unit.
+        found: comparison of the study.
     """
     (schedules, losses), (peaks, fields) = figure.subplots(2, 2)
     for i, contender in enumerate((*found.baselines, found.best)):
@@ -40,23 +40,23 @@ def draw_comparison(
         _draw_losses(losses, contender, colour, width)
         _draw_peaks(peaks, contender, colour, width)
     schedules.set_ylim(bottom=0)
-    finish_axes(schedules, "schedules, peaks tuned", "update", "learning rate", legend=7)
-    seeds = "" if found.exact else f", mean and range of the middle half of {found.seeds} seeds"
-    finish_axes(losses, f"training loss{seeds}", "update", "loss")
+    finish_axes(schedules, "Schedules with tuned peaks", "step", "learning rate", legend=7)
+    seeds = "" if found.exact else f" (mean and interquartile range of {found.seeds} seeds)"
+    finish_axes(losses, f"Training loss{seeds}", "step", "loss")
     _set_log(losses)
     _set_log(peaks)
-    title = "value by peak, first selection seeds (ring: chosen)"
+    title = "Loss vs. peak learning rate (ring: chosen)"
     finish_axes(peaks, title, "peak learning rate", result.unit, log_x=True)
     _draw_importance(fields, found.importance)
 
 
 def _draw_losses(axes: Axes, contender: Contender, colour: str, width: float) -> None:
-    """The mean over seeds at common updates, with a band over the middle half of them."""
+    """Draw the mean over seeds and a band of the interquartile range, at the same steps."""
     if not contender.losses:
         return
     last = max(trace.updates[-1] for trace in contender.losses)
     at = np.linspace(0, last, POINTS)
-    # Where a curve had ended, the last value it had.
+    # After the end of a curve, its last value is used.
     curves = np.array([np.interp(at, t.updates, t.values) for t in contender.losses])
     low, high = np.nanquantile(curves, [0.25, 0.75], axis=0)
     axes.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
@@ -75,18 +75,18 @@ def _draw_peaks(axes: Axes, contender: Contender, colour: str, width: float) -> 
 
 
 def _draw_importance(axes: Axes, importance: Mapping[str, float]) -> None:
-    """Bars, the most important field on top."""
+    """Draw one bar per field, the most important on top."""
     ranked = sorted(importance.items(), key=lambda item: item[1])
     if ranked:
         names, shares = zip(*ranked, strict=True)
         axes.barh(names, [100 * share for share in shares], color="tab:blue")
     else:
-        axes.text(0.5, 0.5, "too few finished trials to tell", ha="center", va="center")
-    finish_axes(axes, "what mattered in the search (fANOVA)", "% of the variance", "")
+        axes.text(0.5, 0.5, "too few finished trials", ha="center", va="center")
+    finish_axes(axes, "Importance of the fields (fANOVA)", "% of the variance of the loss", "")
 
 
 def _set_log(axes: Axes) -> None:
-    """A logarithmic scale where every number allows it."""
+    """Set a logarithmic scale if all values are positive."""
     shown = [float(np.min(line.get_ydata())) for line in axes.get_lines()]
     if shown and min(shown) > 0:
         axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""A diagnostic in one picture: the value against it, and its way through the runs."""
+"""A figure of a diagnostic: the value vs. the diagnostic, and its curve during every run."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from matplotlib.figure import Figure
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result, Trial
 
-#: Curves that are drawn at most: every n-th trial by peak.
+#: Largest number of curves. With more trials, every n-th in order of the peak is drawn.
 MOST_CURVES = 40
-#: A range is drawn on a logarithmic scale from this ratio on.
+#: Ratio of the largest to the smallest value above which a scale is logarithmic.
 WIDE = 10.0
 
 
 def draw_diagnostic(
     result: Result, name: str, trials: Sequence[Trial], correlation: float | None
 ) -> Figure:
-    """The value against a diagnostic, colour by peak; beside it the diagnostic by update.
+    """Draw the value vs. a diagnostic, coloured by peak, and the diagnostic per step.
 
     Args:
-        result: of the study.
-        name: of the diagnostic.
-        trials: finished ones that have it.
-        correlation: of the two, for the title; None leaves it out.
+        result: result of the study.
+        name: name of the diagnostic.
+        trials: the finished trials that have it.
+        correlation: rank correlation with the value, for the title; None to leave it out.
     """
     drawn = sorted(
         (t for t in result.trials if any(name in o.traces for o in t.outcomes)),
@@ -42,17 +42,17 @@ def draw_diagnostic(
     x = np.array([trial.diagnostics.get(name, trial.value) for trial in trials], dtype=float)
     y = np.array([trial.value for trial in trials], dtype=float)
     dots = axes[0].scatter(x, y, c=peaks[: len(trials)], norm=scale, s=16, cmap="viridis")
-    figure.colorbar(dots, ax=list(axes), label="peak")
-    rank = "" if correlation is None else f", Spearman {correlation:+.2f}"
-    title, unit = f"{result.study}: {len(trials)} trials{rank}", f"value ({result.unit})"
-    finish_axes(axes[0], title, name, unit, log_x=_wide(x), log_y=_wide(y))
+    figure.colorbar(dots, ax=list(axes), label="peak learning rate")
+    rank = "" if correlation is None else f", Spearman correlation {correlation:+.2f}"
+    title = f"{result.study}: {len(trials)} trials{rank}"
+    finish_axes(axes[0], title, name, result.unit, log_x=_wide(x), log_y=_wide(y))
     if drawn:
         _draw_curves(axes[1], name, drawn[:: -(-len(drawn) // MOST_CURVES)], scale)
     return figure
 
 
 def _draw_curves(axes: Axes, name: str, trials: Sequence[Trial], scale: LogNorm) -> None:
-    """One curve a trial, of its first seed; of a diverged one dashed."""
+    """Draw one curve per trial, of its first seed that has it; dashed unless it finished."""
     shown = []
     for trial in trials:
         trace = next(o.traces[name] for o in trial.outcomes if name in o.traces)
@@ -61,7 +61,7 @@ def _draw_curves(axes: Axes, name: str, trials: Sequence[Trial], scale: LogNorm)
         axes.plot(trace.updates, trace.values, style, color=colour, linewidth=1.0, marker=".")
         shown += [value for value in trace.values if value > 0]
     if shown and max(shown) > WIDE * min(shown):
-        # Downwards from the largest: a rate that ends at 0 takes the ratio along.
+        # The stability ratio falls to about 0 with the rate, so the lower end is limited.
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(min(shown), 1e-3 * float(np.median(shown))))
     if name == "stability_ratio":
@@ -75,8 +75,8 @@ def _draw_curves(axes: Axes, name: str, trials: Sequence[Trial], scale: LogNorm)
             va="bottom",
             transform=axes.get_yaxis_transform(),
         )
-    title = f"along the runs, {len(trials)} of them by peak; dashed: diverged"
-    finish_axes(axes, title, "update", name)
+    title = f"{len(trials)} runs (dashed: not finished)"
+    finish_axes(axes, title, "step", name)
 
 
 def _wide(values: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures and pages of a study, drawn and written to files."""
+"""Figures and HTML reports of a study, written to files."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def check_path(path: str) -> None:
-    """Checks that a picture can have this name.
+    """Check that figures can be written to a path.
 
     Raises:
-        RequestError: its ending is unknown.
+        RequestError: the extension of the file is not supported.
     """
     if Path(path).suffix not in FORMATS:
-        raise RequestError(f"cannot draw {path!r}; end its name in {', '.join(FORMATS)}")
+        raise RequestError(f"cannot draw {path!r}; use a name that ends in {', '.join(FORMATS)}")
 
 
 def write(figure: Figure, path: str) -> None:
-    """Writes a figure in the format of its file's ending.
+    """Write a figure in the format of the file's extension.
 
     Raises:
-        RequestError: the ending is unknown, or the file cannot be written.
+        RequestError: the extension is not supported, or the file cannot be written.
     """
     check_path(path)
     try:
@@ -39,20 +39,21 @@ def write(figure: Figure, path: str) -> None:
 
 
 def plot(result: Result, path: str | Path | None = None) -> Figure:
-    """A study in one picture.
+    """Draw a study.
 
-    The best schedules, the value by trial, the value by peak; and of a study that is compared
-    its schedules beside the baselines, their losses, the value by peak of each, what mattered.
+    The figure shows the best schedules, the value vs. trial and the value vs. peak learning rate.
+    For a compared study it also shows the searched schedule and the baselines, their training
+    losses, their values vs. peak, and the importance of the fields.
 
     Args:
-        result: from `tune` or `load`.
-        path: where to write it, ending in .png, .svg or .pdf; None only draws.
+        result: result of `tune` or `load`.
+        path: file to write, with extension .png, .svg or .pdf; None to write no file.
 
     Returns:
-        a figure of matplotlib, which notebooks show.
+        A matplotlib figure, which notebooks display.
 
     Raises:
-        NothingFinished: there is nothing to draw.
+        NothingFinished: no trial finished.
         RequestError: the file cannot be written.
 
     Example:
@@ -66,14 +67,14 @@ def plot(result: Result, path: str | Path | None = None) -> Figure:
 
 
 def write_report(result: Result, path: str | Path) -> None:
-    """A study as one self-contained HTML file: the answer, the table, the pictures.
+    """Write a study as one self-contained HTML file: the answer, the tables, the figure.
 
     Args:
-        result: from `tune` or `load`.
-        path: where to write it.
+        result: result of `tune` or `load`.
+        path: file to write.
 
     Raises:
-        NothingFinished: there is nothing to report.
+        NothingFinished: no trial finished.
         RequestError: the file cannot be written.
     """
     try:
@@ -83,14 +84,17 @@ def write_report(result: Result, path: str | Path) -> None:
 
 
 def write_study(result: Result, folder: Path) -> list[Path]:
-    """The pictures of a study: `study.png`, and what its runs did at the edge of stability.
+    """Write the figures of a study: `study.png`, and `stability_ratio.png` if it was measured.
 
     Args:
-        result: of the study.
-        folder: where to write them.
+        result: result of the study.
+        folder: folder in which the files are written.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        NothingFinished: there is nothing to draw.
+        NothingFinished: no trial finished.
         RequestError: a file cannot be written.
     """
     pictures = {folder / "study.png": draw_study(result)}

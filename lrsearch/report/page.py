@@ -1,4 +1,4 @@
-"""A study as one HTML file that needs nothing else: no script, no network, pictures inside."""
+"""A study as a self-contained HTML file: no scripts, no network access, embedded figures."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ pre { padding: .8em; white-space: pre-wrap } .small { color: #666; font-size: .9
 
 
 def draw_page(result: Result, figure: Figure) -> str:
-    """The page's text.
+    """Return the HTML of a study.
 
     Args:
-        result: of the study.
-        figure: drawn below the text.
+        result: result of the study.
+        figure: figure that is shown below the text.
 
     Raises:
-        NothingFinished: there is nothing to report.
+        NothingFinished: no trial finished.
     """
     answer = answer_of(result)
     parts = [
@@ -38,20 +38,21 @@ def draw_page(result: Result, figure: Figure) -> str:
         f'<p class="answer">{escape(answer.sentence)}</p>',
     ]
     if answer.rows:
-        notes = [
-            f"{answer.how}, chosen on the selection seeds. Intervals are marginal 95 % t "
-            "intervals, verdicts Holm-adjusted over all baselines.",
-            *answer.remarks,
-        ]
+        noise = (
+            " on the selection seeds. The 95 % t intervals are not corrected for the number of "
+            "baselines; the verdicts are (Holm)."
+        )
+        how = f"Comparison: {answer.how}{noise if answer.secondary else '.'}"
+        notes = [how, *answer.remarks]
         parts += [_table(answer.rows), *(f'<p class="small">{escape(n)}</p>' for n in notes)]
     if answer.secondary:
         summary = "<details><summary>Medians and bootstrap intervals</summary>"
         parts += [summary, _table(answer.secondary), "</details>"]
     parts += [
         f"<pre>{escape(repr(answer.schedule))}</pre>",
-        f'<p class="small">{escape(result.objective)}, space {escape(result.space)}: '
-        f"{answer.counts}; {result.budget.steps} updates from batch {result.budget.batch}. "
-        f"{escape(answer.luck)}</p>",
+        f'<p class="small">Objective {escape(result.objective)}, space {escape(result.space)}, '
+        f"{result.budget.steps} steps, first batch size {result.budget.batch}. "
+        f"Trials: {answer.counts}. {escape(answer.luck)}</p>",
         _image(figure),
         f"<pre>{escape(answer.export)}</pre>",
     ]

@@ -1,4 +1,4 @@
-"""Schedules as curves of the learning rate."""
+"""Figures of schedules: the learning rate per step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrsearch.schedule import Budget, Schedule
 from lrsearch.seeding import DRAW, stream
 from lrsearch.space import Space
 
-#: A space is drawn at this budget, and at peak 1 where it leaves the peak open.
+#: Budget at which a space is drawn. A space that does not name the peak is drawn at peak 1.
 STEPS, BATCH = 1000, 64
 
 
@@ -27,16 +27,16 @@ def finish_axes(
     log_x: bool = False,
     log_y: bool = False,
 ) -> None:
-    """Titles, scales, and no more lines than are read.
+    """Set title, labels, scales and legend of axes, and hide their upper and right border.
 
     Args:
-        axes: with their curves.
-        title: above them.
-        x: what the horizontal axis shows.
-        y: what the vertical one shows.
-        legend: the size of its letters; 0 is none.
-        log_x: whether the horizontal axis is logarithmic.
-        log_y: whether the vertical one is.
+        axes: axes on which the curves are drawn.
+        title: title above the axes.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        legend: font size of the legend; 0 for no legend.
+        log_x: True for a logarithmic horizontal axis.
+        log_y: True for a logarithmic vertical axis.
     """
     axes.set_title(title, fontsize=10, loc="left")
     axes.set(xlabel=x, ylabel=y)
@@ -50,7 +50,7 @@ def finish_axes(
 
 
 def draw_schedules(schedules: Mapping[str, Schedule], steps: int, batch: int = 1) -> Figure:
-    """The learning rate of named schedules over the same budget; a growing batch beside it."""
+    """Draw the learning rate of named schedules over one budget, and a growing batch size."""
     plans = {name: schedule.plan(steps, batch) for name, schedule in schedules.items()}
     growing = any((plan.batch != plan.batch[0]).any() for plan in plans.values())
     figure = Figure(figsize=(9.0 if growing else 6.0, 3.6), layout="constrained")
@@ -59,7 +59,7 @@ def draw_schedules(schedules: Mapping[str, Schedule], steps: int, batch: int = 1
         panels[0].plot(plan.lr, label=name, linewidth=1.4)
         if growing:
             panels[1].step(range(len(plan)), plan.batch, where="post", linewidth=1.4)
-    finish_axes(panels[0], "learning rate", "update", "learning rate")
+    finish_axes(panels[0], "Learning rate", "step", "learning rate")
     panels[0].set_ylim(bottom=0)
     if len(plans) > 1:
         panels[-1].legend(
@@ -70,7 +70,7 @@ def draw_schedules(schedules: Mapping[str, Schedule], steps: int, batch: int = 1
             bbox_to_anchor=(1.0, 1.0),
         )
     if growing:
-        finish_axes(panels[1], "batch", "update", "samples an update")
+        finish_axes(panels[1], "Batch size", "step", "samples per step")
     return figure
 
 
@@ -78,7 +78,7 @@ def draw_space(space: Space, samples: int) -> Figure:
     """Draw sample schedules, spread evenly over a space, and the default schedule.
 
     Raises:
-        RequestError: the space reaches too far for the budget that is drawn.
+        RequestError: a schedule of the space does not fit into the drawn budget.
     """
     drawn = space.with_defaults({"peak": 1.0, "momentum": 0.9})
     drawn.check_budget(Budget(steps=STEPS, batch=BATCH))
@@ -92,5 +92,5 @@ def draw_space(space: Space, samples: int) -> Figure:
         points = [drawn.at(dict(zip(names, unit, strict=True))) for unit in units]
         schedules |= {f"sample {i}": drawn.schedule(p) for i, p in enumerate(points, start=1)}
     figure = draw_schedules(schedules, STEPS, BATCH)
-    figure.axes[0].set_title(f"space {space.name}", fontsize=10, loc="left")
+    figure.axes[0].set_title(f"Space {space.name}", fontsize=10, loc="left")
     return figure

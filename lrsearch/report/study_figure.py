@@ -1,4 +1,4 @@
-"""A study in one picture: the best schedules, the search, and what the peak alone explains."""
+"""A figure of a study: the best schedules, the value of every trial, the value vs. the peak."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from lrsearch.report.comparison_figure import draw_comparison
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result, Trial
 
-#: Schedules beside the best one.
+#: Number of schedules that are drawn after the best one.
 RUNNERS_UP = 9
 #: Colours of the default schedule and of enqueued schedules.
 FIRSTS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
 def draw_study(result: Result) -> Figure:
-    """Three panels: the best schedules, the value by trial, the value by peak.
+    """Draw three panels: the best schedules, the value vs. trial, the value vs. peak.
 
-    Below them four more where the study is compared; see `lrsearch.report.comparison_figure`.
+    A compared study has four more panels below them; see `lrsearch.report.comparison_figure`.
 
     Raises:
-        NothingFinished: there is nothing to draw.
+        NothingFinished: no trial finished.
     """
     best = result.best
     if result.comparison is None:
@@ -47,8 +47,10 @@ def _draw_best(axes: Axes, result: Result, best: Trial) -> None:
             axes.plot(_rates(result, first), color=FIRSTS[i % 4], linewidth=1.4, label=name)
     axes.plot(_rates(result, best), color="tab:blue", linewidth=2.0, label="best")
     axes.set_ylim(bottom=0)
-    title = f"{result.study}: best, default, next {min(RUNNERS_UP, len(result.ranked) - 1)}"
-    finish_axes(axes, title, "update", "learning rate", legend=8)
+    title = (
+        f"{result.study}: best schedules (grey: next {min(RUNNERS_UP, len(result.ranked) - 1)})"
+    )
+    finish_axes(axes, title, "step", "learning rate", legend=8)
 
 
 def _rates(result: Result, trial: Trial) -> np.ndarray:
@@ -66,7 +68,7 @@ def _draw_progress(axes: Axes, result: Result) -> None:
         axes.plot(diverged, tops, "x", color="tab:red", markersize=4, label="diverged")
     if result.optimum is not None:
         axes.axhline(result.optimum, color="0.3", linestyle=":", linewidth=1.0)
-    title = "value by trial, and the best so far"
+    title = "Loss vs. trial (line: best so far)"
     legend, positive = 8 if diverged else 0, bool(value.min() > 0)
     finish_axes(axes, title, "trial", result.unit, legend=legend, log_y=positive)
 
@@ -80,5 +82,5 @@ def _draw_peaks(axes: Axes, result: Result, best: Trial) -> None:
         if trial.state == "diverged":
             axes.axvline(trial.schedule.peak, ymax=0.04, color="tab:red", linewidth=1.0)
     positive = bool(value.min() > 0)
-    title, x = "value by peak (red: diverged)", "peak learning rate"
+    title, x = "Loss vs. peak (red: diverged)", "peak learning rate"
     finish_axes(axes, title, x, result.unit, legend=8, log_x=True, log_y=positive)

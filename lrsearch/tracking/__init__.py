@@ -1,1 +1,1 @@
-"""Views of a study for people: MLflow, or nothing."""
+"""Trackers, which record a study for people: MLflow, or none."""

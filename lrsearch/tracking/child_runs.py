@@ -1,7 +1,7 @@
-"""The child runs of a study: its trials, and the schedules of its comparison.
+"""The child runs of a study in MLflow: its trials, and the schedules of its comparison.
 
-Every record is a plain JSON object: a run is a name, tags, parameters and numbers. No infinite or
-NaN number is among them, because it would break MLflow's pages.
+A record is a plain JSON object with the name, tags, parameters and metrics of a run. It contains
+no infinite or NaN numbers, because they break MLflow's pages.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace, planned, points, share
 from lrsearch.tracking.tracker import StudyFacts
 
-#: MLflow cuts off or refuses longer texts.
+#: Largest length of a text, in characters. MLflow truncates or rejects longer ones.
 TEXT_LIMIT = 5_000
 STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
 def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
-    """The child run of a trial that has ended."""
+    """Return the child run of a trial that has ended."""
     ended = time.time()
     tags = {
         **_tags(facts, "trial", trial_key(trial)),
@@ -48,14 +48,14 @@ def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
 
 
 def trial_key(trial: Trial) -> str:
-    """What tells a trial's run from its siblings."""
+    """Return the key of a trial's run, unique within its study."""
     return f"trial-{trial.index:04d}"
 
 
 def comparison_records(
     facts: StudyFacts, result: Result, found: Comparison
 ) -> Iterator[dict[str, Any]]:
-    """One child run a schedule of the comparison: the mean over its fresh seeds."""
+    """Yield one child run per schedule of the comparison: the mean over its fresh seeds."""
     now = int(1000 * time.time())
     versus = found.versus
     for contender in (found.best, *found.baselines):
@@ -84,7 +84,7 @@ def comparison_records(
 
 
 def _tags(facts: StudyFacts, kind: str, key: str) -> dict[str, str]:
-    """`lrsearch.key` tells children of a study apart: writing one again replaces it."""
+    """Return the tags of a child run; `lrsearch.key` identifies it within its study."""
     return {
         "lrsearch.study": facts.spec.name,
         "lrsearch.id": facts.spec.id,
@@ -94,15 +94,15 @@ def _tags(facts: StudyFacts, kind: str, key: str) -> dict[str, str]:
 
 
 def _number(value: float) -> str:
-    """3.1e-3, which sorts and reads better than 0.0031."""
+    """Return a number like 3.1e-3, which sorts and reads better than 0.0031."""
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 
 
 def _params(facts: StudyFacts, schedule: Schedule) -> dict[str, str]:
-    """The fields that the space names or that differ from their defaults, the same for all trials.
+    """Return the fields that the space names or that differ from their defaults.
 
-    MLflow's parallel coordinates have no logarithmic axis, hence `log10_peak`.
+    `log10_peak` is added because MLflow's parallel coordinates have no logarithmic axis.
     """
     named = {*facts.spec.space.entries, *schedule.to_dict(defaults=False)}
     params = {name: str(value) for name, value in schedule.to_dict().items() if name in named}
@@ -110,7 +110,7 @@ def _params(facts: StudyFacts, schedule: Schedule) -> dict[str, str]:
 
 
 def _trial_numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, float]]:
-    """Name, step and value of every number of a trial."""
+    """Yield name, step and value of every metric of a trial."""
     if trial.value is not None:
         yield "value", 0, trial.value
     yield "seconds", 0, trial.seconds
@@ -121,7 +121,7 @@ def _trial_numbers(facts: StudyFacts, trial: Trial) -> Iterator[tuple[str, int, 
         name: mean_trace([o.traces[name] for o in trial.outcomes if name in o.traces])
         for name in names
     }
-    # A figure that is its curve's last point would be a second first point of it.
+    # A figure with the name of a curve would add a point to that curve at step 0.
     yield from ((n, 0, value) for n, value in trial.diagnostics.items() if n not in curves)
     yield from points(curves, share(facts.spec.trials))
 

@@ -1,8 +1,8 @@
-"""MLflow's own server for one store, and the address of a study's page on it.
+"""MLflow's server for one store, and the address of a study's page on it.
 
-MLflow opens in a view made for language-model applications, where training runs are hard to find,
-and its table begins without the columns that matter. So a study keeps a view of its own with its
-experiment: its runs alone, the best first, with the fields of its space beside the value.
+MLflow opens in a view for language-model applications, where training runs are hard to find, and
+its table lacks the columns that matter. Therefore every study stores its own view with its
+experiment: only the runs of the study, best first, with the value and the fields of its space.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from lrsearch.redaction import redact
 from lrsearch.tracking.writer import experiment_name, parent_of, view_key
 
 HOST = "127.0.0.1"
-#: Seconds in which a server must answer; it needs 9 to 16 on two cores.
+#: Seconds within which a server must answer. It takes 9 to 16 s on two cores.
 PATIENCE = 120.0
 
 
 class MlflowServer:
-    """MLflow's server on this machine, for as long as the context lasts.
+    """A process with MLflow's server on this machine, as a context manager.
 
     Args:
-        uri: a database that it serves; of a server that runs already nothing is started.
-        port: where it listens.
+        uri: database to serve. If it is the URL of a server that already runs, nothing is started.
+        port: port on which the server listens.
 
     Raises:
-        RequestError: something listens there already.
+        RequestError: the port is in use.
         SearchFailed: the server did not start.
     """
 
@@ -53,8 +53,8 @@ class MlflowServer:
                 probe.bind((HOST, port))
             except OSError as error:
                 raise RequestError(
-                    f"port {port} is taken ({error.strerror}); name another with --port, or stop "
-                    "what listens there"
+                    f"port {port} is in use ({error.strerror}); choose another `port=`, or stop "
+                    "the program that uses it"
                 ) from error
         words = ["server", "--host", HOST, "--port", str(port), "--workers", "1"]
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter
@@ -64,13 +64,13 @@ class MlflowServer:
             env={
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 **os.environ,
-                "MLFLOW_BACKEND_STORE_URI": uri,  # which may hold a password
+                "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: those show its password
             },
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # so that Ctrl-C reaches only this process
         )
 
     def __enter__(self) -> MlflowServer:
-        """Waits until it answers."""
+        """Wait until the server answers."""
         try:
             self._wait_for_answer()
         except BaseException:
@@ -84,27 +84,28 @@ class MlflowServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stops it, and all that it has started."""
+        """Stop the server and all processes that it started."""
         self._stop()
 
     def wait(self) -> None:
-        """Until it ends, which it does of itself only when something is wrong.
+        """Wait until the server stops, which it does by itself only after an error.
 
-        Of a server that is not ours nothing is waited for.
+        Return at once if the server was already running.
 
         Raises:
-            SearchFailed: ours has ended.
+            SearchFailed: the server has stopped.
         """
         if self._process is not None:
             self._process.wait()
-            raise SearchFailed("MLflow's server has ended; start it again with `lrsearch ui`")
+            raise SearchFailed("MLflow's server has stopped; start it again with `lrsearch ui`")
 
     def _wait_for_answer(self) -> None:
         end = time.monotonic() + PATIENCE
         while self._process is not None and time.monotonic() < end:
             if self._process.poll() is not None:
                 raise SearchFailed(
-                    f"MLflow's server ended with code {self._process.returncode}; try `mlflow ui`"
+                    f"MLflow's server stopped with exit code {self._process.returncode}; run "
+                    "`mlflow ui` to see why"
                 )
             try:
                 with urllib.request.urlopen(f"{self.address}/health", timeout=2) as answer:  # noqa: S310
@@ -114,7 +115,8 @@ class MlflowServer:
                 time.sleep(0.2)
         if self._process is not None:
             raise SearchFailed(
-                f"MLflow's server did not answer within {PATIENCE:.0f} seconds; try another --port"
+                f"MLflow's server did not answer within {PATIENCE:.0f} seconds; try again, or "
+                "choose another `port=`"
             )
 
     def _stop(self) -> None:
@@ -130,29 +132,29 @@ class MlflowServer:
 
 
 def find_page(uri: str, identity: str | None, study: str | None) -> str:
-    """The path of a study's page, or of the experiment where no study is named.
+    """Return the path of a study's page, or of the experiment's page if no study is given.
 
     Args:
-        uri: where MLflow keeps its runs.
-        identity: of the study.
-        study: its name, for people.
+        uri: MLflow's database or server.
+        identity: id of the study, or None.
+        study: name of the study, for messages.
 
     Raises:
-        RequestError: there is no such experiment, or the study was never written there.
+        RequestError: MLflow does not have the experiment or the study.
     """
     experiment = experiment_name()
     client = MlflowClient(tracking_uri=uri)
     known = client.get_experiment_by_name(experiment)
     if known is None:
         raise RequestError(
-            f"MLflow at {redact(uri)} has no experiment {experiment!r} yet; `lrsearch tune` makes "
-            "it, and `lrsearch sync STUDY` writes a study there"
+            f"MLflow at {redact(uri)} has no experiment {experiment!r} yet; upload a study with "
+            "`lrsearch sync STUDY`"
         )
     page = f"/#/experiments/{known.experiment_id}/runs?workflowType=machine_learning"
     if identity is None:
         return page
     if not client.search_runs([known.experiment_id], parent_of(identity), max_results=1):
         raise RequestError(
-            f"MLflow at {redact(uri)} has no study {study}; write it by `lrsearch sync {study}`"
+            f"MLflow at {redact(uri)} has no study {study}; upload it with `lrsearch sync {study}`"
         )
     return f"{page}&viewStateShareKey={view_key(identity)}"

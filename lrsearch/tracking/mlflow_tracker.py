@@ -1,8 +1,9 @@
-"""MLflow as a tracker: all writing happens in a process of its own.
+"""`MlflowTracker`: sends a study to MLflow through a separate writer process.
 
-A slow server never holds up training, a dead one never stops it, and MLflow's second of imports
-and share of the interpreter are not the search's. What cannot be written is kept beside the study,
-which says so once at the end; whoever opens the parent run next writes what it lacks.
+A slow server does not delay training, and a dead server does not stop it. The search does not
+import MLflow, which takes a second, and does not share its interpreter with it. Records that could
+not be written are kept in a file, and one warning at the end reports them. The next search or
+`lrsearch sync` writes what the parent run lacks.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ from lrsearch.tracking.tracker import StudyFacts
 from lrsearch.tracking.uri import check_uri, default_uri
 
 WRITER = Path(__file__).with_name("writer.py")
-#: A search that has ended waits for what is still unwritten as long as something is written every
-#: so many seconds.
+#: Seconds that a search waits at its end for the next answer of the writer.
 PATIENCE = 60.0
 
-#: Of MLflow's client, unless the user has set them: a dead server costs seconds, not minutes.
+#: Settings of MLflow's client, unless the user has set them. A dead server costs seconds, not
+#: minutes.
 HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
-#: Writes files about a study into a folder.
+#: A function that writes files about a study into a folder and returns their paths.
 Draw = Callable[[Result, Path], list[Path]]
 
 
 class MlflowTracker:
-    """Writes a study to MLflow.
+    """A tracker that writes a study to MLflow.
 
     Args:
-        uri: a database or server; None is MLflow's own: what its environment or its caller has
-            set, else `mlflow.db` in this folder.
-        draw: writes files about a study into a folder, for its parent run.
-        keep: writes the winning model into a folder; `model`, `example` and perhaps `name`, under
-            which it is registered. None is no model.
+        uri: database or server; None for MLflow's own default: the URI set in the environment or
+            in Python, else `mlflow.db` in the current folder.
+        draw: function that writes files about a study into a folder; the parent run stores them.
+        keep: function that writes the winning model into a folder and returns paths by `model` and
+            `example`, and `name` if the model is to be registered. None stores no model.
 
     Attributes:
-        uri: the same, without its password.
-        missed: how many records could not be written, once it has finished.
-        run_id: of the parent run, once it is known.
+        uri: the URI without its password.
+        missed: number of records that could not be written, known after `finish`.
+        run_id: id of the parent run, or None if it is not known yet.
     """
 
     def __init__(
@@ -76,13 +77,13 @@ class MlflowTracker:
         self._best: float | None = None
 
     def start(self, facts: StudyFacts, trials: Iterable[Trial] = ()) -> None:
-        """Opens or continues the parent run, and writes those trials that it lacks."""
+        """Open or continue the parent run, and write the trials that it lacks."""
         self._facts, self._spool, self._known = facts, Spool(facts.spool), []
         for trial in trials:
             progress, self._best = best_so_far(trial, self._best)
             self._known.append((trial, progress))
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter
-            # -P: a file of the user's in this folder must not pass for MLflow or its parts.
+            # -P: Python must not import the user's files here in place of MLflow's modules.
             [sys.executable, "-P", str(WRITER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -92,10 +93,10 @@ class MlflowTracker:
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 **HTTP,
                 **os.environ,
-                "LRSEARCH_WRITER_URI": self._uri,  # which may hold a password
+                "LRSEARCH_WRITER_URI": self._uri,  # not an argument: those show its password
                 "LRSEARCH_WRITER_PARENT": str(os.getpid()),
             },
-            start_new_session=True,  # Ctrl-C is the search's to handle
+            start_new_session=True,  # so that Ctrl-C reaches only the search
         )
         self._threads = [threading.Thread(target=t, daemon=True) for t in (self._feed, self._hear)]
         for thread in self._threads:
@@ -103,15 +104,15 @@ class MlflowTracker:
         self._records.put(study_record(facts))
 
     def trial_ended(self, trial: Trial) -> None:
-        """Queues a child run, and a point of the convergence curve where it is a new best."""
+        """Queue a child run, and a point of the convergence curve if the trial is a new best."""
         self._records.put(trial_record(self._facts, trial))
         progress, self._best = best_so_far(trial, self._best)
         if progress is not None:
             self._records.put(progress)
 
     def finish(self, result: Result, state: str) -> None:
-        """Closes the parent run and waits until all is written, or nothing more seems to be."""
-        self._opened.wait(PATIENCE)  # for what the parent run lacks of earlier trials
+        """Close the parent run, and wait until all records are written or the writer hangs."""
+        self._opened.wait(PATIENCE)  # until earlier trials that it lacks are queued
         with tempfile.TemporaryDirectory(prefix="lrsearch-") as folder:
             files = [Path(folder) / "space.yaml"]
             files[0].write_text(self._facts.spec.space.to_yaml(), encoding="utf-8")
@@ -134,17 +135,17 @@ class MlflowTracker:
         self._spool.write(lost)
         if lost:
             log.warning(
-                "MLflow at %s missed %d records (%s); the study itself is whole in %s, and "
-                "`lrsearch sync %s` writes them when MLflow answers",
-                self.uri,
+                "%d records could not be written to MLflow at %s (%s); all trials are saved in "
+                "%s; upload them with `lrsearch sync %s` when MLflow answers",
                 len(lost),
-                self._trouble or f"its writer ended with code {self._process.returncode}",
+                self.uri,
+                self._trouble or f"the writer ended with exit code {self._process.returncode}",
                 result.storage,
                 result.study,
             )
 
     def _wait(self) -> None:
-        """Until the writer has ended, or has written nothing for a while."""
+        """Wait until the writer has ended; kill it if it no longer answers."""
         before = -1
         while self._threads[1].is_alive() and before < self._answered:
             before = self._answered
@@ -157,8 +158,8 @@ class MlflowTracker:
         cast(IO[str], self._process.stdout).close()
 
     def _feed(self) -> None:
-        """Hands records to the writer; a pipe that is full blocks this thread and no other."""
-        # A writer that has died is reported by `finish`.
+        """Send records to the writer. A full pipe blocks only this thread."""
+        # `finish` reports a writer that has died.
         with suppress(BrokenPipeError), cast(IO[str], self._process.stdin) as pipe:
             while (record := self._records.get()) is not None:
                 self._pending.append(record)
@@ -166,7 +167,7 @@ class MlflowTracker:
                 pipe.flush()
 
     def _hear(self) -> None:
-        """Takes note of what the writer says it has written."""
+        """Read the writer's answers, and collect the records that it could not write."""
         for line in cast(IO[str], self._process.stdout):
             answer, record = json.loads(line), self._pending.popleft()
             self.run_id = answer["run_id"] or self.run_id
@@ -179,7 +180,7 @@ class MlflowTracker:
         self._opened.set()
 
     def _catch_up(self, have: set[str]) -> None:
-        """Queues the earlier trials that the parent run lacks, in full where they were spooled."""
+        """Queue the earlier trials that the parent run lacks, with full curves if spooled."""
         spooled = self._spool.read()
         for trial, progress in self._known:
             key = trial_key(trial)

@@ -1,4 +1,4 @@
-"""The parent run of a study, which is its report."""
+"""The parent run of a study in MLflow, whose description reports the result."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 
 STUDY_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 PACKAGES = ("lrsearch", "torch", "numpy", "optuna", "mlflow")
-#: MLflow keeps no more of a description.
+#: Largest length of a description in MLflow, in characters.
 LIMIT = 8_000
-#: Rows of the leaderboard's table.
+#: Largest number of rows of the leaderboard.
 ROWS = 200
-#: Columns of numbers beside the space's fields, where the runs have them.
+#: Metrics that are columns of the table, if the runs have them, before the space's fields.
 FIGURES = ("value", "accuracy", "largest_stability_ratio", "worst_rise", "seconds")
-#: MLflow's table is slow with more.
+#: Largest number of columns; MLflow's table is slow with more.
 MOST = 14
 
 
 def study_record(facts: StudyFacts) -> dict[str, Any]:
-    """The parent run of a study that begins or goes on."""
+    """Return the parent run of a study that starts or continues."""
     spec = facts.spec
     words: dict[str, Any] = {
         "objective": spec.objective,
@@ -77,10 +77,10 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
 
 
 def study_view(facts: StudyFacts) -> dict[str, Any]:
-    """The view of MLflow's table in which a study is read: filter, order and columns.
+    """Return the study's view of MLflow's table: filter, order and columns.
 
-    It is JSON below the experiment's tag `mlflow.sharedViewState.KEY`, which the page reads where
-    its address says `viewStateShareKey=KEY` (MLflow 3; another version may ignore it).
+    It is stored as JSON in the experiment's tag `mlflow.sharedViewState.KEY`. The page reads this
+    tag if its address contains `viewStateShareKey=KEY` (MLflow 3; other versions may ignore it).
     """
     columns = [
         "tags.`lrsearch.kind`",
@@ -101,7 +101,10 @@ def study_view(facts: StudyFacts) -> dict[str, Any]:
 
 
 def best_so_far(trial: Trial, best: float | None) -> tuple[dict[str, Any] | None, float | None]:
-    """A point of the convergence curve where a trial is a new best one; and the best value."""
+    """Return a point of the convergence curve, and the best value so far.
+
+    The point is None unless the trial is a new best.
+    """
     if trial.value is None or (best is not None and trial.value >= best):
         return None, best
     return {
@@ -113,13 +116,13 @@ def best_so_far(trial: Trial, best: float | None) -> tuple[dict[str, Any] | None
 def end_record(
     facts: StudyFacts, result: Result, state: str, files: Iterable[Path] = ()
 ) -> dict[str, Any]:
-    """What the parent run says in the end.
+    """Return the record that ends a parent run.
 
     Args:
-        facts: of the study.
-        result: what it holds.
+        facts: facts about the study.
+        result: result of the study.
         state: `finished`, `interrupted` or `failed`.
-        files: what it keeps as artifacts.
+        files: files to store as artifacts.
     """
     tags = {"lrsearch.state": state}
     metrics: list[tuple[str, int, float]] = [
@@ -128,7 +131,7 @@ def end_record(
     if result.ranked:
         best = result.best
         if best.value is not None:
-            # The curve ends with the last trial, whether it was the best one or not.
+            # The curve ends at the last trial, even if an earlier one was the best.
             last = result.trials[-1].index
             metrics += [("value", 0, best.value), ("best/value", last, best.value)]
         tags |= {
@@ -154,10 +157,10 @@ def end_record(
 
 
 def describe(facts: StudyFacts, result: Result) -> str:
-    """The description in markdown: what was found, is it better, what to type; under the limit.
+    """Return the description in markdown: answer, tables and commands, cut at `LIMIT`.
 
     Raises:
-        NothingFinished: there is nothing to describe.
+        NothingFinished: no trial finished.
     """
     answer = answer_of(result)
     parts = [f"**{answer.sentence}**"]
@@ -168,7 +171,7 @@ def describe(facts: StudyFacts, result: Result) -> str:
     fields = answer.schedule.to_dict(defaults=False)
     parts += [
         _table([("field", "value"), *((n, f"{v}") for n, v in fields.items())]),
-        "Export, and reproduce with the artifact `space.yaml`:",
+        "Export the schedule, or repeat the search with the artifact `space.yaml`:",
         f"```\n{answer.export}\n{_command(facts, result)}\n```",
     ]
     text = "\n\n".join(parts)
@@ -176,7 +179,7 @@ def describe(facts: StudyFacts, result: Result) -> str:
 
 
 def _command(facts: StudyFacts, result: Result) -> str:
-    """The command that searches the same study again."""
+    """Return the command that repeats the search of a study."""
     settings = {"trials": len(result.trials), **tracked_settings(facts)}
     options = [f"--{name} {value}" for name, value in settings.items()]
     options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
@@ -184,13 +187,13 @@ def _command(facts: StudyFacts, result: Result) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in the dialect of MLflow's page, which wants the outer bars."""
+    """Return a markdown table with outer bars, which MLflow's page requires."""
     head, *body = [[cell.replace("|", "/") or " " for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
 
 
 def _leaderboard(result: Result) -> dict[str, list[Any]]:
-    """Columns of the best trials: their value, fields that differ, diagnostics."""
+    """Return columns of the best trials: values, fields that differ, diagnostics."""
     shown = result.ranked[:ROWS]
     if not shown:
         return {}
@@ -224,7 +227,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of the folder that the search runs in; empty where there is none."""
+    """Return the git commit of the current folder; empty if there is none."""
     git = shutil.which("git")
     if git is None:
         return ""

@@ -1,4 +1,4 @@
-"""What MLflow could not be told, kept beside the study until it can."""
+"""Records that could not be written to MLflow, kept in a file next to the study."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.errors import log
+from lrsearch.result import STORED_POINTS
 
 
 class Spool:
-    """Child runs that are not in MLflow yet, one JSON object a line.
+    """A file of child runs that are not in MLflow yet, one JSON object per line.
 
-    The study's storage alone suffices to write them; these have the curves in full.
+    The study's storage has these trials too, but only this file has their full curves.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """The records by their key; a line that a crash has torn is left out."""
+        """Return the records by key, without lines that a crash cut off."""
         found = {}
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         for line in text.splitlines():
@@ -34,7 +35,7 @@ class Spool:
         return found
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
-        """Replaces what is kept; without records there is no file."""
+        """Replace the records of the file; delete the file if there are none."""
         lines = [json.dumps(r, allow_nan=False) for r in records if r["kind"] == "child"]
         try:
             if not lines:
@@ -42,8 +43,14 @@ class Spool:
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = self.path.with_suffix(".new")
-            fresh.unlink(missing_ok=True)  # and with it a link, which could lead anywhere
+            fresh.unlink(missing_ok=True)  # a link here could point to any file
             fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
             fresh.replace(self.path)
         except OSError as error:
-            log.warning("cannot keep what MLflow missed in %s: %s", self.path, error.strerror)
+            log.warning(
+                "cannot write %s: %s; `lrsearch sync` will upload the missing trials with at most "
+                "%d points per curve",
+                self.path,
+                error.strerror,
+                STORED_POINTS,
+            )

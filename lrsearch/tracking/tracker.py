@@ -1,4 +1,4 @@
-"""What a tracker is: a view of a study for people. It may fail without harm."""
+"""The interface of trackers, which record a study for people. A tracker may fail without harm."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lrsearch.study.store import Facts, Store
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
-    """What a tracker is told of a study at its start.
+    """The facts about a study that a tracker gets at its start.
 
     Attributes:
-        spec: what the study is; its `trials` are those that are asked for in total.
-        facts: what its searches ran with.
-        slots: runs in flight.
+        spec: the study; its `trials` is the requested total number of trials.
+        facts: settings and device of the study's searches.
+        slots: number of runs in flight.
         storage: where the study is stored, without a password.
-        spool: the file on this machine of what could not be told.
+        spool: file on this machine for records that could not be written.
     """
 
     spec: StudySpec
@@ -34,7 +34,12 @@ class StudyFacts:
 
 
 def study_facts(store: Store, trials: int) -> StudyFacts:
-    """Return what a tracker is told of a study of which so many trials are asked for."""
+    """Return the facts about a study for its tracker.
+
+    Args:
+        store: the store of the study.
+        trials: requested total number of trials.
+    """
     return StudyFacts(
         spec=dataclasses.replace(store.spec, trials=max(trials, 1)),
         facts=store.facts,
@@ -45,9 +50,9 @@ def study_facts(store: Store, trials: int) -> StudyFacts:
 
 
 def tracked_settings(facts: StudyFacts) -> dict[str, object]:
-    """Return the settings that trackers are told, by name, as far as they are known.
+    """Return the settings that trackers record, by name, without those that are unknown.
 
-    Those that may change from call to call are the latest search's.
+    Settings that may change between searches have the value of the latest search.
     """
     latest = {"sampler": facts.facts.sampler, "diagnostics": facts.facts.diagnostics}
     named = {
@@ -59,12 +64,12 @@ def tracked_settings(facts: StudyFacts) -> dict[str, object]:
 
 
 class Tracker(Protocol):
-    """A view of the study for people. It may fail without harm: the storage is the truth.
+    """A tracker of a study. It may fail without harm, because the storage has the whole study.
 
     Attributes:
-        uri: where it is, without a password; None where there is none.
-        run_id: of the study's page, once it is known.
-        missed: how much could not be written.
+        uri: its address without a password, or None.
+        run_id: id of the study's parent run, or None if it is not known.
+        missed: number of records that could not be written.
     """
 
     uri: str | None
@@ -72,20 +77,20 @@ class Tracker(Protocol):
     missed: int
 
     def start(self, facts: StudyFacts, trials: Iterable[Trial]) -> None:
-        """Open the study's page; `trials` are those that ended earlier."""
+        """Start to track a study; `trials` are those that ended earlier."""
         ...
 
     def trial_ended(self, trial: Trial) -> None:
-        """Take a trial; return at once."""
+        """Record a trial; return at once."""
         ...
 
     def finish(self, result: Result, state: str) -> None:
-        """Write what is left. `state` is `finished`, `interrupted` or `failed`."""
+        """Write the remaining records. `state` is `finished`, `interrupted` or `failed`."""
         ...
 
 
 class NoTracker:
-    """Takes everything and keeps nothing: `--tracking-uri none`."""
+    """A tracker that records nothing, for `tracking_uri="none"`."""
 
     uri: str | None = None
     run_id: str | None = None

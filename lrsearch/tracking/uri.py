@@ -1,4 +1,4 @@
-"""Tracking URIs, checked before MLflow is loaded, and whether they answer."""
+"""Checks of tracking URIs: their form, without importing MLflow, and a connection."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact, redact_text
 
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
-#: What MLflow can keep runs in; a driver may follow, as in `postgresql+psycopg`.
+#: Schemes that MLflow supports; a driver may follow, as in `postgresql+psycopg`.
 SCHEMES = (
     *("sqlite", "postgresql", "mysql", "mssql"),
     *("http", "https", "databricks", "databricks-uc", "uc"),
 )
-#: One try of a few seconds, unless the user has set otherwise.
+#: Settings for a single attempt of a few seconds, unless the user has set them.
 HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 def check_uri(uri: str) -> str:
-    """Returns the URI of a database or server, or `none`.
+    """Return a tracking URI unchanged if it is valid.
+
+    Args:
+        uri: URI of a database or server, or `none`.
 
     Raises:
-        RequestError: it is neither, or an SQLite file's folder does not exist. MLflow refuses to
-            keep runs in plain files since 3.13.
+        RequestError: the URI is neither, or the folder of an SQLite file does not exist. MLflow
+            3.13 and later do not store runs in plain files.
     """
     if uri == "none":
         return uri
@@ -32,19 +35,19 @@ def check_uri(uri: str) -> str:
     if scheme.partition("+")[0] not in SCHEMES:
         shown = redact(uri) if isinstance(uri, str) else uri
         raise RequestError(
-            f"tracking URI {shown!r} is no database or server; give sqlite:///FILE.db, "
+            f"tracking URI {shown!r} is not a database or server; use sqlite:///FILE.db, "
             "http://HOST:PORT or none"
         )
     path = Path(uri.removeprefix("sqlite:///"))
     if scheme == "sqlite" and not path.parent.is_dir():
         raise RequestError(
-            f"tracking URI {uri!r}: there is no folder {path.parent}; make it, or choose another"
+            f"tracking URI {uri!r}: there is no folder {path.parent}; create it, or choose another"
         )
     return uri
 
 
 def default_uri() -> str:
-    """MLflow's own default, without importing it where nobody has."""
+    """Return MLflow's default URI, without importing MLflow."""
     mlflow = sys.modules.get("mlflow")
     if mlflow is not None and mlflow.is_tracking_uri_set():
         return str(mlflow.get_tracking_uri())
@@ -52,19 +55,20 @@ def default_uri() -> str:
 
 
 def reach(uri: str) -> str:
-    """Says what is at a tracking URI; a database file that is not there yet is not made.
+    """Connect to a tracking URI, and return a description of what is there.
+
+    A missing database file is not created.
 
     Raises:
-        SearchFailed: it does not answer.
+        SearchFailed: the database or server does not answer, or its file cannot be created.
     """
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.is_file():
         if not os.access(path.parent, os.W_OK):
             raise SearchFailed(
-                f"cannot make {path}: its folder cannot be written; name another with "
-                "--tracking-uri"
+                f"cannot create {path}: its folder is not writable; choose another tracking URI"
             )
-        return f"{uri}, which the first search makes"
+        return f"{uri}, which the first search creates"
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -76,7 +80,7 @@ def reach(uri: str) -> str:
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
         text = " ".join(redact_text(str(error), uri).split())[:200]
         raise SearchFailed(
-            f"{redact(uri)} does not answer: {text}; see to it, or search with --tracking-uri none"
+            f"{redact(uri)} does not answer: {text}; check the address and the server"
         ) from error
     finally:
         for name in own:

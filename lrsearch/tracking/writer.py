@@ -1,8 +1,8 @@
-"""The process that writes to MLflow: records in on stdin, one JSON object a line, answers out.
+"""The process that writes to MLflow: reads records from stdin and prints answers to stdout.
 
-It is run by path and knows nothing of lrsearch. Only MLflow's explicit client is used: the fluent
-API keeps a global active run. If the search is killed, stdin ends without an `end` record, and the
-parent run is marked as killed.
+Records and answers are JSON objects, one per line. This file is run by its path and does not
+import lrsearch. It uses MLflow's client, because the fluent API has a global active run. If the
+search is killed, stdin ends without an `end` record, and the parent run is marked as killed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "lrsearch"
 ABOUT = (
-    "Searches for learning-rate schedules by lrsearch. A study is a parent run, whose description "
-    "is its report; its trials and the schedules of its comparison are child runs. `value` is "
-    "what is minimised."
+    "Searches of learning-rate schedules by lrsearch. Each study is a parent run, and its "
+    "description reports the result. The trials of a study and the schedules of its comparison "
+    "are child runs. The metric `value` is minimised."
 )
 EXPERIMENT_TAGS = {
     "mlflow.note.content": ABOUT,
@@ -36,38 +36,38 @@ EXPERIMENT_TAGS = {
     "mlflow.experiment.primaryMetric.name": "value",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
 }
-#: MLflow refuses more metrics in one call, and returns no more runs.
+#: Largest number of metrics per call, and of runs per page, that MLflow allows.
 BATCH_LIMIT, PAGE = 1_000, 1_000
-#: After a failure nothing is tried for so many seconds: each try may wait for a dead server.
+#: Seconds without attempts after a failure, because each attempt may wait for a dead server.
 PAUSE = 30.0
 FAILURES = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError)
 
 
 def experiment_name() -> str:
-    """The experiment of all studies; MLflow's own variable names another."""
+    """Return the name of the experiment of all studies, which MLflow's own variable sets."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 def parent_of(identity: str) -> str:
-    """The filter that finds a study's parent run."""
+    """Return the filter that finds a study's parent run."""
     return f"tags.`lrsearch.id` = '{identity}' and tags.`lrsearch.kind` = 'study'"
 
 
 def view_key(identity: str) -> str:
-    """What a study's view is called below its experiment."""
+    """Return the name of a study's view in its experiment."""
     return f"lrsearch-{identity}"
 
 
 class Writer:
-    """A study's parent run, open for writing.
+    """The parent run of a study, open for writing.
 
     Args:
-        uri: where MLflow keeps its runs.
-        study: the record of the study.
+        uri: MLflow's database or server.
+        study: record of the study.
 
     Attributes:
-        run_id: of the parent run.
-        have: keys of the children that it has.
+        run_id: id of the parent run.
+        have: ids of its child runs, by key.
     """
 
     def __init__(self, uri: str, study: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class Writer:
             self._client = MlflowClient(tracking_uri=uri)
             name = experiment_name()
             known = self._client.get_experiment_by_name(name)
-            self._experiment = known.experiment_id if known else self._found(name)
+            self._experiment = known.experiment_id if known else self._create_experiment(name)
         self.have: dict[str, str] = {}
         with one_opener(study["identity"]):
             found = self._client.search_runs(
@@ -84,7 +84,7 @@ class Writer:
             )
             self.run_id = str(found[0].info.run_id) if found else self._create(study)
         if found:
-            self._take_stock()
+            self._read_children()
             self._client.log_batch(self.run_id, tags=_tags(study))
         elif study["data"]:
             self._client.log_inputs(self.run_id, [_dataset(study["data"])])
@@ -93,20 +93,20 @@ class Writer:
         self._client.set_experiment_tag(self._experiment, view, json.dumps(study["view"]))
 
     def write(self, record: dict[str, Any]) -> None:
-        """Writes what a record says."""
+        """Write a record."""
         {"child": self._child, "progress": self._progress, "end": self._end}[record["kind"]](
             record
         )
 
-    def _found(self, name: str) -> str:
-        """Founds the experiment; its primary metric makes the default columns the useful ones."""
+    def _create_experiment(self, name: str) -> str:
+        """Create the experiment; its primary metric determines the default columns."""
         made = str(self._client.create_experiment(name))
         for key, value in EXPERIMENT_TAGS.items():
             self._client.set_experiment_tag(made, key, value)
         return made
 
-    def _take_stock(self) -> None:
-        """What children there are; those that a killed writer left half-written are given up."""
+    def _read_children(self) -> None:
+        """Read which child runs exist; delete those that a killed writer left incomplete."""
         where, token = f"tags.`mlflow.parentRunId` = '{self.run_id}'", None
         while True:
             page = self._client.search_runs(
@@ -119,14 +119,14 @@ class Writer:
                     self._client.delete_run(run.info.run_id)
                 else:
                     key = run.data.tags.get("lrsearch.key", "")
-                    # As earlier versions called the schedules of a comparison.
+                    # Earlier versions named the schedules of a comparison `confirmation-`.
                     self.have[key.replace("confirmation-", "comparison-")] = run.info.run_id
             token = page.token
             if not token:
                 return
 
     def _child(self, record: dict[str, Any]) -> None:
-        """Writes a child run; a trial that is there already stays, a comparison is replaced."""
+        """Write a child run; keep an existing trial, replace an existing comparison."""
         key = record["tags"]["lrsearch.key"]
         old = self.have.get(key)
         if old is not None and record["tags"]["lrsearch.kind"] == "trial":
@@ -139,11 +139,11 @@ class Writer:
         self.have[key] = run_id
 
     def _progress(self, record: dict[str, Any]) -> None:
-        """Adds a point to the convergence curve."""
+        """Add a point to the convergence curve."""
         self._log(self.run_id, {"params": {}, "began": _now(), **record})
 
     def _end(self, record: dict[str, Any]) -> None:
-        """Writes what the study found; files last, for they may go elsewhere and fail alone."""
+        """Write the result of the study; files last, because their store may fail separately."""
         table = record["leaderboard"]
         if table:
             record["tags"]["mlflow.loggedArtifacts"] = json.dumps(
@@ -162,8 +162,11 @@ class Writer:
             self._client.set_terminated(self.run_id, record["status"])
 
     def _model(self, record: dict[str, str]) -> None:
-        """Logs a model as a graph, which loads without pickle; this process is nobody else's."""
-        import mlflow  # the fluent API alone logs models
+        """Log a model as a graph, which loads without pickle.
+
+        Only the fluent API logs models. Its global state does not leave this process.
+        """
+        import mlflow
         import numpy as np
         import torch
         from mlflow.pytorch import log_model
@@ -191,7 +194,7 @@ class Writer:
         return run_id
 
     def _log(self, run_id: str, record: dict[str, Any], tags: Sequence[RunTag] = ()) -> None:
-        """Metrics, parameters and tags of a record, in as few calls as MLflow allows."""
+        """Write metrics, parameters and tags of a record in as few calls as MLflow allows."""
         parameters = [Param(name, value) for name, value in record["params"].items()]
         metrics = [
             Metric(name, value, record["began"], step) for name, step, value in record["metrics"]
@@ -211,7 +214,7 @@ def _tags(record: dict[str, Any]) -> list[RunTag]:
 
 
 def _dataset(data: dict[str, Any]) -> DatasetInput:
-    """What is trained on, as MLflow's page shows it."""
+    """Return the training data as an MLflow dataset."""
     return DatasetInput(
         Dataset(
             name=data["name"],
@@ -226,7 +229,7 @@ def _dataset(data: dict[str, Any]) -> DatasetInput:
 
 @contextlib.contextmanager
 def one_creator(uri: str) -> Iterator[None]:
-    """Processes that create one fresh SQLite database together all crash: one at a time."""
+    """Lock an SQLite database: processes that create one at the same time all crash."""
     path = uri.removeprefix("sqlite:///")
     if path == uri or not path:
         yield
@@ -238,9 +241,9 @@ def one_creator(uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_opener(identity: str) -> Iterator[None]:
-    """Of this machine's writers one at a time finds or makes a study's parent run.
+    """Lock a study's parent run: one writer of this machine at a time finds or creates it.
 
-    One whose search was killed may still be making it while the next one looks for it.
+    The writer of a killed search may still be creating it while the next writer looks for it.
     """
     name = hashlib.sha256(f"{os.getuid()} {identity}".encode()).hexdigest()[:24]
     path = Path(tempfile.gettempdir(), f"lrsearch-{name}.lock")
@@ -253,16 +256,16 @@ def one_opener(identity: str) -> Iterator[None]:
 
 
 def main() -> None:
-    """Writes every record of stdin; answers each with what became of it."""
+    """Write every record of stdin; answer each with the parent run's id and the error, if any."""
     answers = sys.stdout
-    sys.stdout = sys.stderr  # whatever MLflow prints is no answer
+    sys.stdout = sys.stderr  # so that MLflow's own output does not mix with answers
     writer: Writer | None = None
     ended, failed, study = False, "", None
-    # Told, not asked for: while MLflow was imported the search may have been killed.
+    # The search passes its pid, because it may have been killed while MLflow was imported.
     tried, parent = -PAUSE, int(os.environ["LRSEARCH_WRITER_PARENT"])
     for line in sys.stdin:
         if os.getppid() != parent:
-            break  # the search was killed: whoever leads next writes the rest, and once is enough
+            break  # the search was killed; the next search writes the rest
         record, trouble = json.loads(line), ""
         if record["kind"] == "study":
             study = record
@@ -282,7 +285,7 @@ def main() -> None:
         answer: dict[str, Any] = {"run_id": writer.run_id if writer else None, "trouble": trouble}
         if record is study and writer is not None:
             answer["have"] = list(writer.have)
-        with contextlib.suppress(BrokenPipeError):  # the search is gone, its records are not
+        with contextlib.suppress(BrokenPipeError):  # the search has ended; write its records
             print(json.dumps(answer), file=answers, flush=True)
     if writer is not None and not ended:
         with contextlib.suppress(*FAILURES):

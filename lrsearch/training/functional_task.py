@@ -17,6 +17,7 @@ from lrsearch.tasks.task import TorchTask
 from lrsearch.training.cuda_graphs import Replay, fill_up
 from lrsearch.training.dropout import key_dropout
 from lrsearch.training.loss_module import LossModule, mean_over_samples, summed_loss
+from lrsearch.training.model import make_model
 
 #: Number of runs that are validated at once.
 EVALUATED = {"cpu": 1, "cuda": 16}
@@ -37,7 +38,7 @@ class FunctionalTask:
 
     def __init__(self, task: TorchTask, device: torch.device) -> None:
         self._task, self._device = task, device
-        self.template = task.model(torch.Generator().manual_seed(0)).to(device)
+        self.template = make_model(task, 0, device)
         self._key = key_dropout(self.template)
         self._loss = LossModule(self.template, task.loss)
         self._metrics = None if task.metrics is None else LossModule(self.template, task.metrics)
@@ -64,7 +65,7 @@ class FunctionalTask:
     def start(self, seed: int) -> list[Tensor]:
         """Return the initial parameters of a seed, in the order of `names`."""
         if seed not in self._starts:
-            model = self._task.model(torch.Generator().manual_seed(seed)).to(self._device)
+            model = make_model(self._task, seed, self._device)
             self._starts[seed] = [model.get_parameter(name).detach() for name in self.names]
         return self._starts[seed]
 
@@ -160,7 +161,7 @@ class FunctionalTask:
         self, values: Sequence[Tensor], evaluate: Callable[[nn.Module], float]
     ) -> float:
         """Call the task's own `evaluate` with a new module that has these parameters."""
-        model = self._task.model(torch.Generator().manual_seed(0)).to(self._device)
+        model = make_model(self._task, 0, self._device)
         with torch.no_grad():
             for name, value in zip(self.names, values, strict=True):
                 model.get_parameter(name).copy_(value)

@@ -120,8 +120,25 @@ class Population:
         return self._step()
 
     def put(self, runs: list[Run]) -> None:
-        """Add runs for `step`, which is used to time a step."""
+        """Add runs for `step`, which is used to time a step and to check a task."""
         self._waiting += runs
+
+    def state(self) -> tuple[list[float], dict[str, Tensor]]:
+        """Return the validation values of the runs in flight, and how their parameters changed.
+
+        Returns:
+            One value per run, and changes since the first step by name, each of shape `[A, ...]`.
+        """
+        rows = range(len(self._members))
+        values = self._program.validate(self._stack.parameters, rows, self._revalidate)
+        starts = zip(*(self._program.start(m.run.seed) for m in self._members), strict=True)
+        changes = {
+            name: parameter[: len(rows)] - torch.stack(start)
+            for (name, parameter), start in zip(
+                self._stack.parameters.items(), starts, strict=True
+            )
+        }
+        return [values[row][0] for row in rows], changes
 
     def _shrink(self, trouble: Trouble) -> list[Outcome]:
         """Halve the slots after an error, and restart all runs in flight from their first step.

@@ -1,1 +1,1 @@
-"""Several workers as one objective: processes on this machine, or actors on a Ray cluster."""
+"""Several workers as one objective: processes on this machine or actors on a Ray cluster."""

@@ -1,8 +1,8 @@
-"""Several workers as one objective: each asks for as many runs as it has room for.
+"""Several workers as one objective: each worker pulls the runs that it can start.
 
-A worker is a process here or on a cluster, in which a function trains one run at a time or a task
-a whole population. One that dies is replaced and what it was at begun again; a run that kills
-several is a failed one, as is one that takes too long.
+A worker is a process on this machine or on a cluster. A function trains one run at a time in it, a
+task a population. A worker that dies is replaced and its runs are repeated. A run that kills
+several workers fails, and so does a run that takes too long.
 """
 
 from __future__ import annotations
@@ -23,45 +23,48 @@ from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 
-#: Seconds after its time is up at which a run is no longer waited for: it has its own clock too.
+#: Seconds after the time limit of a run until its worker is ended; the run also checks its limit.
 GRACE = 1.0
-#: Seconds between two looks at what has become possible, while a worker has room.
+#: Seconds between two attempts to get runs for a worker that waits.
 LOOK = 0.5
 
 
 class WorkerHandle(Protocol):
-    """A worker, as its pool sees it."""
+    """A handle of a worker, used by its pool."""
 
     def give(self, runs: list[dict[str, Any]]) -> None:
-        """Answers its question for runs."""
+        """Send the runs that the worker has asked for."""
         ...
 
     def close(self, *, dying: bool = False) -> str:
-        """Ends it and whatever it has started; how it ended, for people.
+        """End the worker and all processes that it has started.
 
         Args:
-            dying: it is about to end by itself, and its own end is wanted.
+            dying: True if the worker is ending by itself, so that its own exit code is reported.
+
+        Returns:
+            How it ended, as text.
         """
         ...
 
 
-#: What workers say: `{"room": N}` asks for runs, other objects are outcomes, None comes last.
+#: Messages of workers: `{"room": N}` asks for N runs, other objects are outcomes, None is the end.
 Inbox = queue.SimpleQueue[tuple[WorkerHandle, dict[str, Any] | None]]
-#: Starts a worker, given its order, its number and where it is to be heard.
+#: A function that starts a worker, from its order, its number and the inbox of its messages.
 Start = Callable[[dict[str, Any], int, Inbox], WorkerHandle]
 
 
 class WorkerPool:
-    """An objective whose runs are answered by workers.
+    """An objective that is evaluated by workers.
 
     Args:
-        given: what names or makes the objective.
-        inner: the objective, for what it is.
-        order: what every worker is told of it.
-        start: starts one.
-        dismiss: called when all of them have ended.
-        count: how many.
-        retries: how often a run is begun again after its worker has died.
+        given: the objective as the user gave it, a name or an object.
+        inner: the objective in this process, which has its setup.
+        order: description of the objective for the workers.
+        start: function that starts a worker.
+        dismiss: function that is called when all workers have ended.
+        count: number of workers.
+        retries: number of times that a run is repeated after its worker has died.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class WorkerPool:
         self._count, self._retries = count, retries
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Keeps every worker busy and yields outcomes as they come."""
+        """Keep every worker busy, and yield outcomes when they arrive."""
         order = {**self._order, "slots": runs.slots, "level": runs.probes.level}
         pool_run = _PoolRun(
             lambda i, inbox: self._start(order, i, inbox), self._count, self._retries
@@ -93,31 +96,34 @@ class WorkerPool:
             self._dismiss()
 
     def optimum(self, budget: Budget) -> float | None:
-        """As the objective itself says."""
+        """Return the optimum of the objective."""
         return self.inner.optimum(budget)
 
 
 class TaskPool(WorkerPool):
-    """A pool that trains a task: a population each."""
+    """A pool that trains a task; each worker trains a population."""
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
-        """As `lrsearch.contract.Elastic`, of each worker."""
+        """Return the number of slots of each worker; see `lrsearch.contract.Elastic`."""
         share = max(1, most // self._count)
         return cast(Elastic, self.inner).fit(share, budget, thorough=thorough)
 
     def save_model(self, plan: Plan, seed: int, folder: Path) -> dict[str, str]:
-        """As `lrsearch.contract.KeepsModel`."""
+        """Train a plan and save its model; see `lrsearch.contract.KeepsModel`."""
         return cast(KeepsModel, self.inner).save_model(plan, seed, folder)
 
 
 @dataclasses.dataclass(eq=False)
 class _Seat:
-    """A worker and what it is at.
+    """A place for a worker, with the runs in flight there.
 
     Attributes:
-        asked: for how many runs it waits; 0 if it does not.
-        since: when it was last given some, by the monotonic clock.
-        heard: whether it has ever said anything.
+        number: number of the place.
+        handle: the worker.
+        runs: its runs in flight, by trial and replicate.
+        asked: number of runs that it waits for.
+        since: time when it last got runs, by the monotonic clock.
+        heard: True if it has sent a message.
     """
 
     number: int
@@ -129,7 +135,7 @@ class _Seat:
 
 
 class _PoolRun:
-    """Workers from their start to their end."""
+    """The workers of one evaluation, from start to end."""
 
     def __init__(
         self, start: Callable[[int, Inbox], WorkerHandle], count: int, retries: int
@@ -138,14 +144,14 @@ class _PoolRun:
         self._inbox: Inbox = queue.SimpleQueue()
         self._seats = {i: _Seat(i, start(i, self._inbox)) for i in range(count)}
         self._again: list[Run] = []
-        self._mute = 0  # workers that died before they said anything, since one did
+        self._mute = 0  # workers in a row that died without a message
 
     def work(self, runs: Runs, *, alone: bool) -> Iterator[Outcome]:
-        """Answers runs until there are no more.
+        """Train runs until there are no more, and yield their outcomes.
 
         Args:
-            runs: where they come from.
-            alone: whether a worker is at one run at a time, and is ended when its time is up.
+            runs: the source of the runs.
+            alone: True if a worker has one run at a time and is ended at its time limit.
         """
         while not self._feed(runs):
             seat, message = self._listen(alone=alone)
@@ -163,12 +169,12 @@ class _PoolRun:
                 yield outcome
 
     def close(self) -> None:
-        """Ends them all."""
+        """End all workers."""
         for seat in self._seats.values():
             seat.handle.close()
 
     def _feed(self, runs: Runs) -> bool:
-        """Gives runs to whoever asks; whether there are no more and nobody is at any."""
+        """Send runs to workers that wait; return True if none are left and none are in flight."""
         for seat in self._seats.values():
             if not seat.asked:
                 continue
@@ -176,28 +182,28 @@ class _PoolRun:
             given += runs.take(seat.asked - len(given))
             if not given and not any(p.runs for p in self._seats.values()):
                 return True
-            if given or seat.runs:  # who has nothing to do waits for an answer
+            if given or seat.runs:  # an idle worker keeps waiting
                 seat.asked, seat.since = 0, time.monotonic()
                 seat.runs |= {(run.trial, run.replicate): run for run in given}
                 seat.handle.give([encode(run) for run in given])
         return False
 
     def _listen(self, *, alone: bool) -> tuple[_Seat | None, dict[str, Any] | None]:
-        """The next message and whose it is; None for both after a while without."""
+        """Return the next message and the seat that sent it; None for both after a timeout."""
         left = min(map(self._end, self._seats.values())) if alone else math.inf
         wait = max(0.0, left - time.monotonic())
         if any(seat.asked for seat in self._seats.values()):
-            wait = min(wait, LOOK)  # another process may end what a new run is waiting for
+            wait = min(wait, LOOK)  # another process may end a trial, so that a run can start
         try:
             handle, message = self._inbox.get(timeout=None if math.isinf(wait) else wait)
         except queue.Empty:
             late = (seat for seat in self._seats.values() if alone and self._is_late(seat))
             return next(late, None), None
-        # What a worker said that has been replaced meanwhile is of no use any more.
+        # Messages of a worker that has been replaced are ignored.
         return next((p for p in self._seats.values() if p.handle is handle), None), message
 
     def _end(self, seat: _Seat) -> float:
-        """When the time of the run that a worker is at is up, by the monotonic clock."""
+        """Return the time limit of a worker's run (monotonic clock)."""
         limits = [run.limit for run in seat.runs.values() if run.limit is not None]
         return seat.since + min(limits) + GRACE if limits else math.inf
 
@@ -205,20 +211,20 @@ class _PoolRun:
         return time.monotonic() >= self._end(seat)
 
     def _replace(self, seat: _Seat, *, late: bool) -> Iterator[Outcome]:
-        """Starts another worker for one that is dead, or whose run takes too long."""
+        """Replace a worker that is dead, or whose run takes too long."""
         how = seat.handle.close(dying=not late)
         if not seat.heard:
             self._mute += 1
             if self._mute > self._retries + len(self._seats):
                 raise SearchFailed(
-                    f"workers die before they ask for a run, the last with {how}; what they said "
-                    "is above, and `--workers 1` tries the objective here"
+                    f"workers die before they ask for a run, the last with {how}; see their "
+                    "output above, or try the objective in this process with `workers=1`"
                 )
         self._seats[seat.number] = _Seat(seat.number, self._start(seat.number, self._inbox))
         for run in seat.runs.values():
             if late:
                 yield run.end(
-                    "failed", reason=f"it took longer than {run.limit:g} s, and was ended"
+                    "failed", reason=f"it took longer than {run.limit:g} s and was ended"
                 )
             elif run.retries < self._retries:
                 run.retries += 1

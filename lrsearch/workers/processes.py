@@ -1,7 +1,7 @@
-"""Workers as processes of this machine, each with a device of its own, over pipes.
+"""Workers as processes of this machine, connected by pipes.
 
-Runs go out and outcomes come in as JSON objects, one a line; nothing is pickled. With a worker
-ends whatever it has started.
+Runs and outcomes are JSON objects, one per line; no pickle is used. When a worker ends, all
+processes that it has started are ended too.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import IO, Any, cast
 
 from lrsearch.workers.pool import Inbox
 
-#: What a worker runs.
+#: The module that a worker runs.
 MODULE = "lrsearch.workers.worker"
-#: Seconds that a worker has to end after it was asked to.
+#: Seconds that a worker has to end by itself.
 PATIENCE = 2.0
 
 
 class Process:
-    """One process, and the threads that listen to it and wait for its end.
+    """A worker process, and the threads that read its messages and wait for its end.
 
     Args:
-        order: what it is told first.
-        index: which of the workers it is.
-        count: how many there are here.
-        inbox: where it is heard.
+        order: the first message to the worker.
+        index: number of the worker.
+        count: number of workers on this machine.
+        inbox: queue for its messages.
     """
 
     def __init__(self, order: dict[str, Any], index: int, count: int, inbox: Inbox) -> None:
@@ -41,7 +41,7 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
             env=_environment(index, count),
-            start_new_session=True,  # Ctrl-C is the search's to handle
+            start_new_session=True,  # Ctrl-C is handled by the search
         )
         self._inbox = inbox
         self._write({**order, "path": sys.path})
@@ -51,11 +51,11 @@ class Process:
         threading.Thread(target=self._bury, daemon=True).start()
 
     def give(self, runs: list[dict[str, Any]]) -> None:
-        """As `lrsearch.workers.pool.WorkerHandle`."""
+        """Send runs to the worker; see `lrsearch.workers.pool.WorkerHandle`."""
         self._write(runs)
 
     def close(self, *, dying: bool = False) -> str:
-        """As `lrsearch.workers.pool.WorkerHandle`."""
+        """End the worker; see `lrsearch.workers.pool.WorkerHandle`."""
         with contextlib.suppress(BrokenPipeError):
             cast(IO[str], self._process.stdin).close()
         if dying:
@@ -70,15 +70,16 @@ class Process:
         return f"exit code {code}"
 
     def _end_all(self) -> int:
-        """Kills it and whatever it has started."""
+        """Kill the worker and all processes that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
+            os.killpg(self._process.pid, signal.SIGKILL)  # the worker leads its own session
         return self._process.wait()
 
     def _bury(self) -> None:
-        """Ends what a dead worker left behind, which may hold its end of the pipe open.
+        """End the child processes of a dead worker, which may hold its end of the pipe open.
 
-        What has escaped that by a session of its own holds it open still.
+        A child process in its own session is not ended and may keep the pipe open, so the wait for
+        the reading thread has a time limit.
         """
         self._process.wait()
         self._end_all()
@@ -93,7 +94,7 @@ class Process:
 
     def _write(self, message: Any) -> None:
         pipe = cast(IO[str], self._process.stdin)
-        # A worker that is dead is heard of by the thread that listens to it.
+        # The thread that reads its messages detects a dead worker.
         with contextlib.suppress(BrokenPipeError):
             pipe.write(json.dumps(message) + "\n")
             pipe.flush()
@@ -107,7 +108,7 @@ class Process:
 
 
 def _environment(index: int, count: int) -> dict[str, str]:
-    """A device of its own where there are several, and its share of the cores."""
+    """Return the environment of a worker: its GPU if there are several, its share of the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     devices = _devices() if count > 1 else []
     return {
@@ -119,7 +120,7 @@ def _environment(index: int, count: int) -> dict[str, str]:
 
 
 def _devices() -> list[str]:
-    """The GPUs that this process may use, without loading torch."""
+    """Return the names of the GPUs that this process may use, without loading torch."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip()]

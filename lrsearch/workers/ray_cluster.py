@@ -1,8 +1,8 @@
-"""Workers on a Ray cluster, which finds them a place, ships the user's code and says who has died.
+"""Workers on a Ray cluster, which places them, copies the user's code and detects dead workers.
 
-An actor is a worker: it runs the same stream as a process of this machine does, and its messages
-are fetched one call at a time. Ray starts those for which there is no room yet when nodes join.
-Ray serialises what is in flight; nothing of it is stored.
+A worker is an actor. It runs the same stream as a process on this machine; its messages are
+fetched by method calls. Ray starts waiting actors when nodes join. Ray serialises messages in
+flight; they are not stored.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from lrsearch.workers.pool import Inbox
 Ask = Callable[[int], list[dict[str, Any]]]
 Answer = Callable[[Mapping[str, Any], Ask], Iterator[dict[str, Any]]]
 
-#: What a folder of code often holds beside code, and no worker needs.
+#: Files that a folder of code often contains and no worker needs.
 EXCLUDED = (".git", "lrsearch-studies", "mlruns", "mlartifacts", "*.db", "*.db-*", "__pycache__")
 #: The address of a cluster that is started on this machine.
 LOCAL = "local"
-#: The environment of the cluster that this process has joined by us, if it has.
+#: The runtime environment with which lrsearch has joined a cluster, if it has.
 _joined: list[dict[str, Any]] = []
-#: Seconds between two looks at whether a worker is still wanted.
+#: Seconds between two checks that a worker is still wanted.
 LOOK = 0.5
 
 
 class Cluster:
-    """A Ray cluster, joined as long as there are workers.
+    """A Ray cluster, joined while there are workers.
 
     Args:
-        given: what names or makes the objective.
-        answer: what a worker does.
-        address: `auto`, `local` or `ray://HOST:PORT`; None is `auto`.
-        gpus, cpus: of each worker; None is 1, of GPUs only where the cluster has any.
+        given: the objective as the user gave it, a name or an object.
+        answer: function that a worker runs.
+        address: `auto`, `local` or `ray://HOST:PORT`; None for `auto`.
+        gpus, cpus: resources per worker; None for one CPU core, and one GPU if there is any.
 
     Attributes:
-        given: as workers find it.
-        room: for how many workers there is room now; at least 1.
+        given: the objective as workers find it.
+        room: number of workers that fit on the cluster now, at least 1.
 
     Raises:
         RequestError: Ray is not installed, or there is no such cluster.
@@ -66,7 +66,7 @@ class Cluster:
             import ray
         except ImportError as error:
             raise RequestError(
-                "engine ray needs Ray; pip install 'lrsearch[ray]', or leave engine out"
+                "engine ray needs Ray; run pip install 'lrsearch[ray]', or leave out `engine=`"
             ) from error
         self._ray: Any = ray
         self._answer, self._address = answer, address or "auto"
@@ -80,11 +80,14 @@ class Cluster:
         self.room = max(1, int(min(fits, default=1.0)))
 
     def _join(self) -> None:
-        """Joins it, unless this process has; who does so itself ships the code itself."""
+        """Join the cluster, unless this process has joined it.
+
+        A user who has called `ray.init` is responsible for the code on the nodes.
+        """
         if self._ray.is_initialized():
             if _joined in ([], [self._environment]):
                 return
-            self.leave()  # whose workers would find another's code
+            self.leave()  # its workers have other code
         try:
             self._ray.init(
                 address=self._address,
@@ -96,17 +99,17 @@ class Cluster:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise RequestError(
                 f"cannot join a Ray cluster at {self._address} ({one_line(str(error))[:300]}); "
-                "start one with `ray start --head`, or give its --address"
+                "start one with `ray start --head`, or give its `address=`"
             ) from error
 
     def leave(self) -> None:
-        """Leaves it, so that nothing of it is heard when the search says what it found."""
-        if _joined and self._address != LOCAL:  # one that was started here starts once
+        """Leave the cluster, so that Ray prints nothing after the result."""
+        if _joined and self._address != LOCAL:  # a local cluster can be started only once
             self._ray.shutdown()
             _joined.clear()
 
     def start_worker(self, order: dict[str, Any], index: int, inbox: Inbox) -> _Actor:
-        """Asks for a worker."""
+        """Start a worker."""
         self._join()
         make = self._ray.remote(
             num_cpus=self._share["CPU"],
@@ -118,28 +121,28 @@ class Cluster:
 
 
 class _RayWorker:
-    """What runs on the cluster: the stream in a thread, and its messages."""
+    """The actor: it runs the stream in a thread and queues its messages."""
 
     def __init__(self, order: dict[str, Any], index: int, answer: Answer) -> None:
         os.environ["LRSEARCH_WORKER"] = str(index)
-        os.dup2(2, 1)  # what the user's code prints must not mix with the search's result
+        os.dup2(2, 1)  # the output of the user's code goes to stderr
         self._out: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in: queue.SimpleQueue[list[dict[str, Any]]] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(order, answer), daemon=True).start()
 
     def next(self) -> list[Any]:
-        """What it has said since the last call, once there is something."""
+        """Wait for messages, and return those since the last call."""
         said = [self._out.get()]
         while not self._out.empty():
             said.append(self._out.get())
-        if isinstance(said[-1], BaseException):  # after which there is nothing more
+        if isinstance(said[-1], BaseException):  # the last message
             self._out.put(said.pop())
             if not said:
                 raise self._out.get()
         return said
 
     def give(self, runs: list[dict[str, Any]]) -> None:
-        """Answers its question for runs."""
+        """Send the runs that the worker has asked for."""
         self._in.put(runs)
 
     def _run(self, order: dict[str, Any], answer: Answer) -> None:
@@ -150,29 +153,29 @@ class _RayWorker:
         try:
             for outcome in answer(order, ask):
                 self._out.put(outcome)
-        except BaseException as error:  # noqa: BLE001  # the search hears of it as a death
+        except BaseException as error:  # noqa: BLE001  # seen as the worker's death
             self._out.put(error)
 
 
 class _Actor:
-    """A worker on the cluster, as `lrsearch.workers.pool.WorkerHandle`."""
+    """A handle of a worker on the cluster (`lrsearch.workers.pool.WorkerHandle`)."""
 
     def __init__(self, ray: Any, worker: Any, inbox: Inbox) -> None:
         self._ray, self._worker, self._inbox = ray, worker, inbox
-        self._over, self._how = False, "no word"
+        self._over, self._how = False, "unknown cause"
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def give(self, runs: list[dict[str, Any]]) -> None:
-        """As `lrsearch.workers.pool.WorkerHandle`."""
-        self._worker.give.remote(runs)  # one that is dead is heard of by the thread that listens
+        """Send runs to the worker; see `lrsearch.workers.pool.WorkerHandle`."""
+        self._worker.give.remote(runs)  # the thread that reads messages detects a dead worker
 
     def close(self, *, dying: bool = False) -> str:
-        """As `lrsearch.workers.pool.WorkerHandle`."""
+        """End the worker; see `lrsearch.workers.pool.WorkerHandle`."""
         self._over = True
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._worker)
-        self._thread.join()  # what it asked after we have left would start a cluster of its own
+        self._thread.join()  # a call after we have left would start a new cluster
         return self._how
 
     def _listen(self) -> None:
@@ -184,17 +187,17 @@ class _Actor:
                     for message in self._ray.get(said):
                         self._inbox.put((self, message))
                     said = self._worker.next.remote()
-        except Exception as error:  # noqa: BLE001  # Ray raises what the worker raised, too
+        except Exception as error:  # noqa: BLE001  # Ray raises any error of the worker
             self._how = one_line(str(error).strip().rpartition("\n")[2])[:200]
         self._inbox.put((self, None))
 
 
 def _ship(given: Any, *, shared: bool) -> tuple[Any, dict[str, Any]]:
-    """What workers are told, and the environment in which they find it.
+    """Return the objective for workers, and the runtime environment that contains its code.
 
     Args:
-        given: what names or makes the objective.
-        shared: whether they are on this machine, and find the code where it is.
+        given: the objective as the user gave it, a name or an object.
+        shared: True if workers are on this machine, so that the code need not be copied.
     """
     if not isinstance(given, str):
         return given, {} if shared else _folder_of(given)
@@ -211,7 +214,7 @@ def _ship(given: Any, *, shared: bool) -> tuple[Any, dict[str, Any]]:
 
 
 def _folder_of(given: Any) -> dict[str, Any]:
-    """The environment of an object: the folder that its module is imported from."""
+    """Return the environment of an object: the folder from which its module is imported."""
     module = sys.modules.get(getattr(given, "__module__", ""))
     file = getattr(module, "__file__", None)
     if module is None or file is None or module.__name__.partition(".")[0] == "lrsearch":

@@ -1,8 +1,9 @@
-"""A worker: it asks for runs, trains them as its objective does, and says how each ended.
+"""A worker: it asks for runs, evaluates the objective, and sends each outcome.
 
-An objective pulls its runs from whoever has them, so a worker is the same stream in another
-process: what it takes it asks for, and what it yields it says. Here it is a process between two
-pipes, a JSON object a line; `lrsearch.workers.ray_cluster` runs the same on a cluster.
+An objective pulls its runs from a stream, so a worker is the same stream in another process:
+`take` sends a request, and a yielded outcome is sent as a message. Here the worker is a process
+with two pipes and one JSON object per line; `lrsearch.workers.ray_cluster` runs the same on a
+cluster.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Ask = Callable[[int], list[dict[str, Any]]]
 
 
 class _RemoteRuns:
-    """Runs that somebody else has."""
+    """Runs that are requested from the search's process."""
 
     def __init__(self, slots: int, level: str, ask: Ask) -> None:
         self.slots = slots
@@ -35,25 +36,28 @@ class _RemoteRuns:
         self._ask = ask
 
     def take(self, room: int) -> list[Run]:
-        """As `lrsearch.contract.Runs`; with nothing in flight the answer may take its time."""
+        """Request at most `room` runs; see `lrsearch.contract.Runs`.
+
+        With nothing in flight, the call may wait.
+        """
         return [decode(Run, run) for run in self._ask(room)] if room > 0 else []
 
 
 def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
-    """How runs end, as they do.
+    """Evaluate the objective, and yield the outcomes as JSON objects.
 
     Args:
-        order: what is to be trained: the `objective`, its `options`, the `device`, how many
-            `slots` and which `level` of diagnostics, by which `version` of lrsearch.
-        ask: gives at most so many runs.
+        order: the `objective`, its `options`, the `device`, the number of `slots`, the `level` of
+            diagnostics and the `version` of lrsearch.
+        ask: function that returns at most the given number of runs.
 
     Raises:
-        SearchFailed: this is another version.
+        SearchFailed: this worker has another version of lrsearch.
     """
     if order["version"] != (own := sys.modules["lrsearch"].__version__):
         raise SearchFailed(
-            f"a worker has lrsearch {own}, and the search {order['version']}; install the "
-            "same everywhere"
+            f"a worker has lrsearch {own}, but the search has {order['version']}; install the "
+            "same version everywhere"
         )
     objective = find_objective(order["objective"], order["options"], order["device"])
     for outcome in objective.evaluate(_RemoteRuns(order["slots"], order["level"], ask)):
@@ -61,8 +65,8 @@ def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answers runs until there are no more."""
-    # What the user's code prints goes to standard error; only outcomes go to standard output.
+    """Run the worker until there are no more runs."""
+    # The output of the user's code goes to stderr; only messages go to stdout.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -85,7 +89,7 @@ def _say(answers: IO[str], message: Any) -> None:
 
 
 def _read(messages: queue.SimpleQueue[Any]) -> None:
-    """Passes messages on; once the search is gone, ends this process and what it has started."""
+    """Queue messages; when the search ends, end this process and its child processes."""
     for line in sys.stdin:
         messages.put(json.loads(line))
     if os.getpgrp() == os.getpid():

@@ -1,4 +1,4 @@
-"""Who trains: this process, processes beside it, or workers on a cluster."""
+"""Where runs are trained: in this process, in worker processes, or on a cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import is_reference, split_reference
 from lrsearch.workers.pool import Inbox, TaskPool, WorkerHandle, WorkerPool
 
-#: What starts workers and places them: this machine's own processes, or a Ray cluster.
+#: Places of workers: processes on this machine, or a Ray cluster.
 ENGINES = ("local", "ray")
 
 _ENGINE = Bound(kind="name", names=ENGINES)
@@ -25,19 +25,20 @@ _WORKER_SHARE = Bound(low=0, high=1024, optional=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Workforce:
-    """Who trains, as it is asked for.
+    """The workers of a search.
 
     Attributes:
-        workers: how many; None is one here, and on a cluster as many as it has room for.
+        workers: number of workers; None trains in this process, or uses as many as fit on a
+            cluster.
         engine: one of `ENGINES`.
-        address: of a Ray cluster: `auto` for the one that this machine is part of, `local` to
-            start one here, or `ray://HOST:10001`.
-        worker_gpus: GPUs of each worker on a cluster, a fraction where several share one; None is
-            1 where the cluster has any.
-        worker_cpus: CPU cores of each worker on a cluster; None is 1.
+        address: address of a Ray cluster: `auto` for the cluster of this machine, `local` to start
+            one here, or `ray://HOST:10001`.
+        worker_gpus: GPUs per worker on a cluster; a fraction if workers share a GPU; None for 1 if
+            the cluster has any.
+        worker_cpus: CPU cores per worker on a cluster; None for 1.
 
     Raises:
-        RequestError: a value is out of range, or of no use with the engine.
+        RequestError: a value is out of range, or does not apply to the engine.
 
     Example:
         >>> lrsearch.Workforce(engine="ray", workers=8, worker_gpus=0.5).worker_gpus
@@ -57,7 +58,9 @@ class Workforce:
             object.__setattr__(self, name, _WORKER_SHARE.check(name, getattr(self, name)))
         for name in ("address", "worker_gpus", "worker_cpus"):
             if self.engine == "local" and getattr(self, name) is not None:
-                raise RequestError(f"{name} is of engine ray; add --engine ray or leave it out")
+                raise RequestError(
+                    f"`{name}=` applies to engine ray only; add `engine='ray'`, or leave it out"
+                )
 
     def join(
         self,
@@ -69,20 +72,20 @@ class Workforce:
         alone: bool,
         retries: int,
     ) -> Objective:
-        """The objective, answered by whoever is asked for.
+        """Return the objective, evaluated by these workers.
 
         Args:
-            given: what names or makes the objective.
-            objective: what it has become.
-            options: as it was made with.
-            device: where its tasks train.
-            alone: whether its runs must be in processes that can be ended.
-            retries: how often a run is begun again after its worker has died.
+            given: the objective as the user gave it, a name or an object.
+            objective: the objective in this process.
+            options: options that it was made with.
+            device: device of tasks.
+            alone: True if its runs must be in processes that can be ended.
+            retries: number of times that a run is repeated after its worker has died.
 
         Raises:
-            RequestError: it cannot be trained elsewhere, or there is no such cluster.
+            RequestError: workers cannot load the objective, or there is no such cluster.
         """
-        if isinstance(objective, WorkerPool):  # of a search before
+        if isinstance(objective, WorkerPool):  # of an earlier search
             if self == Workforce():
                 return objective
             given, objective = objective.given, objective.inner
@@ -91,13 +94,14 @@ class Workforce:
             return objective
         if objective.setup.exact:
             raise RequestError(
-                f"objective {objective.setup.name} answers exactly and at once; leave workers out"
+                f"objective {objective.setup.name} is computed at once in this process; leave out "
+                "`workers=`"
             )
         if self.engine == "local":
             if device.startswith("cuda:"):
                 raise RequestError(
-                    f"device {device} names one GPU, and each worker has one of its own; leave "
-                    "device out, or choose among GPUs with CUDA_VISIBLE_DEVICES"
+                    f"device {device} is one GPU, but each worker has its own GPU; leave out "
+                    "`device=`, or choose GPUs with CUDA_VISIBLE_DEVICES"
                 )
             from lrsearch.workers.processes import Process
 
@@ -127,23 +131,23 @@ class Workforce:
 
 
 def _nothing() -> None:
-    """Processes of this machine leave nothing to leave."""
+    """Do nothing: processes of this machine need no clean-up."""
 
 
 def _reference(given: Any, objective: Objective) -> str:
-    """Where a worker imports an objective from."""
+    """Return the reference from which a worker imports an objective."""
     if isinstance(given, str):
         if not is_reference(given):
             return given
         source, colon, name = split_reference(given)
-        # User code may change the folder that this process is in.
+        # User code may change the working directory of this process.
         return f"{Path(source).absolute()}{colon}{name}" if source.endswith(".py") else given
     function = objective.function if isinstance(objective, FunctionObjective) else given
     name = getattr(function, "__qualname__", type(function).__name__)
     if not (isinstance(given, type) or callable(function)) or not name.isidentifier():
         raise RequestError(
             f"a worker cannot import {name}; define the function, or a class of the task, at the "
-            "top of a file, or leave workers and trial_timeout out"
+            "top level of a file, or leave out `workers=` and `trial_timeout=`"
         )
     module = function.__module__
     if module != "__main__":
@@ -152,6 +156,6 @@ def _reference(given: Any, objective: Objective) -> str:
     if file is None:
         raise RequestError(
             f"a worker cannot import {name} from an interactive session; put it into a file, or "
-            "leave workers and trial_timeout out"
+            "leave out `workers=` and `trial_timeout=`"
         )
     return f"{Path(file).absolute()}:{name}"

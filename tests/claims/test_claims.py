@@ -318,7 +318,7 @@ def test_a_figure_is_written(say, tmp_path, ending):
 def test_an_unknown_figure_format_is_rejected(say, tmp_path):
     code, _, err = say("claims", "energy", "--plot", tmp_path / "claims.gif")
     assert code == 2
-    assert "end its name in" in err
+    assert "use a name that ends in" in err
 
 
 def test_panels_of_all_claims_form_a_grid_and_those_of_one_claim_a_row():

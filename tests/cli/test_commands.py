@@ -307,7 +307,7 @@ def test_a_space_that_is_printed_reads_back(say, name):
 
 
 def test_objectives_are_listed_with_their_options(say):
-    assert "LR-ref" in say("objectives")[1]
+    assert "least squares" in say("objectives")[1]
     out = say("objectives", "quadratic")[1]
     assert re.search(r"modes +256 +an integer in \[2, ", out)
     assert json.loads(say("objectives", "quadratic", "--json")[1])["options"]["modes"] == 256

@@ -95,7 +95,7 @@ def test_a_damaged_study_is_named_repaired_and_continued(study, capsys):
     assert "cannot be read" in capsys.readouterr().out
     assert main(["status", "quadratic-default"]) == 2
     assert main(["doctor", "--tracking-uri", "none"]) == 1
-    assert "1 of 1 cannot be read" in capsys.readouterr().out
+    assert "1 of 1 studies cannot be read" in capsys.readouterr().out
     assert main(command.split()) == 0
     out = capsys.readouterr().out
     assert re.search(
@@ -123,7 +123,7 @@ def test_doctor_says_what_is_installed_and_reachable(study, capsys):
     assert {"lrsearch", "torch", "optuna", "mlflow"} <= set(names)
     assert names[-5:] == ["device", "storage", "disk", "tracking", "studies"]
     assert all(line.startswith("ok ") for line in lines)
-    assert "which the first search makes" in lines[-2]
+    assert "which the first search creates" in lines[-2]
     assert not (study.parent.parent / "mlflow.db").exists()
     assert sorted(p.name for p in study.parent.iterdir()) == [
         "quadratic-default.journal",
@@ -164,4 +164,4 @@ def test_a_full_disk_is_named(monkeypatch):
         lambda path: shutil._ntuple_diskusage(9, 8, 1),
     )
     found = {check.name: check for check in maintenance.examine(tracking_uri="none")}
-    assert (found["disk"].sound, "make room" in found["disk"].found) == (False, True)
+    assert (found["disk"].sound, "free some disk space" in found["disk"].found) == (False, True)

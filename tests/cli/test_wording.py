@@ -2,18 +2,20 @@ import ast
 import inspect
 import logging
 import re
+from dataclasses import fields
 
 import pytest
 
 from lrsearch import api
 from lrsearch.cli import cli
 from lrsearch.cli.wording import OptionFormatter, as_options
-from tests.test_language import SOURCES, Text, said_in
+from lrsearch.workers.workforce import Workforce
+from tests.test_language import SOURCES, Text, strings_in
 
 #: Arguments of the library that have no option of the same name.
 RENAMED = {"settings", "options", "compare"}
-#: Arguments of the exports, which options of `lrsearch export` share.
-EXPORTED = {"ignore_batch", "ignore_momentum", "port"}
+#: Arguments of other functions that are options too: of exports, `serve` and `Workforce`.
+EXPORTED = {"ignore_batch", "ignore_momentum", "port"} | {f.name for f in fields(Workforce)}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def messages() -> list[Text]:
             continue
         tree = ast.parse(source.read_text(encoding="utf-8"))
         docstrings = {ast.get_docstring(n, clean=False) for n in ast.walk(tree) if has_body(n)}
-        pieces += [piece for piece in said_in(source) if piece.text not in docstrings]
+        pieces += [piece for piece in strings_in(source) if piece.text not in docstrings]
     return pieces
 
 
@@ -74,13 +76,11 @@ def test_every_argument_that_a_message_names_exists_as_an_argument_and_as_an_opt
 
 
 def test_messages_of_the_library_name_no_options():
-    whole_command = re.compile(
-        r"lrsearch (tune|compare|show|export|repair|sync|ui)\b|ray start|pip"
-    )
+    command = re.compile(r"lrsearch (tune|compare|show|export|repair|sync|ui)\b|ray start|^ ?--")
     wrong = [
         f"{place}: {text}"
         for place, text in messages()
-        if re.search(r"(?<![\w-])--[a-z]", text) and not whole_command.search(text)
+        if re.search(r"(?<![\w-])--[a-z]", text) and not command.search(text)
     ]
     assert wrong == []
 

@@ -1,4 +1,4 @@
-"""Diagnostics of schedules and of curves, against published figures and slow twins."""
+"""Diagnostics of schedules and curves, compared with published numbers and slow code."""
 
 import math
 import statistics
@@ -24,8 +24,8 @@ def plan_of(rates, batch=1):
     return Plan(np.asarray(rates, float), np.full(len(rates), batch), np.zeros(len(rates)))
 
 
-def test_total_variation_cannot_tell_monotone_schedules_apart_and_the_others_can():
-    """From .1 to .001: F = .099 for all four, the rest ranks them."""
+def test_total_variation_does_not_distinguish_monotone_schedules_but_the_others_do():
+    """All four fall from .1 to .001 and have F = .099. The other diagnostics rank them."""
     x = np.linspace(0, 1, 300)
     curves = {
         "step": np.repeat([0.1, 0.01, 0.001], 100),
@@ -45,7 +45,7 @@ def test_total_variation_cannot_tell_monotone_schedules_apart_and_the_others_can
     assert found["step"]["second_variation"] == pytest.approx(2 * 0.099)
 
 
-def test_numbers_of_a_plan_are_its_sums():
+def test_diagnostics_of_a_plan_match_their_definitions():
     rates = [0.5, 0.25, 0.1]
     found = diagnose_plan(plan_of(rates, batch=5), weight_decay=0.2, curvature=6.0)
     assert found["rate_sum"] == pytest.approx(0.85)
@@ -59,14 +59,14 @@ def test_numbers_of_a_plan_are_its_sums():
     assert found["time_above_limit"] == pytest.approx(1 / 3)
 
 
-def test_what_is_not_known_is_not_reported():
+def test_diagnostics_with_unknown_inputs_are_not_reported():
     found = diagnose_plan(plan_of([0.1]))
     assert "decay_product" not in found
     assert "time_above_limit" not in found
     assert found["total_variation"] == found["largest_jump"] == found["second_variation"] == 0
 
 
-def test_a_batch_that_grows_with_the_rate_keeps_the_noise_scale():
+def test_a_rate_that_grows_with_the_batch_keeps_the_noise_scale():
     schedule = Schedule(peak=0.1, decay="constant", batch_growth=8, coupling=1)
     found = diagnose_plan(schedule.plan(500, 16))
     assert found["noise_scale_spread"] < 1e-12
@@ -75,7 +75,7 @@ def test_a_batch_that_grows_with_the_rate_keeps_the_noise_scale():
 
 
 def slow_spikes(losses):
-    """The definition, report by report."""
+    """Return the number of spikes by the definition, one report at a time."""
     spikes, high = 0, False
     for t in range(WINDOW, len(losses)):
         before = losses[t - WINDOW : t]
@@ -87,7 +87,7 @@ def slow_spikes(losses):
 
 
 @pytest.mark.parametrize("length", [51, 60, 501, 1300])
-def test_spikes_are_those_of_the_definition(length):
+def test_spikes_match_a_slow_implementation_of_the_definition(length):
     draw = stream(length, "losses")
     losses = (1 + 0.05 * draw.standard_normal(length)) * np.exp(-np.arange(length) / length)
     planted = draw.choice(
@@ -97,23 +97,24 @@ def test_spikes_are_those_of_the_definition(length):
     assert count_spikes(losses) == slow_spikes(losses.tolist()) >= 1
 
 
-def test_a_report_is_judged_by_those_before_it_alone():
-    """A plateau's first report is judged by what was before, and the plateau is one spike."""
+def test_a_report_is_compared_only_with_earlier_reports():
+    """A plateau is one spike, and only the reports before it determine its first report."""
     losses = np.r_[np.linspace(1, 0.9, 60), np.full(5, 4.0), np.linspace(0.9, 0.8, 60)]
     assert count_spikes(losses) == 1
     assert count_spikes(losses[:61]) == 1
     assert count_spikes(losses[:60]) == 0
 
 
-def test_healthy_noise_has_no_spikes_and_short_curves_none():
+def test_normal_noise_and_short_curves_have_no_spikes():
     draw = stream(0, "noise")
     runs = [1 + 0.1 * draw.standard_normal(400) for _ in range(100)]
-    assert sum(map(count_spikes, runs)) == 0  # 35 000 reports, one in a million passes by chance
+    # Of these 35 000 reports, less than one in a million exceeds the limit by chance.
+    assert sum(map(count_spikes, runs)) == 0
     assert count_spikes(np.ones(500)) == 0
     assert count_spikes([1.0, 9.0]) == 0
 
 
-def test_curves_give_their_largest_values_and_the_energy_that_was_injected():
+def test_diagnostics_of_curves_are_largest_values_and_injected_energy():
     traces = {
         "loss": Trace.of(range(6), [4.0, 3.0, 2.0, 2.5, 1.0, 0.5]),
         "update_norm": Trace.of([0, 2, 3], [1.0, 2.0, 0.0]),
@@ -131,6 +132,6 @@ def test_curves_give_their_largest_values_and_the_energy_that_was_injected():
     assert energy_trace(traces) == Trace((0, 2, 3), (3.5, 4.5, 1.0))
 
 
-def test_a_run_without_curves_has_none_of_their_numbers():
+def test_a_run_without_curves_has_no_diagnostics_of_curves():
     assert diagnose_traces({}) == {}
     assert diagnose_traces({"loss": Trace.of([], [])}) == {}

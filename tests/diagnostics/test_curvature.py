@@ -1,4 +1,4 @@
-"""Curvature against dense matrices, and stability against what training does."""
+"""Largest eigenvalue and trace of Hessians, compared with dense matrices."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from lrsearch.seeding import stream
 
 
 def quadratics(spectra, seed=0):
-    """Matrices `[A, n, n]` with given eigenvalues, and their losses ½xᵀMx of x = (a, b)."""
+    """Return matrices `[A, n, n]` with given eigenvalues, their losses ½xᵀMx, and x = (a, b)."""
     draw = stream(seed, "matrices")
     bases = [np.linalg.qr(draw.standard_normal((len(s), len(s))))[0] for s in spectra]
     matrices = np.stack([q * s @ q.T for q, s in zip(bases, np.asarray(spectra), strict=True)])
@@ -35,7 +35,7 @@ def quadratics(spectra, seed=0):
 SPECTRA = [
     np.geomspace(1e-3, 7.0, 12),
     np.linspace(-9.0, 2.5, 12),  # the most negative one is the largest in magnitude
-    np.full(12, 0.3),  # one step exhausts it
+    np.full(12, 0.3),  # one step of Lanczos is exact
     np.r_[np.zeros(11), 5.0],
 ]
 
@@ -60,7 +60,7 @@ def test_the_estimate_never_exceeds_the_eigenvalue_and_its_error_bounds_the_dist
 
 
 def test_more_steps_than_dimensions_change_nothing():
-    """Lanczos without a basis finds an eigenvalue again, and never a wrong one."""
+    """Lanczos without a basis finds an eigenvalue more than once, but never a wrong one."""
     _, loss, values = quadratics(SPECTRA)
     product = HessianProduct(loss, values)
     found, _ = largest_eigenvalue(product, signs(values, 1), 60)
@@ -99,13 +99,13 @@ def network():
 
 
 def split(matrix_rows, values):
-    """A `[2, P]` tensor in the shapes of the values."""
+    """Return a `[2, P]` tensor as tensors with the shapes of the values."""
     sizes = [v[0].numel() for v in values]
     parts = matrix_rows.split(sizes, 1)
     return [p.reshape(v.shape) for p, v in zip(parts, values, strict=True)]
 
 
-def test_products_are_those_of_the_full_hessian(network):
+def test_products_match_those_of_the_full_hessian(network):
     values, loss, dense = network
     product = HessianProduct(loss, values, weight_decay=0.3)
     vectors = torch.randn(2, dense.shape[1], generator=torch.Generator().manual_seed(1)).double()
@@ -114,7 +114,7 @@ def test_products_are_those_of_the_full_hessian(network):
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
-def test_sharpness_is_the_full_hessians(network):
+def test_sharpness_is_the_largest_eigenvalue_of_the_full_hessian(network):
     values, loss, dense = network
     product = HessianProduct(loss, values)
     found, _ = largest_eigenvalue(product, product.gradient, 30)
@@ -133,7 +133,7 @@ def test_preconditioned_sharpness_is_that_of_the_scaled_hessian(network):
         assert found[k].item() == pytest.approx(spectrum.max().item(), rel=1e-8)
 
 
-def test_hutchinsons_error_is_the_one_that_the_matrix_predicts(network):
+def test_the_standard_error_of_the_trace_matches_its_formula(network):
     """The variance of one zᵀHz is 2·Σ_{i≠j} H_ij²."""
     values, loss, dense = network
     product, vectors = HessianProduct(loss, values), 400
@@ -157,7 +157,7 @@ def test_the_trace_of_a_diagonal_hessian_is_exact():
     assert error.tolist() == [0.0, 0.0]
 
 
-def test_a_linear_loss_has_no_curvature_and_a_broken_one_no_answer():
+def test_the_curvature_of_a_linear_loss_is_zero_and_of_an_infinite_one_nan():
     values = [torch.ones(2, 3)]
     product = HessianProduct(lambda v: v[0].sum(1), values)
     assert largest_eigenvalue(product, signs(values, 0), 4)[0].tolist() == [0.0, 0.0]
@@ -168,7 +168,7 @@ def test_a_linear_loss_has_no_curvature_and_a_broken_one_no_answer():
     assert torch.isnan(found[1])
 
 
-def test_all_runs_share_their_random_signs():
+def test_all_runs_have_the_same_random_signs():
     drawn = signs([torch.zeros(3, 50)], 7)
     assert torch.equal(drawn[0][0], drawn[0][2])
     assert set(drawn[0].unique().tolist()) == {-1.0, 1.0}

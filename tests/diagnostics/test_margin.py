@@ -1,4 +1,4 @@
-"""Margins against scikit-learn's other machine, and against the quadratic program itself."""
+"""Margins, compared with libsvm and with a solution of the quadratic program."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,13 @@ from lrsearch.seeding import stream
 
 
 def two_classes(seed=0):
-    """Separable points, symmetrised, so that an intercept would be 0."""
+    """Return separable points that are symmetric about 0, so that an intercept would be 0."""
     draw = stream(seed, "points")
     right = draw.standard_normal((20, 2)) + np.array([4.0, 1.0])
     return np.r_[right, -right], np.r_[np.ones(20, int), np.zeros(20, int)]
 
 
-def test_the_direction_of_two_classes_is_libsvms_on_symmetrised_data():
+def test_the_direction_of_two_classes_matches_libsvm_on_symmetric_data():
     x, y = two_classes()
     other = SVC(kernel="linear", C=1e6, tol=1e-8).fit(x, y)
     assert abs(other.intercept_[0]) < 1e-5
@@ -60,7 +60,7 @@ def test_no_direction_has_a_larger_margin():
     assert (margins(others, x, y) <= margins(best[None], x, y)[0] * (1 + 1e-6)).all()
 
 
-def test_data_that_no_line_separates_have_no_direction():
+def test_data_that_are_not_separable_have_no_direction():
     x, y = two_classes()
     y[0] = 0
     assert svm_direction(x, y) is None
@@ -77,7 +77,7 @@ def test_a_margin_is_the_distance_to_the_boundary_and_does_not_depend_on_scale()
     assert margins(np.zeros((1, 2, 2)), x, y)[0] == 0
 
 
-def test_angles_are_exact_down_to_tiny_ones():
+def test_tiny_angles_are_exact():
     direction = np.array([[-1.0, 0.0], [1.0, 0.0]]) / np.sqrt(2)
     for angle in (1e-9, 0.1, 1.0, np.pi / 2, np.pi):
         turn = np.array([np.cos(angle), np.sin(angle)])

@@ -1,4 +1,4 @@
-"""Rises of the loss and the scale of the gradient's noise, against closed forms."""
+"""Rises of the loss and the gradient noise scale, compared with closed forms."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def bowl(values):
 AT = [torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 0.1]]).double()]
 
 
-def test_the_worst_rise_of_a_quadratic_is_its_closed_form():
+def test_the_worst_rise_of_a_quadratic_matches_its_closed_form():
     """L(θ + ρg/‖g‖) - L(θ) = ρ‖g‖ + ½ρ² gᵀHg/‖g‖²."""
     gradient = AT[0] @ H
     norm = gradient.norm(dim=1)
@@ -25,13 +25,13 @@ def test_the_worst_rise_of_a_quadratic_is_its_closed_form():
     torch.testing.assert_close(worst_rise(bowl, AT, bowl(AT), [gradient]), expected)
 
 
-def test_at_a_minimum_the_worst_rise_to_first_order_is_nothing():
+def test_the_worst_rise_at_a_minimum_is_zero():
     zero = [torch.zeros(1, 3).double()]
     assert worst_rise(bowl, zero, bowl(zero), zero).tolist() == [0.0]
 
 
 def test_the_rise_under_weight_noise_is_half_its_variance_times_the_curvature():
-    """E = ½s² Σ H_ii θ_i²; the standard error is measured over groups of draws."""
+    """The mean is ½s² Σ H_ii θ_i². Its standard error is measured over groups of draws."""
     expected = 0.5 * 0.05**2 * (H.diagonal() * AT[0].square()).sum(1)
     groups = torch.stack(
         [noise_rise(bowl, AT, bowl(AT), draws=100, seed=seed) for seed in range(60)]
@@ -41,8 +41,8 @@ def test_the_rise_under_weight_noise_is_half_its_variance_times_the_curvature():
     assert (error < 0.5 * expected).all()
 
 
-def test_weight_noise_does_not_see_a_rescaling_that_changes_no_output():
-    """Layers a and b with a·b as the function: doubling one and halving the other is nothing."""
+def test_the_rise_under_weight_noise_is_invariant_to_rescaled_layers():
+    """The output is a·b, so doubling a and halving b does not change it."""
 
     def product(values):
         return (values[0][:, 0] * values[1][:, 0] - 1).square()
@@ -54,7 +54,7 @@ def test_weight_noise_does_not_see_a_rescaling_that_changes_no_output():
 
 
 def test_gradient_moments_are_unbiased_on_least_squares():
-    """Per-sample gradients are known, so |G|² and tr Σ are; means over many draws agree."""
+    """The gradient of a sample is known, and so are |G|² and tr Σ. Means over draws match them."""
     draw = stream(0, "least squares")
     samples, parts, repeats = 32, 4, 400
     mean, spread = np.array([0.5, -1.0, 2.0]), np.array([1.0, 2.0, 0.5])
@@ -73,7 +73,7 @@ def test_gradient_moments_are_unbiased_on_least_squares():
     assert (errors < 0.05 * expected).all()
 
 
-def test_the_gradient_beside_the_moments_is_the_whole_one():
+def test_the_gradient_returned_with_the_moments_is_that_of_all_samples():
     x = torch.from_numpy(stream(0, "x").standard_normal((12, 3)))
     values = [torch.ones(2, 3).double()]
     _, _, gradient = gradient_moments(

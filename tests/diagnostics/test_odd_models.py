@@ -1,4 +1,4 @@
-"""Looking never ends a search nor changes a run, whatever the model is made of."""
+"""Diagnostics never stop a search or change a run, even with unusual models."""
 
 import logging
 import time
@@ -14,8 +14,8 @@ from lrsearch.tasks.digits import he_initialise
 from tests.torch_doubles import ends
 
 
-def test_classes_that_no_line_separates_are_told_from_others_at_once():
-    """As a program decides; the machine itself would go on for a minute here."""
+def test_data_that_are_not_separable_are_detected_quickly():
+    """A linear program decides it. The solver of the machine would take a minute here."""
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(800, 12, generator=draw), torch.arange(800) % 5
     began = time.perf_counter()
@@ -25,7 +25,7 @@ def test_classes_that_no_line_separates_are_told_from_others_at_once():
 
 @pytest.mark.parametrize("labels", ["one class", "counts", "signs"])
 @pytest.mark.parametrize("slots", [1, 2])
-def test_integer_targets_that_are_no_classes_are_left_alone(labels, slots):
+def test_integer_targets_other_than_classes_have_no_margin(labels, slots):
     x = torch.linspace(-1, 1, 40)[:, None]
     given = {
         "one class": torch.zeros(40, dtype=torch.int64),
@@ -50,7 +50,7 @@ def test_integer_targets_that_are_no_classes_are_left_alone(labels, slots):
 
 
 class _Odd(nn.Module):
-    """A parameter of one number, an unused and a sparse one; evaluation draws and counts."""
+    """A model with a scalar, an unused and an embedding parameter that draws and counts calls."""
 
     def __init__(self, generator):
         super().__init__()
@@ -75,7 +75,7 @@ class _Sparse(_Odd):
 @pytest.mark.parametrize(
     ("model", "optimizer"), [(_Odd, "sgd"), (_Odd, "adam"), (_Odd, "adamw"), (_Sparse, "sgd")]
 )
-def test_odd_models_are_trained_as_if_nobody_looked(model, optimizer):
+def test_diagnostics_do_not_change_the_training_of_odd_models(model, optimizer):
     index = torch.arange(48) % 8
     task = TorchTask(
         name="odd",
@@ -98,7 +98,7 @@ def test_odd_models_are_trained_as_if_nobody_looked(model, optimizer):
         assert seen.figures["weight_norm"] > 1
 
 
-def test_a_curvature_that_is_never_finite_is_no_diagnostic():
+def test_a_curvature_that_is_never_finite_is_not_reported():
     """The norm of a vector has no second derivative at 0, where this task stays."""
     x = torch.zeros(32, 2)
 
@@ -116,7 +116,7 @@ def test_a_curvature_that_is_never_finite_is_no_diagnostic():
     found = ends(task, [Schedule(peak=0.1)] * 2, slots=2)[0]
     assert found.state == "finished"
     assert "sharpness" not in found.figures
-    assert found.figures["noise_rise"] == 0  # what is finite is one
+    assert found.figures["noise_rise"] == 0  # finite numbers are reported
 
 
 class _NoSecond(torch.autograd.Function):
@@ -141,7 +141,7 @@ class _NoSecond(torch.autograd.Function):
 
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize("place", ["last", "middle"])
-def test_a_loss_without_second_derivatives_is_trained_all_the_same(slots, place, caplog):
+def test_a_loss_without_second_derivatives_is_still_trained(slots, place, caplog):
     def loss(model, batch):
         bent = _NoSecond.apply(model(batch[0]) - 1.0)[..., 0]
         return bent if place == "last" else (bent - 0.5).square()

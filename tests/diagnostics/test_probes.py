@@ -1,4 +1,4 @@
-"""What a search measures of its trials: it costs little, changes nothing, and is right."""
+"""Diagnostics of trials: their cost, their correctness, and that they change no run."""
 
 import dataclasses
 import itertools
@@ -38,7 +38,7 @@ def same(a, b, rtol=1e-7):
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "nesterov"}, {"optimizer": "adam"}])
-def test_a_population_and_a_plain_loop_see_the_same(changes):
+def test_a_population_and_a_plain_loop_measure_the_same(changes):
     task = exact_task(weight_decay=1e-3, clip=1.0, **changes)
     scale = 0.02 if changes.get("optimizer") == "adam" else 1.0
     schedules = [dataclasses.replace(s, peak=s.peak * scale) for s in GROUP]
@@ -48,15 +48,15 @@ def test_a_population_and_a_plain_loop_see_the_same(changes):
     assert {"sharpness", "trace", "noise_rise", "worst_rise"} <= crowd[0].figures.keys()
 
 
-def test_what_is_measured_does_not_hang_on_neighbours():
+def test_diagnostics_do_not_depend_on_the_other_runs_of_a_population():
     task = exact_task()
     few, many = (ends(task, GROUP, slots=slots) for slots in (2, 5))
     for trial in few:
         same(few[trial], many[trial])
 
 
-def test_norms_of_all_rows_at_every_step_as_a_graph_takes_them_are_the_same(monkeypatch):
-    """On a GPU a captured step cannot choose its rows; what is kept is the same."""
+def test_norms_are_the_same_if_those_of_all_rows_are_taken_at_every_step(monkeypatch):
+    """A CUDA graph takes the norms of all rows at every step. The kept norms are the same."""
     task = exact_task()
     plain = ends(task, GROUP, slots=3)
     monkeypatch.setattr(Population, "_watched", lambda self, due: slice(None))
@@ -66,7 +66,7 @@ def test_norms_of_all_rows_at_every_step_as_a_graph_takes_them_are_the_same(monk
 
 @pytest.mark.parametrize("slots", [1, 4])
 @pytest.mark.parametrize("level", ["cheap", "full"])
-def test_looking_changes_no_value_and_no_loss_by_a_single_bit(slots, level):
+def test_diagnostics_change_no_bit_of_values_and_losses(slots, level):
     task = digits(hidden=16, held_out=0.3, weight_decay=0.0)
     seen = ends(task, GROUP, slots=slots, probes=Diagnosis(level))
     plain = ends(task, GROUP, slots=slots, probes=Probes())
@@ -77,7 +77,7 @@ def test_looking_changes_no_value_and_no_loss_by_a_single_bit(slots, level):
 
 
 def test_sharpness_is_that_of_the_trained_network():
-    """Train by hand to the end, and take the whole Hessian by torch.func."""
+    """The network is trained by hand, and torch.func computes its full Hessian."""
     task = exact_task()
     schedule = Schedule(peak=0.2, decay="polynomial")
     outcome = ends(task, [schedule], slots=2)[0]
@@ -140,8 +140,8 @@ def test_sharpness_is_that_of_the_trained_network():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov"])
-def test_a_bowl_is_trained_up_to_the_edge_of_stability_and_no_further(optimizer):
-    """At .97 of the limit the run converges, at 1.03 it diverges, and the ratio says which."""
+def test_training_a_quadratic_diverges_beyond_the_edge_of_stability(optimizer):
+    """The run converges at .97 of the limit and diverges at 1.03, and the ratio shows both."""
     points = torch.eye(4).double() * torch.tensor([1.0, 2.0, 3.0, 4.0]).double().sqrt() * 2
 
     def squares(model, batch):
@@ -179,7 +179,7 @@ def test_a_bowl_is_trained_up_to_the_edge_of_stability_and_no_further(optimizer)
     assert found[1].figures["stability_ratio"] == pytest.approx(1.03, rel=1e-3)
 
 
-def test_a_linear_classifier_shows_its_margin():
+def test_the_margin_of_a_linear_classifier_is_measured():
     task = two_moons(hidden=0, noise=0.05)
     x, y = task.train
     apart = (x + torch.where(y[:, None] == 1, 3.0, -3.0), y)
@@ -192,13 +192,13 @@ def test_a_linear_classifier_shows_its_margin():
     assert alone["svm_angle"] == pytest.approx(soon["svm_angle"], rel=1e-3)
     moons = ends(two_moons(hidden=0, noise=0.2), schedules, slots=2, steps=50)
     assert "margin" in moons[0].figures
-    assert "svm_angle" not in moons[0].figures  # no line separates them
+    assert "svm_angle" not in moons[0].figures  # they are not separable
     assert "margin" not in ends(two_moons(hidden=4, noise=0.2), schedules, slots=2)[0].figures
 
 
 @pytest.mark.parametrize("level", ["cheap", "full"])
-def test_looks_stay_within_their_share_by_arithmetic(level):
-    """But for the one look at the end of short runs that `full` takes in any case."""
+def test_the_cost_of_measurements_stays_within_the_share_of_the_level(level):
+    """The exception is the measurement at the end of short runs, which `full` always makes."""
     diagnosis, share = Diagnosis(level), {"cheap": 0.1, "full": 1.0}[level]
     for updates, batch in itertools.product((20, 100, 400, 5000), (1, 8, 64, 1024)):
         agenda, norms = diagnosis.agenda(updates, batch, 10_000), diagnosis.norms(updates, batch)
@@ -212,10 +212,10 @@ def test_looks_stay_within_their_share_by_arithmetic(level):
         assert min(agenda) > 0
 
 
-def test_full_measures_everything_and_cheap_what_fits():
+def test_full_measures_everything_and_cheap_only_what_its_share_allows():
     everything = frozenset(COSTS)
     assert FULL.agenda(20, 64, 1000)[20] == everything
-    assert len(FULL.agenda(400, 64, 1000)) > 8  # enough to draw a curve of
+    assert len(FULL.agenda(400, 64, 1000)) > 8  # enough for a curve
     cheap = Diagnosis("cheap")
     assert cheap.agenda(400, 64, 1000)[400] == everything - {"trace", "margin"}
     assert len(cheap.agenda(20_000, 64, 1000)) > 8
@@ -223,7 +223,7 @@ def test_full_measures_everything_and_cheap_what_fits():
     assert len(cheap.norms(2_000, 1)) < len(cheap.norms(2_000, 64)) == 64
 
 
-def test_levels_measure_more_and_more():
+def test_every_level_measures_more_than_the_level_below():
     names = {}
     for level in LEVELS:
         result = lrsearch.tune(
@@ -248,7 +248,7 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_every_diagnostic_has_a_documented_name_and_every_name_is_measured_somewhere():
+def test_the_documented_diagnostics_are_exactly_those_that_are_measured():
     task = two_moons(hidden=0, noise=0.05)
     x, y = task.train
     apart = (x + torch.where(y[:, None] == 1, 3.0, -3.0), y)
@@ -257,10 +257,10 @@ def test_every_diagnostic_has_a_documented_name_and_every_name_is_measured_somew
     proxy = lrsearch.tune("quadratic", trials=2, tracking_uri="none").best.diagnostics
     found |= set(proxy) - {"accuracy"}
     assert found - {"accuracy"} == set(DIAGNOSTICS)
-    assert proxy["time_above_limit"] == 0  # its range of peaks ends there
+    assert proxy["time_above_limit"] == 0  # its range of peaks ends at the limit
 
 
-def test_proxies_know_their_curvature():
+def test_a_proxy_uses_its_known_curvature():
     result = lrsearch.tune(
         "quadratic", trials=1, settings={"peak": 20.0, "warmup": 0.0}, tracking_uri="none"
     )
@@ -280,11 +280,11 @@ def test_a_function_gets_the_diagnostics_of_its_schedule_and_its_losses():
 
     best = lrsearch.tune(spiky, trials=1, tracking_uri="none").best
     assert best.diagnostics["spikes"] == 1
-    assert best.diagnostics["total_variation"] == 7.0  # what a function notes itself stays
+    assert best.diagnostics["total_variation"] == 7.0  # the function's own figure has precedence
     assert "rate_sum" in best.diagnostics
 
 
-def test_the_time_that_looks_took_is_part_of_the_outcome():
+def test_an_outcome_contains_the_time_of_its_measurements():
     task = digits(hidden=16, held_out=0.3, weight_decay=0.0)
     for slots in (1, 3):
         found = ends(task, GROUP[:2], slots=slots)
@@ -294,7 +294,7 @@ def test_the_time_that_looks_took_is_part_of_the_outcome():
     assert ends(task, GROUP[:2], slots=2, probes=Probes())[0].probing == 0
 
 
-def test_another_level_continues_a_study():
+def test_a_study_can_be_continued_at_another_level():
     first = lrsearch.tune("two-moons", trials=2, steps=60, tracking_uri="none")
     second = lrsearch.tune(
         "two-moons", trials=3, steps=60, tracking_uri="none", diagnostics="none"
@@ -303,7 +303,7 @@ def test_another_level_continues_a_study():
     assert set(second.trials[2].diagnostics) == {"accuracy"}
 
 
-def test_an_unknown_level_is_refused_before_anything_starts():
+def test_an_unknown_level_is_rejected_before_anything_starts():
     with pytest.raises(RequestError, match="`diagnostics=` is 'all'; known: cheap, full, none"):
         lrsearch.tune("digits", diagnostics="all")
     assert CliRunner().invoke(cli, ["tune", "--diagnostics", "all"]).exit_code == 2

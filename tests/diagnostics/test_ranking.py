@@ -1,4 +1,4 @@
-"""Trials in the order of a diagnostic: the table, the sentence, the picture."""
+"""Trials sorted by a diagnostic: the table, the explanation and the figure."""
 
 import numpy as np
 import pytest
@@ -47,14 +47,14 @@ def test_trials_are_ordered_by_the_diagnostic_and_correlated_with_the_value(resu
     assert "norm of the parameters" in ranking.about
 
 
-def test_figures_of_the_objective_and_the_value_may_be_sorted_by_too(result):
+def test_trials_can_also_be_sorted_by_the_value_and_by_noted_figures(result):
     assert rank_by(result, "accuracy").about == ""
     by_value = rank_by(result, "value")
     assert list(by_value.trials) == result.ranked
     assert by_value.correlation is None
 
 
-def test_where_all_are_equal_there_is_no_correlation(result):
+def test_a_constant_diagnostic_has_no_correlation(result):
     constant = next(t for t in result.trials if t.value is not None)
     same = lrsearch.Result(**{**vars(result), "trials": (constant,) * 6})
     assert rank_by(same, "sharpness").correlation is None
@@ -69,7 +69,7 @@ def test_the_leaderboard_shows_the_diagnostic_beside_the_value(result):
     least = sorted(t.diagnostics["sharpness"] for t in result.ranked)[:3]
     assert shown == pytest.approx(least, rel=1e-3)
     said = " ".join(done.output.split())
-    assert "mostly mirrors the final rate" in said  # where it misleads is said there
+    assert "mostly reflects the final rate" in said  # the pitfall is named
     assert "Spearman's correlation with the value over" in done.output
 
 
@@ -80,7 +80,7 @@ def test_the_leaderboard_shows_the_diagnostic_beside_the_value(result):
         ("svm_angle", "it was not measured, or does not apply; search under another --study"),
     ],
 )
-def test_what_no_trial_has_is_refused(result, name, said, capsys):
+def test_a_diagnostic_that_no_trial_has_is_rejected(result, name, said, capsys):
     assert main(["show", "moons", "--sort", name]) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -89,10 +89,10 @@ def test_what_no_trial_has_is_refused(result, name, said, capsys):
         rank_by(result, name)
 
 
-def test_a_schedule_has_nothing_to_sort_by(result, tmp_path, capsys):
+def test_sorting_a_schedule_is_rejected(result, tmp_path, capsys):
     (tmp_path / "a.json").write_text('{"peak": 0.1}')
     assert main(["show", str(tmp_path / "a.json"), "--sort", "sharpness"]) == 2
-    assert "name a study" in capsys.readouterr().err
+    assert "needs a study" in capsys.readouterr().err
 
 
 def test_trials_without_the_diagnostic_are_counted(result):
@@ -101,10 +101,12 @@ def test_trials_without_the_diagnostic_are_counted(result):
     both = lrsearch.Result(**{**vars(result), "trials": (*result.trials, other)})
     from lrsearch.cli.describe import describe_ranking
 
-    assert "1 finished trials were" in describe_ranking(both, rank_by(both, "sharpness"))
+    assert "1 finished trials have no value of it" in describe_ranking(
+        both, rank_by(both, "sharpness")
+    )
 
 
-def test_the_picture_shows_the_value_against_it_and_its_way_with_the_edge_of_stability(result):
+def test_the_figure_shows_the_value_the_curves_and_the_edge_of_stability(result):
     ranking = rank_by(result, "stability_ratio")
     lost = [
         lrsearch.Outcome(**{**vars(o), "state": "diverged", "value": None})
@@ -126,7 +128,7 @@ def test_the_picture_shows_the_value_against_it_and_its_way_with_the_edge_of_sta
     assert dashed == sum(t.state == "diverged" for t in with_curve) > 0
 
 
-def test_a_diagnostic_without_a_curve_is_one_panel(result, tmp_path):
+def test_a_diagnostic_without_a_curve_has_one_panel(result, tmp_path):
     ranking = rank_by(result, "rate_sum")
     figure = draw_diagnostic(result, ranking.name, ranking.trials, ranking.correlation)
     assert len(figure.axes) == 2  # the scatter and its colour bar
@@ -135,10 +137,10 @@ def test_a_diagnostic_without_a_curve_is_one_panel(result, tmp_path):
     assert path.stat().st_size > 5000
 
 
-def test_the_result_says_what_the_looks_cost(result, capsys):
+def test_the_result_reports_the_cost_of_diagnostics(result, capsys):
     assert main(["show", "moons"]) == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("diagnostics"))
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("measured"))
     share = sum(t.probing for t in result.trials) / sum(
         t.seconds - t.probing for t in result.trials
     )
-    assert f"for {100 * share:.1f} % of the time of training" in line
+    assert f"diagnostics ({100 * share:.1f} % extra time)" in line

@@ -1,4 +1,4 @@
-"""Exports read back as the plan they were made of."""
+"""Tests of CSV and JSON: reading an export gives the same plan or schedule."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from tests.families import STEPS, schedules
 
 
 @given(schedules())
-def test_a_table_holds_the_plan_bit_for_bit(fields):
+def test_csv_contains_the_plan_bit_for_bit(fields):
     schedule = Schedule(**fields)
     plan = schedule.with_momentum(0.9).plan(STEPS, 4)
     rows = list(csv.DictReader(io.StringIO(to_csv(plan))))
@@ -26,11 +26,11 @@ def test_a_table_holds_the_plan_bit_for_bit(fields):
 
 
 @given(schedules())
-def test_json_reads_back_as_the_schedule(fields):
+def test_json_is_read_as_the_same_schedule(fields):
     schedule = Schedule(**fields)
     assert Schedule.from_json(to_json(schedule)) == schedule
 
 
-def test_a_budget_too_short_is_refused():
+def test_a_budget_that_is_too_short_is_rejected():
     with pytest.raises(RequestError, match="leave no decay phase"):
         to_csv(Schedule(peak=0.1, warmup=0.9).plan(1))

@@ -1,4 +1,4 @@
-"""Every framework applies the plan's own numbers, at every update, also after a checkpoint."""
+"""Tests that frameworks apply the plan's numbers in every step, also after a checkpoint."""
 
 import importlib.util
 import os
@@ -26,7 +26,7 @@ SCHEDULES = [PLAIN, OPPOSED, lrsearch.Schedule(peak=1e-4, decay="step", cycles=2
 
 
 def need_timm(monkeypatch):
-    """timm's package pulls torchvision in; its schedulers need torch alone."""
+    """Make timm's schedulers importable without torchvision, or skip the test."""
     found = importlib.util.find_spec("timm")
     if found is None:
         pytest.skip("timm is not installed: it requires torchvision")
@@ -39,7 +39,7 @@ def need_timm(monkeypatch):
 
 
 def module(form, schedule, monkeypatch, **words):
-    """An exported file, executed where lrsearch cannot be imported."""
+    """Execute an exported file without lrsearch, and return its names."""
     text = to_module(form, schedule.plan(T), schedule, **words)
     with monkeypatch.context() as patch:
         for name in [n for n in sys.modules if n.partition(".")[0] == "lrsearch"]:
@@ -51,7 +51,7 @@ def module(form, schedule, monkeypatch, **words):
 
 
 def sgd(kind=torch.optim.SGD, lr=0.5, **words):
-    """Three groups of rates 1 : 1/10 : 3 on parameters that start at 0."""
+    """Return an optimizer with three groups of rates 1 : 1/10 : 3 and parameters at 0."""
     groups = [
         {"params": [torch.zeros(1, dtype=torch.float64, requires_grad=True)], "lr": lr * r}
         for r in (1.0, 0.1, 3.0)
@@ -60,7 +60,7 @@ def sgd(kind=torch.optim.SGD, lr=0.5, **words):
 
 
 def rate_of(optimizer):
-    """One step on gradient 1 from 0, whose result is minus the rate that was applied."""
+    """Return the rates of one step: minus the parameters after gradient 1 from 0."""
     for group in optimizer.param_groups:
         (parameter,) = group["params"]
         parameter.grad = torch.ones_like(parameter)
@@ -92,18 +92,18 @@ def test_torch_applies_the_plan_bit_for_bit_and_groups_keep_their_ratio(
     assert isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR)
     for lr in plan.lr:
         for group in optimizer.param_groups:
-            group["momentum"] = 0.0  # plain SGD shows its rate
+            group["momentum"] = 0.0  # without momentum, a step shows its rate
         applied = rate_of(optimizer)
         assert applied[0] == lr
         assert applied[1] == lr * (0.05 / 0.5)
         assert applied[2] == lr * (1.5 / 0.5)
         scheduler.step()
-    assert scheduler.get_last_lr()[0] == plan.lr[-1]  # after the end the last rate stays
+    assert scheduler.get_last_lr()[0] == plan.lr[-1]  # after the last step, the last rate stays
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("at", [0, 1, 11, T - 1])
-def test_torch_goes_on_from_a_checkpoint_whatever_is_loaded_first(order, at, monkeypatch):
+def test_torch_continues_from_a_checkpoint_in_either_order_of_loading(order, at, monkeypatch):
     make, plan = torch_makers(monkeypatch)["file"], OPPOSED.plan(T)
     optimizer = sgd(momentum=0.5)
     scheduler = make(optimizer, OPPOSED)
@@ -127,7 +127,7 @@ def test_torch_goes_on_from_a_checkpoint_whatever_is_loaded_first(order, at, mon
         scheduler.step()
 
 
-def test_a_varying_momentum_is_set_and_a_constant_one_left_to_the_optimizer():
+def test_a_varying_momentum_is_set_and_a_constant_momentum_is_not():
     plan = OPPOSED.plan(T)
     for kind, seen in (
         (torch.optim.SGD, lambda group: group["momentum"]),
@@ -146,13 +146,13 @@ def test_a_varying_momentum_is_set_and_a_constant_one_left_to_the_optimizer():
         lrsearch.export.to_torch(OPPOSED.plan(T), sgd(torch.optim.Adagrad))
 
 
-def test_past_the_end_the_last_rate_stays_with_one_warning():
+def test_after_the_last_step_the_last_rate_stays_with_one_warning():
     optimizer = sgd()
     scheduler = lrsearch.export.to_torch(PLAIN.plan(T), optimizer)
     for _ in range(T):
         rate_of(optimizer)
         scheduler.step()
-    with pytest.warns(UserWarning, match=f"schedule's {T} updates are over"):
+    with pytest.warns(UserWarning, match=f"the schedule has {T} steps and is over"):
         scheduler.step()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -160,7 +160,7 @@ def test_past_the_end_the_last_rate_stays_with_one_warning():
     assert optimizer.param_groups[0]["lr"] == PLAIN.plan(T).lr[-1]
 
 
-def test_a_rate_that_is_a_tensor_stays_one():
+def test_a_tensor_learning_rate_is_changed_in_place():
     parameter = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.Adam([parameter], lr=torch.tensor(0.5))
     tensor = optimizer.param_groups[0]["lr"]
@@ -176,7 +176,7 @@ def test_a_rate_that_is_a_tensor_stays_one():
     assert tensor.item() == np.float32(PLAIN.plan(T).lr[0])
 
 
-def test_a_runs_plan_is_taken_as_it_is():
+def test_to_torch_applies_a_plan_and_rejects_a_schedule():
     plan = OPPOSED.plan(T)
     optimizer = sgd()
     scheduler = lrsearch.export.to_torch(plan, optimizer)
@@ -189,14 +189,14 @@ def test_a_runs_plan_is_taken_as_it_is():
         lrsearch.export.to_torch(OPPOSED, optimizer)
 
 
-def test_a_state_of_something_else_is_refused_and_a_scheduler_can_be_pickled():
+def test_the_state_of_another_scheduler_is_rejected_and_pickling_works():
     optimizer = sgd()
     scheduler = lrsearch.export.to_torch(PLAIN.plan(T), optimizer)
     foreign = torch.optim.lr_scheduler.LambdaLR(sgd(), lambda t: 1.0)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd(), 10)
     alone = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     for other in (foreign, cosine, lrsearch.export.to_torch(PLAIN.plan(T), alone)):
-        with pytest.raises(ValueError, match="no state of a PlannedLR with 3"):
+        with pytest.raises(ValueError, match="not a state of a PlannedLR with 3"):
             scheduler.load_state_dict(other.state_dict())
     longer = lrsearch.export.to_torch(PLAIN.plan(2 * T), sgd())
     longer.load_state_dict(scheduler.state_dict())
@@ -204,41 +204,45 @@ def test_a_state_of_something_else_is_refused_and_a_scheduler_can_be_pickled():
     assert pickle.loads(pickle.dumps(scheduler)).get_last_lr() == scheduler.get_last_lr()
 
 
-def test_another_momentum_than_the_schedules_is_warned_of_and_written_down():
+def test_a_different_momentum_gives_a_warning_and_files_name_the_momentum():
     schedule = lrsearch.Schedule(peak=0.1, momentum=0.9)
-    with pytest.warns(UserWarning, match=r"found at momentum 0\.9, this optimizer has 0"):
+    with pytest.warns(UserWarning, match=r"searched with momentum 0\.9; this optimizer has 0"):
         lrsearch.export.to_torch(schedule.plan(T), sgd())
     lrsearch.export.to_torch(schedule.plan(T), sgd(momentum=0.9))
-    assert "Found at momentum (beta1) 0.9" in to_module("torch", schedule.plan(T), schedule)
-    assert "Found at momentum (beta1) 0.8" in to_module("keras", PLAIN.with_momentum(0.8).plan(T))
+    assert "Searched with momentum (beta1) 0.9" in to_module("torch", schedule.plan(T), schedule)
+    assert "Searched with momentum (beta1) 0.8" in to_module(
+        "keras", PLAIN.with_momentum(0.8).plan(T)
+    )
 
 
-def test_a_first_group_without_a_rate_has_no_ratio_to_keep():
+def test_a_first_group_with_learning_rate_zero_is_rejected():
     with pytest.raises(ValueError, match="first parameter group has learning rate 0"):
         lrsearch.export.to_torch(PLAIN.plan(T), sgd(lr=0.0))
 
 
 @pytest.mark.parametrize("form", MODULES)
-def test_a_growing_batch_is_refused_unless_it_is_left_to_the_loader(form):
-    with pytest.raises(RequestError, match=r"batch grows from 8 to 27, .*ignore_batch"):
+def test_a_growing_batch_is_rejected_unless_it_is_ignored(form):
+    with pytest.raises(
+        RequestError, match=r"batch of this schedule grows from 8 to 27, .*ignore_batch"
+    ):
         to_module(form, GROWING.plan(T, 8))
     text = to_module(form, GROWING.plan(T, 8), GROWING, ignore_batch=True)
-    assert f"of {len(GROWING.plan(T, 8))} updates" in text
+    assert f"of {len(GROWING.plan(T, 8))} steps" in text
     assert len(GROWING.plan(T, 8)) < T
 
 
 @pytest.mark.parametrize("form", ["optax", "keras"])
-def test_a_varying_momentum_is_refused_where_it_cannot_be_set(form):
-    with pytest.raises(RequestError, match=r"momentum varies.*ignore_momentum"):
+def test_a_varying_momentum_is_rejected_if_the_framework_cannot_set_it(form):
+    with pytest.raises(RequestError, match=r"momentum of this schedule varies.*ignore_momentum"):
         to_module(form, OPPOSED.plan(T))
     assert to_module(form, OPPOSED.plan(T), OPPOSED, ignore_momentum=True)
     make = getattr(lrsearch.export, f"to_{form}")
-    with pytest.raises(RequestError, match=r"momentum varies.*ignore_momentum"):
+    with pytest.raises(RequestError, match=r"momentum of this schedule varies.*ignore_momentum"):
         make(OPPOSED.plan(T))
 
 
 @pytest.mark.parametrize("form", MODULES)
-def test_a_file_holds_the_plan_in_full_and_passes_the_linters_form(form, tmp_path):
+def test_a_file_needs_no_lrsearch_and_passes_the_linter(form, tmp_path):
     text = to_module(form, OPPOSED.plan(T), OPPOSED, ignore_momentum=True)
     path = tmp_path / "schedule.py"
     path.write_text(text)
@@ -254,7 +258,7 @@ def test_a_file_holds_the_plan_in_full_and_passes_the_linters_form(form, tmp_pat
 
 
 class Tiny(torch.nn.Module):
-    """A model that transformers' Trainer takes."""
+    """A model for the Trainer of transformers."""
 
     def __init__(self):
         super().__init__()
@@ -265,7 +269,7 @@ class Tiny(torch.nn.Module):
 
 
 def train_by_trainer(folder, make, steps, resume=False, **words):
-    """The rate of the first group before every update of transformers' own loop."""
+    """Return the rates of all groups before every step of the Trainer's loop."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     seen = []
@@ -302,7 +306,7 @@ def train_by_trainer(folder, make, steps, resume=False, **words):
     return seen
 
 
-@pytest.mark.filterwarnings("ignore")  # transformers' own
+@pytest.mark.filterwarnings("ignore")  # warnings of transformers
 def test_transformers_trainer_applies_the_plan_and_resumes(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     plan = PLAIN.plan(T)
@@ -348,7 +352,7 @@ def test_the_arguments_of_get_scheduler_draw_the_same_shape(name, warmup):
         theirs.step()
     warm, ours = round(100 * warmup), schedule.plan(100).lr
     np.testing.assert_allclose(rates[warm:], ours[warm:], rtol=1e-12, atol=1e-15)
-    if warm and name != "warmup_stable_decay":  # theirs lags by one update and begins at 0
+    if warm and name != "warmup_stable_decay":  # transformers is one step late and starts at 0
         np.testing.assert_allclose(rates[1:warm], ours[: warm - 1], rtol=1e-12)
         assert rates[0] == 0
 
@@ -359,7 +363,7 @@ def test_the_arguments_of_get_scheduler_draw_the_same_shape(name, warmup):
         {"decay": "rex"},
         {"smoothing": 0.1},
         {"cycles": 3, "cycle_growth": 2.0},
-        {"cycles": 3},  # 100 updates are no three equal cycles
+        {"cycles": 3},  # 100 steps are not divisible by 3
         {"decay": "cosine", "power": 2.0},
         {"hold": 0.5, "decay": "exponential"},
         {"decay": "polynomial", "cycles": 2},
@@ -374,8 +378,8 @@ def test_a_shape_that_transformers_lacks_has_no_arguments(changes):
 # --- Lightning ------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning's own
-def test_lightning_applies_the_plan_once_an_update_and_resumes(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore")  # warnings of Lightning
+def test_lightning_applies_the_plan_once_per_step_and_resumes(tmp_path, monkeypatch):
     lightning = pytest.importorskip("lightning")
     exported = module("lightning", PLAIN, monkeypatch)
 
@@ -405,7 +409,7 @@ def test_lightning_applies_the_plan_once_an_update_and_resumes(tmp_path, monkeyp
             default_root_dir=tmp_path,
         )
         data = torch.utils.data.TensorDataset(torch.randn(28, 2))
-        loader = torch.utils.data.DataLoader(data, batch_size=4)  # 7 updates an epoch
+        loader = torch.utils.data.DataLoader(data, batch_size=4)  # 7 steps per epoch
         trainer.fit(model, loader, ckpt_path=checkpoint, weights_only=False)
         return trainer, model
 
@@ -420,7 +424,7 @@ def test_lightning_applies_the_plan_once_an_update_and_resumes(tmp_path, monkeyp
 # --- timm -----------------------------------------------------------------------------------
 
 
-def test_timm_applies_the_plan_at_every_update(monkeypatch):
+def test_timm_applies_the_plan_in_every_step(monkeypatch):
     need_timm(monkeypatch)
     plan = OPPOSED.plan(T)
     for make in (
@@ -457,7 +461,7 @@ def test_optax_applies_the_plan_to_one_ulp_and_resumes(monkeypatch):
         state, applied = optimizer.init(jnp.zeros(1)), []
         update = jax.jit(optimizer.update)
         for t in range(T):
-            if t == 11:  # a checkpoint: numbers out, numbers in
+            if t == 11:  # a checkpoint as NumPy arrays
                 leaves, tree = jax.tree.flatten(state)
                 state = jax.tree.unflatten(tree, [np.asarray(leaf) for leaf in leaves])
             updates, state = update(jnp.ones(1), state)
@@ -487,8 +491,10 @@ def test_optax_takes_a_varying_momentum_through_inject_hyperparams(monkeypatch):
             assert float(state.hyperparams["learning_rate"]) == np.float32(plan.lr[t])
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # its own
-def test_keras_applies_the_plan_to_one_ulp_and_a_saved_model_goes_on(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # a warning of Keras
+def test_keras_applies_the_plan_to_one_ulp_and_a_saved_model_continues(tmp_path, monkeypatch):
     keras = pytest.importorskip("keras")
     plan = PLAIN.plan(T).lr.astype(np.float32)
     exported = module("keras", PLAIN, monkeypatch).make_schedule()
@@ -498,7 +504,7 @@ def test_keras_applies_the_plan_to_one_ulp_and_a_saved_model_goes_on(tmp_path, m
         model.compile(keras.optimizers.SGD(schedule), loss="mse")
 
         def step(model):
-            """One update on gradient 1 from 0: minus the rate."""
+            """Return the rate of one step: minus the weight after gradient 1 from 0."""
             variable = model.trainable_variables[0]
             variable.assign(np.zeros((1, 1), "float32"))
             model.optimizer.apply([keras.ops.ones((1, 1))], [variable])

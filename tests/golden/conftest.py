@@ -1,4 +1,4 @@
-"""The database of the tests of many machines, for a golden study that lived in one."""
+"""The PostgreSQL fixtures of `tests/machines`, for the golden study in a database."""
 
 from tests.machines.conftest import database, postgres
 

@@ -1,4 +1,4 @@
-"""Writes plans.json anew. Run it only for a change of the family that CHANGELOG.md names."""
+"""Write plans.json again. Run this only for a change of schedules that CHANGELOG.md documents."""
 
 import json
 from pathlib import Path

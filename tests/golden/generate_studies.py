@@ -1,7 +1,7 @@
-"""Writes the golden studies: one folder a study, and `expected.json` with what is in them.
+"""Write golden studies: one folder per study, with its contents in `expected.json`.
 
-Studies that an earlier version has written must always open, so no folder here is ever written
-again. Run this for a new study only: `python -m tests.golden.generate_studies NAME`.
+Studies of earlier versions must always open, so a folder is never written again. Run this only
+for a new study: `python -m tests.golden.generate_studies NAME`.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import sqlalchemy
 import lrsearch
 from tests.golden import objectives
 
-#: Optuna's tables, in an order in which rows can be written again.
+#: Optuna's tables, in an order in which their rows can be inserted.
 TABLES = (
     "studies",
     "study_directions",
@@ -27,11 +27,11 @@ TABLES = (
     "trial_values",
 )
 FOLDER = Path(__file__).with_name("studies")
-#: Trials that a golden study holds, and that it is continued to.
+#: Number of trials of a golden study, and number after it is continued.
 BEGUN, CONTINUED = 10, 20
 TODAY = lrsearch.Schedule(peak=0.0625, warmup=0.125, decay="polynomial")
 
-#: What each study is searched with.
+#: Arguments of the search of each study.
 STUDIES = {
     "digits": {"objective": "digits", "steps": 40, "slots": 16, "space": "rex"},
     "quadratic": {"objective": "quadratic", "steps": 60, "space": "spline"},
@@ -61,13 +61,13 @@ STUDIES = {
 
 
 def described(schedule):
-    """A schedule with numbers that lose no bit."""
+    """Return a schedule with floats in hexadecimal, which is exact."""
     fields = schedule.to_dict(defaults=False).items()
     return {name: v.hex() if isinstance(v, float) else v for name, v in fields}
 
 
 def trial(found):
-    """A trial as it must be read again."""
+    """Return a trial in the form of `expected.json`."""
     return {
         "schedule": described(found.schedule),
         "state": found.state,
@@ -95,7 +95,7 @@ def search(name, storage, **changes):
 
 
 def rows(url):
-    """Every row of a database's tables, by table."""
+    """Return the rows of a database by table."""
     engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
         found = {}
@@ -144,7 +144,7 @@ def write(name, server=None):
     copy = folder / "continued"
     copy.mkdir()
     count = STUDIES[name].get("trials", BEGUN) + CONTINUED - BEGUN
-    # A study of its own, never interrupted, asks what this one will ask when it is continued.
+    # An uninterrupted search gives the schedules that a continued search must ask for.
     whole = search(name, copy / f"{name}.journal", trials=count)
     expected["asked"] = {str(t.index): described(t.schedule) for t in whole.trials}
     if name == "database":
@@ -162,7 +162,7 @@ def write(name, server=None):
 
 
 if __name__ == "__main__":
-    # No name and no path of the machine that writes them.
+    # Host names and paths of the machine that writes the studies are replaced.
     from lrsearch.objectives import function
     from lrsearch.study import heartbeat
 

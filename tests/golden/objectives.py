@@ -1,4 +1,4 @@
-"""Objectives of the golden studies: exact arithmetic, so that every machine gets the same bits."""
+"""Objectives of the golden studies, with exact arithmetic, so all machines get equal values."""
 
 import math
 import os
@@ -10,7 +10,7 @@ WORDS = {"peak": (1e-3, 1.0), "steps": 20, "unit": "points", "positive": True}
 
 
 def value(run):
-    """A bowl in the peak, with noise of the schedule's and the seed's own."""
+    """Return a parabola in the peak plus noise that depends on the schedule and the seed."""
     peak = float(run.plan.lr.max())
     noise = (run.seed % 1009 * int(1e6 * peak)) % 97
     return 0.125 + (4.0 * peak - 0.5) * (4.0 * peak - 0.5) + 2.0**-16 * noise
@@ -25,7 +25,7 @@ def follow(run):
 
 @lrsearch.objective(name="mixed", momentum=0.9, **WORDS)
 def mixed(run):
-    """Fails, diverges or finishes, depending on the peak."""
+    """Fail, diverge or finish, depending on the peak."""
     if 0.02 < run.plan.lr.max() < 0.03:
         raise ValueError("no batch is left")
     return follow(run)
@@ -38,7 +38,7 @@ def plain(run):
 
 @lrsearch.objective(name="killed", **WORDS)
 def killed(run):
-    """Ends its process in trial 4, as a kernel does that is out of memory, if it is asked to."""
+    """Kill the process in trial 4 if GOLDEN_KILL is set, like a kernel that is out of memory."""
     if run.trial == 4 and os.environ.get("GOLDEN_KILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     return follow(run)

@@ -1,4 +1,4 @@
-"""Studies of earlier versions open with the same numbers, and go on as if nothing had happened."""
+"""Studies of earlier versions open with the same numbers and continue with the same schedules."""
 
 import json
 import shutil
@@ -22,14 +22,14 @@ from tests.golden.generate_studies import (
 )
 
 JOURNALS = sorted(set(STUDIES) - {"database"})
-#: The Gaussian process is asked: the last bits of what it answers depend on the machine.
+#: Studies of the Gaussian process, whose last bits depend on the machine.
 MODELLED = ("killed", "quadratic")
 
 
 @pytest.fixture
 def golden(tmp_path, monkeypatch):
-    """Copies a study; returns its storage and what must be in it."""
-    # The machine that wrote them, so that a process that has died there is known to be dead.
+    """Return a function that copies a study and returns its storage and expected contents."""
+    # The host name in the studies, so that the process that died there is known to be dead.
     monkeypatch.setattr(heartbeat, "_host", lambda: "golden")
 
     def copy(name):
@@ -46,7 +46,7 @@ def seen(result):
 
 
 def filled(schedule, name):
-    """A stored schedule that was enqueued; now it says the objective's momentum itself."""
+    """Add the objective's momentum to a stored schedule, as is now done when it is enqueued."""
     words = {"momentum": (0.9).hex()} if name == "mixed" else {}
     return {**words, **schedule}
 
@@ -65,7 +65,7 @@ def test_an_earlier_study_opens_with_identical_numbers(name, golden):
 
 
 @pytest.mark.parametrize("name", sorted(set(JOURNALS) - set(MODELLED)))
-def test_an_earlier_study_that_is_continued_asks_the_recorded_schedules(name, golden):
+def test_an_earlier_study_continues_with_the_recorded_schedules(name, golden):
     storage, expected = golden(name)
     count = len(expected["asked"])
     result = search(name, storage, trials=count)
@@ -75,7 +75,7 @@ def test_an_earlier_study_that_is_continued_asks_the_recorded_schedules(name, go
 
 
 @pytest.mark.parametrize("name", MODELLED)
-def test_an_earlier_study_that_is_continued_asks_what_one_without_a_break_asks(
+def test_an_earlier_study_continues_with_the_schedules_of_an_uninterrupted_one(
     name, golden, tmp_path
 ):
     storage, expected = golden(name)
@@ -91,12 +91,12 @@ def test_an_earlier_study_that_is_continued_asks_what_one_without_a_break_asks(
     for ours, theirs in zip(result.trials, twin.trials, strict=True):
         if same or ours.index < BEGUN:
             assert described(ours.schedule) == described(theirs.schedule)
-        else:  # another kind of processor: the model has seen values that differ in a last bit
+        else:  # on another processor, values that the model was fitted to differ in the last bit
             assert ours.schedule.peak == pytest.approx(theirs.schedule.peak, rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["compared", "exact"])
-def test_an_earlier_comparison_opens_with_identical_numbers_and_measures_nothing_again(
+def test_an_earlier_comparison_opens_with_identical_numbers_and_repeats_no_run(
     name, golden, monkeypatch
 ):
     storage, expected = golden(name)
@@ -116,7 +116,7 @@ def test_an_earlier_comparison_opens_with_identical_numbers_and_measures_nothing
 
     @lrsearch.objective(name="plain", **objectives.WORDS)
     def silent(run):
-        raise AssertionError("a run was measured again")
+        raise AssertionError("a run was repeated")
 
     words = {"objective": silent} if name == "compared" else {}
     found = lrsearch.compare(
@@ -132,7 +132,7 @@ def test_an_earlier_comparison_opens_with_identical_numbers_and_measures_nothing
     assert again(found) == expected["comparison"]
 
 
-def test_what_an_earlier_version_spooled_is_written_to_mlflow(golden, tmp_path, monkeypatch):
+def test_the_spool_of_an_earlier_version_is_uploaded_to_mlflow(golden, tmp_path, monkeypatch):
     from mlflow.tracking import MlflowClient
 
     from lrsearch import publishing
@@ -141,7 +141,7 @@ def test_what_an_earlier_version_spooled_is_written_to_mlflow(golden, tmp_path, 
     spool = tmp_path / "spool.spool.jsonl"
     lines = [json.loads(line) for line in spool.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == expected["spooled"] == BEGUN
-    # A number that is in the spool alone tells whether that was read.
+    # A number that is only in the spool shows that the spool was read.
     lines[0]["metrics"].append(["only_in_the_spool", 0, 0.5])
     spool.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -159,10 +159,10 @@ def test_what_an_earlier_version_spooled_is_written_to_mlflow(golden, tmp_path, 
 
 
 @pytest.mark.slow
-def test_an_earlier_database_opens_with_identical_numbers_and_goes_on(database):
+def test_an_earlier_database_opens_with_identical_numbers_and_continues(database):
     expected = json.loads((FOLDER / "database" / "expected.json").read_text(encoding="utf-8"))
     rows = json.loads((FOLDER / "database" / "rows.json").read_text(encoding="utf-8"))
-    search("database", database, trials=1, study="another")  # makes Optuna's tables
+    search("database", database, trials=1, study="another")  # creates Optuna's tables
     engine = sqlalchemy.create_engine(database.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         for table in reversed(TABLES):

@@ -60,7 +60,7 @@ def test_a_second_machine_waits_if_a_study_was_created_for_one_run(database, tmp
     both = [launch(*words, folder=tmp_path) for _ in range(2)]
     printed = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert any("which another process is at" in err for err in printed)
+    assert any("which another process runs" in err for err in printed)
     assert any("--parallel" in err for err in printed)
 
 

@@ -1,4 +1,4 @@
-"""The convex bound as an objective, on the figures of its source."""
+"""Tests of the convex bound as an objective, with the reference values of its source."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ FIGURES = {"polynomial": 0.100630, "cosine": 0.103386, "constant": 0.137545}
 
 
 @pytest.mark.parametrize("decay", FIGURES)
-def test_the_bound_at_the_best_rate_is_the_known_figure(decay):
+def test_the_bound_at_the_best_rate_has_its_reference_value(decay):
     objective = make("convex-bound")
     (outcome,) = answer(objective, Schedule(peak=0.02, decay=decay))
     assert outcome.figures["bound_at_best_rate"] == pytest.approx(FIGURES[decay], abs=5e-7)
@@ -23,15 +23,15 @@ def test_the_bound_at_the_best_rate_is_the_known_figure(decay):
     assert tuned.value < outcome.value
 
 
-def test_distance_and_gradient_scale_it_as_they_must():
-    """Ω(D, G; η) = D·G·Ω(1, 1; ηG/D)."""
+def test_distance_and_gradient_scale_the_bound():
+    """Check Ω(D, G; η) = D·G·Ω(1, 1; ηG/D)."""
     schedule, scaled = Schedule(peak=0.02), Schedule(peak=0.02 * 3.0 / 0.5)
     (one,) = answer(make("convex-bound"), schedule)
     (other,) = answer(make("convex-bound", {"distance": 3.0, "gradient": 0.5}), scaled)
     assert other.value == pytest.approx(1.5 * one.value, rel=1e-12)
 
 
-def test_a_search_ranks_shapes_as_the_bound_does(tmp_path):
+def test_a_search_finds_the_best_bound_and_ranks_baselines_by_it(tmp_path):
     words = {"tracking_uri": "none", "trials": 60, "sampler": "gp"}
     result = lrsearch.tune(
         "convex-bound",

@@ -1,4 +1,4 @@
-"""Functions as objectives: what they return, raise, print and keep."""
+"""Tests of functions as objectives: values, errors, output, folders and workers."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "code" / "neighbour.py").write_text("def square(x):\n    return x * x / 2\n")
     (tmp_path / "code" / "train.py").write_text(TRAIN)
     yield tmp_path
-    # What was loaded from here; libraries must stay, since torch cannot be imported twice.
+    # Only modules of this folder are removed: torch cannot be imported twice.
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
@@ -69,7 +69,7 @@ def answer(function, **words):
     return run_of(lrsearch.objective(function), **words)
 
 
-def test_a_decorated_function_is_still_a_function():
+def test_a_decorated_function_can_be_called_and_has_a_setup():
     @lrsearch.objective(unit="points", peak=(1e-3, 1.0), momentum=0.9, steps=7, batch=3)
     def small(run):
         """The first line.
@@ -103,7 +103,7 @@ def test_a_decorated_function_is_still_a_function():
         ({"version": -1}, "version"),
     ],
 )
-def test_a_wrong_word_is_refused_where_it_stands(words, message):
+def test_an_invalid_argument_of_the_decorator_is_rejected(words, message):
     if message is None:  # a number fixes the peak
         assert lrsearch.objective(print, **words).setup.entries == {"peak": 3.0}
         return
@@ -118,14 +118,14 @@ def test_any_number_is_a_value(value):
 
 
 @pytest.mark.parametrize("value", [None, "2", [1.0], np.ones(2), torch.ones(2), True, {}])
-def test_what_is_no_number_is_a_failure_that_says_so(value):
+def test_a_value_that_is_not_a_number_is_a_failure(value):
     outcome = answer(lambda run: value)
     assert outcome.state == "failed"
-    assert "which is no number; return the value" in outcome.reason
+    assert "which is not a number; return the value" in outcome.reason
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_value_that_is_not_finite_is_divergence(value):
+def test_a_value_that_is_not_finite_is_a_divergence(value):
     assert answer(lambda run: value).state == "diverged"
 
 
@@ -138,7 +138,7 @@ def test_a_value_that_is_not_finite_is_divergence(value):
         (MemoryError("x" * 1000), "MemoryError: " + "x" * 287),
     ],
 )
-def test_what_a_function_raises_is_a_failed_outcome_with_its_traceback(error, reason):
+def test_an_exception_gives_a_failed_outcome_with_its_traceback(error, reason):
     def broken(run):
         raise error
 
@@ -149,7 +149,7 @@ def test_what_a_function_raises_is_a_failed_outcome_with_its_traceback(error, re
     assert "function.py" not in outcome.details.replace(__file__, "")
 
 
-def test_an_interrupt_is_no_outcome():
+def test_an_interrupt_is_raised_again():
     def interrupted(run):
         raise KeyboardInterrupt
 
@@ -157,12 +157,12 @@ def test_an_interrupt_is_no_outcome():
         answer(interrupted)
 
 
-def test_a_hopeless_run_ends_even_if_the_function_catches_everything():
+def test_a_diverged_run_ends_even_if_the_function_catches_all_exceptions():
     def stubborn(run):
         for t in range(20):
             try:
                 run.report(t, float("inf"))
-            except Exception:  # noqa: BLE001  # as users do
+            except Exception:  # noqa: BLE001  # as users' code does
                 return 1.0
         return None
 
@@ -195,7 +195,7 @@ def test_three_failures_in_a_row_stop_the_search_with_the_traceback(tmp_path):
     assert "ValueError: trial 2" in result.trial(2).details
 
 
-def test_a_folder_is_found_again_by_a_run_that_is_begun_again(tmp_path):
+def test_a_repeated_run_has_the_same_folder(tmp_path):
     @lrsearch.objective(peak=(1e-3, 1.0), steps=5)
     def resumes(run):
         mark = run.folder / "checkpoint"
@@ -212,7 +212,7 @@ def test_a_folder_is_found_again_by_a_run_that_is_begun_again(tmp_path):
     assert (tmp_path / "resumes-default.runs" / "0002-1" / "checkpoint").is_file()
 
 
-def test_a_file_is_tuned_from_the_command_line(here, capsys):
+def test_the_command_line_searches_an_objective_of_a_file(here, capsys):
     words = ["tune", "code/train.py:bowl", "--trials", "8", "--tracking-uri", "none", "--json"]
     assert main([*words, "--quiet"]) == 0
     captured = capsys.readouterr()
@@ -222,28 +222,28 @@ def test_a_file_is_tuned_from_the_command_line(here, capsys):
     assert "last" in record["best"]["diagnostics"]
     assert "noise on stdout" in captured.err
     first = lrsearch.load("bowl-default").trials[0].outcomes[0].traces["loss"].values[0]
-    assert first == (1.0 + run_seed(0, 0) % 5) ** 2 / 2  # by the neighbour's square
+    assert first == (1.0 + run_seed(0, 0) % 5) ** 2 / 2  # computed by `square` of neighbour.py
 
 
-def test_a_module_and_a_file_with_one_objective_need_fewer_words(here, monkeypatch):
+def test_a_reference_names_a_module_a_file_or_an_undecorated_function(here, monkeypatch):
     monkeypatch.chdir(here / "code")
     assert load_reference("train:bowl").setup.name == "bowl"
     assert load_reference("train.py").setup.name == "bowl"
     assert find_objective("train.py:plain", None, "auto").setup.name == "plain"
 
 
-def test_a_file_named_as_a_library_does_not_hide_it(here):
+def test_a_file_with_the_name_of_a_library_does_not_replace_it(here):
     (here / "code" / "json.py").write_text("import lrsearch\n\ndef f(run):\n    return 1.0\n")
     assert load_reference("code/json.py:f")(None) == 1.0
     assert sys.modules["json"] is json
 
 
 BROKEN = {
-    "syntax.py": ("def f(:\n", r"SyntaxError.* at .*syntax.py:1; run it with Python first"),
+    "syntax.py": ("def f(:\n", r"SyntaxError.* at .*syntax.py:1; check it with Python first"),
     "missing.py": ("import no_such_thing\n", r"ModuleNotFoundError.* at .*missing.py:1"),
     "exits.py": (
         "import sys\n\nsys.exit(3)\n",
-        r"exits.py ends with sys.exit\(3\) when it is imported",
+        r"exits.py calls sys.exit\(3\) when it is imported",
     ),
     "empty.py": ("", r"has 0 objectives: none; decorate"),
     "two.py": (
@@ -259,7 +259,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_file_that_cannot_be_used_says_where_it_broke(here, name):
+def test_a_file_that_cannot_be_used_is_rejected_with_the_cause(here, name):
     text, message = BROKEN[name]
     (here / name).write_text(text)
     with pytest.raises(RequestError, match=message) as caught:
@@ -276,16 +276,16 @@ def test_a_file_that_cannot_be_used_says_where_it_broke(here, name):
         ("code/train.py:", "give FILE.py:NAME or"),
         (":f", "give FILE.py:NAME or"),
         ("no_such_module:f", "cannot import no_such_module: ModuleNotFoundError"),
-        ("code/train.py:sys", "give a built-in one's name"),
+        ("code/train.py:sys", "give the name of a built-in objective"),
         ("code:x", "has no 'x'"),
     ],
 )
-def test_a_wrong_reference_is_one_clear_line(here, reference, message):
+def test_an_invalid_reference_is_rejected_with_the_cause(here, reference, message):
     with pytest.raises(RequestError, match=message):
         find_objective(reference, None, "auto")
 
 
-def test_a_class_of_tasks_takes_its_fields_as_options(here):
+def test_options_set_the_fields_of_a_task_class(here):
     (here / "task.py").write_text(
         textwrap.dedent(
             """
@@ -324,7 +324,7 @@ import lrsearch
 
 @lrsearch.objective(unit="points", peak=(1e-3, 1.0), steps=5)
 def value(run):
-    """A value that says nothing of its process."""
+    """A value that does not depend on the process."""
     time.sleep(0.002 * (run.trial % 3))
     print("printed", flush=True)
     run.report(0, 1.0)
@@ -363,7 +363,7 @@ def tune(name, trials, **words):
     return lrsearch.tune(f"worked.py:{name}", trials=trials, tracking_uri="none", **words)
 
 
-def test_workers_give_what_one_process_gives(worked):
+def test_workers_give_the_same_values_as_one_process(worked):
     words = {"seeds": 2, "sampler": "tpe", "pruner": "none"}
     parallel = tune("value", 12, workers=3, storage="a.journal", **words)
     lone = tune("value", 12, workers=1, storage="b.journal", **words)
@@ -393,7 +393,7 @@ def test_every_worker_has_a_device_and_its_share_of_the_cores(worked, monkeypatc
     assert str(os.getpid()) not in {pid for pid, _, _ in seen}
 
 
-def test_a_worker_that_dies_is_replaced_and_its_run_begun_again(worked):
+def test_a_worker_that_dies_is_replaced_and_its_run_is_repeated(worked):
     result = tune("dies", 6, workers=2, sampler="random")
     assert [t.state for t in result.trials] == [*["finished"] * 2, "failed", *["finished"] * 3]
     assert result.trial(4).value == 5.0
@@ -403,7 +403,7 @@ def test_a_worker_that_dies_is_replaced_and_its_run_begun_again(worked):
     assert running == ["x", "x", "xxxx", "x", "xx", "x"]
 
 
-def test_what_a_function_raises_in_a_worker_stops_the_search_here(worked):
+def test_exceptions_in_workers_stop_the_search(worked):
     with pytest.raises(SearchFailed, match="ValueError: in a worker") as caught:
         tune("raises", 20, workers=2, sampler="random")
     assert "in raises" in caught.value.details
@@ -429,7 +429,7 @@ def small(run):
         pytest.param("if True:", 1, marks=pytest.mark.slow),
     ],
 )
-def test_a_script_may_use_workers_below_a_guard(worked, guard, code):
+def test_a_script_can_use_workers_below_a_main_guard(worked, guard, code):
     (worked / "script.py").write_text(SCRIPT.format(guard=guard))
     done = subprocess.run(
         [sys.executable, "script.py"], capture_output=True, text=True, timeout=120, check=False
@@ -441,15 +441,15 @@ def test_a_script_may_use_workers_below_a_guard(worked, guard, code):
         assert "put the call below `if __name__ == '__main__':`" in done.stderr
 
 
-def test_what_no_worker_can_import_is_refused(tmp_path):
+def test_objectives_that_workers_cannot_run_are_rejected(tmp_path):
     @lrsearch.objective(peak=(1e-3, 1.0))
     def local(run):
         return 1.0
 
     words = {"workers": 2, "tracking_uri": "none", "storage": tmp_path / "x.journal"}
-    with pytest.raises(RequestError, match=r"cannot import .*at the top of a file"):
+    with pytest.raises(RequestError, match=r"cannot import .*at the top level of a file"):
         lrsearch.tune(local, **words)
-    with pytest.raises(RequestError, match="answers exactly and at once"):
+    with pytest.raises(RequestError, match="is computed at once in this process"):
         lrsearch.tune("quadratic", **words)
     with pytest.raises(RequestError, match="workers is 0"):
         lrsearch.tune(local, **{**words, "workers": 0})
@@ -457,7 +457,7 @@ def test_what_no_worker_can_import_is_refused(tmp_path):
 
 
 def test_workers_end_with_the_search(worked):
-    """Even when it is killed: a worker notices that its standard input has closed."""
+    """Check a search that is killed: a worker ends when its standard input closes."""
     (worked / "slow.py").write_text(
         "import os, time, pathlib, lrsearch\n"
         "@lrsearch.objective(peak=(1e-3, 1.0), steps=5)\n"

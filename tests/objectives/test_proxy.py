@@ -1,4 +1,4 @@
-"""The proxies as objectives: their values are the recursion's, and every option is alive."""
+"""Tests of the proxies as objectives: values, divergence, options and optimum."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ PROXIES = ["quadratic", "quadratic-additive"]
 @pytest.mark.parametrize(
     ("name", "problem"), [("quadratic", lr_ref()), ("quadratic-additive", noisy_quadratic(256))]
 )
-def test_the_value_is_the_recursions_last_loss(name, problem):
+def test_the_value_is_the_last_loss_of_the_recursion(name, problem):
     objective = make(name)
     setup = objective.setup
     schedules = [Schedule(peak=p * problem.largest_rate) for p in (0.05, 0.2, 0.4)]
@@ -27,7 +27,7 @@ def test_the_value_is_the_recursions_last_loss(name, problem):
         assert outcome.updates == setup.steps
 
 
-def test_the_well_known_numbers_of_lr_ref():
+def test_the_reference_least_squares_problem_has_its_known_values():
     objective = make("quadratic")
     assert objective.setup.untrained == pytest.approx(0.5, rel=1e-12)
     assert (objective.setup.steps, objective.setup.batch) == (200, 4)
@@ -37,7 +37,7 @@ def test_the_well_known_numbers_of_lr_ref():
     assert peak.low == pytest.approx(0.03 * peak.high)
 
 
-def test_a_run_beyond_stability_diverges_with_its_update_and_loss():
+def test_a_run_above_the_stability_limit_diverges_with_its_update_and_loss():
     (outcome,) = answer(make("quadratic"), Schedule(peak=12.0, decay="constant"))
     assert (outcome.state, outcome.value) == ("diverged", None)
     assert outcome.reason.startswith("diverged at update ")
@@ -81,14 +81,14 @@ def test_options_reach_the_optimizer():
     assert objective.optimizer == Optimizer(form="classical", nesterov=True, ema=0.5)
 
 
-def test_a_reference_is_offered_only_where_it_is_one():
+def test_the_optimum_is_none_with_weight_decay_or_an_averaged_iterate():
     assert make("quadratic", {"ema": 0.5}).optimum(Budget(steps=20, batch=4)) is None
     assert make("quadratic", {"weight_decay": 0.5}).optimum(Budget(steps=20, batch=4)) is None
     assert make("quadratic", {"modes": 16}).optimum(Budget(steps=20, batch=4)) > 0
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_no_schedule_of_the_family_beats_the_optimum(name):
+def test_no_schedule_of_the_family_is_better_than_the_optimum(name):
     objective = make(name, {"modes": 16})
     optimum = objective.optimum(Budget(steps=50, batch=4))
     top = objective.problem.largest_rate
@@ -105,7 +105,7 @@ def test_no_schedule_of_the_family_beats_the_optimum(name):
 @pytest.mark.parametrize(
     "name", [name for name in BUILT_IN if "data" not in BUILT_IN[name].options]
 )
-def test_a_built_in_objective_is_what_its_catalog_says(name):
+def test_a_built_in_objective_has_the_name_and_options_of_its_entry(name):
     objective = make(name)
     setup = objective.setup
     assert setup.name == name
@@ -121,11 +121,11 @@ def test_a_built_in_objective_is_what_its_catalog_says(name):
         ("digts", {}, "did you mean 'digits'"),
         ("quadratic", {"mode": 3}, "did you mean 'modes'"),
         ("quadratic", {"modes": 1}, "modes is 1; give an integer"),
-        ("quadratic", {"modes": "many"}, "no number"),
+        ("quadratic", {"modes": "many"}, "not a number"),
         ("quadratic", {"form": "pytorch"}, "did you mean 'torch'"),
         ("digits", {"held_out": 1.0}, "held_out is 1.0"),
     ],
 )
-def test_a_wrong_name_or_option_is_refused(name, options, message):
+def test_an_unknown_name_or_invalid_option_is_rejected(name, options, message):
     with pytest.raises(RequestError, match=message):
         make(name, options)

@@ -1,4 +1,4 @@
-"""Pictures hold the numbers they were made of."""
+"""Figures contain the numbers that they are made of."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_a_schedule_is_drawn_as_its_plan():
     assert np.array_equal(axes.lines[0].get_ydata(), schedule.plan(50).lr)
 
 
-def test_a_growing_batch_has_a_panel_of_its_own():
+def test_a_growing_batch_has_its_own_panel():
     schedule = Schedule(peak=0.1, batch_growth=4)
     _, right = draw_schedules({"mine": schedule}, 50, 8).axes
     assert np.array_equal(right.lines[0].get_ydata(), schedule.plan(50, 8).batch)
@@ -44,14 +44,14 @@ def test_a_study_is_drawn_from_its_trials(tmp_path):
     assert np.array_equal(peaks.lines[1].get_xdata(), [result.best.schedule.peak])
 
 
-def test_without_a_finished_trial_there_is_nothing_to_draw(tmp_path):
+def test_drawing_a_study_without_finished_trials_is_an_error(tmp_path):
     result = search(Bowl(limit=0.0), tmp_path, trials=2)
     with pytest.raises(NothingFinished):
         draw_study(result)
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
-def test_a_figure_is_written_in_the_format_of_its_ending(tmp_path, ending):
+def test_a_figure_is_written_in_the_format_of_its_extension(tmp_path, ending):
     path = tmp_path / f"x{ending}"
     write(Figure(), str(path))
     magic = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -59,7 +59,7 @@ def test_a_figure_is_written_in_the_format_of_its_ending(tmp_path, ending):
 
 
 @pytest.mark.parametrize("path", ["x.txt", "x", "nowhere/x.png"])
-def test_a_figure_that_cannot_be_written_is_refused(tmp_path, monkeypatch, path):
+def test_a_figure_that_cannot_be_written_is_rejected(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RequestError, match="cannot"):
         write(Figure(), path)

@@ -1,4 +1,4 @@
-"""Every sampler is a pure function of the problem, the index and what the trial may see."""
+"""Every sampler is a pure function of the problem, the index and the history."""
 
 import itertools
 import math
@@ -55,14 +55,14 @@ def problem(window=0, seed=7, space=SPACE, untrained=None):
 
 
 def search(name, given, window=0, fresh=(), trials=TRIALS):
-    """The points of a search whose first trial is of a schedule outside the space.
+    """Return the points of a search whose first schedule is outside the space.
 
     Args:
-        name: of the sampler.
+        name: name of the sampler.
         given: the problem.
-        window: how many of the latest trials are not seen.
-        fresh: the trials for which a sampler is made anew.
-        trials: how many there are.
+        window: number of latest trials that are not seen.
+        fresh: trials for which a new sampler is made.
+        trials: number of trials.
     """
     sampler, points, known = make_sampler(name, given), [None], {}
     for index in range(1, trials):
@@ -78,7 +78,7 @@ def search(name, given, window=0, fresh=(), trials=TRIALS):
 
 @SAMPLER
 @pytest.mark.parametrize("window", [0, 5])
-def test_a_sampler_that_is_made_anew_for_every_trial_proposes_the_same_points(name, window):
+def test_a_new_sampler_for_every_trial_proposes_the_same_points(name, window):
     whole = search(name, problem(window), window)
     again = search(name, problem(window), window, fresh=range(TRIALS))
     assert [repr(point) for point in again] == [repr(point) for point in whole]
@@ -86,15 +86,15 @@ def test_a_sampler_that_is_made_anew_for_every_trial_proposes_the_same_points(na
 
 
 @SAMPLER
-def test_a_sampler_that_is_made_again_midway_continues_with_the_same_points(name):
-    """A search is resumed before the model is used, and later."""
+def test_a_new_sampler_midway_continues_with_the_same_points(name):
+    """A search may be resumed before the model is used, or later."""
     whole = search(name, problem())
     for begun in (4, 13, 16):
         assert search(name, problem(), fresh=[begun]) == whole
 
 
 @SAMPLER
-def test_the_first_trial_of_all_can_be_asked_for(name):
+def test_a_sampler_proposes_a_point_for_trial_0(name):
     found = make_sampler(name, problem()).ask(0, History(points=(), ended={}))
     assert found.point.keys() == set(SPACE.free)
 
@@ -110,11 +110,11 @@ def test_samplers_do_not_disturb_each_other(name):
         history = History(points=tuple(points[turn]), ended=dict(known[turn]))
         points[turn].append(dict(samplers[turn].ask(index, history).point))
     assert points == alone
-    assert points[0][1:] != points[1][1:]  # another seed is another search
+    assert points[0][1:] != points[1][1:]  # another seed gives other points
 
 
 @SAMPLER
-def test_every_point_is_one_of_the_space(name):
+def test_every_point_is_inside_the_space(name):
     for point in search(name, problem())[1:]:
         assert point.keys() == SPACE.free.keys()
         for field, value in point.items():
@@ -124,7 +124,7 @@ def test_every_point_is_one_of_the_space(name):
 
 
 @SAMPLER
-def test_a_sampler_that_says_that_it_is_independent_reads_no_history(name):
+def test_an_independent_sampler_reads_no_history(name):
     sampler = make_sampler(name, problem())
     assert sampler.independent == (name in ("qmc", "random"))
     if sampler.independent:
@@ -135,7 +135,7 @@ def test_a_sampler_that_says_that_it_is_independent_reads_no_history(name):
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"qmc", "random"}))
 def test_a_model_reads_the_outcomes_that_it_may_see(name):
-    """Equal points would show nothing if they did not depend on the outcomes."""
+    """If points did not depend on outcomes, the tests of equal points would show nothing."""
     blind = search(name, problem(window=TRIALS), window=TRIALS)
     seeing = search(name, problem())
     differ = [i for i, (a, b) in enumerate(zip(blind, seeing, strict=True)) if a != b]

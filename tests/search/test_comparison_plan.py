@@ -1,4 +1,4 @@
-"""The protocol of a comparison: what is measured, what is chosen where, is it honest."""
+"""The plan of a comparison: its runs, its choices, and how often its answer is wrong."""
 
 import itertools
 import json
@@ -61,7 +61,7 @@ def run(asked, value):
     return asked.conclude("points", measured, reported)
 
 
-def test_a_grid_spans_the_range_evenly_and_holds_the_anchor():
+def test_a_grid_spans_the_range_evenly_and_contains_the_anchor():
     for anchor, points in itertools.product((0.001, 0.02, 0.0473, 1.0), (3, 5, 7, 9)):
         grid = peak_grid(anchor, 0.001, 1.0, points)
         assert anchor in grid
@@ -72,12 +72,12 @@ def test_a_grid_spans_the_range_evenly_and_holds_the_anchor():
         np.testing.assert_allclose(ratios, math.log(1000) / points, rtol=1e-9)
     assert peak_grid(3.0, 0.001, 1.0, 9)[-1] == 3.0  # an anchor outside widens the range
     assert peak_grid(0.1, 0.001, 1.0, 1) == [0.1]
-    near = peak_grid(0.02, 0.001, 1.0, nearest=3)  # with the spacing of the whole
+    near = peak_grid(0.02, 0.001, 1.0, nearest=3)  # with the spacing of the whole grid
     np.testing.assert_allclose(near, [0.02 / 1000 ** (1 / 9), 0.02, 0.02 * 1000 ** (1 / 9)])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_baselines_are_what_their_names_say(momentum):
+def test_baselines_have_the_shapes_of_their_names(momentum):
     made = {name: baseline(name, 0.2, momentum) for name in BASELINES}
     assert list(made) == ["constant", "linear", "cosine", "wsd", "step", "onecycle"]
     for name, schedule in made.items():
@@ -85,7 +85,7 @@ def test_baselines_are_what_their_names_say(momentum):
         assert plan.lr.max() == pytest.approx(0.2)
         assert plan.lr[0] < 0.2, f"{name} has no warmup"
     decay = made["wsd"].plan(1000).lr
-    assert (decay == 0.2).sum() == 752  # 75 % stable, the warmup's last and the decay's first
+    assert (decay == 0.2).sum() == 752  # 75 %, with one step of the warmup and one of the decay
     assert decay[900] == pytest.approx(0.2 * (1 - math.sqrt(0.5)))  # 1-sqrt over the last 20 %
     assert sorted({round(lr, 9) for lr in made["step"].plan(1000).lr[50:]}) == [0.002, 0.02, 0.2]
     momenta = made["onecycle"].with_momentum(momentum).plan(1000).momentum
@@ -97,7 +97,7 @@ def test_the_number_of_runs_is_exact_and_shrinks_to_the_limit():
     whole = protocol()
     assert whole.runs == 11 * 9 * FIRST_SEEDS + 11 * KEPT_PEAKS * (10 - FIRST_SEEDS) + 7 * 10
     assert f"{whole.runs} runs" in whole.describe()
-    run(whole, lambda s, stage, r: s.peak + r)  # asserts that it took as many
+    run(whole, lambda s, stage, r: s.peak + r)  # asserts the number of runs
     smaller = [protocol(points=p) for p in (7, 5, 3)]
     smaller += [protocol(points=3, candidates=k) for k in (4, 3, 2, 1)]
     smaller += [protocol(points=3, candidates=1, seeds=s) for s in (9, 8, 7, 6, 5)]
@@ -108,7 +108,7 @@ def test_the_number_of_runs_is_exact_and_shrinks_to_the_limit():
     assert shrink([whole, *smaller], 100) is None
 
 
-def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_alone():
+def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_only():
     """The choice does not depend on the values of the report."""
     names = ("trial 1", "trial 2", "a", "b")
     every = rivals(*names)
@@ -153,7 +153,7 @@ def test_diverged_seeds_are_counted_and_never_dropped():
     assert decode(Comparison, json.loads(json.dumps(encode(found)))) == found
 
 
-def test_an_exact_objective_is_compared_as_it_is():
+def test_an_exact_objective_is_compared_without_intervals():
     every = rivals("trial 1", "a", "b")
     asked = ComparisonPlan(
         candidates=every[:1], baselines=every[1:], selection=1, seeds=1, exact=True
@@ -169,18 +169,21 @@ def test_an_exact_objective_is_compared_as_it_is():
     }
 
 
-# --- Simulations, against noise whose law is known --------------------------------------------
+# --- Simulations with noise of a known distribution -------------------------------------------
 
 
 def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
-    """Comparisons of random searches: `shift[i]` is added to the i-th baseline's truth."""
+    """Yield the best value and the comparison of random searches.
+
+    `shift[i]` is added to the true value of baseline i; all other schedules are equal.
+    """
     peaks = tuple(2.0 ** -np.arange(9))
     baselines = rivals(*(f"b{i}" for i in range(6)), peaks=peaks)
     shifts = np.broadcast_to(shift, 6)
     for study in range(studies):
         rng = stream(study, "simulation")
         draw = law or (lambda rng, size: rng.normal(size=size))
-        luck = noise * draw(rng, trials)  # what the search saw of schedules that are all equal
+        luck = noise * draw(rng, trials)  # values of the search
         top = np.argsort(luck)[:5]
         candidates = tuple(
             TunedShape(
@@ -207,9 +210,12 @@ def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
 
 
 @pytest.mark.slow
-def test_under_the_null_a_win_over_any_baseline_is_claimed_in_at_most_five_percent():
-    """1000 studies of schedules that are all equal up to noise; the 95 % Clopper-Pearson interval
-    of the rate lies below 5 %, as does the one over both directions within its error."""
+def test_if_all_schedules_are_equal_at_most_five_percent_of_studies_report_a_win():
+    """1000 studies of schedules that are all equal up to noise.
+
+    The 95 % Clopper-Pearson interval of the rate of wins is below 5 %. The rate of wins and losses
+    together is at most 5 %, within the error of the simulation.
+    """
     wins = losses = covered = total = 0
     optimism, lucky = [], []
     for best, found in simulate(1000, 0.03):
@@ -224,13 +230,13 @@ def test_under_the_null_a_win_over_any_baseline_is_claimed_in_at_most_five_perce
     assert interval.high < 0.05, f"{wins} wins"
     assert wins + losses <= 70, f"{wins} wins and {losses} losses"
     assert 0.93 <= covered / total <= 0.97
-    assert abs(np.mean(optimism)) < 0.1, "the reported value is too good"
-    assert np.mean(lucky) > 1.6, "this search's best value is not lucky, so nothing was shown"
+    assert abs(np.mean(optimism)) < 0.1, "reported values are biased"
+    assert np.mean(lucky) > 1.6, "best values are not biased, so the test shows nothing"
 
 
 @pytest.mark.slow
-def test_one_baseline_worse_by_two_noise_deviations_is_found_in_four_of_five_studies():
-    """The power of the first step of Holm's over six is known: that of a t test at 0.05/6."""
+def test_a_baseline_worse_by_two_standard_deviations_is_detected_in_four_of_five_studies():
+    """The first step of Holm's procedure over six tests has the power of a t test at 0.05/6."""
     limit, centre = stats.t.ppf(1 - 0.05 / 12, 9), 2 / math.sqrt(2) * math.sqrt(10)
     power = stats.nct.sf(limit, 9, centre)
     assert power == pytest.approx(0.828, abs=5e-4)
@@ -241,8 +247,8 @@ def test_one_baseline_worse_by_two_noise_deviations_is_found_in_four_of_five_stu
     assert np.mean(found) == pytest.approx(power, abs=3 * error)
 
 
-def test_a_skewed_noise_is_covered_less_and_by_how_much():
-    """Exponential noise: a t interval of a difference of two such means still covers."""
+def test_intervals_cover_the_difference_under_skewed_noise():
+    """With exponential noise, the t interval still covers the difference of two means."""
     covered = [
         c.interval[0] <= 0 <= c.interval[1]
         for _, found in simulate(150, 0.03, law=lambda rng, size: rng.exponential(size=size))
@@ -252,8 +258,8 @@ def test_a_skewed_noise_is_covered_less_and_by_how_much():
 
 
 @pytest.mark.slow
-def test_a_compared_value_is_not_luck_and_its_schedule_is_nearer_to_the_optimum():
-    """200 studies of 100 TPE trials each on a bowl with a known truth; see the benchmark."""
+def test_a_compared_value_is_unbiased_and_its_schedule_is_nearer_to_the_optimum():
+    """200 studies of 100 TPE trials on a bowl with known true values; see the benchmark."""
     found = worth(0.03, 200)
     assert abs(found["optimism_of_the_compared_value"]) < 0.1
     assert found["optimism_of_the_best_value"] > 1.6

@@ -1,4 +1,4 @@
-"""Comparisons through an objective's stream: kept, resumed, paid for in advance."""
+"""Comparisons through an objective's stream: cost estimate, storage, continuation, answer."""
 
 import json
 import math
@@ -60,11 +60,11 @@ def test_a_search_ends_with_its_comparison_after_a_cost_estimate(tmp_path, slots
     objective, watch = Noisy(slots=slots), Watch()
     result = compare(objective, tmp_path, watch=watch, seeds=10)
     found = result.comparison
-    ((bill, total, done),) = watch.bills
+    ((estimate, total, done),) = watch.bills
     assert total == found.runs
-    assert f"{total} runs" in bill
+    assert f"{total} runs" in estimate
     assert done == 0
-    assert len(objective.seeds) - 30 <= total  # rivals may share schedules
+    assert len(objective.seeds) - 30 <= total  # shapes may share schedules
     assert watch.progress[-1] == len(objective.seeds) - 30
     assert found.best.value == pytest.approx(0.7, abs=0.05)
     error, far = 0.05 * math.sqrt(2 / 10), []  # of a difference of two means over ten seeds
@@ -78,10 +78,12 @@ def test_a_search_ends_with_its_comparison_after_a_cost_estimate(tmp_path, slots
             assert versus.verdict == ("better" if truth < 0 else "worse")
     assert far == ["constant", "wsd", "onecycle"]  # they decay late
     used = {seed for _, _, seed in objective.seeds[:30]}
-    assert not used & {seed for _, _, seed in objective.seeds[30:]}, "seeds were not fresh"
+    assert not used & {seed for _, _, seed in objective.seeds[30:]}, (
+        "the comparison used seeds of the search"
+    )
 
 
-def test_slots_do_not_change_a_comparison_and_the_same_again_measures_nothing(tmp_path):
+def test_slots_do_not_change_a_comparison_and_repeating_it_runs_nothing(tmp_path):
     one = compare(Noisy(), tmp_path / "a").comparison
     assert one == compare(Noisy(slots=4), tmp_path / "b").comparison
     again = Noisy()
@@ -102,7 +104,7 @@ def test_an_interrupted_comparison_continues_and_ends_the_same(tmp_path, stop):
     assert len(rest.seeds) < whole.runs - (stop - 30) + 10
 
 
-def test_more_seeds_measure_only_the_new_ones(tmp_path):
+def test_a_comparison_with_more_seeds_runs_only_the_new_ones(tmp_path):
     few = compare(Noisy(), tmp_path, seeds=6).comparison
     objective = Noisy()
     more = compare(objective, tmp_path, seeds=12).comparison
@@ -114,7 +116,7 @@ def test_more_seeds_measure_only_the_new_ones(tmp_path):
         assert rival.values[:6] == few.baseline(rival.name).values
 
 
-def test_a_study_that_has_grown_is_compared_anew(tmp_path):
+def test_a_study_with_more_trials_is_compared_again(tmp_path):
     compare(Noisy(), tmp_path, trials=20)
     objective = Noisy()
     result = compare(objective, tmp_path, trials=40, frugal=True)
@@ -128,13 +130,13 @@ class Costly(Dear, Noisy):
 
 
 @pytest.mark.slow
-def test_an_expensive_comparison_shrinks_or_is_left_to_the_user(tmp_path):
+def test_an_expensive_comparison_shrinks_to_the_number_of_trials_or_is_declined(tmp_path):
     watch = Watch()
     assert (
         compare(Costly(), tmp_path / "a", trials=90, watch=watch, frugal=True).comparison is None
     )
-    ((bill, seconds),) = watch.refused
-    assert "runs" in bill
+    ((estimate, seconds),) = watch.refused
+    assert "runs" in estimate
     assert seconds > 1000
     for trials, runs in ((100, 98), (200, 200)):
         objective = Costly()
@@ -143,10 +145,10 @@ def test_an_expensive_comparison_shrinks_or_is_left_to_the_user(tmp_path):
         assert len(objective.seeds) - trials <= found.runs <= runs
         assert len(found.best.peaks) == 3
         assert found.seeds >= 5
-    assert compare(Costly(), tmp_path / "a", trials=90).comparison.runs > 500  # asked for by name
+    assert compare(Costly(), tmp_path / "a", trials=90).comparison.runs > 500  # without the limit
 
 
-def test_what_is_enqueued_is_a_baseline_and_others_are_named(tmp_path):
+def test_enqueued_and_named_schedules_are_baselines(tmp_path):
     mine = lrsearch.Schedule(peak=0.03, decay="polynomial", power=3.0)
     (tmp_path / "mine.json").write_text(json.dumps(mine.to_dict()))
     found = compare(Noisy(), tmp_path, against=["cosine", str(tmp_path / "mine.json"), mine])
@@ -177,7 +179,7 @@ def test_what_is_enqueued_is_a_baseline_and_others_are_named(tmp_path):
         ({"grid": 0}, r"`grid=` is 0"),
     ],
 )
-def test_wrong_wishes_are_refused(words, message):
+def test_wrong_settings_are_refused(words, message):
     if message is None:
         message = "names a baseline twice"
     with pytest.raises(RequestError, match=message):
@@ -207,7 +209,7 @@ def test_the_tracker_gets_the_comparison(tmp_path):
     assert found.versus
 
 
-def test_a_checkpoint_belongs_to_its_schedule_whatever_else_is_compared(tmp_path):
+def test_a_checkpoint_is_used_only_by_its_own_schedule(tmp_path):
     """A repeated run finds its folder again; another schedule never finds it."""
 
     class Keeps(Noisy):
@@ -250,23 +252,26 @@ def test_total_divergence_is_reported(tmp_path):
     assert found.sentence.endswith("every seed diverged with the searched schedule.")
     assert {c.verdict for c in found.versus.values()} == {"worse"}
     few = compare(Odd(late=True), tmp_path / "c", seeds=5, trials=12).comparison
-    assert any("5 seeds cannot decide over 6 baselines; 8 can" in line for line in few.remarks)
+    assert any(
+        "5 seeds are too few to decide over 6 baselines; use at least 8" in line
+        for line in few.remarks
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e-200, 1e160, 1e308, -3.0])
 @pytest.mark.parametrize("varies", [0, 7])
-def test_odd_values_neither_crash_nor_leave_json(tmp_path, value, varies):
+def test_extreme_values_are_compared_and_written_as_json(tmp_path, value, varies):
     class Flat(Bowl):
         def value(self, run):
             return value * (1 + (run.seed % varies) / 10 if varies else 1)
 
     result = compare(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["comparison"]["sentence"]
-    assert len(result.comparison.rows) == 2 + 6  # a head, the searched one, and every baseline
+    assert len(result.comparison.rows) == 2 + 6  # header, searched schedule, every baseline
     assert len(result.comparison.secondary_rows) == 2 + 6
 
 
-def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
+def test_the_pruner_of_a_study_applies_to_its_comparison(tmp_path):
     class Spikes(Noisy):
         def outcome(self, run):
             for t in range(len(run.plan)):
@@ -292,7 +297,7 @@ def test_a_pruner_is_part_of_a_study_and_of_its_comparison(tmp_path):
     assert found.best.diverged == 0
 
 
-def test_baselines_have_the_momentum_of_what_was_searched(tmp_path):
+def test_baselines_have_the_momentum_of_the_searched_schedule(tmp_path):
     result = lrsearch.tune(
         "quadratic",
         space="cosine",
@@ -313,7 +318,7 @@ def test_a_baseline_may_be_named_like_a_trial(tmp_path):
     assert list(found.versus) == ["trial 0.json"]
 
 
-def test_what_was_searched_may_be_a_baseline_itself(tmp_path):
+def test_the_searched_schedule_may_be_a_baseline(tmp_path):
     best = compare(Noisy(), tmp_path, trials=12).best.schedule
     found = compare(Noisy(), tmp_path, trials=12, against=[best], top=1).comparison
     assert found.baselines[0].schedule == found.best.schedule
@@ -321,7 +326,7 @@ def test_what_was_searched_may_be_a_baseline_itself(tmp_path):
     assert found.sentence.endswith(". The best schedule of the search is the same.")
 
 
-def test_a_search_is_printed_though_its_comparison_fails(here, capsys):
+def test_the_result_of_a_search_is_printed_if_its_comparison_fails(here, capsys):
     (here / "fails.py").write_text(FAILS)
     assert main(["tune", "fails.py", "--trials", "4", "--tracking-uri", "none", "--json"]) == 1
     captured = capsys.readouterr()
@@ -330,7 +335,7 @@ def test_a_search_is_printed_though_its_comparison_fails(here, capsys):
     assert "ValueError: out of disk" in captured.err
 
 
-# --- As a user types it -----------------------------------------------------------------------
+# --- On the command line ----------------------------------------------------------------------
 
 OWN = """
 import time
@@ -384,7 +389,7 @@ def test_users_code_is_never_loaded_because_a_study_names_it(here, capsys):
     assert main(["compare", "bowl-default", *words]) == 2
     assert "--objective FILE.py:NAME" in capsys.readouterr().err
     assert main(["compare", "bowl-default", "--objective", "quadratic", *words]) == 2
-    assert "another request" in capsys.readouterr().err
+    assert "different settings" in capsys.readouterr().err
     asked = ["compare", "bowl-default", "--objective", "own.py:bowl", "--seeds", "6", *words]
     assert main(asked) == 0
     out = capsys.readouterr().out
@@ -403,7 +408,7 @@ def test_users_code_is_never_loaded_because_a_study_names_it(here, capsys):
     assert json.loads(capsys.readouterr().out) == record["schedule"]
 
 
-def test_the_library_compares_what_it_tuned(here):
+def test_compare_accepts_a_result_of_tune(here):
     @lrsearch.objective(peak=(1e-3, 1.0), steps=20)
     def mine(run):
         return 1.0 + float(np.abs(np.log(run.plan.lr.max() / 0.1))) + run.seed % 7 / 100
@@ -416,7 +421,7 @@ def test_the_library_compares_what_it_tuned(here):
     assert lrsearch.load("mine-default").comparison == found
 
 
-def test_the_answer_stands_in_text_page_and_picture(here, capsys):
+def test_the_answer_is_in_the_text_the_page_and_the_picture(here, capsys):
     words = ["--tracking-uri", "none", "--quiet", "--sampler", "random"]
     assert main(["tune", "quadratic", "--trials", "25", *words]) == 0
     out = capsys.readouterr().out
@@ -433,7 +438,7 @@ def test_the_answer_stands_in_text_page_and_picture(here, capsys):
     assert (here / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_hostile_names_do_not_reach_a_page(here):
+def test_hostile_names_are_escaped_in_a_page(here):
     @lrsearch.objective(name="x", unit="<script>alert(1)</script>", peak=(1e-3, 1.0), steps=20)
     def hostile(run):
         return float(run.plan.lr.max()) + run.seed % 7 / 1000
@@ -449,7 +454,7 @@ def test_hostile_names_do_not_reach_a_page(here):
     ("number", "code"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
 )
-def test_a_signal_passes_through_training_code_that_catches_everything(here, number, code):
+def test_a_signal_ends_training_code_that_catches_all_exceptions(here, number, code):
     command = [sys.executable, "-m", "lrsearch", "tune", "own.py:slow", "--trials", "6"]
     command += ["--tracking-uri", "none", "--quiet", "--no-compare", "--sampler", "random"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -469,9 +474,12 @@ def test_a_signal_passes_through_training_code_that_catches_everything(here, num
 
 
 @pytest.mark.slow
-def test_twenty_searches_from_end_to_end_claim_no_win_where_there_is_none(tmp_path):
-    """All schedules are equal up to noise. At 2.5 % a study (measured over a thousand), more
-    than three wins of twenty would come once in 500 times."""
+def test_twenty_whole_searches_report_no_win_if_all_schedules_are_equal(tmp_path):
+    """All schedules are equal up to noise.
+
+    At a rate of 2.5 % per study (measured on 1000 studies), more than three wins in twenty studies
+    would have a probability of 1/500.
+    """
 
     class Null(Noisy):
         def worth(self, plan):

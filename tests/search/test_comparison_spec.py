@@ -1,4 +1,4 @@
-"""What a comparison is asked for, and what becomes of it when it is made again."""
+"""The settings of a comparison."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from lrsearch.search.comparison_spec import ComparisonSpec
 from tests.doubles import Dear, Watch, search
 
 
-def test_fields_keep_their_types_when_a_comparison_is_asked_for_again(tmp_path):
+def test_a_copy_of_the_settings_keeps_the_types_of_its_fields(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(lrsearch.Schedule(peak=0.1, warmup=0.2).to_dict()))
     asked = ComparisonSpec(frugal=True, against=["cosine", str(path)])
@@ -21,18 +21,18 @@ def test_fields_keep_their_types_when_a_comparison_is_asked_for_again(tmp_path):
     assert [name for name, _ in again.opponents] == ["cosine", "mine"]
 
 
-def test_a_frugal_comparison_with_a_named_baseline_that_costs_too_much_is_offered(tmp_path):
+def test_a_frugal_comparison_that_needs_too_many_runs_is_declined_with_its_cost(tmp_path):
     callback = Watch()
     asked = ComparisonSpec(frugal=True, against=["cosine"])
     result = search(
         Dear(), tmp_path, trials=12, sampler="random", callback=callback, compare=asked
     )
     assert result.comparison is None
-    ((bill, seconds),) = callback.refused
-    assert "1 baselines" in bill
+    ((estimate, seconds),) = callback.refused
+    assert "1 baselines" in estimate
     assert seconds > 3.0 * 12
 
 
-def test_a_baseline_that_there_is_not_is_refused_with_the_nearest_one():
+def test_an_unknown_baseline_is_refused_with_the_nearest_name():
     with pytest.raises(RequestError, match="did you mean 'linear'"):
         ComparisonSpec(against=["lienar"])

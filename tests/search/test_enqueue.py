@@ -1,4 +1,4 @@
-"""Schedules that are tried before all others."""
+"""Enqueued schedules, which are run before all others."""
 
 import json
 
@@ -17,7 +17,7 @@ INSIDE = Schedule(peak=0.04, warmup=0.1, floor=0.05)
 OUTSIDE = Schedule(peak=0.03, decay="polynomial", warmup=0.5)
 
 
-def test_the_schedule_in_use_today_is_trial_0_and_the_default_comes_next(tmp_path):
+def test_an_enqueued_schedule_is_trial_0_and_the_default_schedule_comes_next(tmp_path):
     result = search(Bowl(), tmp_path, trials=4, enqueue=[OUTSIDE, INSIDE])
     assert [t.schedule for t in result.trials[:2]] == [OUTSIDE, INSIDE]
     default = search(Bowl(), tmp_path / "h", trials=1).trials[0].schedule
@@ -31,7 +31,7 @@ def test_the_schedule_in_use_today_is_trial_0_and_the_default_comes_next(tmp_pat
     [pytest.param(s, marks=pytest.mark.slow) if s in ("auto", "gp") else s for s in SAMPLERS],
 )
 @pytest.mark.parametrize("slots", [1, 4])
-def test_a_resumed_search_keeps_what_was_enqueued(tmp_path, sampler, slots):
+def test_a_resumed_search_keeps_its_enqueued_schedules(tmp_path, sampler, slots):
     queue = [OUTSIDE, INSIDE]
     whole = search(Bowl(slots=slots), tmp_path / "a", trials=30, sampler=sampler, enqueue=queue)
     for stop in (1, 17):  # in the queue, and after it
@@ -39,12 +39,12 @@ def test_a_resumed_search_keeps_what_was_enqueued(tmp_path, sampler, slots):
         interrupted = Bowl(slots=slots, stop_after=stop)
         with pytest.raises(KeyboardInterrupt):
             search(interrupted, folder, trials=30, sampler=sampler, enqueue=queue)
-        parts = search(Bowl(slots=slots), folder, trials=30, sampler=sampler)  # queue left out
+        parts = search(Bowl(slots=slots), folder, trials=30, sampler=sampler)  # without the queue
         assert asked(parts) == asked(whole)
         assert parts.enqueued == 2
 
 
-def test_a_study_that_began_without_refuses_a_queue(tmp_path):
+def test_a_study_that_has_started_refuses_other_enqueued_schedules(tmp_path):
     search(Bowl(), tmp_path, trials=3)
     with pytest.raises(RequestError, match="began with no enqueued schedules"):
         search(Bowl(), tmp_path, trials=5, enqueue=[INSIDE])
@@ -54,13 +54,13 @@ def test_a_study_that_began_without_refuses_a_queue(tmp_path):
         search(Bowl(), tmp_path / "b", trials=5, enqueue=[OUTSIDE])
 
 
-def test_a_model_learns_from_what_lies_in_the_space_and_from_nothing_else(tmp_path):
+def test_a_model_learns_only_from_schedules_inside_the_space(tmp_path):
     def points(schedule, **words):
         result = search(Bowl(), tmp_path / repr(words), trials=16, enqueue=[schedule], **words)
         return [t.schedule for t in result.trials[1:]]
 
     class Better(Bowl):
-        """Whose first trial is far better."""
+        """A bowl whose first trial is far better."""
 
         def value(self, run):
             return super().value(run) * (1e-3 if run.trial == 0 else 1.0)
@@ -75,7 +75,7 @@ def test_a_model_learns_from_what_lies_in_the_space_and_from_nothing_else(tmp_pa
     assert points(OUTSIDE, sampler="tpe") == better(OUTSIDE, sampler="tpe")
 
 
-def test_a_point_of_a_space_draws_the_same_plan_or_is_none():
+def test_the_point_of_a_schedule_has_the_same_plan_or_is_none():
     space = Space.load("cosine").with_entries(
         {"peak": {"low": 1e-3, "high": 1, "log": True}, "momentum": 0.9}
     )
@@ -93,12 +93,12 @@ def test_a_point_of_a_space_draws_the_same_plan_or_is_none():
 
 
 @pytest.mark.parametrize("wrong", [[0.1], [{"peak": 0.1}], 3, [None]])
-def test_a_queue_of_something_else_is_refused(tmp_path, wrong):
+def test_a_queue_of_other_objects_is_refused(tmp_path, wrong):
     with pytest.raises(RequestError, match=r"give Schedule objects or \.json files"):
         search(Bowl(), tmp_path, trials=3, enqueue=wrong)
 
 
-def test_a_queue_that_has_no_plan_is_refused_before_anything_is_written(tmp_path):
+def test_an_enqueued_schedule_without_a_plan_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(RequestError, match="leave no decay phase"):
         search(Bowl(), tmp_path, trials=3, enqueue=[Schedule(peak=0.1, warmup=0.99)])
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The loop: what is asked depends on seed and outcomes alone, and nothing that ended is lost."""
+"""The loop: schedules depend only on the seed and outcomes, and no ended trial is lost."""
 
 import json
 import math
@@ -22,7 +22,9 @@ def test_trial_0_is_the_default_schedule(tmp_path):
     "sampler", [pytest.param(s, marks=pytest.mark.slow) if s == "auto" else s for s in SAMPLERS]
 )
 @pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.slow), 4])
-def test_a_search_resumed_asks_what_an_uninterrupted_one_asks(tmp_path, sampler, slots):
+def test_a_resumed_search_runs_the_same_schedules_as_an_uninterrupted_one(
+    tmp_path, sampler, slots
+):
     whole = search(Bowl(slots=slots), tmp_path / "a", trials=30, sampler=sampler)
     with pytest.raises(KeyboardInterrupt):
         search(Bowl(slots=slots, stop_after=17), tmp_path / "b", trials=30, sampler=sampler)
@@ -34,7 +36,7 @@ def test_a_search_resumed_asks_what_an_uninterrupted_one_asks(tmp_path, sampler,
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])
 def test_a_model_learns_from_exactly_the_outcomes_in_its_window(tmp_path, sampler):
-    """Trial n sees trials before n - W: a change at trial 12 first shows at 12 + W + 1."""
+    """Trial n sees the trials before n - W, so trial 12 first affects trial 12 + W + 1."""
 
     class Changed(Bowl):
         def value(self, run):
@@ -48,7 +50,7 @@ def test_a_model_learns_from_exactly_the_outcomes_in_its_window(tmp_path, sample
     assert min(differ) == 12 + window + 1
 
 
-def test_different_seeds_ask_differently(tmp_path):
+def test_different_seeds_run_different_schedules(tmp_path):
     a = search(Bowl(), tmp_path / "a", trials=5, seed=0)
     b = search(Bowl(), tmp_path / "b", trials=5, seed=1)
     assert [t.schedule for t in a.trials[1:]] != [t.schedule for t in b.trials[1:]]
@@ -60,7 +62,7 @@ def mean_of_the_last(result, trials):
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", pytest.param("auto", marks=pytest.mark.slow)])
-def test_models_look_where_values_are_low(tmp_path, sampler):
+def test_models_propose_points_where_values_are_low(tmp_path, sampler):
     guided = search(Bowl(), tmp_path / "a", trials=40, sampler=sampler)
     blind = search(Bowl(), tmp_path / "b", trials=40, sampler="random")
     assert mean_of_the_last(guided, 20) < 0.5 * mean_of_the_last(blind, 20)
@@ -68,7 +70,7 @@ def test_models_look_where_values_are_low(tmp_path, sampler):
 
 @pytest.mark.parametrize("untrained", [pytest.param(None, marks=pytest.mark.slow), 2.0])
 @pytest.mark.parametrize("sampler", [pytest.param("gp", marks=pytest.mark.slow), "tpe"])
-def test_a_diverged_trial_teaches_the_sampler(tmp_path, sampler, untrained):
+def test_the_sampler_learns_from_diverged_trials(tmp_path, sampler, untrained):
     """The best peak is half a decade below the limit; a third of the range is above it."""
     bowl = Bowl(limit=0.1, untrained=untrained)
     result = search(bowl, tmp_path, trials=60, sampler=sampler)
@@ -77,7 +79,7 @@ def test_a_diverged_trial_teaches_the_sampler(tmp_path, sampler, untrained):
     assert states[30:].count("diverged") <= 3
 
 
-def test_seeds_are_joined_and_shared_by_all_trials(tmp_path):
+def test_all_trials_use_the_same_seeds_and_average_their_values(tmp_path):
     bowl = Bowl(slots=3)
     result = search(bowl, tmp_path, trials=4, seeds=3)
     by_replicate = {}
@@ -91,7 +93,7 @@ def test_seeds_are_joined_and_shared_by_all_trials(tmp_path):
         assert trial.value == math.fsum(values) / 3
 
 
-def test_a_complete_study_is_not_asked_again(tmp_path):
+def test_a_complete_study_starts_no_runs(tmp_path):
     first = search(Bowl(), tmp_path, trials=5)
     bowl, memory = Bowl(), Memory()
     again = search(bowl, tmp_path, trials=5, tracker=memory)
@@ -117,12 +119,12 @@ def test_a_study_with_different_settings_is_refused_with_the_difference(tmp_path
         search(objective, tmp_path, trials=2, **change)
 
 
-def test_another_sampler_or_slot_count_may_go_on_with_a_study(tmp_path):
+def test_a_study_continues_with_another_sampler_or_number_of_slots(tmp_path):
     search(Bowl(slots=2), tmp_path, trials=3, sampler="random")
     assert len(search(Bowl(slots=4), tmp_path, trials=6, sampler="tpe").trials) == 6
 
 
-def test_the_tracker_sees_every_trial_once_and_how_it_ended(tmp_path):
+def test_the_tracker_receives_every_trial_once_and_the_final_state(tmp_path):
     memory = Memory()
     result = search(Bowl(slots=3), tmp_path, trials=9, tracker=memory)
     assert sorted(t.index for t in memory.trials) == list(range(9))
@@ -131,7 +133,7 @@ def test_the_tracker_sees_every_trial_once_and_how_it_ended(tmp_path):
     assert asked(memory.ends[0][0]) == asked(result)
 
 
-def test_an_objective_that_raises_leaves_the_study_whole(tmp_path):
+def test_an_objective_that_raises_does_not_damage_the_study(tmp_path):
     memory = Memory()
     with pytest.raises(KeyboardInterrupt):
         search(Bowl(stop_after=4), tmp_path, trials=9, tracker=memory)
@@ -139,7 +141,7 @@ def test_an_objective_that_raises_leaves_the_study_whole(tmp_path):
     assert len(search(Bowl(), tmp_path, trials=4).trials) == 4
 
 
-def test_a_search_that_only_fails_gives_up_and_says_why(tmp_path):
+def test_a_search_with_only_failed_trials_stops_with_the_reason(tmp_path):
     class Broken(Bowl):
         def outcome(self, run):
             return run.end("failed", reason="ZeroDivisionError: division by zero")
@@ -148,7 +150,7 @@ def test_a_search_that_only_fails_gives_up_and_says_why(tmp_path):
         search(Broken(), tmp_path, trials=50)
 
 
-def test_after_the_timeout_nothing_begins(tmp_path):
+def test_no_trial_starts_after_the_timeout(tmp_path):
     result = search(Bowl(), tmp_path, trials=100_000, timeout=0.3, sampler="random")
     assert 0 < len(result.trials) < 100_000
 
@@ -175,12 +177,12 @@ def test_values_are_stored_raw_and_divergence_as_a_finite_penalty(tmp_path):
 
 def test_a_budget_that_leaves_no_decay_is_refused_before_anything_is_written(tmp_path):
     space = Space.from_yaml("decay: cosine\nwarmup: {low: 0, high: 0.99}")
-    with pytest.raises(RequestError, match="reaches too far"):
+    with pytest.raises(RequestError, match="has invalid schedules"):
         search(Bowl(), tmp_path, space=space, trials=2, steps=3)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_space_without_a_free_field_is_one_schedule(tmp_path):
+def test_a_space_without_a_free_field_has_one_schedule(tmp_path):
     space = Space.from_yaml("decay: cosine\npeak: 0.1")
     result = search(Bowl(), tmp_path, space=space, trials=3)
     assert {t.schedule for t in result.trials} == {Schedule(peak=0.1)}

@@ -53,7 +53,7 @@ def replicates(index, seeds=1):
 
 @pytest.mark.parametrize("slots", [1, 4])
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_a_point_that_is_proposed_for_another_replicate_is_run_on_its_seed(
+def test_a_point_proposed_for_another_replicate_is_run_on_the_seed_of_that_replicate(
     tmp_path, repeats, slots, seeds
 ):
     bowl, memory = Bowl(slots=slots), Memory()
@@ -102,7 +102,7 @@ def test_a_study_with_repeated_points_is_loaded_continued_and_compared(tmp_path,
     assert compared.comparison.best.name == f"trial {whole.best.index}"
 
 
-def test_a_released_trial_is_run_on_the_seed_that_it_was_begun_with(tmp_path, repeats):
+def test_a_released_trial_is_run_again_on_the_seed_of_its_first_attempt(tmp_path, repeats):
     request = Settings(
         space=Space.load("cosine"), storage=str(tmp_path / "x.journal"), study="s", seed=SEED
     )
@@ -152,7 +152,7 @@ RAISED = pytest.mark.parametrize(
 
 
 @RAISED
-def test_a_study_of_an_older_rule_is_not_continued_and_one_line_says_why(
+def test_a_study_of_an_older_version_is_not_continued_and_one_line_gives_the_reason(
     older, monkeypatch, capsys, change, rule
 ):
     change(monkeypatch)
@@ -168,7 +168,7 @@ def test_a_study_of_an_older_rule_is_not_continued_and_one_line_says_why(
 
 
 @RAISED
-def test_a_study_of_an_older_rule_is_loaded_exported_and_compared(
+def test_a_study_of_an_older_version_is_loaded_exported_and_compared(
     older, monkeypatch, capsys, change, rule
 ):
     kept = lrsearch.load(NAME)
@@ -181,7 +181,7 @@ def test_a_study_of_an_older_rule_is_loaded_exported_and_compared(
     found = lrsearch.compare(NAME, top=2, against=["linear"], tracking_uri="none")
     assert found.best.schedule.peak > 0
     assert lrsearch.load(NAME).comparison == found
-    # Nothing is left to search, so there is nothing to refuse.
+    # The study is complete, so the changed rule does not matter.
     assert main([*TUNE, "--sampler", "random", "--trials", "6"]) == 0
 
 
@@ -201,7 +201,7 @@ def test_a_new_study_continues_with_the_versions_that_it_was_created_with(
         )
 
 
-def test_another_sampler_continues_a_study_of_which_one_sampler_has_changed(older, monkeypatch):
+def test_a_study_continues_with_a_sampler_whose_version_has_not_changed(older, monkeypatch):
     raise_sampler(monkeypatch)
     assert main([*TUNE, "--quiet", "--sampler", "qmc", "--trials", "8"]) == 0
     assert len(lrsearch.load(NAME).trials) == 8

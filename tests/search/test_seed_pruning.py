@@ -1,4 +1,4 @@
-"""A schedule whose first seeds are hopeless need not run the rest; nothing else changes."""
+"""Seed pruning skips the remaining seeds of clearly worse schedules and changes nothing else."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.doubles import Bowl, asked, search
 
 
 class Noisy(Bowl):
-    """Noise that is partly common to all trials of a seed."""
+    """A bowl with noise, part of which all trials of a seed share."""
 
     def value(self, run):
         common = stream(run.seed, "common").normal()
@@ -19,15 +19,15 @@ class Noisy(Bowl):
         return super().value(run) + 0.1 * common + 0.01 * own
 
 
-def test_hopeless_is_worse_by_three_standard_errors_on_the_same_seeds():
+def test_hopeless_values_are_three_standard_errors_worse_on_the_same_seeds():
     incumbent = [1.0, 2.0, 3.0, 4.0]
     assert hopeless([1.31], incumbent, 0.1)
     assert not hopeless([1.29], incumbent, 0.1)
-    assert hopeless([1.22, 2.22], incumbent, 0.1)  # two seeds are worth √2
+    assert hopeless([1.22, 2.22], incumbent, 0.1)  # two seeds reduce the error by √2
     assert not hopeless([1.20, 2.20], incumbent, 0.1)
     rng = stream(0, "racing")
     wrong = [hopeless([rng.normal()], [0.0], 1.0) for _ in range(20_000)]
-    assert np.mean(wrong) == pytest.approx(0.00135, abs=0.0008)  # the normal's tail beyond 3
+    assert np.mean(wrong) == pytest.approx(0.00135, abs=0.0008)  # beyond 3 standard deviations
     assert ERRORS == 3
 
 
@@ -35,7 +35,7 @@ def test_hopeless_is_worse_by_three_standard_errors_on_the_same_seeds():
     ("seeds", "known", "most"),
     [(2, 10, 0.05), (3, 40, 0.01), pytest.param(5, 100, 0.01, marks=pytest.mark.slow)],
 )
-def test_equal_schedules_are_seldom_given_up(seeds, known, most):
+def test_equal_schedules_are_rarely_pruned(seeds, known, most):
     """The incumbent is the best by luck, and noise is estimated from few seeds."""
     rng, lost = stream(seeds, "equal"), 0
 
@@ -56,7 +56,7 @@ def test_equal_schedules_are_seldom_given_up(seeds, known, most):
 
 @pytest.mark.parametrize("slots", [1, 4])
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_racing_spares_seeds_and_finds_the_same_best(tmp_path, slots, sampler):
+def test_pruning_saves_runs_and_finds_the_same_best_trial(tmp_path, slots, sampler):
     words = {"trials": 40, "seeds": 5, "sampler": sampler}
     raced, every = Noisy(slots=slots), Noisy(slots=slots)
     found = search(raced, tmp_path / "a", **words)
@@ -72,13 +72,13 @@ def test_racing_spares_seeds_and_finds_the_same_best(tmp_path, slots, sampler):
             assert trial.value is None
             assert trial.estimate > found.best.value
             twin = whole.trial(trial.index)
-            if twin.schedule == trial.schedule:  # paired, so that easy seeds do not flatter
+            if twin.schedule == trial.schedule:  # paired, so that easy seeds do not lower it
                 assert trial.estimate == pytest.approx(twin.value, abs=0.05)
             assert "clearly worse than the best trial" in trial.reason
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_slots_and_interruptions_do_not_change_a_race(tmp_path, sampler):
+def test_slots_and_interruptions_do_not_change_which_trials_are_pruned(tmp_path, sampler):
     words = {"trials": 40, "seeds": 3, "sampler": sampler}
     whole = search(Noisy(slots=6), tmp_path / "a", **words)
     assert whole.counts["pruned"] > 3
@@ -86,7 +86,7 @@ def test_slots_and_interruptions_do_not_change_a_race(tmp_path, sampler):
     with pytest.raises(KeyboardInterrupt):
         search(stopped, tmp_path / "b", **words)
     assert asked(search(Noisy(slots=6), tmp_path / "b", **words)) == asked(whole)
-    with pytest.raises(KeyboardInterrupt):  # a study keeps its window whatever the slots
+    with pytest.raises(KeyboardInterrupt):  # a study keeps its window with other slots
         search(Noisy(slots=6, stop_after=20), tmp_path / "c", **words)
     assert asked(search(Noisy(slots=2), tmp_path / "c", **words)) == asked(whole)
 
@@ -98,5 +98,5 @@ def test_a_trial_ends_with_its_first_diverged_seed(tmp_path):
     assert len(objective.seeds) == 4
 
 
-def test_one_seed_never_races(tmp_path):
+def test_trials_of_one_seed_are_never_pruned(tmp_path):
     assert search(Noisy(), tmp_path, trials=30, sampler="random").counts["pruned"] == 0

@@ -352,5 +352,6 @@ def test_a_waiting_process_says_which_trial_it_waits_for(tmp_path):
         assert first.begin(0, {"peak": 0.03, "warmup": 0.05, "floor": 0.0})
         threading.Timer(0.7, first.release).start()
         assert len(search(Bowl(), tmp_path, trials=3, callback=callback).trials) == 3
-    what = "trial 0, which another process is at (founded for 1 at once; see --parallel)"
+    what = "trial 0, which another process runs "
+    what += "(this study allows 1 runs at the same time; see `parallel=`)"
     assert callback.waits == [what]

@@ -84,7 +84,7 @@ def test_a_study_cannot_name_the_code_that_compares_it(here, capsys):
     (path.parent / "x.journal").rename(path)
     rewrite(path, lambda record: everywhere(record, "objective", "evil.py:objective"))
     assert main(["compare", "s"]) == 2
-    assert "is code of yours; name it" in capsys.readouterr().err
+    assert "used your own objective evil.py:objective; name it" in capsys.readouterr().err
     assert not (here / MARK).exists()
 
 

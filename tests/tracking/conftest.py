@@ -1,4 +1,4 @@
-"""A fresh MLflow database costs seconds of migrations; a copy of one costs none."""
+"""Fixtures with MLflow databases: creating one takes seconds of migrations, copying takes none."""
 
 import shutil
 
@@ -16,13 +16,13 @@ def empty_database(tmp_path_factory):
 
 @pytest.fixture
 def uri(tmp_path, empty_database):
-    """The URI of a database of the test's own."""
+    """The URI of a fresh database."""
     shutil.copy(empty_database, tmp_path / "m.db")
     return f"sqlite:///{tmp_path}/m.db"
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
-    """MLflow puts artifacts of a local database below the folder that one is in."""
+    """MLflow stores the artifacts of a local database in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

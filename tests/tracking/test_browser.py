@@ -1,7 +1,7 @@
-"""A study in MLflow's pages, as a person reads it: `pytest -m browser` drives Chromium over them.
+"""A study in MLflow's pages, displayed in Chromium; run with `pytest -m browser`.
 
-The study is searched and compared by `lrsearch tune`, the pages are served by `lrsearch ui`, and
-what is asserted is what stands on the screen.
+`lrsearch tune` searches and compares the study, and `lrsearch ui` serves the pages. The tests
+check what is displayed on the screen.
 """
 
 import json
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
 ]
 
-PATIENCE = 60_000  # milliseconds: the first page of a cold server takes long on busy cores
+PATIENCE = 60_000  # milliseconds; the first page of a new server is slow on busy cores
 
 
 def lrsearch(*words):
@@ -39,7 +39,7 @@ def lrsearch(*words):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A study with trials that finished and diverged, compared, and all curves."""
+    """A folder with a compared study that has finished trials, diverged trials and all curves."""
     path = tmp_path_factory.mktemp("review")
     words = ["tune", "digits", "--trials", "14", "--steps", "120", "--diagnostics", "full"]
     words += ["--set", "peak=1e-3..1e4", "--sampler", "qmc", "--quiet"]
@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """The study's runs by their key, the parent's under `parent`."""
+    """The study's runs by key; the key of the parent run is `parent`."""
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("lrsearch").experiment_id
     found = client.search_runs([experiment], max_results=100)
@@ -59,7 +59,7 @@ def runs(folder):
 
 @pytest.fixture(scope="module")
 def address(folder):
-    """The page that `lrsearch ui` names; Ctrl-C stops the server, and nothing is left of it."""
+    """The page that `lrsearch ui` prints. At the end Ctrl-C must stop the server."""
     port = free_port()
     words = lrsearch("ui", "digits-default", "--port", str(port))
     served = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True)
@@ -88,7 +88,7 @@ def page(browser):
     opened = browser.new_page(viewport={"width": 1900, "height": 1400})
     opened.set_default_timeout(PATIENCE)
     yield opened
-    keep = os.environ.get("LRSEARCH_SCREENSHOTS")  # a folder, for whoever wants to look
+    keep = os.environ.get("LRSEARCH_SCREENSHOTS")  # a folder for screenshots
     if keep:
         opened.screenshot(
             path=f"{keep}/{os.environ['PYTEST_CURRENT_TEST'].split('::')[1][:60]}.png"
@@ -105,7 +105,7 @@ def run_page(address, run, tab=""):
 
 
 def table(page):
-    """Names by row, and the columns' titles, as they are shown."""
+    """Return the text by row, and the titles of the columns, as displayed."""
     page.wait_for_selector(".ag-row")
     page.get_by_text(re.compile(r"^\d+ matching runs")).wait_for()
     page.wait_for_timeout(1500)
@@ -122,9 +122,7 @@ def table(page):
     return merged, titles
 
 
-def test_the_table_lists_the_study_its_trials_and_its_comparison_the_best_first(
-    page, address, runs
-):
+def test_the_table_lists_the_study_its_trials_and_its_comparison_best_first(page, address, runs):
     page.goto(address)
     rows, titles = table(page)
     assert {"value", "peak", "warmup", "largest_stability_ratio"} <= set(titles)
@@ -140,7 +138,7 @@ def test_the_table_lists_the_study_its_trials_and_its_comparison_the_best_first(
     assert "digits-default" in shown
 
 
-def test_every_status_is_truthful(page, address, runs):
+def test_runs_show_their_status_and_the_reason(page, address, runs):
     states = {run.data.tags["lrsearch.state"] for run in runs.values()}
     assert {"finished", "diverged"} <= states
     diverged = next(r for r in runs.values() if r.data.tags["lrsearch.state"] == "diverged")
@@ -149,13 +147,13 @@ def test_every_status_is_truthful(page, address, runs):
     page.get_by_text(diverged.data.tags["lrsearch.reason"][:30]).first.wait_for()
 
 
-def test_the_description_shows_the_sentence_the_table_and_the_commands(page, address, runs):
+def test_the_description_shows_the_answer_the_table_and_the_commands(page, address, runs):
     parent = runs["parent"]
     page.goto(run_page(address, parent))
     page.get_by_text("Show more").click()
     heads = page.locator("table th")
     heads.first.wait_for()
-    assert {"schedule", "verdict", "searched minus it"} <= set(heads.all_inner_texts())
+    assert {"schedule", "verdict", "difference"} <= set(heads.all_inner_texts())
     for name in ("constant", "linear", "cosine", "wsd", "step", "onecycle"):
         assert page.locator("table td", has_text=re.compile(rf"^{name}( \*)?$")).count() >= 1
     code = page.locator("code").all_inner_texts()
@@ -166,7 +164,7 @@ def test_the_description_shows_the_sentence_the_table_and_the_commands(page, add
 
 
 @pytest.mark.parametrize("picture", ["study.png", "stability_ratio.png"])
-def test_a_figure_opens(page, address, runs, picture):
+def test_a_figure_is_displayed(page, address, runs, picture):
     page.goto(run_page(address, runs["parent"], f"artifacts/{picture}"))
     page.get_by_text(re.compile(rf"Path: .*{picture}")).wait_for()
     drawn = page.locator(f"img[alt*='{picture}'], .image-outer-container img, img[src^='blob:']")
@@ -197,7 +195,7 @@ def test_a_trials_curves_are_drawn(page, address, runs):
         assert path.count("L") + path.count("C") >= 5, name
 
 
-def test_two_trials_are_compared_and_their_parameters_are_coordinates(page, address, runs):
+def test_trials_are_compared_in_parallel_coordinates(page, address, runs):
     finished = [r for k, r in runs.items() if k.startswith("trial") and "value" in r.data.metrics][
         :3
     ]

@@ -1,4 +1,4 @@
-"""MLflow: what a study leaves there, read back through MLflow's own client."""
+"""The records of a study in MLflow, read with MLflow's own client."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from tests.doubles import Bowl, search, wait_until
 
 
 class Mixed(Bowl):
-    """Finishes, diverges, is pruned and fails in turn, with long curves."""
+    """An objective whose runs finish, diverge, are pruned and fail in turn, with long curves."""
 
     def outcome(self, run):
         state = ("finished", "diverged", "pruned", "failed")[run.trial % 4]
@@ -42,12 +42,12 @@ class Mixed(Bowl):
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
-    """A study of eight trials, its tracker, and every run MLflow holds."""
+    """A study of eight trials: folder, URI, result, MLflow client, and all its runs in MLflow."""
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker, words = MlflowTracker(uri), {"trials": 8, "sampler": "random"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # where MLflow puts artifacts
+        patch.chdir(folder)  # where MLflow stores artifacts
         result = search(Mixed(), folder, space=result_space(), tracker=tracker, **words)
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("lrsearch")
@@ -118,14 +118,14 @@ def test_every_trial_is_a_child_run_with_its_fields_and_value(tracked):
         assert run.data.tags.get("lrsearch.reason", "") == trial.reason
 
 
-def test_the_status_is_truthful(tracked):
+def test_the_status_of_a_run_matches_the_state_of_its_trial(tracked):
     status = {"finished": "FINISHED", "diverged": "FINISHED", "pruned": "KILLED"}
     for run in trial_runs(tracked[4]).values():
         state = run.data.tags["lrsearch.state"]
         assert run.info.status == status.get(state, "FAILED")
 
 
-def test_curves_are_the_plan_and_the_loss_at_no_more_than_500_points(tracked):
+def test_curves_show_the_plan_and_the_loss_with_at_most_500_points(tracked):
     _, _, result, client, runs = tracked
     run = trial_runs(runs)[0]
     plan = result.budget.plan(result.trials[0].schedule)
@@ -142,7 +142,7 @@ def test_curves_are_the_plan_and_the_loss_at_no_more_than_500_points(tracked):
     assert client.get_metric_history(run.info.run_id, "momentum") == []
 
 
-def test_a_search_that_goes_on_keeps_its_parent_run(tracked):
+def test_a_continued_search_keeps_its_parent_run(tracked):
     folder, uri, result, client, runs = tracked
     words = {"space": result_space(), "trials": 9, "sampler": "random"}
     again = search(Mixed(), folder, tracker=MlflowTracker(uri), **words)
@@ -152,7 +152,7 @@ def test_a_search_that_goes_on_keeps_its_parent_run(tracked):
 
 
 @pytest.mark.slow
-def test_an_interrupted_search_is_killed_there_too(tmp_path, uri):
+def test_an_interrupted_search_ends_its_parent_run_as_failed(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         search(Bowl(stop_after=2), tmp_path, tracker=MlflowTracker(uri), trials=9)
     client = MlflowClient(tracking_uri=uri)
@@ -162,23 +162,23 @@ def test_an_interrupted_search_is_killed_there_too(tmp_path, uri):
     assert len(of_kind(runs, "trial")) == 2
 
 
-def test_the_users_own_active_run_is_left_alone(tmp_path, uri):
+def test_a_search_sets_no_active_run(tmp_path, uri):
     search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
     assert mlflow.active_run() is None
 
 
-def test_a_tracker_that_dies_does_not_stop_the_search(tmp_path, caplog, monkeypatch):
+def test_a_dead_server_does_not_stop_the_search(tmp_path, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracker = MlflowTracker("http://127.0.0.1:9")
     result = search(Bowl(), tmp_path, tracker=tracker, trials=3)
     assert len(result.trials) == 3
     assert result.run_id is None
-    assert "missed" in caplog.text
-    assert "`lrsearch sync s` writes them" in caplog.text
+    assert "records could not be written to MLflow" in caplog.text
+    assert "upload them with `lrsearch sync s`" in caplog.text
     assert str(tmp_path / "x.journal") in caplog.text
 
 
-def test_neither_process_nor_thread_is_left_behind(tmp_path):
+def test_no_process_and_no_thread_remain_after_a_search(tmp_path):
     before = threading.active_count()
     tracker = MlflowTracker(f"sqlite:///{tmp_path}/m.db")
     search(Bowl(), tmp_path, tracker=tracker, trials=1)
@@ -186,7 +186,7 @@ def test_neither_process_nor_thread_is_left_behind(tmp_path):
     assert threading.active_count() == before
 
 
-def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path, uri):
+def test_the_parent_run_of_a_killed_search_is_marked_as_killed(tmp_path, uri):
     code = (
         "import os, pathlib, sys\n"
         "from tests.doubles import Bowl, search, wait_until\n"
@@ -213,7 +213,7 @@ def test_a_search_that_is_killed_is_killed_in_mlflow_too(tmp_path, uri):
     assert wait_until(killed, 60).data.tags["lrsearch.state"] == "killed"
 
 
-def test_no_number_that_breaks_a_page_is_written(tmp_path):
+def test_infinite_and_nan_numbers_are_not_written(tmp_path):
     tracker = MlflowTracker(f"sqlite:///{tmp_path}/m.db")
 
     class Wild(Bowl):
@@ -232,13 +232,13 @@ def test_no_number_that_breaks_a_page_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("uri", ["file:///tmp/x", "./mlruns", "mlflow.db", ""])
-def test_plain_files_are_refused(uri):
-    with pytest.raises(RequestError, match="no database or server"):
+def test_plain_files_are_rejected(uri):
+    with pytest.raises(RequestError, match="not a database or server"):
         check_uri(uri)
 
 
 @pytest.mark.parametrize("uri", ["none", "sqlite:///x.db", "http://host:5000", "databricks://x"])
-def test_databases_and_servers_pass(uri):
+def test_databases_and_servers_are_accepted(uri):
     assert check_uri(uri) == uri
 
 
@@ -247,7 +247,7 @@ def test_passwords_are_not_shown():
     assert redact("http://host:5000") == "http://host:5000"
 
 
-def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
+def test_the_environment_sets_the_default_uri(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert MlflowTracker().uri == "sqlite:///mlflow.db"
@@ -256,14 +256,14 @@ def test_the_environment_chooses_the_default(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_compared_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
+def test_a_compared_study_shows_its_comparison_in_mlflow(tmp_path, uri, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 6, "steps": 60, "sampler": "random", "tracking_uri": uri}
     result = api.tune("quadratic", **words)
     client = MlflowClient(tracking_uri=uri)
     before = client.get_run(result.run_id).data.tags["mlflow.note.content"]
-    assert before.startswith(f"**Best of 6 trials: {result.best.value:.6g}")
-    assert "selected, not compared" in before
+    assert before.startswith(f"**Best of 6 trials: {result.best.value:.4g}")
+    assert "not confirmed by a comparison" in before
     found = api.compare(result)
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
@@ -298,9 +298,9 @@ def test_a_compared_study_says_so_on_its_page(tmp_path, uri, monkeypatch):
     words = [*shlex.split(command)[1:], "--tracking-uri", "none", "--study", "again"]
     assert Path(space).name == "space.yaml"
     assert main([*words, "--no-compare", "--quiet"]) == 0
-    again = api.load("again").best  # the command reproduces it
+    again = api.load("again").best  # the command repeats the search
     assert (again.schedule, again.value) == (result.best.schedule, result.best.value)
-    api.compare(result, seeds=6)  # writes the children of the comparison again, not twice
+    api.compare(result, seeds=6)  # replaces the runs of the comparison
     runs = client.search_runs([run.info.experiment_id], max_results=100)
     assert len(of_kind(runs, "comparison")) == len(rivals)
     path = client.download_artifacts(result.run_id, "schedule.json", str(tmp_path))
@@ -328,10 +328,12 @@ def test_the_winning_model_is_logged_and_registered_and_loads_without_pickle(uri
     task = make("two-moons").task
     with torch.no_grad():
         value = task.loss(loaded, task.validation).mean().item()
-    assert value == pytest.approx(result.best.value, rel=1e-5)  # it is the best trial's model
+    assert value == pytest.approx(result.best.value, rel=1e-5)  # the model of the best trial
     assert MlflowClient(tracking_uri=uri).get_run(result.run_id).info.status == "FINISHED"
 
 
-def test_an_objective_without_a_model_has_none_to_log():
-    with pytest.raises(RequestError, match="quadratic has no model to log: it is no task"):
+def test_logging_the_model_of_an_objective_without_one_is_rejected():
+    with pytest.raises(
+        RequestError, match="quadratic has no model to log, because it is not a task"
+    ):
         api.tune("quadratic", log_model="", tracking_uri="none")

@@ -1,4 +1,4 @@
-"""Nothing that has ended is missing in MLflow for long, whatever died meanwhile."""
+"""Uploads to MLflow: every trial arrives, even if a process or a server died."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def trials(runs):
 
 
 @pytest.mark.slow
-def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again(uri, capsys):
+def test_a_study_without_tracking_can_be_uploaded_later_and_repeatedly(uri, capsys):
     result = api.tune("quadratic", tracking_uri="none", compare=True, **WORDS)
     assert main(["sync", "quadratic-default", "--tracking-uri", uri]) == 0
     once = runs_at(uri)
@@ -60,7 +60,7 @@ def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again
         assert child.data.metrics.get("value") == trial.value
         assert child.data.params["peak"] == str(trial.schedule.peak)
     assert api.load("quadratic-default").run_id == parent.info.run_id
-    assert main(["sync", "quadratic-default"]) == 0  # where it is known to be by now
+    assert main(["sync", "quadratic-default"]) == 0  # the study now stores the URI
     twice = runs_at(uri)
     assert once.keys() == twice.keys()
     for key in trials(once):
@@ -69,9 +69,7 @@ def test_a_study_that_was_searched_without_mlflow_can_be_written_later_and_again
 
 
 @pytest.mark.slow
-def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answers(
-    tmp_path, monkeypatch
-):
+def test_records_for_a_dead_server_are_spooled_in_full_and_uploaded_later(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     api.tune("quadratic", tracking_uri="http://127.0.0.1:9", **{**WORDS, "steps": 200})
     spool = Spool(Path("lrsearch-studies/quadratic-default.spool.jsonl"))
@@ -87,7 +85,7 @@ def test_what_a_dead_server_missed_is_spooled_in_full_and_written_when_it_answer
     assert not spool.path.exists()
 
 
-def test_a_spool_with_a_torn_line_is_read_as_far_as_it_goes(tmp_path):
+def test_an_incomplete_line_of_a_spool_is_skipped(tmp_path):
     spool = Spool(tmp_path / "s.spool.jsonl")
     spool.write([{"kind": "child", "tags": {"lrsearch.key": "a"}}, {"kind": "end"}])
     spool.path.write_text(spool.path.read_text() + '{"kind": "chi')
@@ -97,7 +95,7 @@ def test_a_spool_with_a_torn_line_is_read_as_far_as_it_goes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend(tmp_path, uri):
+def test_the_next_search_writes_what_a_killed_writer_did_not_write(tmp_path, uri):
 
     class Killing(Bowl):
         def outcome(self, run):
@@ -122,9 +120,7 @@ def test_a_writer_that_is_killed_costs_nothing_that_the_next_start_does_not_mend
 
 
 @pytest.mark.slow
-def test_children_that_a_killed_writer_left_half_written_are_closed_and_written_anew(
-    tmp_path, uri
-):
+def test_runs_that_a_killed_writer_left_incomplete_are_deleted_and_written_again(tmp_path, uri):
     first = search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=3)
     client = MlflowClient(tracking_uri=uri)
     half = runs_at(uri)["trial-0001"].info.run_id
@@ -141,7 +137,7 @@ def test_children_that_a_killed_writer_left_half_written_are_closed_and_written_
 
 
 class Slow(BaseHTTPRequestHandler):
-    """A server that takes its time and then fails."""
+    """A server that answers late, and with an error."""
 
     def do_GET(self):
         self.server.asked += 1
@@ -156,7 +152,7 @@ class Slow(BaseHTTPRequestHandler):
 
 
 @pytest.mark.slow
-def test_a_slow_server_that_fails_is_asked_seldom_and_never_holds_up_the_search(
+def test_a_slow_failing_server_gets_few_requests_and_does_not_delay_the_search(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -180,7 +176,7 @@ def test_a_slow_server_that_fails_is_asked_seldom_and_never_holds_up_the_search(
 
 
 @pytest.mark.slow
-def test_mlflows_own_experiment_name_is_respected(tmp_path, uri, monkeypatch):
+def test_mlflows_environment_variable_sets_the_experiment_name(tmp_path, uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
     assert len(runs_at(uri, "mine")) == 2
@@ -188,7 +184,7 @@ def test_mlflows_own_experiment_name_is_respected(tmp_path, uri, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_experiment_says_what_it_is_and_what_its_primary_metric_is(tmp_path, uri):
+def test_the_experiment_has_a_description_a_primary_metric_and_a_view(tmp_path, uri):
     search(Bowl(), tmp_path, tracker=MlflowTracker(uri), trials=1)
     tags = MlflowClient(tracking_uri=uri).get_experiment_by_name("lrsearch").tags
     assert "parent run" in tags["mlflow.note.content"]
@@ -198,7 +194,7 @@ def test_the_experiment_says_what_it_is_and_what_its_primary_metric_is(tmp_path,
 
 
 @pytest.mark.slow
-def test_the_data_are_a_logged_input_and_several_seeds_are_one_curve(uri):
+def test_training_data_are_a_logged_input_and_several_seeds_are_one_curve(uri):
     result = api.tune("two-moons", trials=1, steps=30, seeds=3, tracking_uri=uri)
     runs = runs_at(uri)
     (given,) = runs["parent"].inputs.dataset_inputs
@@ -212,7 +208,7 @@ def test_the_data_are_a_logged_input_and_several_seeds_are_one_curve(uri):
     assert [point.value for point in history] == pytest.approx(means)
 
 
-def test_other_data_have_another_digest():
+def test_different_data_have_different_digests():
     one, same, other = (
         describe_data(make("two-moons", {"noise": noise}).task) for noise in (0.2, 0.2, 0.3)
     )
@@ -220,7 +216,7 @@ def test_other_data_have_another_digest():
     assert one["digest"] != other["digest"]
 
 
-def test_the_mean_of_curves_counts_only_seeds_that_are_still_there():
+def test_the_mean_of_curves_counts_only_seeds_that_have_not_ended():
     long, short = Trace((0, 1, 2, 3), (1.0, 1.0, 1.0, 1.0)), Trace((0, 2), (3.0, 5.0))
     assert mean_trace([long, short]) == Trace((0, 1, 2, 3), (2.0, 2.5, 3.0, 1.0))
     assert mean_trace([]) == Trace((), ())
@@ -244,34 +240,34 @@ def test_a_failed_trial_shows_its_traceback(tmp_path):
     assert "KeyError" in child.data.tags["lrsearch.reason"]
 
 
-def test_a_password_reaches_no_message():
+def test_messages_do_not_contain_passwords():
     uri = "postgresql://me:s3cret@host/db"
     said = redact_text(f"could not connect to {uri}: s3cret is wrong", uri)
     assert "s3cret" not in said
     assert redact_text("plain", "sqlite:///x.db") == "plain"
 
 
-def test_a_password_is_not_kept_so_it_must_be_given_again():
+def test_a_password_is_not_stored_and_must_be_given_again():
     api.tune("quadratic", tracking_uri="none", **WORDS)
     from lrsearch.study.store import Store
 
     store = Store.read(Location.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")
-    with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not kept"):
+    with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not stored"):
         publishing.sync("quadratic-default")
 
 
 @pytest.mark.parametrize("command", ["sync", "ui"])
-def test_a_study_without_tracking_or_that_is_not_there_is_refused(command, capsys):
+def test_a_study_without_tracking_and_a_missing_study_are_rejected(command, capsys):
     assert main([command, "nothing"]) == 2
     assert "there is no study 'nothing'" in capsys.readouterr().err
     api.tune("quadratic", tracking_uri="none", **WORDS)
     assert main([command, "quadratic-default"]) == 2
-    assert "was searched without tracking; name an MLflow" in capsys.readouterr().err
+    assert "was searched without tracking; give --tracking-uri" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_on_an_empty_folder_all_succeed(tmp_path):
+def test_processes_that_start_together_in_an_empty_folder_all_succeed(tmp_path):
     code = (
         "import sys, lrsearch\n"
         "lrsearch.tune('quadratic', trials=2, steps=20, study=sys.argv[1], sampler='random',\n"
@@ -289,8 +285,8 @@ def test_processes_that_start_together_on_an_empty_folder_all_succeed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
-    """MLflow's own server is killed, and started again."""
+def test_records_that_a_killed_server_did_not_store_are_uploaded_later(uri, tmp_path, monkeypatch):
+    """MLflow's server is killed during the search, and started again for the upload."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     port = free_port()
 
@@ -314,9 +310,7 @@ def test_a_server_that_dies_midway_is_made_up_for(uri, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
-    tmp_path, uri, empty_database
-):
+def test_a_full_disk_stops_neither_the_search_nor_a_later_upload(tmp_path, uri, empty_database):
     small = tmp_path / "small"
     small.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)]
@@ -335,21 +329,19 @@ def test_a_full_disk_stops_neither_the_search_nor_what_is_written_later(
     assert len(trials(runs_at(uri))) == 400
 
 
-def test_a_port_that_is_taken_is_refused_with_the_cure(uri):
+def test_a_port_in_use_is_rejected_with_advice(uri):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(
-            RequestError, match=rf"port {port} is taken .*name another with --port"
-        ):
+        with pytest.raises(RequestError, match=rf"port {port} is in use .*choose another `port=`"):
             MlflowServer(uri, port)
 
 
-def test_what_no_server_can_show_is_refused(uri, capsys):
+def test_serving_a_store_without_pages_is_rejected(uri, capsys):
     assert main(["ui", "--tracking-uri", "none"]) == 2
-    assert "has no pages" in capsys.readouterr().err
+    assert "there are no pages" in capsys.readouterr().err
     assert main(["ui", "--tracking-uri", "sqlite:///not-there.db"]) == 2
-    assert "there is no not-there.db" in capsys.readouterr().err
+    assert "there is no file not-there.db" in capsys.readouterr().err
     assert main(["ui", "--tracking-uri", uri]) == 2
     assert "has no experiment 'lrsearch' yet" in capsys.readouterr().err

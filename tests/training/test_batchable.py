@@ -90,12 +90,12 @@ BATCHED = {
 ALONE = {
     "running statistics": (
         stack(lambda: nn.BatchNorm1d(16)),
-        "changes its buffer 1.running_mean in place",
+        "changes its tensor 1.running_mean in place",
     ),
     "control flow": (lambda: nn.Sequential(nn.Linear(64, 16), Looks(16, 10)), "data-dependent"),
     "custom gradient": (lambda: Straight(64, 10), "vmap"),
     "drawn dropout": (lambda: Drops(64, 10), "random"),
-    "a counter": (lambda: Counts(64, 10), "changes its buffer seen in place"),
+    "a counter": (lambda: Counts(64, 10), "changes its tensor seen in place"),
 }
 
 

@@ -303,7 +303,7 @@ def test_an_unsupported_device_is_rejected(tmp_path):
     words = {"trials": 1, "tracking_uri": "none", "storage": tmp_path / "line.journal"}
     with pytest.raises(RequestError, match="device is 'tpu'; give auto, cpu, cuda"):
         lrsearch.tune(Line(), device="tpu", **words)
-    with pytest.raises(RequestError, match="chooses its own device"):
+    with pytest.raises(RequestError, match="chooses its device itself"):
         lrsearch.tune(Bowl(), device="cpu", **words)
     with pytest.raises(RequestError, match="computed by NumPy"):
         lrsearch.tune("quadratic", device="cuda", **words)

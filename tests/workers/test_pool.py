@@ -1,4 +1,4 @@
-"""Workers that train whole populations: what they are given, lose and bring back."""
+"""Tests of worker pools: distribution of runs, dead workers, equality with one process."""
 
 import os
 import queue
@@ -43,7 +43,7 @@ class Line(TorchTask):
     def loss(self, model, batch):
         x, y = batch
         mark = pathlib.Path(os.environ.get("MARK", "nowhere"))
-        # Once, after the task was tried, when runs are under way.
+        # Once, after the task's first steps, while runs are in flight.
         if "LRSEARCH_WORKER" in os.environ and next(CALLS) > 60 and mark.exists():
             mark.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -71,7 +71,7 @@ def check_equal(one, other):
 
 
 @pytest.mark.slow
-def test_populations_in_workers_measure_what_one_here_measures(task):
+def test_populations_in_workers_give_the_results_of_one_process(task):
     alone = lrsearch.tune("line.py:Line", study="alone", **task)
     worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
     check_equal(alone, worked)
@@ -79,18 +79,20 @@ def test_populations_in_workers_measure_what_one_here_measures(task):
 
 
 @pytest.mark.slow
-def test_a_population_that_is_killed_is_begun_again_with_its_runs(task, tmp_path, monkeypatch):
+def test_a_killed_population_is_restarted_with_its_runs(task, tmp_path, monkeypatch):
     monkeypatch.setenv("MARK", str(tmp_path / "mark"))
     alone = lrsearch.tune("line.py:Line", study="alone", **task)
     (tmp_path / "mark").touch()
     worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
     assert not (tmp_path / "mark").exists()
     check_equal(alone, worked)
-    assert 1 <= sum(t.retries for t in worked.trials) <= 4  # one of two, with four slots
+    assert (
+        1 <= sum(t.retries for t in worked.trials) <= 4
+    )  # one of two workers was killed, with at most four runs
 
 
 @pytest.mark.slow
-def test_a_class_of_tasks_is_found_by_workers_and_an_instance_is_refused(task, monkeypatch):
+def test_workers_import_a_task_class_and_an_instance_is_rejected(task, monkeypatch):
     monkeypatch.syspath_prepend(".")
     import line
 
@@ -106,8 +108,8 @@ def test_options_reach_the_workers(task):
     check_equal(alone, lrsearch.tune("digits", study="worked", workers=2, **words))
 
 
-class Told:
-    """A worker that a test speaks for."""
+class ScriptedWorker:
+    """A worker whose messages are sent by the test."""
 
     def __init__(self, order, index, inbox):
         self.order, self.index, self.inbox = order, index, inbox
@@ -125,10 +127,10 @@ class Told:
 
 
 class Stage:
-    """A crew of told workers, driven by a thread of its own."""
+    """A pool of scripted workers that is evaluated in its own thread."""
 
     def __init__(self, *, count, runs, slots, each=None, retries=1):
-        self.hired, self.ended, self.error = [], [], None
+        self.started, self.ended, self.error = [], [], None
         bowl = Bowl(slots=each)
         pool = WorkerPool(
             "x", bowl, {}, self.start_worker, lambda: None, count=count, retries=retries
@@ -140,11 +142,11 @@ class Stage:
         )
         self.thread = threading.Thread(target=self.work, args=(pool, given), daemon=True)
         self.thread.start()
-        wait_until(lambda: len(self.hired) >= count, pause=0.001)
+        wait_until(lambda: len(self.started) >= count, pause=0.001)
 
     def start_worker(self, order, index, inbox):
-        self.hired.append(Told(order, index, inbox))
-        return self.hired[-1]
+        self.started.append(ScriptedWorker(order, index, inbox))
+        return self.started[-1]
 
     def work(self, pool, runs):
         try:
@@ -154,7 +156,7 @@ class Stage:
 
     def end(self):
         wait_for_threads(self.thread)
-        assert all(hand.closed for hand in self.hired)
+        assert all(worker.closed for worker in self.started)
         return [(o.trial, o.state, o.retries) for o in self.ended]
 
 
@@ -162,9 +164,9 @@ def outcome(run):
     return encode(decode(lrsearch.Run, run).end("finished", 1.0))
 
 
-def test_a_worker_gets_as_many_runs_as_it_asks_for_and_an_idle_one_waits_for_its_answer():
+def test_a_worker_gets_at_most_the_runs_it_asks_for_and_an_idle_worker_waits():
     stage = Stage(count=2, runs=3, slots=2)
-    one, two = stage.hired
+    one, two = stage.started
     assert [one.order["slots"], two.order["slots"]] == [2, 2]
     one.say({"room": 2})
     first = one.given.get(timeout=5)
@@ -174,19 +176,19 @@ def test_a_worker_gets_as_many_runs_as_it_asks_for_and_an_idle_one_waits_for_its
     assert [run["trial"] for run in rest] == [2]
     one.say(outcome(first[1]))
     one.say({"room": 1})
-    assert one.given.get(timeout=5) == []  # none now: go on with what you have
+    assert one.given.get(timeout=5) == []  # no run can start; the worker continues its other run
     one.say(outcome(first[0]))
     one.say({"room": 2})
     time.sleep(0.1)
-    assert one.given.empty()  # it has nothing to go on with
+    assert one.given.empty()  # an idle worker gets no empty answer
     two.say(outcome(rest[0]))
     two.say({"room": 2})
     assert stage.end() == [(1, "finished", 0), (0, "finished", 0), (2, "finished", 0)]
 
 
-def test_what_a_dead_worker_was_at_goes_to_whoever_asks_next_and_fails_the_second_time():
+def test_the_run_of_a_dead_worker_is_repeated_and_fails_the_second_time():
     stage = Stage(count=2, runs=2, slots=2)
-    one, two = stage.hired
+    one, two = stage.started
     one.say({"room": 1})
     one.given.get(timeout=5)
     one.say(None)
@@ -195,47 +197,47 @@ def test_what_a_dead_worker_was_at_goes_to_whoever_asks_next_and_fails_the_secon
     assert [(run["trial"], run["retries"]) for run in runs] == [(0, 1), (1, 0)]
     two.say(outcome(runs[1]))
     two.say(None)
-    assert len(stage.hired) >= 3
-    for hand in stage.hired[2:]:
-        hand.say({"room": 1})
+    assert len(stage.started) >= 3
+    for worker in stage.started[2:]:
+        worker.say({"room": 1})
     assert sorted(stage.end()) == [(0, "failed", 1), (1, "finished", 0)]
     assert "died 2 times, the last with exit code 9" in stage.ended[-1].reason
 
 
-def test_workers_that_never_ask_for_a_run_end_the_search():
+def test_the_search_fails_if_workers_die_before_they_ask_for_a_run():
     stage = Stage(count=2, runs=2, slots=2)
     for i in range(100):
-        wait_until(lambda i=i: len(stage.hired) > i or not stage.thread.is_alive(), pause=0.001)
+        wait_until(lambda i=i: len(stage.started) > i or not stage.thread.is_alive(), pause=0.001)
         if not stage.thread.is_alive():
             break
-        stage.hired[i].say(None)
+        stage.started[i].say(None)
     assert stage.end() == []
     assert "workers die before they ask for a run" in str(stage.error)
-    assert len(stage.hired) < 10
+    assert len(stage.started) < 10
 
 
-def test_a_word_of_a_worker_that_was_replaced_is_not_heard():
+def test_messages_of_a_replaced_worker_are_ignored():
     stage = Stage(count=1, runs=1, slots=1, each=1)
-    gone = stage.hired[0]
+    gone = stage.started[0]
     gone.say({"room": 1})
     run = gone.given.get(timeout=5)[0]
     gone.say(None)
-    wait_until(lambda: len(stage.hired) == 2, pause=0.001)
+    wait_until(lambda: len(stage.started) == 2, pause=0.001)
     gone.say(outcome(run))
     gone.say(None)
-    stage.hired[1].say({"room": 1})
-    again = stage.hired[1].given.get(timeout=5)[0]
-    stage.hired[1].say(outcome(again))
-    stage.hired[1].say({"room": 1})
+    stage.started[1].say({"room": 1})
+    again = stage.started[1].given.get(timeout=5)[0]
+    stage.started[1].say(outcome(again))
+    stage.started[1].say({"room": 1})
     assert stage.end() == [(0, "finished", 1)]
 
 
-def test_another_version_is_refused(monkeypatch):
+def test_a_worker_with_another_version_is_rejected(monkeypatch):
     from lrsearch.workers import worker
 
     monkeypatch.setattr(lrsearch, "__version__", "9.9")
     order = {"version": "1.0", "objective": "digits", "options": {}, "device": "cpu"}
-    with pytest.raises(SearchFailed, match=r"a worker has lrsearch 9.9, and the search 1.0"):
+    with pytest.raises(SearchFailed, match=r"a worker has lrsearch 9.9, but the search has 1.0"):
         next(worker.answer(order, lambda room: []))
 
 
@@ -244,33 +246,33 @@ def test_another_version_is_refused(monkeypatch):
     [
         ({"engine": "slurm"}, "engine is 'slurm'; known: local, ray"),
         ({"workers": 0}, "workers is 0"),
-        ({"address": "auto"}, "address is of engine ray"),
-        ({"worker_gpus": 0.5}, "worker_gpus is of engine ray"),
+        ({"address": "auto"}, "`address=` applies to engine ray"),
+        ({"worker_gpus": 0.5}, "`worker_gpus=` applies to engine ray"),
         ({"worker_cpus": -1, "engine": "ray"}, "worker_cpus is -1"),
     ],
 )
-def test_a_workforce_that_makes_no_sense_is_refused(words, message):
+def test_invalid_arguments_of_a_workforce_are_rejected(words, message):
     with pytest.raises(RequestError, match=message):
         Workforce(**words)
 
 
 @pytest.mark.slow
-def test_a_result_of_workers_is_compared_by_them_or_by_others(task):
+def test_a_result_can_be_compared_by_any_number_of_workers(task):
     result = lrsearch.tune("line.py:Line", workers=2, **task)
     words = {"top": 1, "seeds": 5, "grid": 1, "against": ["cosine"]}
     found = lrsearch.compare(result, **words)
     assert result.source.setup.workers == 2
-    assert lrsearch.compare(result, workers=3, **words) == found  # nothing is left to measure
+    assert lrsearch.compare(result, workers=3, **words) == found  # all runs are stored already
     assert lrsearch.compare(result, workers=1, **{**words, "seeds": 6}).seeds == 6
 
 
-def test_one_gpu_for_several_workers_is_refused():
+def test_one_gpu_for_several_workers_is_rejected():
     bowl = Bowl()
-    with pytest.raises(RequestError, match="device cuda:1 names one GPU, and each worker has"):
+    with pytest.raises(RequestError, match="device cuda:1 is one GPU, but each worker has"):
         Workforce(workers=2).join("x", bowl, options=None, device="cuda:1", alone=False, retries=0)
 
 
-def test_who_joins_alone_has_the_slots_of_one_worker(task):
+def test_slots_are_stored_per_worker_and_the_window_for_all_workers(task):
     lrsearch.tune("line.py:Line", study="s", workers=2, **{**task, "trials": 4})
     from lrsearch.study.location import Location
     from lrsearch.study.store import Store
@@ -279,7 +281,7 @@ def test_who_joins_alone_has_the_slots_of_one_worker(task):
     assert (store.slots, store.window) == (4, 15)
 
 
-def test_a_study_keeps_how_many_runs_it_was_founded_for(tmp_path, monkeypatch):
+def test_a_study_keeps_the_number_of_runs_it_was_created_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 3, "steps": 20, "tracking_uri": "none", "sampler": "tpe"}
     lrsearch.tune("quadratic", parallel=8, **words)
@@ -289,12 +291,12 @@ def test_a_study_keeps_how_many_runs_it_was_founded_for(tmp_path, monkeypatch):
     from lrsearch.study.store import Store
 
     assert Store.read(Location.of("quadratic-default")).window == 15
-    with pytest.raises(RequestError, match="for 8 runs in flight, and not for 4; leave parallel"):
+    with pytest.raises(RequestError, match="for 8 runs at the same time, not for 4; leave out"):
         lrsearch.tune("quadratic", parallel=4, **{**words, "trials": 5})
     assert len(lrsearch.tune("quadratic", **{**words, "trials": 5}).trials) == 5
 
 
-def test_a_supervised_worker_that_is_killed_is_replaced(tmp_path, monkeypatch):
+def test_a_killed_worker_of_a_function_is_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "supervised.py").write_text(
         "import os, pathlib, time, lrsearch\n"
