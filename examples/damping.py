@@ -49,11 +49,11 @@ figure = Figure(figsize=(9, 3.4), layout="constrained")
 left, right = figure.subplots(1, 2)
 left.plot(plan.momentum, label="momentum")
 left.plot(plan.lr * CURVATURE, label="η·λ")
-left.set(title="critically damped schedule", xlabel="update")
+left.set(title="critically damped schedule", xlabel="step")
 for form, path in paths.items():
     right.plot(path, label=f"{form} form")
 right.axhline(0, color="0.6", linewidth=0.8)
-right.set(title="θ on one mode", xlabel="update", ylim=(-0.02, 0.1))
+right.set(title="θ on one mode", xlabel="step", ylim=(-0.02, 0.1))
 for axes in (left, right):
     axes.legend(frameon=False)
 figure.savefig("damping.png", dpi=120)

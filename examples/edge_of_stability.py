@@ -40,6 +40,6 @@ for axes, (name, result) in zip(figure.subplots(1, 2, sharey=True), results.item
         trace = trial.outcomes[0].traces["stability_ratio"]
         axes.plot(trace.updates, trace.values, ".-", label=f"peak {trial.schedule.peak:g}")
     axes.axhline(1.0, color="tab:red", linewidth=1)
-    axes.set(title=f"{name}, full batch", xlabel="update", ylabel="η·λ_max / 2")
+    axes.set(title=f"{name}, full batch", xlabel="step", ylabel="η·λ_max / 2")
     axes.legend(frameon=False)
 figure.savefig("edge.png", dpi=120)

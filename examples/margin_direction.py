@@ -55,6 +55,6 @@ axes = figure.subplots()
 for name, trial in zip(schedules, result.trials, strict=True):
     trace = trial.outcomes[0].traces["svm_angle"]
     axes.loglog([t + 1 for t in trace.updates], trace.values, ".-", label=name)
-axes.set(title="angle to the max-margin direction", xlabel="update", ylabel="radians")
+axes.set(title="angle to the max-margin direction", xlabel="step", ylabel="radians")
 axes.legend(frameon=False)
 figure.savefig("margin.png", dpi=120)

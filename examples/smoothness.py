@@ -43,7 +43,7 @@ figure = Figure(figsize=(9, 3.6), layout="constrained")
 left, right = figure.subplots(1, 2)
 for name, schedule in decays.items():
     left.plot(schedule.plan(300, 1).lr, label=name)
-left.set(title="four shapes with the same F", xlabel="update", ylabel="learning rate")
+left.set(title="four shapes with the same F", xlabel="step", ylabel="learning rate")
 left.legend(frameon=False)
 x = [trial.diagnostics["total_variation"] for trial in result.ranked]
 right.scatter(x, [trial.value for trial in result.ranked], s=14)

@@ -113,10 +113,10 @@ class Comparison:
             )
         if found.verdict == "worse":
             return f"Use {named}. The searched schedule is worse by {size}."
-        side = "better" if found.difference < 0 else "worse"
+        side = "lower" if found.difference < 0 else "higher"
         return (
-            f"Use {named}. The search found nothing measurably better ({side} by {size}, within "
-            "noise)."
+            f"Use {named}. The search found nothing measurably better: its value is {side} by "
+            f"{size}, within noise."
         )
 
     def _without_difference(self, rival: Contender, named: str) -> str:

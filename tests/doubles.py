@@ -183,16 +183,16 @@ class Watch(Callback):
     """A callback that records its calls."""
 
     def __init__(self):
-        self.bills, self.progress, self.refused, self.waits = [], [], [], []
+        self.estimates, self.progress, self.refused, self.waits = [], [], [], []
 
-    def comparing(self, bill, seconds, total, done):
-        self.bills.append((bill, total, done))
+    def comparing(self, estimate, seconds, total, done):
+        self.estimates.append((estimate, total, done))
 
     def compared_runs(self, done):
         self.progress.append(done)
 
-    def declined(self, bill, seconds):
-        self.refused.append((bill, seconds))
+    def declined(self, estimate, seconds):
+        self.refused.append((estimate, seconds))
 
     def waiting(self, what):
         self.waits.append(what)

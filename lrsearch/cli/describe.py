@@ -13,6 +13,7 @@ from lrsearch.diagnostics.ranking import Ranking
 from lrsearch.plan import Plan
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result, Trial
+from lrsearch.schedule import Schedule
 from lrsearch.study.settings import declared
 from lrsearch.study.spec import StudySpec
 
@@ -38,6 +39,15 @@ def spark(plan: Plan, width: int = 60) -> str:
     rates = [float(plan.lr[i * len(plan) // columns]) for i in range(columns)]
     top = max(rates)
     return "".join(BARS[round(rate / top * (len(BARS) - 1))] for rate in rates)
+
+
+def brief(schedule: Schedule) -> str:
+    """Return the fields that differ from their defaults, with four significant digits."""
+    fields = schedule.to_dict(defaults=False)
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in fields.items()
+    )
 
 
 def describe_search(spec: StudySpec, setup: Setup) -> str:
@@ -101,11 +111,12 @@ def describe_result(result: Result, complete: bool = False, estimate: str = "") 
         above = 100 * (reference["ratio"] - 1)
         note = f"{reference['optimum']:.4g} {result.unit}; the best is {above:.2f} % above it"
         rows.append(("optimum", "", note))
-    lines += ["", table(rows).rstrip(), "", repr(best.schedule), f"0 {spark(plan)} {len(plan)}"]
+    lines += ["", table(rows).rstrip(), "", f"trial {best.index}: {brief(best.schedule)}"]
+    lines += [f"0 {spark(plan)} {len(plan)}"]
     if result.comparison is not None:
         lines += ["", describe_comparison(answer, exact=result.comparison.exact).rstrip()]
         if answer.schedule != best.schedule:
-            lines += ["", repr(answer.schedule)]
+            lines += ["", f"searched, with its tuned peak: {brief(answer.schedule)}"]
     elif result.reference is None:
         lines += [
             "",

@@ -20,7 +20,7 @@ from lrsearch.space import Space
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A search problem, as far as a sampler needs to know it.
+    """The facts about a search that a sampler needs.
 
     Attributes:
         space: the space with all entries resolved.

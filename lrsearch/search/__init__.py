@@ -1,1 +1,1 @@
-"""The search: the loop that runs trials, seed pruning, the comparison's plan and its run."""
+"""The search: the loop that runs trials, seed pruning, and the comparison with baselines."""

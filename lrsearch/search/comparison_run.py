@@ -34,8 +34,8 @@ from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace
 
-#: Seconds per run below which a search is compared in full. Above, the comparison may have at
-#: most as many runs as the search has trials.
+#: Mean seconds per run below which the comparison has its full size. Above, a frugal comparison
+#: has at most as many runs as the study has trials.
 CHEAP = 2.0
 
 
@@ -46,7 +46,7 @@ def seconds_a_run(result: Result) -> float:
 
 
 class ComparisonRun(RunStream):
-    """A comparison in progress. Its runs have no diagnostics, because only their values matter.
+    """A comparison in progress. Its runs have no diagnostics, because it uses only their values.
 
     Args:
         search: the search whose study is compared.

@@ -23,7 +23,8 @@ class ComparisonSpec:
         grid: number of peaks on which every schedule is tuned.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
             empty for all baselines and the enqueued schedules.
-        frugal: True to use at most as many runs as the study has trials, if a run takes long.
+        frugal: True to use at most as many runs as the study has trials, if a run takes 2 s or
+            more.
         opponents: `against` by name; None stands for a baseline of this name.
 
     Raises:
@@ -76,5 +77,7 @@ def _name_opponent(index: int, given: object) -> tuple[str, Schedule | None]:
         return (path.name if taken else path.stem), Schedule.load(path)
     if not isinstance(given, str) or given not in BASELINES:
         hint = closest(given, BASELINES) if isinstance(given, str) else ""
-        raise RequestError(f"there is no baseline {given!r}{hint}; or a Schedule's .json file")
+        raise RequestError(
+            f"there is no baseline {given!r}{hint}; a Schedule's .json file is also allowed"
+        )
     return given, None

@@ -1,7 +1,7 @@
 """The leader: the one process of a study that writes to the tracker.
 
-Two writers would write everything twice. The leader also writes the trials of other processes.
-When it leaves, another process takes over, and its tracker first writes what is missing.
+Two processes would write everything twice. The leader also writes the trials of other processes.
+When it exits, another process becomes the leader, and its tracker first writes what is missing.
 """
 
 from __future__ import annotations

@@ -31,9 +31,10 @@ from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 from lrsearch.study.trial_records import Attempt, reading
 
-#: Seconds between two reads of the study while this process waits for others.
+#: Seconds between two reads of the study while this process waits for other processes.
 POLL = 0.2
-#: Seconds for which a read is recent enough to begin a trial, which is then checked once more.
+#: Seconds after a read of the study within which trials may begin without another read. A process
+#: that begins a trial first checks that no other process has begun it.
 FRESH = 0.05
 
 
@@ -43,11 +44,11 @@ class _Open:
 
     Attributes:
         schedule, plan: the schedule and the plan of its runs.
-        retries: number of earlier attempts that were lost.
+        retries: number of earlier attempts whose process died.
         first: replicate of its first run.
         begun: number of its runs that have started.
         outcomes: outcomes of the runs that have ended, by their number from 0.
-        race: the test that ends the trial after some seeds, or None.
+        race: the seed pruner of the trial; None before its first use.
     """
 
     schedule: Schedule
@@ -118,8 +119,8 @@ class Loop(RunStream):
     def take(self, room: int) -> list[Run]:
         """Return at most `room` runs that may start now; see `lrsearch.contract.Runs`.
 
-        If nothing is in flight, it waits for trials of other processes, as long as more trials can
-        start here afterwards.
+        If nothing is in flight, the call waits for trials of other processes, as long as more
+        trials can start here afterwards.
         """
         pause = POLL
         self.shield.check()
@@ -132,7 +133,7 @@ class Loop(RunStream):
                     taken.append(run)
             if taken or self._open or room < 1 or self.complete or self._late:
                 return taken
-            self._say_who_is_waited_for()
+            self._report_waiting()
             time.sleep(pause)
             pause = min(2 * pause, 5 * POLL)
 
@@ -142,7 +143,7 @@ class Loop(RunStream):
             self._callback.waiting(what)
         self._waits_for = what
 
-    def _say_who_is_waited_for(self) -> None:
+    def _report_waiting(self) -> None:
         if self._table.running:
             what = f"trial {min(self._table.running)}, which another process runs"
             if not self._asker.independent:
@@ -173,13 +174,13 @@ class Loop(RunStream):
         """Receive the outcome of a run, and end the trials that are complete."""
         trial = self._open.get(outcome.trial)
         if trial is None:
-            return  # the trial was ended before this seed had ended
+            return  # the trial has already ended, for example by pruning
         complete = self.probes.complete(self._setup, trial.plan, outcome)
         trial.outcomes[outcome.replicate - trial.first] = complete
         with self.shield:
             self._hear()
             while any(self._settle(index) for index in sorted(self._open)):
-                pass  # the end of a trial may let another one end
+                pass  # after the end of one trial, another one may be pruned
 
     def _hear(self) -> None:
         """Receive trials of other processes, and release trials of dead processes."""
@@ -263,7 +264,7 @@ class Loop(RunStream):
         )
 
     def _begin_trial(self) -> int | None:
-        """Begin the next trial if possible, first those that dead processes have left."""
+        """Begin the next trial if possible, starting with trials whose process died."""
         for index in sorted(self._left - self._table.running.keys()):
             if not self._late and self._open_trial(index):
                 return index

@@ -44,7 +44,7 @@ def run_search(
     Raises:
         RequestError: the study was created with different settings.
         SearchFailed: too many trials failed in a row, or the storage cannot be written.
-        Interrupted: a signal arrived; everything that had ended is saved.
+        Interrupted: a signal arrived; trials that had ended are saved.
     """
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
     probes = Probes() if probes is None else probes
@@ -109,7 +109,7 @@ def _where_it_stands(loop: Loop) -> str:
 
 
 def _find_optimum(spec: StudySpec, objective: Objective, store: Store) -> None:
-    """Store the optimum, which holds for SGD without momentum at a constant batch only."""
+    """Store the optimum, which is valid only for SGD without momentum at a constant batch."""
     growth = spec.space.entries.get("batch_growth", 1.0)
     momentum = spec.space.entries.get("momentum", objective.setup.momentum)
     if store.optimum is None and growth == 1.0 and not momentum:
@@ -121,7 +121,8 @@ def _find_optimum(spec: StudySpec, objective: Objective, store: Store) -> None:
 def _compare(loop: Loop, leader: Leader, comparer: ComparisonRun, asked: ComparisonSpec) -> None:
     """Compare the best schedules with the baselines, or report what that would cost.
 
-    The leader runs the comparison; other processes wait until it is done or they lead.
+    The leader runs the comparison. Other processes wait until it is done, or until they become
+    the leader.
     """
     while not _leads(loop, leader):
         loop.say_what_it_waits_for("the comparison, which another process runs")

@@ -24,12 +24,12 @@ def parallel(window: int, seeds: int) -> int:
 
 
 def useful_slots(trials: int, seeds: int) -> int:
-    """Return the largest number of slots for which a third of the trials start without results."""
+    """Return the largest number of slots for which W is at most a third of the trials."""
     return seeds * max(1, (trials // 3 + 1) // 2)
 
 
 def fix_slots(spec: StudySpec, objective: Objective, store: Store) -> int:
-    """Return the slots of each worker of this call; a new study stores their number and W."""
+    """Return the number of slots of each worker; a new study stores this number and W."""
     asked, slots = spec.slots, objective.setup.slots
     if store.slots is None:
         if isinstance(asked, int):

@@ -50,7 +50,7 @@ class RunStream:
         outcomes = self.objective.evaluate(self)
         try:
             for outcome in outcomes:
-                self.shield.check()  # before an outcome is stored that a signal cut short
+                self.shield.check()  # do not store an outcome that a signal cut short
                 self.receive(outcome)
         finally:
             close = getattr(outcomes, "close", None)
@@ -70,11 +70,11 @@ class RunStream:
         """Make a run.
 
         Args:
-            index: index of the trial, which identifies the outcome with the replicate.
+            index: index of the trial; with the replicate, it identifies the outcome.
             replicate: number of the replicate.
             plan: learning rate, batch and momentum of every step.
-            seed: seed of all its random numbers.
-            folder: name of its folder.
+            seed: seed of all random numbers of the run.
+            folder: name of the run's folder.
             retries: number of earlier attempts whose process died.
         """
         home: Path = self.spec.location.runs / folder

@@ -48,7 +48,8 @@ class WorkerHandle(Protocol):
         ...
 
 
-#: Messages of workers: `{"room": N}` asks for N runs, other objects are outcomes, None is the end.
+#: Messages of workers: `{"room": N}` requests N runs, None reports that the worker has ended, and
+#: every other object is an outcome.
 Inbox = queue.SimpleQueue[tuple[WorkerHandle, dict[str, Any] | None]]
 #: A function that starts a worker, from its order, its number and the inbox of its messages.
 Start = Callable[[dict[str, Any], int, Inbox], WorkerHandle]
@@ -203,7 +204,7 @@ class _PoolRun:
         return next((p for p in self._seats.values() if p.handle is handle), None), message
 
     def _end(self, seat: _Seat) -> float:
-        """Return the time limit of a worker's run (monotonic clock)."""
+        """Return the time at which a worker's run must have ended (monotonic clock)."""
         limits = [run.limit for run in seat.runs.values() if run.limit is not None]
         return seat.since + min(limits) + GRACE if limits else math.inf
 

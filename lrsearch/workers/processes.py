@@ -108,7 +108,7 @@ class Process:
 
 
 def _environment(index: int, count: int) -> dict[str, str]:
-    """Return the environment of a worker: its GPU if there are several, its share of the cores."""
+    """Return the environment of a worker: its share of the CPU cores, and one GPU if count > 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     devices = _devices() if count > 1 else []
     return {

@@ -28,7 +28,7 @@ Answer = Callable[[Mapping[str, Any], Ask], Iterator[dict[str, Any]]]
 EXCLUDED = (".git", "lrsearch-studies", "mlruns", "mlartifacts", "*.db", "*.db-*", "__pycache__")
 #: The address of a cluster that is started on this machine.
 LOCAL = "local"
-#: The runtime environment with which lrsearch has joined a cluster, if it has.
+#: The runtime environment with which lrsearch has joined a cluster; empty if it has joined none.
 _joined: list[dict[str, Any]] = []
 #: Seconds between two checks that a worker is still wanted.
 LOOK = 0.5
@@ -44,7 +44,7 @@ class Cluster:
         gpus, cpus: resources per worker; None for one CPU core, and one GPU if there is any.
 
     Attributes:
-        given: the objective as workers find it.
+        given: the objective as workers load it, a name or an object.
         room: number of workers that fit on the cluster now, at least 1.
 
     Raises:
@@ -87,7 +87,7 @@ class Cluster:
         if self._ray.is_initialized():
             if _joined in ([], [self._environment]):
                 return
-            self.leave()  # its workers have other code
+            self.leave()  # the connection was made for the code of another objective
         try:
             self._ray.init(
                 address=self._address,
@@ -153,7 +153,7 @@ class _RayWorker:
         try:
             for outcome in answer(order, ask):
                 self._out.put(outcome)
-        except BaseException as error:  # noqa: BLE001  # seen as the worker's death
+        except BaseException as error:  # noqa: BLE001  # reported as the worker's death
             self._out.put(error)
 
 
@@ -175,7 +175,7 @@ class _Actor:
         self._over = True
         with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._worker)
-        self._thread.join()  # a call after we have left would start a new cluster
+        self._thread.join()  # a call to Ray after `leave` would start a new cluster
         return self._how
 
     def _listen(self) -> None:

@@ -59,7 +59,7 @@ class Workforce:
         for name in ("address", "worker_gpus", "worker_cpus"):
             if self.engine == "local" and getattr(self, name) is not None:
                 raise RequestError(
-                    f"`{name}=` applies to engine ray only; add `engine='ray'`, or leave it out"
+                    f'`{name}=` applies to engine ray only; add `engine="ray"`, or leave it out'
                 )
 
     def join(
@@ -79,13 +79,13 @@ class Workforce:
             objective: the objective in this process.
             options: options that it was made with.
             device: device of tasks.
-            alone: True if its runs must be in processes that can be ended.
+            alone: True if each run must be in a process that can be ended at its time limit.
             retries: number of times that a run is repeated after its worker has died.
 
         Raises:
-            RequestError: workers cannot load the objective, or there is no such cluster.
+            RequestError: workers cannot load the objective, or the cluster cannot be joined.
         """
-        if isinstance(objective, WorkerPool):  # of an earlier search
+        if isinstance(objective, WorkerPool):  # from an earlier search
             if self == Workforce():
                 return objective
             given, objective = objective.given, objective.inner
@@ -94,8 +94,7 @@ class Workforce:
             return objective
         if objective.setup.exact:
             raise RequestError(
-                f"objective {objective.setup.name} is computed at once in this process; leave out "
-                "`workers=`"
+                f"objective {objective.setup.name} runs in this process only; leave out `workers=`"
             )
         if self.engine == "local":
             if device.startswith("cuda:"):

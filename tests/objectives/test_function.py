@@ -449,7 +449,7 @@ def test_objectives_that_workers_cannot_run_are_rejected(tmp_path):
     words = {"workers": 2, "tracking_uri": "none", "storage": tmp_path / "x.journal"}
     with pytest.raises(RequestError, match=r"cannot import .*at the top level of a file"):
         lrsearch.tune(local, **words)
-    with pytest.raises(RequestError, match="is computed at once in this process"):
+    with pytest.raises(RequestError, match="runs in this process only"):
         lrsearch.tune("quadratic", **words)
     with pytest.raises(RequestError, match="workers is 0"):
         lrsearch.tune(local, **{**words, "workers": 0})

@@ -26,7 +26,7 @@ from tests.bench.comparison import worth
 
 
 def rivals(*names, peaks=(0.1, 0.2, 0.4)):
-    """One shape per name; each has a different `warmup`."""
+    """Return one shape per name, each with a different `warmup`."""
     return tuple(
         TunedShape(
             name=name,

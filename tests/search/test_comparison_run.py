@@ -60,14 +60,17 @@ def test_a_search_ends_with_its_comparison_after_a_cost_estimate(tmp_path, slots
     objective, watch = Noisy(slots=slots), Watch()
     result = compare(objective, tmp_path, watch=watch, seeds=10)
     found = result.comparison
-    ((estimate, total, done),) = watch.bills
+    ((estimate, total, done),) = watch.estimates
     assert total == found.runs
     assert f"{total} runs" in estimate
     assert done == 0
     assert len(objective.seeds) - 30 <= total  # shapes may share schedules
     assert watch.progress[-1] == len(objective.seeds) - 30
     assert found.best.value == pytest.approx(0.7, abs=0.05)
-    error, far = 0.05 * math.sqrt(2 / 10), []  # of a difference of two means over ten seeds
+    error, far = (
+        0.05 * math.sqrt(2 / 10),
+        [],
+    )  # standard error of a difference of two means, ten seeds
     for name, versus in found.versus.items():
         truth = objective.truth(found.best.schedule) - objective.truth(
             found.baseline(name).schedule
@@ -381,7 +384,7 @@ def here(tmp_path, monkeypatch):
     sys.modules.pop("own", None)
 
 
-def test_users_code_is_never_loaded_because_a_study_names_it(here, capsys):
+def test_user_code_is_loaded_only_if_the_command_names_it(here, capsys):
     words = ["--tracking-uri", "none", "--quiet"]
     tune = ["tune", "own.py:bowl", "--trials", "12", "--sampler", "random", "--no-compare", *words]
     assert main(tune) == 0

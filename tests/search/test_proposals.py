@@ -1,4 +1,4 @@
-"""A proposal is run as it is, and a study continues with the rules it was created with."""
+"""A proposed point is run unchanged; a study continues with the rules it was created with."""
 
 import dataclasses
 import threading
@@ -112,9 +112,9 @@ def test_a_released_trial_is_run_again_on_the_seed_of_its_first_attempt(tmp_path
     with Heartbeat(other.storage, other.key, other.lock, other.clock) as heartbeat:
         running = other.table.join(heartbeat)
         assert running.begin(1, point, 9)
-        giving_back = threading.Timer(0.7, running.release)
-        giving_back.daemon = True
-        giving_back.start()
+        release = threading.Timer(0.7, running.release)
+        release.daemon = True
+        release.start()
         bowl = Bowl()
         result = search(bowl, tmp_path, trials=3, **repeats)
     assert (1, 9, run_seed(SEED, 9)) in bowl.seeds

@@ -253,7 +253,9 @@ def test_a_population_that_always_raises_ends_with_the_traceback(task, monkeypat
 def test_a_task_that_raises_when_it_is_tried_is_one_error_line(task, monkeypatch, capsys):
     monkeypatch.setenv("FAILS", "0-1000000")
     assert main(["tune", "task.py:line", *WORDS, "--trials", "8"]) == 2
-    assert "task line fails in its first steps: KeyError: 'a broken task'" in capsys.readouterr().err
+    assert (
+        "task line fails in its first steps: KeyError: 'a broken task'" in capsys.readouterr().err
+    )
 
 
 def full(monkeypatch, after):

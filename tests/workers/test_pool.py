@@ -86,9 +86,8 @@ def test_a_killed_population_is_restarted_with_its_runs(task, tmp_path, monkeypa
     worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
     assert not (tmp_path / "mark").exists()
     check_equal(alone, worked)
-    assert (
-        1 <= sum(t.retries for t in worked.trials) <= 4
-    )  # one of two workers was killed, with at most four runs
+    # One of two workers was killed, with at most four runs.
+    assert 1 <= sum(t.retries for t in worked.trials) <= 4
 
 
 @pytest.mark.slow
