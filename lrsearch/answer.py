@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lrsearch.comparison import Comparison
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
+from lrsearch.study.location import FOLDER
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -46,8 +47,7 @@ def answer_of(result: Result) -> Answer:
         NothingFinished: no trial finished.
     """
     best, found, trials = result.best, result.comparison, len(result.trials)
-    usual = result.storage.endswith(f"/{result.study}.journal")
-    storage = "" if usual else f" --storage {result.storage}"
+    storage = storage_option(result)
     common = {
         "counts": ", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
         "schedule": result.chosen,
@@ -70,6 +70,12 @@ def answer_of(result: Result) -> Answer:
         export=f"lrsearch export {result.study}{storage} --compared --to torch -o schedule.py",
         **common,  # type: ignore[arg-type]
     )
+
+
+def storage_option(result: Result) -> str:
+    """Return the option that names the study's storage in a command; empty for the default."""
+    default = f"/{FOLDER}/{result.study}.journal"
+    return "" if result.storage.endswith(default) else f" --storage {result.storage}"
 
 
 def _how(found: Comparison) -> str:

@@ -71,7 +71,7 @@ def weight_decay(
         panels=(
             Panel(
                 title="norm under weight decay",
-                x="update",
+                x="step",
                 y="norm / initial",
                 lines=tuple(
                     Line(label=name, x=tuple(np.arange(UPDATES + 1)), y=tuple(curve))

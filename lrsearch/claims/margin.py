@@ -78,7 +78,7 @@ def margin(*, powers: Sequence[float] = (0.6, 1.0), rate: float = 1.0, seed: int
         panels=(
             Panel(
                 title="angle to the max-margin direction",
-                x="update",
+                x="step",
                 y="degrees",
                 lines=tuple(
                     Line(label=n, x=tuple(marks), y=tuple(row)) for n, row in rows.items()

@@ -156,7 +156,7 @@ def _ramps() -> tuple[float, float, float, Panel]:
     thin = np.linspace(0, len(curves[0]) - 1, 200).astype(int)
     panel = Panel(
         title="batch grows eightfold",
-        x="update",
+        x="step",
         y="loss / initial loss",
         lines=tuple(
             Line(label=name, x=tuple(thin), y=tuple(curve[thin] / curve[0]))

@@ -86,7 +86,7 @@ def _additive(
     thin = np.unique(np.geomspace(1, updates, 200).astype(int))
     return Panel(
         title=f"additive noise, {updates} steps",
-        x="update",
+        x="step",
         y="expected loss",
         lines=tuple(Line(label=n, x=tuple(thin), y=tuple(c[thin])) for n, c in curves.items()),
         log_x=True,

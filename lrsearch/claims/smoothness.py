@@ -81,7 +81,7 @@ def flatness(*, measure: str = "F", schedules: Mapping[str, ArrayLike] | None = 
 def _panel(title: str, rates: Mapping[str, Curve]) -> Panel:
     return Panel(
         title=title,
-        x="update",
+        x="step",
         y="learning rate",
         lines=tuple(
             Line(label=name, x=tuple(range(len(curve))), y=tuple(curve))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill
 
-from lrsearch.answer import Answer, answer_of, differing_fields
+from lrsearch.answer import Answer, answer_of, differing_fields, storage_option
 from lrsearch.cli.output import table
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
@@ -131,8 +131,7 @@ def _next_steps(
     result: Result, answer: Answer, complete: bool, estimate: str
 ) -> list[tuple[str, str]]:
     study = result.study
-    usual = result.storage.endswith(f"/{study}.journal")
-    storage = "" if usual else f" --storage {result.storage}"
+    storage = storage_option(result)
     steps = (
         (complete, "continue", f"the same command with --trials {2 * len(result.trials)}"),
         (estimate, "compare", f"lrsearch compare {study}{storage}   ({estimate})"),

@@ -67,10 +67,8 @@ def test_a_search_ends_with_its_comparison_after_a_cost_estimate(tmp_path, slots
     assert len(objective.seeds) - 30 <= total  # shapes may share schedules
     assert watch.progress[-1] == len(objective.seeds) - 30
     assert found.best.value == pytest.approx(0.7, abs=0.05)
-    error, far = (
-        0.05 * math.sqrt(2 / 10),
-        [],
-    )  # standard error of a difference of two means, ten seeds
+    # The standard error of a difference of two means over ten seeds.
+    error, far = 0.05 * math.sqrt(2 / 10), []
     for name, versus in found.versus.items():
         truth = objective.truth(found.best.schedule) - objective.truth(
             found.baseline(name).schedule

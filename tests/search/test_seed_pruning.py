@@ -72,9 +72,7 @@ def test_pruning_saves_runs_and_finds_the_same_best_trial(tmp_path, slots, sampl
             assert trial.value is None
             assert trial.estimate > found.best.value
             twin = whole.trial(trial.index)
-            if (
-                twin.schedule == trial.schedule
-            ):  # the estimate is paired, so easy seeds do not lower it
+            if twin.schedule == trial.schedule:  # easy seeds do not lower a paired estimate
                 assert trial.estimate == pytest.approx(twin.value, abs=0.05)
             assert "clearly worse than the best trial" in trial.reason
 
