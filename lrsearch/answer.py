@@ -75,7 +75,7 @@ def answer_of(result: Result) -> Answer:
 def storage_option(result: Result) -> str:
     """Return the option that names the study's storage in a command; empty for the default."""
     default = f"/{FOLDER}/{result.study}.journal"
-    return "" if result.storage.endswith(default) else f" --storage {result.storage}"
+    return "" if f"/{result.storage}".endswith(default) else f" --storage {result.storage}"
 
 
 def _how(found: Comparison) -> str:

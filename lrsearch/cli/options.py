@@ -169,7 +169,8 @@ def settings_of(kind: Any, *, prefix: str = "") -> Callable[[Any], Any]:
     """
     return _all_of(
         [
-            OPTIONS.get(each.name) or _setting(each.name, each.default, about, prefix)
+            (None if prefix else OPTIONS.get(each.name))
+            or _setting(each.name, each.default, about, prefix)
             for each, about in declared(kind)
         ]
     )

@@ -162,8 +162,7 @@ class TorchTask:
         check_entry("peak", {"low": low, "high": high, "log": True})
         if (self.validation is None) == (self.evaluate is None):
             raise RequestError(
-                f"task {self.name} has no value, or two; define validation or evaluate(model), "
-                "not both"
+                f"task {self.name} needs exactly one of validation and evaluate(model); define one"
             )
         if isinstance(self.train, Sequence) and all(isinstance(t, Tensor) for t in self.train):
             object.__setattr__(self, "train", tuple(self.train))

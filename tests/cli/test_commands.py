@@ -18,7 +18,9 @@ from lrsearch.cli.describe import BARS, spark
 from lrsearch.cli.options import OPTIONS
 from lrsearch.export import FORMATS
 from lrsearch.quadratic import expected_loss, lr_ref
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space, shipped_spaces
+from lrsearch.study.settings import declared
 from tests.doubles import wait_until
 
 TUNE = ["tune", "quadratic", "--tracking-uri", "none", "--sampler", "random"]
@@ -71,6 +73,14 @@ def test_every_option_of_tune_is_an_environment_variable():
             continue
         expected = parameter.opts[0].removeprefix("--").replace("-", "_").upper()
         assert parameter.envvar == f"LRSEARCH_{expected}"
+
+
+def test_the_options_of_a_comparison_are_those_of_its_settings():
+    options = {parameter.name: parameter for parameter in cli.commands["compare"].params}
+    for field, about in declared(ComparisonSpec):
+        assert options[field.name].help == about.help
+        assert options[field.name].envvar == f"LRSEARCH_COMPARE_{field.name.upper()}"
+    assert options["top"].default == ComparisonSpec().top == 5
 
 
 def test_tune_answers_on_stdout_and_shows_progress_on_stderr(here, say):
