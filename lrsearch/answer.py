@@ -72,6 +72,14 @@ def answer_of(result: Result) -> Answer:
     )
 
 
+def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:
+    """Return the fields that differ from their defaults, with four significant digits."""
+    return [
+        (name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        for name, value in schedule.to_dict(defaults=False).items()
+    ]
+
+
 def storage_option(result: Result) -> str:
     """Return the option that names the study's storage in a command; empty for the default."""
     default = f"/{FOLDER}/{result.study}.journal"

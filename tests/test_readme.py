@@ -110,7 +110,7 @@ optimizer = torch.optim.SGD(torch.nn.Linear(3, 1).parameters(), lr=1.0)
 def test_its_python_runs(tmp_path, monkeypatch):
     """As printed, with `build`, `update` and `optimizer` defined, but for how much it runs."""
     monkeypatch.chdir(tmp_path)
-    (code,) = fences("python")
+    code = fences("python")[0].replace('__name__ == "__main__"', "True")
     names = {"__name__": "readme"}
     exec(STRANGERS_CODE, names)
     code = code.replace("steps=2_000, trials=100", "steps=20, trials=4")
@@ -118,6 +118,30 @@ def test_its_python_runs(tmp_path, monkeypatch):
     assert isinstance(names["result"], Result)
     schedule = names["best"].schedule
     assert names["optimizer"].param_groups[0]["lr"] == schedule.plan(20_000).lr[0]
+
+
+SCRIPT = """
+import argparse, csv
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr-file")
+parser.add_argument("--seed", type=int)
+given = parser.parse_args()
+x = 1.0 + given.seed % 7 / 100
+for row in csv.DictReader(open(given.lr_file)):
+    x -= float(row["lr"]) * x
+print("val loss", x * x)
+"""
+
+
+@pytest.mark.slow
+def test_its_wrapper_of_a_script_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_script.py").write_text(SCRIPT)
+    names = {"__name__": "readme"}
+    exec(fences("python")[1], names)
+    result = lrsearch.tune(names["script"], trials=3, steps=50, tracking_uri="none")
+    assert result.counts["finished"] == 3
+    assert {t.value > 0 for t in result.trials} == {True}
 
 
 def test_it_names_every_objective():

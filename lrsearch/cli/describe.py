@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill
 
-from lrsearch.answer import Answer, answer_of, differing_fields, storage_option
+from lrsearch.answer import (
+    Answer,
+    answer_of,
+    differing_fields,
+    rounded_fields,
+    storage_option,
+)
 from lrsearch.cli.output import table
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
@@ -39,15 +45,6 @@ def spark(plan: Plan, width: int = 60) -> str:
     rates = [float(plan.lr[i * len(plan) // columns]) for i in range(columns)]
     top = max(rates)
     return "".join(BARS[round(rate / top * (len(BARS) - 1))] for rate in rates)
-
-
-def brief(schedule: Schedule) -> str:
-    """Return the fields that differ from their defaults, with four significant digits."""
-    fields = schedule.to_dict(defaults=False)
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in fields.items()
-    )
 
 
 def describe_search(spec: StudySpec, setup: Setup) -> str:
@@ -111,12 +108,12 @@ def describe_result(result: Result, complete: bool = False, estimate: str = "") 
         above = 100 * (reference["ratio"] - 1)
         note = f"{reference['optimum']:.4g} {result.unit}; the best is {above:.2f} % above it"
         rows.append(("optimum", "", note))
-    lines += ["", table(rows).rstrip(), "", f"trial {best.index}: {brief(best.schedule)}"]
+    lines += ["", table(rows).rstrip(), "", f"trial {best.index}: {_brief(best.schedule)}"]
     lines += [f"0 {spark(plan)} {len(plan)}"]
     if result.comparison is not None:
         lines += ["", describe_comparison(answer, exact=result.comparison.exact).rstrip()]
         if answer.schedule != best.schedule:
-            lines += ["", f"searched, with its tuned peak: {brief(answer.schedule)}"]
+            lines += ["", f"searched, with its tuned peak: {_brief(answer.schedule)}"]
     elif result.reference is None:
         lines += [
             "",
@@ -125,6 +122,10 @@ def describe_result(result: Result, complete: bool = False, estimate: str = "") 
         ]
     lines += ["", table(_next_steps(result, answer, complete, estimate)).rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def _brief(schedule: Schedule) -> str:
+    return ", ".join(f"{name} {value}" for name, value in rounded_fields(schedule))
 
 
 def _next_steps(

@@ -45,7 +45,7 @@ def draw_comparison(
     finish_axes(losses, f"Training loss{seeds}", "step", "loss")
     _set_log(losses)
     _set_log(peaks)
-    title = "Loss vs. peak learning rate (ring: chosen)"
+    title = "Loss vs. peak on the first selection seeds (ring: chosen)"
     finish_axes(peaks, title, "peak learning rate", result.unit, log_x=True)
     _draw_importance(fields, found.importance)
 

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lrsearch.answer import answer_of, differing_fields
+from lrsearch.answer import answer_of, differing_fields, rounded_fields
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child_runs import TEXT_LIMIT
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
@@ -168,9 +168,8 @@ def describe(facts: StudyFacts, result: Result) -> str:
         parts += [_table(answer.rows), f"({answer.how})"]
         parts += ["\n".join(f"- {remark}" for remark in answer.remarks)] if answer.remarks else []
         parts.append(answer.luck)
-    fields = answer.schedule.to_dict(defaults=False)
     parts += [
-        _table([("field", "value"), *((n, f"{v}") for n, v in fields.items())]),
+        _table([("field", "value"), *rounded_fields(answer.schedule)]),
         "Export the schedule, or repeat the search with the artifact `space.yaml`:",
         f"```\n{answer.export}\n{_command(facts, result)}\n```",
     ]
