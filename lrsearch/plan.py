@@ -12,6 +12,27 @@ from numpy.typing import NDArray
 from lrsearch.curves import Curve
 
 
+class _Column(np.ndarray):
+    """An array whose elements are Python numbers.
+
+    Users pass elements of a plan to a DataLoader, to an optimizer and to checkpoints, and torch
+    refuses NumPy scalars in some of these places. Results of arithmetic are plain arrays.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        value = super().__getitem__(key)
+        return value.item() if isinstance(value, np.generic) else value
+
+    def __array_wrap__(
+        self, array: np.ndarray, context: Any = None, return_scalar: bool = False
+    ) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Learning rate, batch size and momentum of each of the T steps of a run.
@@ -44,7 +65,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, dtype in (("lr", np.float64), ("batch", np.int64), ("momentum", np.float64)):
-            view = np.asarray(getattr(self, name), dtype=dtype).view()
+            view = np.asarray(getattr(self, name), dtype=dtype).view(_Column)
             view.setflags(write=False)
             object.__setattr__(self, name, view)
 

@@ -32,6 +32,13 @@ def small_gpt(run):
 """
 
 
+@pytest.fixture(autouse=True)
+def forget_the_users_module():
+    """A module `train` that a test imports must not be found by the next one."""
+    yield
+    sys.modules.pop("train", None)
+
+
 def fences(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 

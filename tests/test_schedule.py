@@ -207,3 +207,19 @@ def test_another_batch_scales_the_peak_by_the_coupling_law():
     for wrong in ((0, 16), (16, -1), (16, 16, 2)):
         with pytest.raises(RequestError):
             schedule.at_batch(*wrong)
+
+
+def test_elements_of_a_plan_are_python_numbers(tmp_path):
+    """A DataLoader and loading with `weights_only` refuse NumPy scalars."""
+    import torch
+
+    plan = Schedule(peak=0.1, warmup=0.2, momentum=0.9).plan(10, 8)
+    assert {type(plan.lr[3]), type(plan.momentum[-1])} == {float}
+    assert type(plan.batch[0]) is int
+    assert {type(rate) for rate in plan.lr} == {float}
+    assert type(2 * plan.lr) is type(np.diff(plan.lr)) is np.ndarray
+    assert plan.lr[2:5].tolist() == plan.lr.tolist()[2:5]
+    torch.save({"lr": plan.lr[3], "batch": plan.batch[3]}, tmp_path / "c.pt")
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["lr"] == plan.lr[3]
+    data = torch.utils.data.TensorDataset(torch.ones(16, 1))
+    assert len(torch.utils.data.DataLoader(data, batch_size=plan.batch[0])) == 2

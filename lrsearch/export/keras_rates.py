@@ -16,12 +16,12 @@ class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, lr: Sequence[float]) -> None:
         self.lr = list(lr)
+        self._table = keras.ops.convert_to_tensor(self.lr, dtype="float32")
 
     def __call__(self, step: Any) -> Any:
         """Return the learning rate of the step with this index."""
-        table = keras.ops.convert_to_tensor(self.lr, dtype="float32")
         index = keras.ops.minimum(keras.ops.cast(step, "int32"), len(self.lr) - 1)
-        return keras.ops.take(table, index)
+        return keras.ops.take(self._table, index)
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration that is saved with a model."""

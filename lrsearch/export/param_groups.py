@@ -2,28 +2,41 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 
-def keep_ratios(optimizer: Optimizer) -> None:
-    """Set the initial rate of every group to its ratio to the first group's rate.
+def check_first_group(optimizer: Optimizer) -> None:
+    """Check that the first of several groups has a learning rate, to which others have a ratio.
 
-    Schedulers multiply it. A reloaded optimizer keeps its ratios.
+    Raises:
+        ValueError: its learning rate is 0.
     """
-    groups = optimizer.param_groups
-    name = "initial_lr" if all("initial_lr" in group for group in groups) else "lr"
-    rates = [float(group[name]) for group in groups]
-    if len(rates) == 1:
-        rates = [1.0]
-    if rates[0] == 0:
+    first, *others = optimizer.param_groups
+    if others and float(first.get("initial_lr", first["lr"])) == 0:
         raise ValueError(
             "the first parameter group has learning rate 0, so the other groups have no ratio to "
             "it; set it to the peak"
         )
-    for group, rate in zip(groups, rates, strict=True):
-        group["initial_lr"] = rate / rates[0]
+
+
+def add_new_groups(optimizer: Optimizer, base: list[Any]) -> None:
+    """Append the initial rates of parameter groups that were added to the optimizer.
+
+    A new group keeps the ratio to the first group's rate that it has now.
+    """
+    for group in optimizer.param_groups[len(base) :]:
+        now = float(optimizer.param_groups[0]["lr"]) or float(base[0])
+        group.setdefault("initial_lr", float(group["lr"]) / now * float(base[0]))
+        base.append(float(group["initial_lr"]))
+
+
+def planned_rates(base: Sequence[Any], rate: float) -> list[Any]:
+    """Return the rate of every group: the plan's for the first, in proportion for the others."""
+    first, *others = map(float, base)
+    return [rate, *(initial / first * rate for initial in others)]
 
 
 def look_up(lr: Sequence[float], t: int) -> float:

@@ -6,7 +6,14 @@ from typing import Any
 from timm.scheduler.scheduler import Scheduler
 from torch.optim import Optimizer
 
-from lrsearch.export.param_groups import keep_ratios, look_up, set_momentum, wanted_momentum
+from lrsearch.export.param_groups import (
+    add_new_groups,
+    check_first_group,
+    look_up,
+    planned_rates,
+    set_momentum,
+    wanted_momentum,
+)
 
 
 class PlannedScheduler(Scheduler):
@@ -26,7 +33,7 @@ class PlannedScheduler(Scheduler):
         self, optimizer: Optimizer, lr: Sequence[float], momentum: Sequence[float] = ()
     ) -> None:
         self.lr, self.momentum = lr, wanted_momentum(optimizer, momentum)
-        keep_ratios(optimizer)
+        check_first_group(optimizer)
         super().__init__(optimizer, "lr", t_in_epochs=False)
         self.step_update(0)
 
@@ -40,5 +47,5 @@ class PlannedScheduler(Scheduler):
         return {k: v for k, v in super().state_dict().items() if k not in ("lr", "momentum")}
 
     def _get_lr(self, t: int) -> list[float]:
-        rate = look_up(self.lr, t)
-        return [ratio * rate for ratio in self.base_values]
+        add_new_groups(self.optimizer, self.base_values)
+        return planned_rates(self.base_values, look_up(self.lr, t))

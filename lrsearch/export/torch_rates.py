@@ -9,8 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrsearch.export.param_groups import (
-    keep_ratios,
+    add_new_groups,
+    check_first_group,
     look_up,
+    planned_rates,
     set_momentum,
     set_rate,
     wanted_momentum,
@@ -20,9 +22,10 @@ from lrsearch.export.param_groups import (
 class PlannedLR(LambdaLR):
     """A scheduler that sets the learning rate of every step, and the momentum if it varies.
 
-    The first parameter group gets the rates of the table; other groups keep their ratio to
-    it. Call `step()` once after every `optimizer.step()`. After the last step, the last rate
-    stays. `state_dict()` has the step but not the table; `load_state_dict()` sets the rate again.
+    The first parameter group gets the rates of the table. Other groups keep their ratio to it,
+    also those that are added later. Call `step()` once after every `optimizer.step()`. After the
+    last step, the last rate stays. `state_dict()` has the step but not the table, and
+    `load_state_dict()` sets the rate again.
 
     Args:
         optimizer: any optimizer of torch.
@@ -34,14 +37,15 @@ class PlannedLR(LambdaLR):
         self, optimizer: Optimizer, lr: Sequence[float], momentum: Sequence[float] = ()
     ) -> None:
         self.lr, self.momentum = lr, wanted_momentum(optimizer, momentum)
-        keep_ratios(optimizer)
+        self.kind = "PlannedLR"  # recognised by `load_state_dict`
+        check_first_group(optimizer)
         super().__init__(optimizer, partial(look_up, lr))
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the rates of the groups, and set the momentum as torch's OneCycleLR does."""
         set_momentum(self.optimizer, self.momentum, self.last_epoch)
-        rate = look_up(self.lr, self.last_epoch)
-        return [ratio * rate for ratio in self.base_lrs]
+        add_new_groups(self.optimizer, self.base_lrs)
+        return planned_rates(self.base_lrs, look_up(self.lr, self.last_epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step and the ratios of the groups."""
@@ -49,8 +53,8 @@ class PlannedLR(LambdaLR):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a state; the optimizer's state may be loaded before or after it."""
-        ratios = state_dict.get("base_lrs", [])
-        if len(ratios) != len(self.base_lrs) or ratios[0] != 1.0 or "lr_lambdas" not in state_dict:
+        groups = len(state_dict.get("base_lrs", []))
+        if state_dict.get("kind") != self.kind or groups != len(self.base_lrs):
             raise ValueError(
                 f"this is not a state of a PlannedLR with {len(self.base_lrs)} parameter groups"
             )
