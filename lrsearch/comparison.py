@@ -113,10 +113,11 @@ class Comparison:
             )
         if found.verdict == "worse":
             return f"Use {named}. The searched schedule is worse by {size}."
-        side = "lower" if found.difference < 0 else "higher"
+        side = "better" if found.difference < 0 else "worse"
+        share = _percent(abs(found.difference), rival).strip(" ()") or size
         return (
-            f"Use {named}. The search found nothing measurably better: its value is {side} by "
-            f"{size}, within noise."
+            f"Use {named}. The search found nothing measurably better: the searched schedule is "
+            f"{share} {side}, {'but ' * (side == 'better')}within noise."
         )
 
     def _without_difference(self, rival: Contender, named: str) -> str:

@@ -49,8 +49,18 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="NAME=VALUE",
         help="Set an option of the objective (see `lrsearch objectives NAME`). Repeatable.",
     ),
-    "steps": _option("--steps", type=int, metavar="T", help="Steps of a run (optimizer updates)."),
-    "batch": _option("--batch", type=int, metavar="B", help="Batch size of the first step."),
+    "steps": _option(
+        "--steps",
+        type=int,
+        metavar="T",
+        help="Steps of a run (optimizer updates). Default: that of the objective or study.",
+    ),
+    "batch": _option(
+        "--batch",
+        type=int,
+        metavar="B",
+        help="Batch size of the first step. Default: that of the objective or study.",
+    ),
     "device": _option(
         "--device",
         default="auto",

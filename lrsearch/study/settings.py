@@ -100,7 +100,7 @@ class Settings:
     )
     steps: int | None = setting(
         None,
-        "Steps (optimizer updates) per run.",
+        "Steps (optimizer updates) per run. Default: the objective's.",
         dataclasses.replace(STEPS, optional=True),
         metavar="T",
         identity=True,
@@ -156,22 +156,24 @@ class Settings:
     )
     pruner: str = setting(
         "divergence",
-        "Which runs stop early: divergence stops those whose loss explodes, none stops none.",
+        "divergence stops runs whose loss explodes, and skips the remaining seeds of clearly "
+        "worse trials; none does neither.",
         Bound(kind="name", names=("divergence", "none")),
         identity=True,
         tracked=True,
     )
     slots: int | str | None = setting(
         None,
-        "Runs that one process trains at the same time on one device (tasks only); auto measures "
-        "which number is fastest. Default: auto on a GPU, 16 on a CPU, fewer for short searches.",
+        "Runs that one process trains at the same time on one device; for tasks, not for "
+        "functions. auto tries several numbers. Default: auto on a GPU, 16 on a CPU, fewer for "
+        "short searches.",
         Bound(kind="int", low=1, high=65_536, names=(AUTO,), optional=True),
         metavar="K|auto",
     )
     parallel: int | None = setting(
         None,
-        "Runs at the same time on all machines together; fixed when the study is created. "
-        "Default: those of this command.",
+        "Simultaneous runs, summed over all machines, for which a new study is planned. Starts no "
+        "processes. Default: workers times slots of this command.",
         Bound(kind="int", low=1, high=65_536, optional=True),
         metavar="K",
     )
