@@ -85,7 +85,7 @@ class RunStopped(LrsearchError):
     """Raised by `Run.report` to end a run early. Do not catch it in an objective.
 
     Attributes:
-        state: state of the outcome, `diverged` or `pruned`.
+        state: state of the outcome: `diverged`, `pruned`, or `failed` after a time limit.
     """
 
     def __init__(self, state: str, reason: str) -> None:

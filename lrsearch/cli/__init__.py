@@ -24,7 +24,7 @@ from lrsearch.cli.show import show
 from lrsearch.cli.tune import tune
 from lrsearch.cli.upkeep import doctor, repair, status
 from lrsearch.cli.wording import OptionFormatter, as_options
-from lrsearch.errors import LrsearchError, one_line
+from lrsearch.errors import LrsearchError, log, one_line
 from lrsearch.redaction import redact
 from lrsearch.search.signals import Interrupted
 
@@ -57,9 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(OptionFormatter("lrsearch: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    _print_log(alone=arguments is None)
     words = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["lrsearch", *map(redact, words)])
     try:
@@ -84,6 +82,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(error.details, file=sys.stderr, end="")
         return _refuse(str(error), error.exit_code)
     return 0
+
+
+def _print_log(*, alone: bool) -> None:
+    """Print the log of lrsearch on stderr; the log of the user's own code is left to that code.
+
+    Args:
+        alone: True if this process runs nothing but the command, so that handlers of the root
+            logger, which the user's code may add, need not get these records too.
+    """
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(OptionFormatter("lrsearch: %(message)s"))
+        log.addHandler(handler)
+    log.propagate = not alone
 
 
 def _refuse(message: str, code: int) -> int:

@@ -11,6 +11,7 @@ import click
 from lrsearch import maintenance
 from lrsearch.cli.options import options
 from lrsearch.cli.output import say, table
+from lrsearch.cli.wording import as_options
 from lrsearch.errors import RequestError, SearchFailed
 
 if TYPE_CHECKING:
@@ -132,7 +133,11 @@ def doctor(storage: str | None, tracking_uri: str | None, as_json: bool) -> None
     """
     checks = maintenance.examine(storage=storage, tracking_uri=tracking_uri)
     rows = {c.name: {"sound": c.sound, "found": c.found} for c in checks}
-    say(as_json, rows, table([("ok" if c.sound else "NO", c.name, c.found) for c in checks]))
+    say(
+        as_json,
+        rows,
+        table([("ok" if c.sound else "NO", c.name, as_options(c.found)) for c in checks]),
+    )
     wrong = [check.name for check in checks if not check.sound]
     if wrong:
         raise SearchFailed(f"failed check: {', '.join(wrong)}; see the lines above")

@@ -2,6 +2,8 @@ import ast
 import inspect
 import logging
 import re
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -93,3 +95,32 @@ def test_a_refusal_is_worded_for_where_it_is_read(capsys):
     assert main(["tune", "quadratic", "--seeds", "0"]) == 2
     assert capsys.readouterr().err.strip() == f"lrsearch: {as_options(str(refused.value))}"
     assert "--seeds is 0" in as_options(str(refused.value))
+
+
+OWN_LOG = """
+import logging
+import lrsearch
+
+logging.basicConfig(format="MINE %(message)s", level=logging.INFO)
+
+
+@lrsearch.objective(peak=(1e-3, 1.0), steps=20)
+def fit(run):
+    logging.getLogger(__name__).info("from the user")
+    logging.getLogger("lrsearch").warning("see `slots=`")
+    return run.plan.lr[0]
+"""
+
+
+def test_the_users_log_is_not_printed_as_lrsearchs(tmp_path):
+    (tmp_path / "own_log.py").write_text(OWN_LOG)
+    command = "tune own_log.py:fit --trials 1 --tracking-uri none --no-compare --quiet".split()
+    done = subprocess.run(
+        [sys.executable, "-m", "lrsearch", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stderr.splitlines() == ["MINE from the user", "lrsearch: see --slots"]
