@@ -114,7 +114,16 @@ def fit(run):
 
 def test_the_users_log_is_not_printed_as_lrsearchs(tmp_path):
     (tmp_path / "own_log.py").write_text(OWN_LOG)
-    command = "tune own_log.py:fit --trials 1 --tracking-uri none --no-compare --quiet".split()
+    command = [
+        "tune",
+        "own_log.py:fit",
+        "--trials",
+        "1",
+        "--tracking-uri",
+        "none",
+        "--no-compare",
+        "--quiet",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "lrsearch", *command],
         cwd=tmp_path,
