@@ -6,7 +6,7 @@ validation and the detection of divergence. Every schedule is therefore compared
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
+from lrsearch.tasks.task_data import check_train, check_validation
 
 #: `adam` adds weight decay to the gradient; `adamw` decays the weights directly.
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw")
@@ -87,8 +88,8 @@ class TorchTask:
         version: number to increase when the values of the task change.
 
     Raises:
-        RequestError: a field is out of range, or not exactly one of `validation` and `evaluate` is
-            given.
+        RequestError: a field is out of range, the data cannot be used, or not exactly one of
+            `validation` and `evaluate` is given.
 
     Example:
         >>> import torch
@@ -164,17 +165,9 @@ class TorchTask:
             raise RequestError(
                 f"task {self.name} needs exactly one of validation and evaluate(model); define one"
             )
-        if isinstance(self.train, Sequence) and all(isinstance(t, Tensor) for t in self.train):
-            object.__setattr__(self, "train", tuple(self.train))
-            if len({len(t) for t in self.train}) != 1:
-                raise RequestError(
-                    f"task {self.name}: the training tensors have different lengths; give one row "
-                    "per sample in each"
-                )
-        if not self.samples:
-            raise RequestError(
-                f"task {self.name} has no training samples; give at least one in train"
-            )
+        check_train(self.name, self.train)
+        if self.validation is not None:
+            check_validation(self.name, self.validation)
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
     @property
