@@ -21,9 +21,9 @@ from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 
-#: Levels of diagnostics: none, from the schedule alone, at most 10 % extra compute, or everything
-#: for up to about 100 % (more in runs of fewer than about 70 steps, where one complete measurement
-#: takes longer than the run).
+#: Levels of diagnostics: none; those of the schedule alone; those that take at most 10 % extra
+#: compute; all, which take up to about 100 % extra compute. In runs of fewer than about 70 steps
+#: they take more, because one complete measurement takes longer than the run.
 LEVELS = ("none", "schedule", "cheap", "full")
 
 

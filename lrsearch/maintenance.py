@@ -49,9 +49,8 @@ def status(study: str | None = None, *, storage: str | Path | None = None) -> li
         location = Location.of(study, storage)
         if location.path is not None and location.path.is_file():
             return [status_of(location)]
-        with Store.read(
-            location
-        ) as store:  # raises if there is no such study, and lists the known ones
+        # If there is no such study, the error of `read` lists the studies that exist.
+        with Store.read(location) as store:
             return [status_in(store)]
     if storage is None:
         return _all_studies(Path(FOLDER))

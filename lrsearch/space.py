@@ -48,7 +48,7 @@ USUAL: Mapping[str, Value] = MappingProxyType(
     }
 )
 
-#: Fields whose largest values make the decay phase shortest, or the momenta contradict.
+#: Fields whose largest values are most likely to leave no decay phase or to contradict `momentum`.
 REACHING = ("warmup", "hold", "cycles", "cycle_growth", "batch_growth", "momentum_low")
 
 
@@ -76,7 +76,7 @@ class Space:
 
     def __post_init__(self) -> None:
         if not isinstance(self.entries, Mapping):
-            raise RequestError(f"entries of a space is {self.entries!r}; give a mapping of fields")
+            raise RequestError(f"entries is {self.entries!r}; give a mapping of fields")
         checked = {name: check_entry(name, entry) for name, entry in self.entries.items()}
         ordered = {name: checked[name] for name in FIELDS if name in checked}
         object.__setattr__(self, "entries", MappingProxyType(ordered))

@@ -132,7 +132,7 @@ class Bowl:
         return None
 
 
-class Dear(Bowl):
+class Expensive(Bowl):
     """A bowl whose runs report that they took three seconds."""
 
     def outcome(self, run):

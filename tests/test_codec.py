@@ -1,4 +1,4 @@
-"""The codec: it reads its own records as equal values and refuses all other records."""
+"""The codec: it reads its own records as equal values and rejects all other records."""
 
 import dataclasses
 import json
@@ -142,7 +142,7 @@ def test_fields_that_equality_ignores_are_read_too():
 @pytest.mark.parametrize(
     "kind", [Outcome, Trial, Attempt, EndedTrial, Comparison, Worker, StudySpec, Run]
 )
-def test_missing_required_fields_and_unknown_fields_are_refused(kind):
+def test_missing_required_fields_and_unknown_fields_are_rejected(kind):
     record, needed = stored(kind), 0
     for each in dataclasses.fields(kind):
         if each.name not in record:
@@ -255,7 +255,7 @@ WRONG_FIELDS = [
 
 
 @pytest.mark.parametrize(("kind", "field", "wrong"), WRONG_FIELDS, ids=shown)
-def test_a_record_with_a_wrong_value_is_refused(kind, field, wrong):
+def test_a_record_with_a_wrong_value_is_rejected(kind, field, wrong):
     record = stored(kind)
     path = tuple(int(key) if key.isdecimal() else key for key in field.split("."))
     assert path in set(places(record))
@@ -296,8 +296,8 @@ def test_the_depth_of_a_value_of_any_type_is_limited(wrap):
 @KINDS
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("depth", [500, 980, 100_000])
-def test_deeply_nested_values_are_refused_in_every_position(kind, wrap, depth):
-    """Depths below and above the limit of the JSON reader: another reader may accept more."""
+def test_deeply_nested_values_are_rejected_in_every_position(kind, wrap, depth):
+    """Check depths below and above the limit of `json.loads`; other readers may accept more."""
     record, deep, strange = stored(kind), nested(depth, 1, wrap), {}
     for path in places(record):
         try:
@@ -324,7 +324,7 @@ JSON = st.recursive(
 )
 
 
-def check_is_decoded_or_refused(kind, value):
+def check_is_decoded_or_rejected(kind, value):
     try:
         found = decode(kind, value)
     except ValueError:
@@ -341,12 +341,12 @@ ODD = [
 
 
 @KINDS
-def test_a_record_with_one_odd_value_is_decoded_to_its_type_or_refused(kind):
+def test_a_record_with_one_odd_value_is_decoded_to_its_type_or_rejected(kind):
     record, strange = stored(kind), {}
     for path in places(record):
         for odd in ODD:
             try:
-                check_is_decoded_or_refused(kind, replaced(record, path, odd))
+                check_is_decoded_or_rejected(kind, replaced(record, path, odd))
             except Exception as error:  # noqa: BLE001  # everything except ValueError is a fault
                 strange[path, repr(odd)[:20]] = repr(error)[:100]
     assert strange == {}
@@ -354,14 +354,14 @@ def test_a_record_with_one_odd_value_is_decoded_to_its_type_or_refused(kind):
 
 @KINDS
 @given(JSON)
-def test_any_json_value_is_decoded_to_its_type_or_refused(kind, value):
-    check_is_decoded_or_refused(kind, value)
+def test_any_json_value_is_decoded_to_its_type_or_rejected(kind, value):
+    check_is_decoded_or_rejected(kind, value)
 
 
 @KINDS
 @given(st.data())
 @settings(max_examples=300)
-def test_a_record_with_a_random_json_value_is_decoded_to_its_type_or_refused(kind, data):
+def test_a_record_with_a_random_json_value_is_decoded_to_its_type_or_rejected(kind, data):
     record = stored(kind)
     path = data.draw(st.sampled_from(sorted(places(record), key=repr)))
-    check_is_decoded_or_refused(kind, replaced(record, path, data.draw(JSON)))
+    check_is_decoded_or_rejected(kind, replaced(record, path, data.draw(JSON)))

@@ -1,4 +1,4 @@
-"""The divergence rule, and the outcome that a Run makes of its reports."""
+"""Tests of the divergence rule, and of the outcome that a Run makes from its reports."""
 
 import contextlib
 import math
@@ -77,7 +77,7 @@ def test_reports_in_blocks_equal_single_reports(blocks, untrained, stops):
     assert str(many.stopped) == str(single.stopped)
 
 
-def test_reports_in_blocks_are_refused_like_single_reports():
+def test_reports_in_blocks_are_rejected_like_single_reports():
     run = make_run(10)
     run.report_all(2, [1.0, 0.9, 0.8])
     with pytest.raises(RequestError, match="step 4 was reported after step 4; "):

@@ -25,7 +25,7 @@ def test_a_finding_stores_cases_and_computes_the_verdict():
         finding.figures["x"] = 2.0
 
 
-def test_a_line_needs_equal_numbers_of_x_and_y():
+def test_a_line_needs_equal_numbers_of_points_and_a_known_style():
     panel = Panel(title="", x="", y="", lines=(Line(label="a", x=np.arange(3), y=[1, 2, 3]),))
     assert panel.lines[0].x == (0.0, 1.0, 2.0)
     with pytest.raises(ValueError, match="unequal"):

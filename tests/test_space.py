@@ -109,7 +109,7 @@ def test_text_that_is_not_a_space_gives_an_error_of_one_line(text):
     assert "\n" not in str(caught.value)
 
 
-def refusal(make):
+def error_of(make):
     """Return the error message, or an empty text if the input is a valid space."""
     try:
         space = make()
@@ -120,13 +120,13 @@ def refusal(make):
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_space_or_gives_an_error_of_one_line(text):
-    message = refusal(lambda: Space.from_yaml(text))
+    message = error_of(lambda: Space.from_yaml(text))
     assert "\n" not in message
 
 
 @given(st.sampled_from(sorted(FIELDS)), st.text(alphabet="0123456789.-+e,:= cosine", max_size=12))
 def test_any_setting_is_read_or_gives_an_error_of_one_line(name, value):
-    message = refusal(lambda: Space(name="x", entries=dict([parse_setting(f"{name}={value}")])))
+    message = error_of(lambda: Space(name="x", entries=dict([parse_setting(f"{name}={value}")])))
     assert "\n" not in message
 
 
@@ -141,12 +141,12 @@ def test_a_setting_is_a_value_a_range_or_choices():
 
 
 @pytest.mark.parametrize("text", ["", "warmup", "=3", "warmup=", "warmup=a", "warmup=0..", "x=1"])
-def test_a_setting_that_cannot_be_read_is_refused(text):
+def test_a_setting_that_cannot_be_read_is_rejected(text):
     with pytest.raises(RequestError):
         parse_setting(text)
 
 
-def test_a_space_without_a_decay_phase_within_its_budget_is_refused_before_the_search():
+def test_a_space_without_a_decay_phase_within_its_budget_is_rejected_before_the_search():
     space = Space.from_yaml("hold: {low: 0, high: 0.99}", "mine").with_defaults(PEAK)
     space.check_budget(Budget(steps=1000, batch=8))
     with pytest.raises(
@@ -155,7 +155,7 @@ def test_a_space_without_a_decay_phase_within_its_budget_is_refused_before_the_s
         space.check_budget(Budget(steps=20, batch=8))
 
 
-def test_contradicting_momentum_ranges_are_refused_before_the_search():
+def test_contradicting_momentum_ranges_are_rejected_before_the_search():
     space = Space.from_yaml("momentum: {low: 0.5, high: 0.9}\nmomentum_rule: opposed")
     with pytest.raises(RequestError, match=r"momentum_low 0\.85 is above momentum 0\.5"):
         space.with_defaults(PEAK).check_budget(Budget(steps=100, batch=8))
@@ -168,12 +168,12 @@ def test_a_point_becomes_a_schedule():
 
 
 @pytest.mark.parametrize("name", ["nosuch", "cosin", "/nosuch.yaml", "../x", "tests.yaml"])
-def test_an_unknown_space_is_refused(name):
+def test_an_unknown_space_is_rejected(name):
     with pytest.raises(RequestError):
         Space.load(name)
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path):
+def test_a_file_that_is_not_text_is_rejected(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RequestError, match="not UTF-8 text"):
@@ -183,7 +183,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 
 
 def test_the_last_point_of_a_grid_is_not_above_the_end():
-    """In floating point, 0.1·3 is above 0.3."""
+    """Check a grid with step 0.1 to 0.3; in floating point, 0.1·3 is above 0.3."""
     space = Space(name="s", entries={"peak": 1.0, "warmup": {"low": 0, "high": 0.3, "step": 0.1}})
     grid = space.free["warmup"]
     assert grid.at(0.999) == 0.3

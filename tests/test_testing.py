@@ -1,4 +1,4 @@
-"""The checks that users run on their objectives: lrsearch's own pass, and each finds its fault."""
+"""The checks for users' objectives: lrsearch's objectives pass, and each check finds its fault."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def check(method, function, **words):
     getattr(checks, method)(objective(**words)(function))
 
 
-def drifts(run, state=[0.0]):  # noqa: B006  # the fault that is looked for
+def drifts(run, state=[0.0]):  # noqa: B006  # the fault that the check must find
     state[0] += 1
     return bowl(run) + state[0]
 
@@ -120,7 +120,7 @@ def overflows(run):
     return bowl(run)
 
 
-def stays_broken(run, state=[False]):  # noqa: B006  # the fault that is looked for
+def stays_broken(run, state=[False]):  # noqa: B006  # the fault that the check must find
     state[0] = state[0] or run.plan.lr[0] > 10
     if state[0]:
         raise ValueError("weights are NaN")
@@ -131,7 +131,7 @@ def swallows(run):
     for t in range(len(run.plan)):
         try:
             run.report(t, 1.0)
-        except Exception:  # noqa: BLE001  # the fault that is looked for
+        except Exception:  # noqa: BLE001  # the fault that the check must find
             continue
     return 1.0
 

@@ -41,7 +41,7 @@ def planned_rates(base: Sequence[Any], rate: float) -> list[Any]:
 
 def look_up(lr: Sequence[float], t: int) -> float:
     """Return the rate of update t; after the last step, return the last rate and warn once."""
-    if t == len(lr) + 1:  # len(lr) is usual: loops step the scheduler once more at their end
+    if t == len(lr) + 1:  # not at len(lr): loops step the scheduler after the last step too
         warnings.warn(
             f"the schedule has {len(lr)} steps and is over; the last learning rate stays",
             stacklevel=6,

@@ -20,7 +20,7 @@ class PlannedScheduler(Scheduler):
     """A scheduler that sets the learning rate of every step, and the momentum if it varies.
 
     The first parameter group gets the rates of the table; other groups keep their ratio to
-    it; an `lr_scale` of a group multiplies on top, as everywhere in timm. timm's training loop
+    it. A group's `lr_scale` multiplies its rate, as in timm's own schedulers. timm's training loop
     calls `step_update(num_updates)` after every step. After the last step, the last rate stays.
 
     Args:

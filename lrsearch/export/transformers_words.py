@@ -14,10 +14,10 @@ FOREIGN = ("smoothing", "batch_growth", "cycle_growth", "cycle_damping")
 def transformers_arguments(schedule: Schedule, steps: int) -> dict[str, Any] | None:
     """Return arguments of `transformers.get_scheduler`, or None if it lacks the shape.
 
-    The optimizer's own learning rate must be `schedule.peak`. transformers starts its warmup at
-    rate 0, one step later than lrsearch (with `warmup_stable_decay` at the floor): update t < W
-    has the rate peak·t/W there and peak·(t+1)/W here. From the end of the warmup
-    on, or without a warmup, the rates are equal.
+    The optimizer's own learning rate must be `schedule.peak`. The warmup of transformers is one
+    step later than lrsearch's and starts at rate 0 (at the floor with `warmup_stable_decay`): with
+    a warmup of W steps, update t < W has the rate peak·t/W there and peak·(t+1)/W here. After the
+    warmup, the rates are equal.
 
         optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.peak)
         scheduler = transformers.get_scheduler(optimizer=optimizer, **arguments)

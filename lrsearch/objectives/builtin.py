@@ -238,10 +238,11 @@ def check(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]
     """
     if name not in BUILT_IN:
         raise RequestError(
-            f"there is no objective {name!r}{closest(name, BUILT_IN)}; your own is FILE.py:NAME"
+            f"there is no objective {name!r}{closest(name, BUILT_IN)}; give FILE.py:NAME for your "
+            "own"
         )
     if not isinstance(options, Mapping | None):
-        raise RequestError(f"options is {options!r}; give a mapping of names to values")
+        raise RequestError(f"`options=` is {options!r}; give a mapping of names to values")
     known, given = BUILT_IN[name].options, dict(options or {})
     for key in given:
         if key not in known:

@@ -23,7 +23,9 @@ from lrsearch.theory import convex_bound, convex_bound_best
 
 @dataclass(frozen=True, kw_only=True)
 class ConvexBound:
-    """The bound as an objective; its figures are the best factor of the rates, and its bound.
+    """The convex bound as an objective.
+
+    Each outcome also has the factor of the rates that gives the smallest bound, and that bound.
 
     Attributes:
         setup: its description.
@@ -46,7 +48,7 @@ class ConvexBound:
         try:
             value = convex_bound(run.plan.lr, **words)
             factor, best = convex_bound_best(run.plan.lr, **words)
-        except RequestError as error:  # a rate of 0 within the run
+        except RequestError as error:  # a rate of 0 before the end of the run
             return run.end("failed", reason=str(error))
         run.note("best_rate_factor", factor)
         run.note("bound_at_best_rate", best)

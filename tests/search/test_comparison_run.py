@@ -19,7 +19,7 @@ from lrsearch.space import Space
 from lrsearch.study.settings import Settings
 from lrsearch.study.spec import resolve
 from lrsearch.tracking.tracker import NoTracker
-from tests.doubles import Bowl, Dear, Memory, Watch, wait_until
+from tests.doubles import Bowl, Expensive, Memory, Watch, wait_until
 
 
 class Noisy(Bowl):
@@ -126,7 +126,7 @@ def test_a_study_with_more_trials_is_compared_again(tmp_path):
     assert len(objective.seeds) > 20
 
 
-class Costly(Dear, Noisy):
+class Costly(Expensive, Noisy):
     """An objective that reports three seconds per run and has noise."""
 
 

@@ -8,7 +8,7 @@ import pytest
 import lrsearch
 from lrsearch.errors import RequestError
 from lrsearch.search.comparison_spec import ComparisonSpec
-from tests.doubles import Dear, Watch, search
+from tests.doubles import Expensive, Watch, search
 
 
 def test_a_copy_of_the_settings_keeps_the_types_of_its_fields(tmp_path):
@@ -25,7 +25,7 @@ def test_a_frugal_comparison_that_needs_too_many_runs_is_declined_with_its_cost(
     callback = Watch()
     asked = ComparisonSpec(frugal=True, against=["cosine"])
     result = search(
-        Dear(), tmp_path, trials=12, sampler="random", callback=callback, compare=asked
+        Expensive(), tmp_path, trials=12, sampler="random", callback=callback, compare=asked
     )
     assert result.comparison is None
     ((estimate, seconds),) = callback.refused
