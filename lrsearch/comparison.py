@@ -114,7 +114,7 @@ class Comparison:
         if found.verdict == "worse":
             return f"Use {named}. The searched schedule is worse by {size}."
         side = "better" if found.difference < 0 else "worse"
-        share = _percent(abs(found.difference), rival).strip(" ()") or size
+        share = _percent(abs(found.difference), rival) or size
         return (
             f"Use {named}. The search found nothing measurably better: the searched schedule is "
             f"{share} {side}, {'but ' * (side == 'better')}within noise."
@@ -247,7 +247,7 @@ class Comparison:
     def _size(self, found: PairedTest) -> str:
         """Return the size of a difference with its uncertainty, as 0.031 ± 0.006 nats (4.2 %)."""
         size = abs(found.difference or 0.0)
-        share = _percent(size, self.baseline(self.best_baseline))
+        share = _in_brackets(_percent(size, self.baseline(self.best_baseline)))
         if found.interval is None:
             return f"{size:.3g} {self.unit}{share}"
         half = (found.interval[1] - found.interval[0]) / 2
@@ -258,18 +258,24 @@ class Comparison:
 
     def _signed(self, difference: float | None, rival: Contender) -> str:
         """Return a difference with its sign and percentage, or an empty text if there is none."""
-        return "" if difference is None else f"{difference:+.3g}{_percent(difference, rival, '+')}"
+        if difference is None:
+            return ""
+        return f"{difference:+.3g}{_in_brackets(_percent(difference, rival, '+'))}"
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _percent(difference: float, rival: Contender, sign: str = "") -> str:
-    """Return a difference as a percentage of the baseline's value, in brackets.
+    """Return a difference as a percentage of the baseline's value.
 
     Empty if the value is 0 or missing, or if the percentage has four digits.
     """
     if not rival.value:
         return ""
     percent = 100 * difference / abs(rival.value)
-    return f" ({percent:{sign}.2g} %)" if abs(percent) < 1000 else ""
+    return f"{percent:{sign}.2g} %" if abs(percent) < 1000 else ""
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:

@@ -42,7 +42,7 @@ def describe_entry(entry: Entry) -> str:
 def spark(plan: Plan, width: int = 60) -> str:
     """Return the learning rates as one line of bars."""
     columns = min(width, len(plan))
-    rates = [float(plan.lr[i * len(plan) // columns]) for i in range(columns)]
+    rates = [plan.lr[i * len(plan) // columns] for i in range(columns)]
     top = max(rates)
     return "".join(BARS[round(rate / top * (len(BARS) - 1))] for rate in rates)
 

@@ -13,7 +13,7 @@ from lrsearch.errors import RequestError
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
-from lrsearch.study.settings import Declared, declared
+from lrsearch.study.settings import Declared, Settings, declared
 from lrsearch.workers.workforce import ENGINES, Workforce
 
 #: Options that say where trials are trained.
@@ -28,7 +28,30 @@ def _option(*names: str, **words: Any) -> Callable[[Any], Any]:
     return click.option(*names, envvar=variable, **words)
 
 
+def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[[Any], Any]:
+    """Return the option of a setting."""
+    words: dict[str, Any] = {"help": about.help, "metavar": about.metavar, "prefix": prefix}
+    bound = about.bound
+    if bound is not None and bound.kind == "name":
+        words["type"] = click.Choice(bound.names)
+    elif bound is not None and bound.kind == "int" and not bound.names:
+        words["type"] = int
+    if about.multiple:
+        words["multiple"] = True
+    elif default is not None:
+        words["default"] = default
+    return _option(f"--{name.replace('_', '-')}", **words)
+
+
+#: Settings of a study that other commands take too.
+_SHARED = {
+    each.name: _setting(each.name, each.default, about, "")
+    for each, about in declared(Settings)
+    if each.name in ("steps", "batch", "storage")
+}
+
 OPTIONS: dict[str, Callable[[Any], Any]] = {
+    **_SHARED,
     "space": _option(
         "--space",
         default="default",
@@ -48,18 +71,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         multiple=True,
         metavar="NAME=VALUE",
         help="Set an option of the objective (see `lrsearch objectives NAME`). Repeatable.",
-    ),
-    "steps": _option(
-        "--steps",
-        type=int,
-        metavar="T",
-        help="Steps of a run (optimizer updates). Default: that of the objective or study.",
-    ),
-    "batch": _option(
-        "--batch",
-        type=int,
-        metavar="B",
-        help="Batch size of the first step. Default: that of the objective or study.",
     ),
     "device": _option(
         "--device",
@@ -109,12 +120,6 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--objective",
         metavar="NAME",
         help="Your objective, FILE.py:NAME or package.module:NAME, if the study used one.",
-    ),
-    "storage": _option(
-        "--storage",
-        metavar="FILE|URL",
-        help="Where the study is stored: a journal file, or the URL of a database that several "
-        "machines share (postgresql://USER@HOST/NAME). Default: lrsearch-studies/STUDY.journal.",
     ),
     "tracking_uri": _option(
         "--tracking-uri",
@@ -178,27 +183,8 @@ def settings_of(kind: Any, *, prefix: str = "") -> Callable[[Any], Any]:
         prefix: prefix of their environment variables, after LRSEARCH_.
     """
     return _all_of(
-        [
-            (None if prefix else OPTIONS.get(each.name))
-            or _setting(each.name, each.default, about, prefix)
-            for each, about in declared(kind)
-        ]
+        [_setting(each.name, each.default, about, prefix) for each, about in declared(kind)]
     )
-
-
-def _setting(name: str, default: Any, about: Declared, prefix: str) -> Callable[[Any], Any]:
-    """Return the option of a setting."""
-    words: dict[str, Any] = {"help": about.help, "metavar": about.metavar, "prefix": prefix}
-    bound = about.bound
-    if bound is not None and bound.kind == "name":
-        words["type"] = click.Choice(bound.names)
-    elif bound is not None and bound.kind == "int" and not bound.names:
-        words["type"] = int
-    if about.multiple:
-        words["multiple"] = True
-    elif default is not None:
-        words["default"] = default
-    return _option(f"--{name.replace('_', '-')}", **words)
 
 
 def options(*names: str) -> Callable[[Any], Any]:

@@ -54,7 +54,7 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
     click.echo(table([HEADINGS, *map(_row, found)], right=range(1, 8)), nl=False)
     for each in found:
         if each.trouble:
-            click.echo(f"{each.study}: {each.trouble}")
+            click.echo(f"{each.study}: {as_options(each.trouble)}")
         if study is not None:
             _detail(each)
 

@@ -161,7 +161,7 @@ def _docstring(recipe: Schedule | None, plan: Plan, usage: str) -> str:
         parts.append(textwrap.fill(repr(recipe), WIDTH, subsequent_indent="    "))
     if plan.momentum[0] and not varying_momentum(plan):
         parts.append(
-            f"Searched with momentum (beta1) {float(plan.momentum[0])!r}; use it in the optimizer."
+            f"Searched with momentum (beta1) {plan.momentum[0]!r}; use it in the optimizer."
         )
     parts.append(textwrap.dedent(usage).rstrip())
     return '"""' + "\n\n".join(parts) + '\n"""\n'

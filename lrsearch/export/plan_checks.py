@@ -49,7 +49,7 @@ def varying_momentum(plan: Plan) -> list[float]:
 
 def warn_of_momentum(optimizer: Optimizer, plan: Plan) -> None:
     """Warn if the optimizer's momentum differs from the plan's constant momentum."""
-    momentum = float(plan.momentum[0])
+    momentum = plan.momentum[0]
     if not momentum or varying_momentum(plan):
         return
     group = optimizer.param_groups[0]

@@ -100,7 +100,7 @@ class Settings:
     )
     steps: int | None = setting(
         None,
-        "Steps (optimizer updates) per run. Default: the objective's.",
+        "Steps of a run (optimizer updates). Default: that of the objective or study.",
         dataclasses.replace(STEPS, optional=True),
         metavar="T",
         identity=True,
@@ -108,7 +108,7 @@ class Settings:
     )
     batch: int | None = setting(
         None,
-        "Batch size of the first step.",
+        "Batch size of the first step. Default: that of the objective or study.",
         dataclasses.replace(COUNT, optional=True),
         metavar="B",
         identity=True,
@@ -188,8 +188,8 @@ class Settings:
     )
     storage: str | Path | None = setting(
         None,
-        "Journal file, or a database shared by several machines, such as "
-        "postgresql://USER@HOST/NAME. Default: lrsearch-studies/STUDY.journal.",
+        "Where the study is stored: a journal file, or the URL of a database that several "
+        "machines share (postgresql://USER@HOST/NAME). Default: lrsearch-studies/STUDY.journal.",
         metavar="FILE|URL",
     )
     diagnostics: str = setting(

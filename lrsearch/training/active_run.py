@@ -52,7 +52,7 @@ class ActiveRun:
             available: number of training samples.
         """
         if probes.looks:
-            updates, batch = len(self.run.plan), int(self.run.plan.batch[0])
+            updates, batch = len(self.run.plan), self.run.plan.batch[0]
             self.norms = probes.norms(updates, batch)
             self.agenda = probes.agenda(updates, batch, available)
 

@@ -23,7 +23,7 @@ from lrsearch.run import Run
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.check_data import check_samples, to_double
 from lrsearch.training.data_order import TrainingData
-from lrsearch.training.devices import deliberate, own_randomness
+from lrsearch.training.devices import deliberate, own_randomness, seeded
 from lrsearch.training.dropout import key_dropout
 from lrsearch.training.loss_module import LossModule
 from lrsearch.training.model import make_model
@@ -33,10 +33,11 @@ from lrsearch.training.population import Population
 CPU = torch.device("cpu")
 #: Seeds that are compared. The population's template has seed 0, so the others differ from it.
 SEEDS = (0, 1, 2)
-#: Batch sizes of the steps that are compared: constant ones, and growing ones that are padded.
-STEPS = ((4, 4, 4, 4, 4, 4), (3, 3, 4, 5, 5))
+#: Batch sizes of the steps that are compared: growing ones if batches may be padded (widths 4 and
+#: 8, of which one step fills its width), else constant ones.
+GROWING, CONSTANT = (3, 3, 4, 4, 5, 5), (4, 4, 4, 4, 4, 4)
 #: The same for models with more parameters than `LARGE`, which need seconds per step.
-LARGE, LARGE_STEPS = 2_000_000, ((2, 2), (2, 3))
+LARGE, LARGE_GROWING, LARGE_CONSTANT = 2_000_000, (2, 3), (2, 2)
 #: Largest relative difference by precision. A guess: rounding of a few steps stays far below it,
 #: and a wrong gradient or mask far above it.
 TOLERANCES = {"float64": 1e-7, "float32": 1e-3, "bfloat16": 5e-2}
@@ -74,17 +75,15 @@ def check_batchable(task: TorchTask) -> Batchable:
                 "input; call the module once in model(generator) before returning it"
             )
     parameters = sum(p.numel() for p in models[0].parameters())
-    reason = _structure(models)
+    large = parameters > LARGE
+    growing, constant = (LARGE_GROWING, LARGE_CONSTANT) if large else (GROWING, CONSTANT)
     small = check_samples(task, models[0])
-    batch, growing = STEPS if parameters <= LARGE else LARGE_STEPS
-    if not reason:
-        reason = _changed_in_place(small, models[0], batch[0])
-    if not reason:
-        reason = _compare(small, batch, paddable=False)
+    reason = _structure(models) or _changed_in_place(small, models[0], constant[0])
     if reason:
         return Batchable(reason)
     paddable = _paddable(small, max(growing)) and not _compare(small, growing, paddable=True)
-    return Batchable(paddable=paddable, parameters=parameters)
+    reason = "" if paddable else _compare(small, constant, paddable=False)
+    return Batchable(reason) if reason else Batchable("", paddable, parameters)
 
 
 def _structure(models: list[nn.Module]) -> str:
@@ -107,14 +106,13 @@ def _structure(models: list[nn.Module]) -> str:
 
 def _fixed(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters that are not trained and the buffers, by name."""
-    frozen = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
-    return frozen | dict(model.named_buffers())
+    return {name: tensor for name, tensor in _tensors(model).items() if not tensor.requires_grad}
 
 
 def _changed_in_place(task: TorchTask, model: nn.Module, width: int) -> str:
     """Return which tensor of the model a forward pass in training mode changes, or nothing."""
     key_dropout(model)
-    before = {name: tensor.clone() for name, tensor in _tensors(model).items()}
+    before = {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
     with own_randomness(CPU):
         LossModule(model.train(), task.loss)(tuple(part[:width] for part in task.train))
     for name, tensor in _tensors(model).items():
@@ -125,7 +123,7 @@ def _changed_in_place(task: TorchTask, model: nn.Module, width: int) -> str:
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return all parameters and buffers by name."""
-    return {n: p.detach() for n, p in model.named_parameters()} | dict(model.named_buffers())
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _compare(task: TorchTask, batch: tuple[int, ...], *, paddable: bool) -> str:
@@ -187,8 +185,7 @@ def _alone(task: TorchTask, batch: tuple[int, ...]) -> _Trained:
     samples = TrainingData(task.train, CPU, independent=task.independent)
     losses, changes, values = [], [], []
     for seed in SEEDS:
-        with own_randomness(CPU):
-            torch.manual_seed(seed)
+        with seeded(seed, CPU):
             plain = PlainRun(task, samples, _run(task, seed, batch), CPU)
             start = _trained(plain.model)
             with deliberate(CPU, plain.parameters):

@@ -27,11 +27,11 @@ def check_samples(task: TorchTask, model: nn.Module) -> TorchTask:
     train = task.train
     if isinstance(train, tuple):
         searched = tuple(t[_spread(len(t), SEARCHED)] for t in train)
-        parts = tuple(t[_rare(searched)] for t in searched)
-        validation = tuple(t[:KEPT] for t in task.validation or parts)
+        kept = _rare(searched)
+        parts = tuple(t[kept] for t in searched)
     else:
         parts = collate(train, _spread(len(train), KEPT).tolist())
-        validation = tuple(t[:KEPT] for t in task.validation or parts)
+    validation = tuple(t[:KEPT] for t in task.validation or parts)
     parts = _with_padding(parts, model)
     return dataclasses.replace(
         task, train=parts, validation=validation, evaluate=None, independent=False

@@ -54,6 +54,14 @@ def own_randomness(device: torch.device) -> contextlib.AbstractContextManager[No
 
 
 @contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Set the seed of torch's generators, from which some layers draw; restore them on exit."""
+    with own_randomness(device):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
 def deliberate(device: torch.device, parameters: int = 0) -> Iterator[None]:
     """Select a device; on a CPU, use one thread unless a single run is large.
 

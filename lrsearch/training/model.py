@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lrsearch.tasks.task import TorchTask
-from lrsearch.training.devices import own_randomness
+from lrsearch.training.devices import seeded
 
 
 def make_model(task: TorchTask, seed: int, device: torch.device | None = None) -> nn.Module:
@@ -21,6 +21,5 @@ def make_model(task: TorchTask, seed: int, device: torch.device | None = None) -
         device: device of the model; None for the CPU.
     """
     place = torch.device("cpu") if device is None else device
-    with own_randomness(place):
-        torch.manual_seed(seed)
+    with seeded(seed, place):
         return task.model(torch.Generator().manual_seed(seed)).to(place)

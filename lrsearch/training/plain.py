@@ -22,7 +22,7 @@ from lrsearch.stacked import flatten
 from lrsearch.tasks.task import OPTIMIZERS, TorchTask, validation_steps
 from lrsearch.training.active_run import ActiveRun
 from lrsearch.training.data_order import TrainingData
-from lrsearch.training.devices import Trouble, deliberate, own_randomness
+from lrsearch.training.devices import Trouble, deliberate, own_randomness, seeded
 from lrsearch.training.dropout import key_dropout, mix
 from lrsearch.training.landscape_view import LandscapeView
 from lrsearch.training.loss_module import VALIDATION_ROWS, LossModule
@@ -57,9 +57,7 @@ class _PlainTrainer:
             member.seconds = time.perf_counter() - began
             return member.end(state, value, reason=reason, details=details)
 
-        # Seed torch's own generator, because some layers draw from it.
-        with own_randomness(device):
-            torch.manual_seed(run.seed)
+        with seeded(run.seed, device):
             try:
                 plain = PlainRun(task, self._samples, run, device, norms=bool(member.norms))
                 with deliberate(device, plain.parameters):
@@ -129,7 +127,7 @@ class PlainRun:
         self._start = self._flat(self._trained) if norms else None
         self._loss = LossModule(self.model, task.loss)
         self._optimizer = _optimizer(task, self._trained)
-        order = samples.row(run.seed, run.plan.samples, int(run.plan.batch[0]))
+        order = samples.row(run.seed, run.plan.samples, run.plan.batch[0])
         self._row = torch.tensor([order], device=device)
         self._t = self._begin = 0
 
@@ -140,9 +138,9 @@ class PlainRun:
             watch: True to store the norms of the update in `norms`.
         """
         task, run, device, t = self._task, self._run, self._device, self._t
-        momentum, width = float(run.plan.momentum[t]), int(run.plan.batch[t])
+        momentum, width = run.plan.momentum[t], run.plan.batch[t]
         group = self._optimizer.param_groups[0]
-        group["lr"] = float(run.plan.lr[t])
+        group["lr"] = run.plan.lr[t]
         if "betas" in group:
             group["betas"] = (momentum, task.beta2)
         else:
@@ -193,9 +191,9 @@ class PlainRun:
                 [p.detach()[None] for p in self._trained],
                 parts,
                 loss=self._around,
-                batch=int(plan.batch[0]),
-                rate=[float(plan.lr[t])],
-                momentum=[float(plan.momentum[t])],
+                batch=plan.batch[0],
+                rate=[plan.lr[t]],
+                momentum=[plan.momentum[t]],
                 count=[self._t],
                 turn=turn,
                 squares=squares,

@@ -266,8 +266,8 @@ class Population:
                 parts,
                 loss=self._program.around,
                 batch=int(last[0][0].batch[0]),
-                rate=[float(plan.lr[t]) for plan, t in last],
-                momentum=[float(plan.momentum[t]) for plan, t in last],
+                rate=[plan.lr[t] for plan, t in last],
+                momentum=[plan.momentum[t] for plan, t in last],
                 count=[t + 1 for _, t in last],
                 turn=turn,
                 squares=self._stack.updates.squares(index),
@@ -314,10 +314,10 @@ class Population:
         if self._width is not None:
             return [self._width]
         if not self._paddable:
-            return [m.width or int(m.run.plan.batch[m.done]) for m in self._members]
+            return [m.width or m.run.plan.batch[m.done] for m in self._members]
         # Powers of two keep both the padding and the number of groups small. They depend on the
         # run alone, because its rounding must not depend on the other runs.
-        return [m.width or power_of_two(int(m.run.plan.batch[m.done])) for m in self._members]
+        return [m.width or power_of_two(m.run.plan.batch[m.done]) for m in self._members]
 
     def _index(self, group: list[int], width: int) -> Tensor:
         """Return the rows of a step; for graphs, pad them to a power of two with the last row."""

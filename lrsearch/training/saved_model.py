@@ -14,7 +14,7 @@ from lrsearch.plan import Plan
 from lrsearch.run import Run
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.data_order import TrainingData
-from lrsearch.training.devices import deliberate, own_randomness
+from lrsearch.training.devices import deliberate, seeded
 from lrsearch.training.plain import PlainRun
 
 #: Number of samples of the example input with which a model is traced.
@@ -41,8 +41,7 @@ def save_trained_model(
     """
     run = Run(trial=0, replicate=0, seed=seed, plan=plan, stops=False)
     samples = TrainingData(task.train, device, independent=task.independent)
-    with own_randomness(device):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         plain = PlainRun(task, samples, run, device)
         with deliberate(device, plain.parameters):
             for _ in plan:

@@ -95,9 +95,7 @@ class SlotTensors:
         for name, column in columns.items():
             self._tables[name][rows, :longest] = torch.from_numpy(column).to(self._device)
         before = self._samples.version
-        orders = [
-            self._samples.row(run.seed, run.plan.samples, int(run.plan.batch[0])) for run in runs
-        ]
+        orders = [self._samples.row(run.seed, run.plan.samples, run.plan.batch[0]) for run in runs]
         self.version += self._samples.version - before
         self._order[rows] = torch.tensor(orders, device=self._device)
         self._seed[rows] = torch.tensor([run.seed for run in runs], device=self._device)

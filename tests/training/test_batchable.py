@@ -18,6 +18,7 @@ from lrsearch.training.population import Population
 from lrsearch.training.trainer import Trainer
 from tests.doubles import Given
 from tests.torch_doubles import CPU
+from tests.training.zoo import Sign
 
 
 class Attention(nn.Module):
@@ -36,16 +37,6 @@ class Looks(nn.Linear):
     def forward(self, x):
         y = super().forward(x)
         return y if y.sum() > 0 else 2 * y
-
-
-class Sign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.sign()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient
 
 
 class Straight(nn.Linear):
