@@ -104,6 +104,8 @@ class Setup:
         positive: True if values are positive, so that a sampler may model their logarithm.
         exact: True if the value of a schedule does not depend on the seed.
         untrained: value of an untrained model, which the sampler gets for a diverged trial.
+        loss_decreases: False if the reported loss need not decrease in a healthy run, so that only
+            a loss that is not finite means divergence.
         samples: largest batch that the data allow, or None for no limit.
         slots: number of runs that it trains at the same time; 1 for functions and proxies, None if
             it is chosen when a study is created (`Elastic`).
@@ -127,6 +129,7 @@ class Setup:
     positive: bool = False
     exact: bool = False
     untrained: float | None = None
+    loss_decreases: bool = True
     samples: int | None = None
     slots: int | None = 1
     workers: int = 1

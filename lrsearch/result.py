@@ -248,7 +248,10 @@ class Result:
         if self.counts["failed"]:
             return f"{last}; fix the error and search under another `study=`"
         lower = '`settings={"peak": {"low": LOW, "high": HIGH}}`'
-        return f"{last}; lower the range of the peak with {lower}"
+        return (
+            f"{last}; lower the range of the peak with {lower}, or, if healthy runs have such "
+            'losses, set loss_decreases=False in the objective or `pruner="none"` here'
+        )
 
     @property
     def firsts(self) -> dict[str, Trial]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrsearch.divergence import (
-    describe_divergence,
-    divergence,
-    divergence_limit,
-    divergence_window,
-)
+from lrsearch.divergence import DivergenceRule, describe_divergence
 from lrsearch.errors import RequestError, RunStopped, one_line
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
@@ -30,6 +26,7 @@ class Run:
         plan: learning rate, batch and momentum of every step.
         stops: True if a diverged run ends early; a non-finite loss always ends it.
         untrained: value of an untrained model, or None if unknown.
+        loss_decreases: False if only a non-finite loss means that the run has diverged.
         limit: time limit in seconds, or None.
         retries: number of earlier attempts whose process died.
         home: absolute path of `folder`; None if there is no study.
@@ -48,13 +45,13 @@ class Run:
     plan: Plan
     stops: bool = True
     untrained: float | None = None
+    loss_decreases: bool = True
     limit: float | None = None
     retries: int = 0
     home: str | None = None
     stopped: RunStopped | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._window = divergence_window(len(self.plan))
         self._began = time.perf_counter()
         self.restart()
 
@@ -63,8 +60,10 @@ class Run:
         self._updates: list[int] = []
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
-        self._high = 0  # number of high losses among the last `_window`
-        self._negative, self.stopped = False, None
+        self._rule = DivergenceRule(
+            len(self.plan), self.untrained, decreases=self.stops and self.loss_decreases
+        )
+        self.stopped = None
 
     @property
     def folder(self) -> Path:
@@ -89,13 +88,21 @@ class Run:
 
         Raises:
             RunStopped: the run has diverged, was pruned or took too long. Do not catch it.
-            RequestError: there is no such step, or it or a later step was reported before.
+            RequestError: the step or a later one was reported before.
+
+        Warns:
+            UserWarning: the plan has no such step, so the report is ignored.
         """
-        if not (self._updates[-1] if self._updates else -1) < t < len(self.plan):
-            after = f" after step {self._updates[-1]}" if self._updates else ""
+        if not 0 <= t < len(self.plan):
+            # The text names no step, so that Python shows the warning once.
+            last = len(self.plan) - 1
+            text = f"a report of a step outside the plan is ignored; its steps are 0 to {last}"
+            warnings.warn(text, stacklevel=2)
+            return
+        if self._updates and t <= self._updates[-1]:
             raise RequestError(
-                f"step {t} was reported{after}; report each of the steps 0 to "
-                f"{len(self.plan) - 1} at most once, in order"
+                f"step {t} was reported after step {self._updates[-1]}; report each of the steps "
+                f"0 to {len(self.plan) - 1} at most once, in order"
             )
         self._updates.append(t)
         self._losses.append(float(loss))
@@ -113,19 +120,17 @@ class Run:
         Raises:
             RunStopped: the run has diverged, was pruned or took too long; later losses are
                 ignored.
-            RequestError: there is no such step, or it or a later step was reported before.
+            RequestError: one of the steps or a later one was reported before.
+
+        Warns:
+            UserWarning: the plan has no such step, so the report is ignored.
         """
-        if losses and not self._losses:
-            self.report(first, losses[0])
-            first, losses = first + 1, losses[1:]
-        fits = losses and self._updates[-1] < first and first + len(losses) <= len(self.plan)
-        if fits and self.limit is None and not self._high:
-            limit = divergence_limit(self._losses[0], self.untrained)
-            # The sum is not finite if a loss is not; this avoids comparisons with NaN.
-            if math.isfinite(sum(losses)) and min(losses) >= 0 and max(losses) <= limit:
-                self._updates += range(first, first + len(losses))
-                self._losses += map(float, losses)
-                return
+        before = self._updates[-1] if self._updates else -1
+        fits = losses and before < first and first + len(losses) <= len(self.plan)
+        if fits and self.limit is None and self._rule.skip(losses):
+            self._updates += range(first, first + len(losses))
+            self._losses += map(float, losses)
+            return
         for t, loss in enumerate(losses, first):
             self.report(t, loss)
 
@@ -134,24 +139,9 @@ class Run:
         t, loss = self._updates[-1], self._losses[-1]
         if self.limit is not None and time.perf_counter() - self._began > self.limit:
             return RunStopped("failed", f"it took longer than {self.limit:g} s, up to update {t}")
-        if not math.isfinite(loss):
+        if self._rule.judge(t, loss):
             return RunStopped("diverged", describe_divergence(t, loss))
-        if self.stops and self._may_have_diverged():
-            at = divergence(self._losses, len(self.plan), self.untrained)
-            if at is not None:
-                reason = describe_divergence(self._updates[at], self._losses[at])
-                return RunStopped("diverged", reason)
         return None
-
-    def _may_have_diverged(self) -> bool:
-        """Return True if half of the window is high, which a high median needs."""
-        losses, window = self._losses, self._window
-        limit = divergence_limit(losses[0], self.untrained)
-        self._high += losses[-1] > limit
-        self._negative = self._negative or losses[-1] < 0
-        if len(losses) > window:
-            self._high -= losses[-1 - window] > limit
-        return not self._negative and len(losses) >= window <= 2 * self._high
 
     def note(self, name: str, value: float) -> None:
         """Record another number of the run, if it is finite."""

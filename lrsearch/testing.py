@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,9 @@ class ObjectiveChecks:
     def test_it_follows_the_whole_plan_and_no_more(self, subject: Objective) -> None:
         """Check that a run has exactly the steps of its plan."""
         for steps in (self.steps, self.steps + 7):
-            outcome, run = self.ends(subject, steps=steps)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message="a report of a step outside the plan")
+                outcome, run = self.ends(subject, steps=steps)
             updates = len(run.plan)
             assert outcome.state == "finished", outcome.reason
             assert outcome.updates == updates
@@ -187,6 +190,7 @@ class ObjectiveChecks:
             plan=_CountingPlan(lr=drawn.lr, batch=drawn.batch, momentum=drawn.momentum),
             prunes=prunes,
             untrained=setup.untrained,
+            loss_decreases=setup.loss_decreases,
             home=str(self._tmp / str(self._runs)),
         )
         outcomes = list(subject.evaluate(_Given([run])))

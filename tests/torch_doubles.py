@@ -4,6 +4,7 @@ They are not in `tests.doubles`, so that tests without torch do not import it.
 """
 
 import dataclasses
+import math
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ def exact_task(**changes):
 def run_of(trial, schedule, seed=11, momentum=0.9):
     """Make a run of STEPS steps."""
     plan = schedule.with_momentum(momentum).plan(STEPS, BATCH)
-    return Run(trial=trial, replicate=0, seed=seed, plan=plan)
+    return Run(trial=trial, replicate=0, seed=seed, plan=plan, untrained=math.log(10))
 
 
 def train(task, runs, slots):

@@ -93,6 +93,7 @@ def objective(
     positive: bool = False,
     exact: bool = False,
     untrained: float | None = None,
+    loss_decreases: bool = True,
     direction: str = "minimize",
     version: int = 1,
 ) -> Any:
@@ -113,6 +114,8 @@ def objective(
         positive: True if values are positive, so that a sampler may model their logarithm.
         exact: True if the value of a schedule does not depend on the seed.
         untrained: value of an untrained model, which the sampler gets for a diverged trial.
+        loss_decreases: False if the reported loss need not decrease in a healthy run, such as a
+            policy-gradient loss; only a loss that is not finite then means divergence.
         direction: must be `minimize`.
         version: number to increase when the function's values change; older studies are then not
             continued.
@@ -154,6 +157,7 @@ def objective(
             positive=positive,
             exact=exact,
             untrained=_NUMBER.check("untrained", untrained),
+            loss_decreases=loss_decreases,
             version=_VERSION.check("version", version),
         )
         return FunctionObjective(function, setup)

@@ -85,6 +85,7 @@ class RunStream:
             plan=plan,
             stops=self.spec.pruner != "none",
             untrained=self._setup.untrained,
+            loss_decreases=self._setup.loss_decreases,
             home=str(home.absolute()),
             limit=None if self.spec.trial_timeout is None else float(self.spec.trial_timeout),
             retries=retries,

@@ -84,6 +84,8 @@ class TorchTask:
         about: one-line description.
         positive: True if values are positive.
         untrained: value of an untrained model, or None if it is unknown.
+        loss_decreases: False if the loss need not decrease in a healthy run; only a loss that is
+            not finite then means divergence.
         options: values that distinguish tasks of the same name; part of a study's identity.
         version: number to increase when the values of the task change.
 
@@ -129,6 +131,7 @@ class TorchTask:
     about: str = ""
     positive: bool = False
     untrained: float | None = None
+    loss_decreases: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 

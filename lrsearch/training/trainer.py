@@ -54,6 +54,7 @@ class Trainer:
             usual_peak=task.usual_peak,
             positive=task.positive,
             untrained=task.untrained,
+            loss_decreases=task.loss_decreases,
             slots=1 if self.batchable.reason else None,
             device=describe_device(self.device),
             weight_decay=task.weight_decay,

@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy
 
 import lrsearch
-from lrsearch.study import heartbeat
+from lrsearch.errors import RequestError
+from lrsearch.study import heartbeat, spec
 from tests.golden import objectives
 from tests.golden.generate_studies import (
     BEGUN,
@@ -41,6 +42,15 @@ def golden(tmp_path, monkeypatch):
     return copy
 
 
+@pytest.fixture
+def first_rules(monkeypatch):
+    """Let studies continue that were searched with version 1 of the divergence rule.
+
+    What their samplers ask depends on versions of the samplers, which have not changed.
+    """
+    monkeypatch.setattr(spec, "DIVERGENCE_VERSION", 1)
+
+
 def seen(result):
     return {str(t.index): trial(t) for t in result.trials}
 
@@ -64,6 +74,17 @@ def test_an_earlier_study_opens_with_identical_numbers(name, golden):
     assert seen(lrsearch.load(name, storage=storage)) == trials_of(expected, name)
 
 
+@pytest.mark.parametrize("name", JOURNALS)
+def test_an_earlier_study_is_not_continued_with_another_divergence_rule(name, golden):
+    storage, expected = golden(name)
+    before = storage.read_bytes()
+    with pytest.raises(RequestError, match="version 1 of the divergence rule, but this lrsearch"):
+        search(name, storage, trials=CONTINUED)
+    assert storage.read_bytes() == before
+    assert seen(lrsearch.load(name, storage=storage)) == trials_of(expected, name)
+
+
+@pytest.mark.usefixtures("first_rules")
 @pytest.mark.parametrize("name", sorted(set(JOURNALS) - set(MODELLED)))
 def test_an_earlier_study_continues_with_the_recorded_schedules(name, golden):
     storage, expected = golden(name)
@@ -74,6 +95,7 @@ def test_an_earlier_study_continues_with_the_recorded_schedules(name, golden):
     assert {str(t.index): described(t.schedule) for t in result.trials} == asked
 
 
+@pytest.mark.usefixtures("first_rules")
 @pytest.mark.parametrize("name", MODELLED)
 def test_an_earlier_study_continues_with_the_schedules_of_an_uninterrupted_one(
     name, golden, tmp_path
@@ -159,6 +181,7 @@ def test_the_spool_of_an_earlier_version_is_uploaded_to_mlflow(golden, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("first_rules")
 def test_an_earlier_database_opens_with_identical_numbers_and_continues(database):
     expected = json.loads((FOLDER / "database" / "expected.json").read_text(encoding="utf-8"))
     rows = json.loads((FOLDER / "database" / "rows.json").read_text(encoding="utf-8"))

@@ -138,22 +138,23 @@ def older(tmp_path, monkeypatch):
 
 
 def raise_divergence(monkeypatch):
-    monkeypatch.setattr(spec, "DIVERGENCE_VERSION", 2)
+    monkeypatch.setattr(spec, "DIVERGENCE_VERSION", 3)
 
 
 def raise_sampler(monkeypatch):
-    raised = dataclasses.replace(SAMPLERS["random"], version=2)
+    raised = dataclasses.replace(SAMPLERS["random"], version=3)
     monkeypatch.setitem(SAMPLERS, "random", raised)
 
 
 RAISED = pytest.mark.parametrize(
-    ("change", "rule"), [(raise_divergence, "divergence"), (raise_sampler, "sampler random")]
+    ("change", "rule", "version"),
+    [(raise_divergence, "divergence", 2), (raise_sampler, "sampler random", 1)],
 )
 
 
 @RAISED
 def test_a_study_of_an_older_version_is_not_continued_and_one_line_gives_the_reason(
-    older, monkeypatch, capsys, change, rule
+    older, monkeypatch, capsys, change, rule, version
 ):
     change(monkeypatch)
     capsys.readouterr()
@@ -161,15 +162,15 @@ def test_a_study_of_an_older_version_is_not_continued_and_one_line_gives_the_rea
     assert main([*TUNE, "--sampler", "random", "--trials", "9"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"study {NAME} was searched with version 1 of the {rule} rule, but this" in said
-    assert "has version 2; you can still show, export and compare the study; to search" in said
+    assert f"study {NAME} was searched with version {version} of the {rule} rule, but " in said
+    assert "has version 3; you can still show, export and compare the study; to search" in said
     assert older.read_bytes() == before
     assert len(lrsearch.load(NAME).trials) == 6
 
 
 @RAISED
 def test_a_study_of_an_older_version_is_loaded_exported_and_compared(
-    older, monkeypatch, capsys, change, rule
+    older, monkeypatch, capsys, change, rule, version
 ):
     kept = lrsearch.load(NAME)
     change(monkeypatch)
@@ -187,7 +188,7 @@ def test_a_study_of_an_older_version_is_loaded_exported_and_compared(
 
 @RAISED
 def test_a_new_study_continues_with_the_versions_that_it_was_created_with(
-    older, monkeypatch, change, rule
+    older, monkeypatch, change, rule, version
 ):
     change(monkeypatch)
     words = [*TUNE, "--quiet", "--sampler", "random", "--study", "newer"]
@@ -195,7 +196,7 @@ def test_a_new_study_continues_with_the_versions_that_it_was_created_with(
         assert main([*words, "--trials", str(trials)]) == 0
     monkeypatch.undo()
     monkeypatch.chdir(older.parent.parent)
-    with pytest.raises(RequestError, match=f"version 2 of the {rule} rule, but .* has version 1"):
+    with pytest.raises(RequestError, match=f"version 3 of the {rule} .* has version {version}"):
         lrsearch.tune(
             "quadratic", steps=60, trials=9, sampler="random", study="newer", tracking_uri="none"
         )
