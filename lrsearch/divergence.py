@@ -15,23 +15,26 @@ from lrsearch.curves import round_half_up
 DIVERGENCE_VERSION = 2
 #: A loss is high above this multiple of the initial loss. A convention.
 FACTOR = 2.0
-#: Share of a window's reports that are high in a diverged run. With half of them, means of one
-#: squared normal are stopped in 61 % of runs; with this share, in 0.3 % (measured).
-SHARE = 0.9
+#: Share of a window's reports that are high in a diverged run: without noise, and at most; it
+#: grows with the relative spread of the first window, by this factor. Measured: with half at any
+#: spread, 61 % of runs whose loss is the mean of one squared normal are stopped, with these 0.2 %.
+SHARES, PER_SPREAD = (0.5, 0.9), 0.8
 #: A loss starts near 0 if the first report is below this share of the initial loss. A convention.
 NEAR_ZERO = 0.05
 #: Standard errors that are added to the mean of the first window, because few reports of a small
-#: batch can be low by chance. Measured: with none, 1.9 % of runs at batch 1 are stopped; with two,
-#: 0.3 %.
+#: batch can be low by chance. Measured: with none, 3 % of runs at batch 1 are stopped, with two
+#: 0.6 %.
 ERRORS = 2.0
 
 
 class DivergenceRule:
     """Decides after each report whether a run has diverged.
 
-    A run has diverged if a loss is not finite, or if at least 90 % of the losses in a window are
-    higher than twice the initial loss. A window is the number of reports in the first 2 % of the
-    run, at least 10.
+    A run has diverged if a loss is not finite, or if most of the losses in a window are higher
+    than twice the initial loss. A window is the number of reports in the first 2 % of the run, at
+    least 10. "Most" is half of a window plus 80 % of the relative spread of the first window, at
+    most 90 %. The relative spread is 1 - (lower quartile) / median; it is 0.1 at a batch of 64
+    squared normals and 0.8 at one.
 
     The initial loss is the loss of an untrained model, or the first report if that is higher. If
     the loss of an untrained model is unknown, it is the mean of the first window plus two standard
@@ -39,9 +42,9 @@ class DivergenceRule:
     in the first window (it at least doubles with every report, or its mean is a million times the
     first report and a million), it is the first report.
 
-    Only a loss that is not finite counts if a loss is negative, if the first report is below 5 %
-    of the initial loss (such as a KL penalty that starts at 0), or if the objective says that its
-    loss need not decrease.
+    Only a loss that is not finite counts if a loss is negative, if the objective says that its
+    loss need not decrease, or if the first report is near 0 (such as a KL penalty that starts at
+    0): below 5 % of the loss of an untrained model, or of the median of the first window.
 
     Args:
         updates: T, the number of steps of the run.
@@ -56,6 +59,7 @@ class DivergenceRule:
         self._first: list[float] = []  # the losses of the first window
         self._reports = self._window = 0
         self._limit = math.inf if decreases else None
+        self._most = 0.0  # number of high reports in the window of a diverged run
         self._high: deque[int] = deque()  # indices of high reports within the last window
 
     def judge(self, t: int, loss: float) -> bool:
@@ -77,15 +81,13 @@ class DivergenceRule:
             self._first.append(loss)
             if t + 1 < self._horizon or self._reports < 10:
                 return False
-            self._window, self._limit = self._reports, self._find_limit()
-            if self._limit is not None:
-                limit = self._limit
-                self._high.extend(i for i, each in enumerate(self._first) if each > limit)
+            if not self._end_first_window():
+                return False
         elif loss > self._limit:
             self._high.append(self._reports - 1)
         while self._high and self._high[0] < self._reports - self._window:
             self._high.popleft()
-        return len(self._high) >= SHARE * self._window
+        return len(self._high) >= self._most
 
     def skip(self, losses: Sequence[float]) -> bool:
         """Count reports at once if they cannot change the result, and return True if it did.
@@ -103,18 +105,27 @@ class DivergenceRule:
         self._reports += len(losses)
         return True
 
-    def _find_limit(self) -> float | None:
-        """Return the loss above which a report is high; None if no finite loss is."""
-        losses = np.array(self._first)
-        first = float(losses[0])
+    def _end_first_window(self) -> bool:
+        """Derive the limits from the first window; return False if no finite loss can diverge."""
+        losses, self._window = np.array(self._first), self._reports
+        first, (quartile, median) = self._first[0], np.quantile(losses, (0.25, 0.5))
         if self._untrained is not None:
-            initial = max(first, self._untrained)
+            initial = typical = max(first, self._untrained)
         elif _has_exploded(losses):
-            return FACTOR * first
+            initial, typical = first, -math.inf
         else:
             error = float(losses.std(ddof=1)) / math.sqrt(len(losses))
-            initial = max(first, float(losses.mean()) + ERRORS * error)
-        return None if first <= NEAR_ZERO * initial else FACTOR * initial
+            initial, typical = max(first, float(losses.mean()) + ERRORS * error), float(median)
+        if first <= NEAR_ZERO * typical:
+            self._limit = None
+            return False
+        limit = self._limit = FACTOR * initial
+        self._high.extend(i for i, loss in enumerate(self._first) if loss > limit)
+        spread = 1 - float(quartile / median) if median > 0 else 0.0
+        low, high = SHARES
+        # The tolerance is for rounding of a product that is a whole number.
+        self._most = min(high, low + PER_SPREAD * spread) * self._window - 1e-9
+        return True
 
 
 def _has_exploded(losses: np.ndarray) -> bool:
