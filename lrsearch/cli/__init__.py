@@ -7,10 +7,12 @@ failed, 2 the request was wrong, 3 no trial finished, 130 interrupted, 143 termi
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import shlex
 import signal
 import sys
+from multiprocessing.process import BaseProcess
 
 import click
 
@@ -72,8 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code
     except Interrupted as stop:
+        _end_children()
         return _refuse(f"{stop}: {command}", stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        _end_children()
         return _refuse(f"stopped; continue with the same command: {command}", 130)
     except BrokenPipeError:  # `lrsearch show … | head`: the reader stopped, which is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,6 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     except LrsearchError as error:
         print(error.details, file=sys.stderr, end="")
         return _refuse(str(error), error.exit_code)
+    finally:
+        if arguments is None:
+            _announce_wait()
     return 0
 
 
@@ -96,6 +103,25 @@ def _print_log(*, alone: bool) -> None:
         handler.setFormatter(OptionFormatter("lrsearch: %(message)s"))
         log.addHandler(handler)
     log.propagate = not alone
+
+
+def _children() -> list[BaseProcess]:
+    """Return the processes of the user's code for which Python waits before it exits."""
+    return [child for child in multiprocessing.active_children() if not child.daemon]
+
+
+def _end_children() -> None:
+    """End the processes that would keep an interrupted command from exiting."""
+    for child in _children():
+        child.terminate()
+
+
+def _announce_wait() -> None:
+    """Name the processes for which a command that is done still waits."""
+    if left := ", ".join(str(child.pid) for child in _children() if child.is_alive()):
+        log.warning(
+            "waiting for processes that your code has started (%s); Ctrl-C ends the wait", left
+        )
 
 
 def _refuse(message: str, code: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.contract import Runs, Setup
 from lrsearch.errors import RequestError, RunStopped, log
 from lrsearch.failure import reason_of, trace_of
+from lrsearch.objectives.child_processes import child_processes, end_child_processes
 from lrsearch.ranges import Range, check_entry
 from lrsearch.result import Outcome
 from lrsearch.run import Run
@@ -42,28 +42,24 @@ class FunctionObjective:
         return self.function(run)
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
-        """Evaluate runs one by one, and end the child processes that they leave running."""
-        before = multiprocessing.active_children()
-        try:
-            while taken := runs.take(1):
-                yield self.answer(taken[0])
-        finally:
-            left = [c for c in multiprocessing.active_children() if c not in before]
-            for child in left:  # at exit, Python would wait for them forever
-                child.kill()
-                child.join()
-            if left:
-                log.warning(
-                    "%s left %d processes running; they were ended", self.__name__, len(left)
-                )
+        """Evaluate runs one by one."""
+        while taken := runs.take(1):
+            yield self.answer(taken[0])
 
     def answer(self, run: Run) -> Outcome:
-        """Run the function once; an exception fails only this run."""
+        """Run the function once; an exception fails only this run.
+
+        An interruption ends the processes that the function has started in this run. Processes of
+        earlier runs, such as the workers of a loader that all runs share, are left alone.
+        """
+        before = child_processes()
         try:
             value: Any = self.function(run)
         except RunStopped as stop:
             return run.end(stop.state, reason=str(stop))
         except KeyboardInterrupt:
+            if ended := end_child_processes(before):
+                log.warning("%d processes of the interrupted run were ended", ended)
             raise
         except BaseException as error:  # noqa: BLE001  # a user's code may raise anything
             return run.end("failed", reason=reason_of(error), details=trace_of(error))

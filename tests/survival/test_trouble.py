@@ -54,7 +54,11 @@ def test_a_trial_that_misbehaves_has_the_right_outcome(here, monkeypatch, capsys
         assert re.fullmatch(reason, trial.reason)
         assert len(trial.details) <= 10_000
     assert (here / "lrsearch-studies" / "odd-default.journal").stat().st_size < 100_000
-    assert multiprocessing.active_children() == []
+    left = multiprocessing.active_children()
+    for child in left:
+        child.kill()
+        child.join(10)
+    assert len(left) == (2 if odd == "leaves a child" else 0)
 
 
 @pytest.mark.parametrize(
