@@ -117,6 +117,7 @@ class Setup:
             `source`, and a `profile` of numbers.
         options: options of the objective and their values; part of the study's identity.
         version: number that increases when the values of the objective change.
+        origin: the file and the values of the user's code, as in `lrsearch.origin.origin_of`.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Setup:
     data: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def momentum(self) -> float:

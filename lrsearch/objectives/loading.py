@@ -21,6 +21,7 @@ from lrsearch.errors import LrsearchError, RequestError, closest
 from lrsearch.failure import reason_of, trace_of
 from lrsearch.objectives.builtin import check, make, make_trainer
 from lrsearch.objectives.function import FunctionObjective, objective
+from lrsearch.origin import origin_of
 
 if TYPE_CHECKING:
     from lrsearch.tasks.task import TorchTask
@@ -88,7 +89,11 @@ def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -
             f"objective is {given!r}; give the name of a built-in objective, FILE.py:NAME, a "
             "function, a TorchTask or an Objective"
         )
-    return cast(Objective, given if _is_objective(given) else objective(given))
+    found = given if _is_objective(given) else objective(given)
+    if isinstance(found, FunctionObjective):
+        known = dataclasses.replace(found.setup, origin=origin_of(found.function))
+        return FunctionObjective(found.function, known)
+    return cast(Objective, found)
 
 
 def _trainer(task: TorchTask, device: str) -> Objective:

@@ -12,6 +12,7 @@ from lrsearch.codec import Line
 from lrsearch.contract import Setup
 from lrsearch.divergence import DIVERGENCE_VERSION
 from lrsearch.errors import RequestError
+from lrsearch.origin import differences as code_differences
 from lrsearch.ranges import Value
 from lrsearch.sampling.registry import SAMPLERS
 from lrsearch.schedule import Budget
@@ -40,6 +41,8 @@ class StudySpec(Settings):
         direction: always `minimize`.
         versions: version of each rule that decides values or schedules, by name of the rule. A
             study without them was written when all versions were 1.
+        origin: the file and the values of the user's code, as in `Setup`; empty in a study that
+            was written before they were stored.
         first: the point of the space nearest to the default schedule.
 
     Raises:
@@ -56,6 +59,7 @@ class StudySpec(Settings):
     unit: Line = field(metadata=_IDENTITY)
     momentum: float = field(metadata=_IDENTITY)
     versions: Mapping[str, int] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     first: Mapping[str, Value] = field(default_factory=dict, metadata={"stored": False})
 
     def __post_init__(self) -> None:
@@ -107,7 +111,12 @@ class StudySpec(Settings):
                 if a.get(name) != b.get(name):
                     old, new = a.get(name, "not set"), b.get(name, "not set")
                     found.append(f"{group} {name} was {old}, is now {new}")
-        return found
+        return found + code_differences(self.origin, other.origin)
+
+    @property
+    def not_compared(self) -> list[str]:
+        """Names of the values of the user's code that cannot be compared."""
+        return [name for name, value in self.origin.items() if value is None]
 
 
 def current_versions() -> dict[str, int]:
@@ -149,6 +158,7 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
         unit=setup.unit,
         momentum=setup.momentum,
         versions=current_versions(),
+        origin=setup.origin,
         first=space.default_point(usual),
     )
     for schedule in spec.queue:  # raises an error for an invalid plan before anything starts

@@ -3,40 +3,76 @@
 from __future__ import annotations
 
 import hashlib
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lrsearch.origin import Origin, describe, file_of, origin_of
 from lrsearch.tasks.task import TorchTask
 
-#: Number of evenly spaced samples that the digest reads, so that large data do not delay a search.
-READ = 256
+#: Number of bytes of each tensor that a digest reads, so that large data do not delay a search.
+READ = 64 << 20
+#: Fields of a task that decide values, besides those that the study stores anyway.
+FIELDS = ("optimizer", "beta2", "epsilon", "weight_decay", "clip", "precision", "independent")
 
 
 def describe_data(task: TorchTask) -> dict[str, Any]:
     """Return the name, digest, source and profile of a task's training data.
 
-    For tensors, the digest covers shapes, types and up to 256 samples. For a dataset, it covers
-    only the class and the length.
+    For tensors, the digest covers shapes, types and samples: all of them, or evenly spaced ones of
+    a tensor above 64 MiB. For a dataset, it covers only the class and the length.
     """
-    digest, profile = hashlib.sha256(), dict[str, Any](samples=task.samples)
+    profile = dict[str, Any](samples=task.samples)
     if isinstance(task.train, tuple):
-        rows = torch.linspace(0, task.samples - 1, min(READ, task.samples)).long()
-        for part in task.train:
-            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
-            digest.update(_bytes(part[rows]))
+        digest = _digest(task.train)
         profile["shapes"] = [list(part.shape[1:]) for part in task.train]
     else:
-        digest.update(f"{type(task.train).__qualname__} {task.samples}".encode())
+        named = f"{type(task.train).__qualname__} {task.samples}"
+        digest = hashlib.sha256(named.encode()).hexdigest()[:12]
     if task.validation:
         profile["validation_samples"] = len(task.validation[0])
     return {
         "name": task.name,
-        "digest": digest.hexdigest()[:12],
+        "digest": digest,
         "source": str(task.options.get("data", task.name)),
         "profile": profile,
     }
+
+
+def task_origin(task: TorchTask) -> Origin:
+    """Return what a study stores of a task, besides its options; see `lrsearch.origin`."""
+    found = {name: describe(getattr(task, name)) for name in FIELDS}
+    found["training data"] = _digest(task.train) if isinstance(task.train, tuple) else None
+    if task.validation is not None:
+        found["validation data"] = _digest(task.validation)
+    own = {} if type(task) is TorchTask else vars(type(task))
+    for name, value in own.items():
+        plain = not callable(value) and not isinstance(value, property)
+        if plain and name not in TorchTask.__dataclass_fields__ and not name.startswith("_"):
+            found[name] = describe(value)
+    for function in (task.model, task.loss, task.evaluate):
+        if isinstance(function, FunctionType):
+            found |= origin_of(function)
+        elif isinstance(function, MethodType):
+            below = function.__func__
+            if isinstance(below, FunctionType) and (place := file_of(below)):
+                found["file"] = place
+    return found
+
+
+def _digest(parts: tuple[Tensor, ...]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        size = part.element_size() * part[:1].numel()
+        rows = max(1, min(len(part), READ // max(1, size)))
+        digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+        if rows == len(part):
+            digest.update(_bytes(part))
+        else:
+            digest.update(_bytes(part[torch.linspace(0, len(part) - 1, rows).long()]))
+    return digest.hexdigest()[:12]
 
 
 def _bytes(part: Tensor) -> bytes:

@@ -15,7 +15,7 @@ from lrsearch.result import Outcome
 from lrsearch.schedule import Budget
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.batchable import check_batchable
-from lrsearch.training.dataset import describe_data
+from lrsearch.training.dataset import describe_data, task_origin
 from lrsearch.training.devices import describe_device, find_device
 from lrsearch.training.plain import train_alone
 from lrsearch.training.population import Population
@@ -61,6 +61,7 @@ class Trainer:
             data=describe_data(task),
             options=task.options,
             version=task.version,
+            origin=task_origin(task),
         )
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
