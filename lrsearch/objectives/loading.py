@@ -145,12 +145,15 @@ def _import(source: str) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under its own name, unless another module has this name."""
+    """Import a file under its own name, unless another module has this name.
+
+    Processes that the file starts import it again by this name, which need not be an identifier.
+    """
     name = path.stem
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path.absolute()):
         return known
-    if known is not None or name in sys.stdlib_module_names or not name.isidentifier():
+    if known is not None or name in sys.stdlib_module_names or "." in name:
         name = f"lrsearch_user_{name}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     if spec is None or spec.loader is None:

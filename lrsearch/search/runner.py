@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from lrsearch.contract import Objective, Probes
-from lrsearch.errors import SearchFailed
+from lrsearch.errors import SearchFailed, log
 from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_run import ComparisonRun
@@ -50,6 +50,13 @@ def run_search(
     probes = Probes() if probes is None else probes
     with ExitStack() as exits, interruptible(shield):
         store = exits.enter_context(Store.join(spec))
+        if spec.not_compared and store.trials():
+            log.warning(
+                "study %s continues; values of its objective that cannot be compared with those "
+                "of the earlier search: %s; if they have changed, choose another `study=`",
+                spec.name,
+                ", ".join(spec.not_compared),
+            )
         shield.hurry = store.clock.hurry
         store.enqueue(spec.queue)
         result = store.result(seconds=0.0)

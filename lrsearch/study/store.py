@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from lrsearch.codec import decode, encode
 from lrsearch.comparison import Comparison
 from lrsearch.distributions import digest
-from lrsearch.errors import RequestError, closest, log
+from lrsearch.errors import RequestError, closest
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.study.backend import Backend, OpenBackend, begin, has, look_up, names_of
@@ -166,13 +166,6 @@ class Store:
             raise RequestError(
                 f"study {location.study} was created with different settings "
                 f"({'; '.join(differences)}); choose another `study=`, or use the same settings"
-            )
-        if spec.not_compared and store.trials():
-            log.warning(
-                "study %s continues; values of its objective that cannot be compared with those "
-                "of the earlier search: %s; if they have changed, choose another `study=`",
-                location.study,
-                ", ".join(spec.not_compared),
             )
         return store
 

@@ -68,6 +68,21 @@ def fit(run):
     print("ended", process.pid, subprocess.Popen(NESTED).pid, stubborn.pid, flush=True)
     time.sleep(600)
 """
+SPAWNS = """
+import multiprocessing, lrsearch
+
+class Sample:
+    def __init__(self, value):
+        self.value = value
+
+def double(sample):
+    return Sample(2 * sample.value)
+
+@lrsearch.objective(peak=(1e-3, 1.0), steps=3)
+def fit(run):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.map(double, [Sample(run.plan.lr[0])])[0].value
+"""
 LEFT = """
 import multiprocessing, time, lrsearch
 
@@ -155,6 +170,22 @@ def test_a_command_names_the_processes_that_it_waits_for_and_a_signal_ends_it(st
     assert all(map(lives, left))
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == -signal.SIGTERM
+
+
+def test_processes_of_a_file_whose_name_is_no_identifier_can_import_it(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train-it 2.py").write_text(SPAWNS)
+    words = ["-m", "lrsearch", "tune", "code/train-it 2.py:fit", *WORDS, "--no-compare"]
+    done = subprocess.run(
+        [sys.executable, *words, "--trials", "2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 finished" in done.stdout
 
 
 def test_only_later_processes_are_ended():
