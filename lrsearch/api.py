@@ -274,6 +274,12 @@ def prepare(
             "this file starts a search when a worker imports it; put the call below "
             "`if __name__ == '__main__':`"
         )
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise RequestError(
+            f"torchrun has started {os.environ['WORLD_SIZE']} processes, and each would search "
+            "with schedules of its own; start the search in one process, and call torchrun in the "
+            "objective"
+        )
     if isinstance(objective, str):
         check_reference(objective, options)
     workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)

@@ -172,7 +172,7 @@ def test_a_command_names_the_processes_that_it_waits_for_and_a_signal_ends_it(st
     assert process.wait(30) == -signal.SIGTERM
 
 
-def test_processes_of_a_file_whose_name_is_no_identifier_can_import_it(tmp_path):
+def test_processes_of_a_file_whose_name_has_a_hyphen_can_import_it(tmp_path):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "train-it 2.py").write_text(SPAWNS)
     words = ["-m", "lrsearch", "tune", "code/train-it 2.py:fit", *WORDS, "--no-compare"]
