@@ -147,7 +147,7 @@ def file_of(function: types.FunctionType) -> str:
     absolute, here = path.resolve(), Path.cwd().resolve()
     if absolute.is_relative_to(here):
         return absolute.relative_to(here).as_posix()
-    loaded = module == "__main__" or module.startswith("lrsearch_user_") or "." not in module
+    loaded = module.startswith("lrsearch_user_") or "." not in module  # a file, not a package
     return str(absolute) if loaded else module
 
 

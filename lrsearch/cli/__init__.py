@@ -118,7 +118,7 @@ def _end_children() -> None:
 
 def _announce_wait() -> None:
     """Name the processes for which a command that is done still waits."""
-    if left := ", ".join(str(child.pid) for child in _children() if child.is_alive()):
+    if left := ", ".join(str(child.pid) for child in _children()):
         log.warning(
             "waiting for processes that your code has started (%s); Ctrl-C ends the wait", left
         )

@@ -19,8 +19,8 @@ def child_processes() -> set[psutil.Process]:
 def end_child_processes(before: set[psutil.Process]) -> int:
     """End the child processes that are not in a set, with all processes that these have started.
 
-    Daemonic processes of `multiprocessing` are left to Python, which ends them when this process
-    ends; a pool would replace a worker that is ended here.
+    Daemonic processes of `multiprocessing`, such as the workers of a pool, are left to Python,
+    which ends them when this process ends: a pool starts a new worker for each that ends earlier.
 
     Args:
         before: the child processes that are left alone.

@@ -41,10 +41,16 @@ def describe_data(task: TorchTask) -> dict[str, Any]:
     }
 
 
-def task_origin(task: TorchTask) -> Origin:
-    """Return what a study stores of a task, besides its options; see `lrsearch.origin`."""
+def task_origin(task: TorchTask, digest: str) -> Origin:
+    """Return what a study stores of a task, besides its options; see `lrsearch.origin`.
+
+    Args:
+        task: the task.
+        digest: the digest of its training data from `describe_data`.
+    """
     found = {name: describe(getattr(task, name)) for name in FIELDS}
-    found["training data"] = _digest(task.train) if isinstance(task.train, tuple) else None
+    # The digest of a dataset does not cover its samples, so they cannot be compared.
+    found["training data"] = digest if isinstance(task.train, tuple) else None
     if task.validation is not None:
         found["validation data"] = _digest(task.validation)
     own = {} if type(task) is TorchTask else vars(type(task))

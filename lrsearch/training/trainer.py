@@ -44,6 +44,7 @@ class Trainer:
             log.warning(
                 "task %s is trained one run at a time: %s", task.name, self.batchable.reason
             )
+        data = describe_data(task)
         self.setup = Setup(
             name=task.name,
             unit=task.unit,
@@ -58,10 +59,10 @@ class Trainer:
             slots=1 if self.batchable.reason else None,
             device=describe_device(self.device),
             weight_decay=task.weight_decay,
-            data=describe_data(task),
+            data=data,
             options=task.options,
             version=task.version,
-            origin=task_origin(task),
+            origin=task_origin(task, data["digest"]),
         )
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:
