@@ -46,7 +46,7 @@ def answer_of(result: Result) -> Answer:
     Raises:
         NothingFinished: no trial finished.
     """
-    best, found, trials = result.best, result.comparison, len(result.trials)
+    best, found = result.best, result.comparison
     storage = storage_option(result)
     common = {
         "counts": ", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
@@ -54,7 +54,7 @@ def answer_of(result: Result) -> Answer:
     }
     if found is None:
         return Answer(
-            sentence=f"Best of {trials} trials: {best.value:.4g} {result.unit} (trial "
+            sentence=f"Best of {result.counted} trials: {best.value:.4g} {result.unit} (trial "
             f"{best.index}); not confirmed by a comparison.",
             export=f"lrsearch export {result.study}{storage} --to torch -o schedule.py",
             **common,  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def answer_of(result: Result) -> Answer:
         remarks=tuple(found.remarks),
         secondary=() if found.exact else tuple(found.secondary_rows),
         luck=f"Best single trial (partly luck): {best.value:.4g} {result.unit} "
-        f"(trial {best.index} of {trials}).",
+        f"(trial {best.index} of {len(result.trials)}).",
         export=f"lrsearch export {result.study}{storage} --compared --to torch -o schedule.py",
         **common,  # type: ignore[arg-type]
     )

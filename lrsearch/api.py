@@ -209,10 +209,6 @@ def compare(
                 "`objective='FILE.py:NAME'`"
             )
         objective, words = known.objective, {"options": known.options}
-    if result.trials[0].index != 0:
-        raise RequestError(
-            f"trial 0 of study {name} has not ended; run `lrsearch tune` again to continue"
-        )
     where = tracked_uri(result, tracking_uri)
     identity = {f.name: getattr(known, f.name) for f, about in declared(known) if about.identity}
     spec, answers = prepare(
@@ -220,7 +216,7 @@ def compare(
         space=known.space,
         device=device,
         workers=workers,
-        trials=next((n for n, t in enumerate(result.trials) if t.index != n), len(result.trials)),
+        trials=result.counted,
         study=name,
         storage=place,
         tracking_uri=where,
@@ -232,7 +228,7 @@ def compare(
     from lrsearch.search.runner import run_search
 
     tracker, watcher = make_tracker(where), callback or Callback()
-    found = run_search(spec, answers, tracker, watcher, asked).comparison
+    found = run_search(spec, answers, tracker, watcher, asked, retry=False).comparison
     if found is None:
         raise SearchFailed(
             f"study {name} was not compared; run `lrsearch compare {name}` to continue"

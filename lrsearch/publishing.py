@@ -127,7 +127,7 @@ def sync(
     with _read(study, storage) as store:
         result, uri = store.result(), _uri_of(store, tracking_uri)
         tracker = make_tracker(uri)
-        tracker.start(study_facts(store, len(result.trials)), result.trials)
+        tracker.start(study_facts(store, result.counted), result.trials)
         tracker.finish(result, "finished")
         if tracker.uri is None or tracker.run_id is None or tracker.missed:
             raise SearchFailed(

@@ -204,6 +204,11 @@ class Result:
         return {state: states.count(state) for state in STATES}
 
     @property
+    def counted(self) -> int:
+        """Number of trials that count towards the requested number: all that did not fail."""
+        return len(self.trials) - self.counts["failed"]
+
+    @property
     def ranked(self) -> list[Trial]:
         """The finished trials, best first; equal values are sorted by index."""
         finished = [(t.value, t.index, t) for t in self.trials if t.value is not None]
@@ -246,7 +251,7 @@ class Result:
             return f"{said}; run the same `lrsearch tune` command again to continue"
         last = f"{said}; reason of the last: {self.trials[-1].reason}"
         if self.counts["failed"]:
-            return f"{last}; fix the error and search under another `study=`"
+            return f"{last}; fix the error and run the same command again; it retries them"
         lower = '`settings={"peak": {"low": LOW, "high": HIGH}}`'
         return (
             f"{last}; lower the range of the peak with {lower}, or, if healthy runs have such "

@@ -131,10 +131,11 @@ def _brief(schedule: Schedule) -> str:
 def _next_steps(
     result: Result, answer: Answer, complete: bool, estimate: str
 ) -> list[tuple[str, str]]:
-    study = result.study
+    study, failed = result.study, result.counts["failed"]
     storage = storage_option(result)
     steps = (
-        (complete, "continue", f"the same command with --trials {2 * len(result.trials)}"),
+        (failed, "retry", f"the same command, when the error is fixed ({failed} trials failed)"),
+        (complete, "continue", f"the same command with --trials {2 * result.counted}"),
         (estimate, "compare", f"lrsearch compare {study}{storage}   ({estimate})"),
         (True, "plot", f"lrsearch show {study}{storage} --plot {study}.png"),
         (True, "export", answer.export),

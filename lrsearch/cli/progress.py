@@ -41,11 +41,11 @@ class Progress(Callback):
 
     def begin(self, result: Result, total: int) -> None:
         """Start the bar at the number of trials that the study already has."""
-        if self._quiet or len(result.trials) >= total:
+        if self._quiet or result.counted >= total:
             return
         if self._first:
             print(self._first, file=sys.stderr)
-        self._open(result.study, "trial", total, len(result.trials))
+        self._open(result.study, "trial", total, result.counted)
 
     def trial_ended(self, trial: Trial, result: Result) -> None:
         """Advance the bar by one trial."""
@@ -56,7 +56,7 @@ class Progress(Callback):
         parts = [f"best {ranked[0].value:.4g}"] if ranked else []
         parts += [f"{counts[s]} {s}" for s in ("pruned", "diverged", "failed") if counts[s]]
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
-        self._bar.update(1)
+        self._bar.update(result.counted - self._bar.n)
 
     def comparing(self, estimate: str, seconds: float, total: int, done: int) -> None:
         """Print the cost estimate of a comparison, and start its bar."""

@@ -4,6 +4,10 @@ Optuna's samplers keep hidden state (a Gaussian process caches kernels, TPE hold
 resumed search would differ from one without interruption. Therefore each ask builds a new sampler
 from (study seed, trial index) over a mirror of the study in memory. The mirror is a cache: it is
 updated to the given history, and equals a mirror made from that history alone.
+
+A model that does not see a failed trial proposes the same point again. Therefore a failed trial
+gets the worst value so far, as in "floor padding" (Wakabayashi et al. 2022, npj Computational
+Materials 8, 180). The search that retries the trial replaces this value by the true one.
 """
 
 from __future__ import annotations
@@ -50,7 +54,8 @@ class OptunaModel:
         )
         self._points = self._seen = 0
         self._worst: float | None = None
-        self._unpriced: list[int] = []
+        self._diverged: list[int] = []  # trials whose price is not known yet
+        self._failed: list[int] = []
         self._threads: threadpoolctl.ThreadpoolController | None = None
 
     @property
@@ -102,15 +107,21 @@ class OptunaModel:
                 self._worst = max(value, -math.inf if self._worst is None else self._worst)
                 self._tell(index, value)
             elif trial.state == "diverged":
-                self._unpriced.append(index)
+                self._diverged.append(index)
+            elif trial.state == "failed":
+                self._failed.append(index)
             else:
                 self._mirror.tell(index, state=TrialState.FAIL)
-        known = self._problem.untrained
-        price = self._worst if known is None else known
+        untrained = self._problem.untrained
+        self._price(self._diverged, self._worst if untrained is None else untrained)
+        self._price(self._failed, self._worst)
+
+    def _price(self, indices: list[int], price: float | None) -> None:
+        """Add trials without a value to the mirror, as soon as there is a value for them."""
         if price is not None:
-            for diverged in self._unpriced:
-                self._tell(diverged, price)
-            self._unpriced = []
+            for index in indices:
+                self._tell(index, price)
+            indices.clear()
 
     def _tell(self, index: int, value: float) -> None:
         self._mirror.tell(index, model_value(value, positive=self._problem.positive))

@@ -40,7 +40,7 @@ class Asker:
         self._searched = distributions(spec.space)
         self._ended: dict[int, Trial] = {}
         self._known = 0  # all trials before this index have ended
-        problem = Problem(
+        self._problem = Problem(
             space=spec.space,
             seed=spec.seed,
             positive=setup.positive,
@@ -48,7 +48,8 @@ class Asker:
             untrained=setup.untrained,
             parallel=window > 0,
         )
-        self._sampler = make_sampler(spec.sampler, problem)
+        self._name = spec.sampler
+        self._sampler = make_sampler(self._name, self._problem)
 
     @property
     def independent(self) -> bool:
@@ -62,7 +63,14 @@ class Asker:
         return self.independent or self._known >= index - self._window
 
     def tell(self, trial: Trial) -> None:
-        """Add an ended trial; later trials see it according to the window."""
+        """Add an ended trial; later trials see it according to the window.
+
+        If another process has retried a failed trial, its new outcome replaces the failure.
+        """
+        if trial.index in self._ended:
+            self._sampler = make_sampler(
+                self._name, self._problem
+            )  # it may keep what it computed from the failure
         # Thinned as in the storage, so that a resumed search sees the same.
         outcomes = tuple(outcome.thin() for outcome in trial.outcomes)
         self._ended[trial.index] = dataclasses.replace(trial, outcomes=outcomes)

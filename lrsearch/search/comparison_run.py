@@ -84,7 +84,7 @@ class ComparisonRun(RunStream):
         self._callback.comparing(plan.describe(), left * each, plan.runs, done)
         found = dataclasses.replace(self.measure(plan), importance=importances(self.store))
         with self.shield:
-            self.store.set_comparison(found, len(result.trials))
+            self.store.set_comparison(found, result.counted)
 
     def plan(self, result: Result, asked: ComparisonSpec) -> ComparisonPlan | None:
         """Return the plan of the comparison, or None if it needs too many runs.
@@ -122,7 +122,7 @@ class ComparisonRun(RunStream):
             (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
         ]
         made = (plan(*sizes) for sizes in smaller)
-        return shrink(itertools.chain([whole], made), len(result.trials))
+        return shrink(itertools.chain([whole], made), result.counted)
 
     def known(self, plan: ComparisonPlan) -> int:
         """Return the number of selection runs of a plan that the study has stored."""

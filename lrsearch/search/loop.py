@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lrsearch.contract import Objective, Probes
 from lrsearch.errors import SearchFailed
-from lrsearch.plan import Plan
-from lrsearch.ranges import Value
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.run import Run
-from lrsearch.schedule import Schedule
 from lrsearch.search.asking import Asker
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.leader import Leader
+from lrsearch.search.open_trial import OpenTrial, skipped
 from lrsearch.search.seed_pruning import SeedPruner
 from lrsearch.search.signals import Shield
 from lrsearch.search.slots import parallel
@@ -29,35 +26,13 @@ from lrsearch.search.stream import RunStream
 from lrsearch.seeding import run_seed
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
-from lrsearch.study.trial_records import Attempt, reading
+from lrsearch.study.trial_records import reading
 
 #: Seconds between two reads of the study while this process waits for other processes.
 POLL = 0.2
 #: Seconds after a read of the study within which trials may begin without another read. A process
 #: that begins a trial first checks that no other process has begun it.
 FRESH = 0.05
-
-
-@dataclass
-class _Open:
-    """A trial in flight.
-
-    Attributes:
-        schedule, plan: the schedule and the plan of its runs.
-        retries: number of earlier attempts whose process died.
-        first: replicate of its first run.
-        begun: number of its runs that have started.
-        outcomes: outcomes of the runs that have ended, by their number from 0.
-        race: the seed pruner of the trial; None before its first use.
-    """
-
-    schedule: Schedule
-    plan: Plan
-    retries: int
-    first: int = 0
-    begun: int = 0
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    race: SeedPruner | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +56,7 @@ class Loop(RunStream):
     Args:
         spec, objective, store, shield, slots: arguments of `RunStream`.
         watchers: observers of the search.
+        retry: True to run the trials again that failed in earlier searches.
     """
 
     def __init__(
@@ -91,15 +67,20 @@ class Loop(RunStream):
         shield: Shield,
         slots: int,
         watchers: Watchers,
+        *,
+        retry: bool = True,
     ) -> None:
         super().__init__(spec, objective, store, shield, slots)
         self.probes = watchers.probes
         self._table = store.table
         self._leader, self._callback = watchers.leader, watchers.callback
         self._began = time.perf_counter()
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenTrial] = {}
         self._replicates: dict[int, int] = {}  # replicate of a trial's first run
-        self._left: set[int] = set()  # trials that another process runs
+        self._left: set[int] = set()  # trials that another process runs, or that failed before
+        self._retry = set(
+            self._table.failed if retry else ()
+        )  # trials that failed before this search
         self._failed = 0
         self._heard = -math.inf
         self._waits_for = ""
@@ -109,7 +90,8 @@ class Loop(RunStream):
         self._asker = Asker(spec, self._setup, first=first, window=store.window)
         self._table.news.clear()
         for trial in self._table.trials.values():
-            self._asker.tell(trial)
+            if trial.index not in self._retry:
+                self._asker.tell(trial)
 
     def drain(self) -> None:
         """Run the search to its end."""
@@ -157,13 +139,13 @@ class Loop(RunStream):
 
     @property
     def complete(self) -> bool:
-        """True if the requested number of trials has ended."""
-        return self._table.complete(self.spec.trials)
+        """True if enough trials have ended without failing, and failed ones were retried."""
+        return not self._retry and self._table.complete(self.spec.trials)
 
     @property
     def ended(self) -> int:
-        """Number of trials that have ended."""
-        return len(self._table.trials)
+        """Number of trials that have ended without failing."""
+        return len(self._table.trials) - len(self._table.failed)
 
     @property
     def _late(self) -> bool:
@@ -195,6 +177,7 @@ class Loop(RunStream):
 
     def _tell(self, trial: Trial) -> None:
         self._left.discard(trial.index)
+        self._retry.discard(trial.index)
         self._asker.tell(trial)
         self._leader.trial_ended(trial)
         self._callback.trial_ended(trial, self.result())
@@ -219,14 +202,17 @@ class Loop(RunStream):
                 trial.race = trial.race or SeedPruner(self._seen_by(index), self.spec.seeds)
                 if trial.race.lost(values):
                     estimate = trial.race.estimate(values)
-                    trial.outcomes[number + 1] = _given_up(index, number + 1, estimate)
+                    trial.outcomes[number + 1] = skipped(index, number + 1, estimate)
                     self._end_trial(index, number + 2)
                     return True
         return False
 
     def _can_race(self, index: int) -> bool:
         """Return True if all trials that this trial may see have ended."""
-        return all(i in self._table.trials for i in range(index - self.store.window))
+        return all(
+            i in self._table.trials and i not in self._retry
+            for i in range(index - self.store.window)
+        )
 
     def _seen_by(self, index: int) -> dict[int, Trial]:
         seen = (self._table.trials[i] for i in range(index - self.store.window))
@@ -251,7 +237,7 @@ class Loop(RunStream):
                 return self._run(index, trial)
         return None
 
-    def _run(self, index: int, trial: _Open) -> Run:
+    def _run(self, index: int, trial: OpenTrial) -> Run:
         replicate = trial.first + trial.begun
         trial.begun += 1
         return self.run(
@@ -264,31 +250,50 @@ class Loop(RunStream):
         )
 
     def _begin_trial(self) -> int | None:
-        """Begin the next trial if possible, starting with trials whose process died."""
+        """Begin the next trial if possible, starting with trials that failed or were lost."""
+        self._recall()
         for index in sorted(self._left - self._table.running.keys()):
             if not self._late and self._open_trial(index):
                 return index
-        while (index := len(self._asker.points)) < self.spec.trials and self._asker.ready(index):
-            known, other = self._table.trials.get(index), self._table.running.get(index)
-            if known is not None or other is not None:
-                with reading(self.store.location):  # the point may be outside the space
-                    self._asker.recall(_point(known, other, self._free))
-                if other is not None:
-                    self._replicates[index] = other.replicate
-                if known is None:
-                    self._left.add(index)
-            elif self._late:
-                return None
-            else:
-                self._replicates[index] = self._asker.ask().replicate
-                if self._open_trial(index):
-                    return index
+        while self._missing and not self._late and self._asker.ready(len(self._asker.points)):
+            index = len(self._asker.points)
+            self._replicates[index] = self._asker.ask().replicate
+            if self._open_trial(index):
+                return index
+            self._recall()
         return None
+
+    @property
+    def _missing(self) -> bool:
+        """True if further trials are needed, even if none of those in flight fails."""
+        table = self._table
+        begun = self._open.keys() | table.running.keys() | self._left
+        coming = sum(index not in table.trials or index in table.failed for index in begun)
+        return not table.complete(self.spec.trials - coming)
+
+    def _recall(self) -> None:
+        """Recall the points of the trials that some process has begun, up to the first gap."""
+        while True:
+            index = len(self._asker.points)
+            known, other = self._table.trials.get(index), self._table.running.get(index)
+            if other is not None:
+                point, replicate = other.point, other.replicate
+            elif known is not None:
+                fields = known.schedule.to_dict()
+                point = {name: fields[name] for name in self._free}
+                replicate = known.outcomes[0].replicate
+            else:
+                return
+            with reading(self.store.location):  # the point may be outside the space
+                self._asker.recall(point)
+            self._replicates[index] = replicate
+            if known is None or index in self._retry:
+                self._left.add(index)
 
     def _open_trial(self, index: int) -> bool:
         """Begin a trial whose point is known, unless another process has begun it."""
         point, first = self._asker.points[index], self._replicates[index]
-        if not self._table.begin(index, point or {}, first):
+        if not self._table.begin(index, point or {}, first, retry=index in self._retry):
             self._left.add(index)
             return False
         self._left.discard(index)
@@ -296,7 +301,7 @@ class Loop(RunStream):
         enqueued = index < len(queue)
         schedule = queue[index] if enqueued else self.spec.space.schedule(point or {})
         plan = self.spec.budget.plan(schedule)
-        trial = _Open(schedule, plan, self._table.lost[index], first)
+        trial = OpenTrial(schedule, plan, self._table.retries(index), first)
         self._open[index] = trial
         if trial.retries > self.spec.max_retries:
             reason = f"its process died {trial.retries} times"
@@ -312,30 +317,17 @@ class Loop(RunStream):
             self._left.add(index)
             return
         self._table.news = [t for t in self._table.news if t.index != index]
+        retried = index in self._retry
         self._tell(trial)
-        self._failed = self._failed + 1 if trial.state == "failed" else 0
-        if self._failed == self.spec.max_failures:
-            raise SearchFailed(
-                f"{self._failed} trials in a row failed, the last with: {trial.reason}; fix the "
-                "error and search under another `study=`, or allow more with `max_failures=`",
-                trial.details,
-            )
-
-
-def _point(known: Trial | None, other: Attempt | None, free: Iterable[str]) -> Mapping[str, Value]:
-    """Return the point of a trial that another process began."""
-    if known is None:
-        return {} if other is None else other.point
-    fields = known.schedule.to_dict()
-    return {name: fields[name] for name in free}
-
-
-def _given_up(index: int, replicate: int, estimate: float) -> Outcome:
-    """Return the outcome that replaces the seeds of a trial that are skipped."""
-    return Outcome(
-        trial=index,
-        replicate=replicate,
-        state="pruned",
-        reason=f"clearly worse than the best trial after {replicate} seed{'s' * (replicate > 1)}",
-        figures={"estimate": estimate},
-    )
+        if trial.state != "failed":
+            self._failed = 0
+        elif not retried:  # otherwise failures far apart in one search would stop the next one
+            self._failed += 1
+            if self._failed == self.spec.max_failures:
+                many = "1 trial" if self._failed == 1 else f"{self._failed} trials in a row"
+                raise SearchFailed(
+                    f"{many} failed, the last with: {trial.reason}; fix "
+                    "the error and run the same command again (failed trials are retried), or "
+                    "allow more with `max_failures=`",
+                    trial.details,
+                )

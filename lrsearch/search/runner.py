@@ -28,6 +28,8 @@ def run_search(
     callback: Callback,
     compare: ComparisonSpec | None = None,
     probes: Probes | None = None,
+    *,
+    retry: bool = True,
 ) -> Result:
     """Search until the requested number of trials has ended, then compare with baselines.
 
@@ -40,6 +42,7 @@ def run_search(
         callback: observer of the search.
         compare: settings of the comparison; None for no comparison.
         probes: measurements besides losses; None for none.
+        retry: True to run the trials again that failed in earlier searches.
 
     Raises:
         RequestError: the study was created with different settings.
@@ -60,7 +63,7 @@ def run_search(
         shield.hurry = store.clock.hurry
         store.enqueue(spec.queue)
         result = store.result(seconds=0.0)
-        complete = store.table.complete(spec.trials)
+        complete = store.table.complete(spec.trials) and not (retry and store.table.failed)
         known = compare is None or (compare.frugal and result.comparison is not None)
         known = complete and known
         if known and store.is_told(result):
@@ -84,7 +87,7 @@ def run_search(
                     )
             slots = fix_slots(spec, objective, store)
             watchers = Watchers(leader=leader, callback=callback, probes=probes)
-            loop = Loop(spec, objective, store, shield, slots, watchers)
+            loop = Loop(spec, objective, store, shield, slots, watchers, retry=retry)
             state = "failed"
             try:
                 _leads(loop, leader)

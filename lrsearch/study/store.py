@@ -70,7 +70,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class _StoredComparison:
-    """A comparison, and the number of trials that the study had at that time."""
+    """A comparison, and the number of trials without failed ones at that time."""
 
     trials: int
     confirmation: Comparison
@@ -227,7 +227,7 @@ class Store:
             trials=tuple(known[i] for i in sorted(known)),
             optimum=self.optimum,
             enqueued=len(self.enqueued),
-            comparison=self.comparison(len(known)),
+            comparison=self.comparison(len(known) - len(self.table.failed)),
         )
 
     def keep_facts(self, facts: Facts) -> None:
@@ -346,5 +346,5 @@ def _create(storage: Backend, spec: StudySpec) -> None:
 
 
 def _told(result: Result) -> tuple[int, ...]:
-    """Return the number of trials and of comparison runs that a tracker receives of a result."""
-    return (len(result.trials), 0 if result.comparison is None else result.comparison.runs)
+    """Return the numbers of trials and of comparison runs that a tracker receives of a result."""
+    return (len(result.trials), result.counted, result.comparison.runs if result.comparison else 0)

@@ -2,8 +2,9 @@
 
 Every attempt at a trial is a trial in Optuna. lrsearch has its own trial index. An attempt that is
 lost with its process does not count, and the next attempt has the same index and the same
-schedule. An attempt ends once. If a worker that was taken for dead ends it a second time, the
-storage refuses the write and the outcome is dropped.
+schedule. A trial that failed does not count either: a later search tries it again, and its last
+outcome replaces the failure. An attempt ends once. If a worker that was taken for dead ends it a
+second time, the storage refuses the write and the outcome is dropped.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class TrialTable:
 
     Attributes:
         spec: specification of the study; must be set before the table is used.
-        trials: ended trials, by index.
+        trials: ended trials, by index; of a trial that was retried, the last outcome.
+        failed: indices of the trials whose last outcome is a failure.
         running: running attempts, by index of the trial.
         lost: number of attempts that were lost with their process, by index of the trial.
         news: ended trials that the search has not yet removed from this list.
@@ -59,20 +61,27 @@ class TrialTable:
         self, storage: Backend, study: int, lock: AbstractContextManager[None], location: object
     ) -> None:
         self.trials: dict[int, Trial] = {}
+        self.failed: set[int] = set()
         self.running: dict[int, Attempt] = {}
         self.lost: Counter[int] = Counter()
         self.news: list[Trial] = []
         self._storage, self._study, self._lock, self._location = storage, study, lock, location
         self._keys: dict[int, int] = {}  # Optuna's ids of running trials, by index
+        self._excused: Counter[int] = Counter()  # attempts lost before a trial failed
         self._settled: set[int] = set()
         self._first = 0  # all trials before this position are settled
         self._heartbeat: Heartbeat | None = None
         self._mine: dict[int, int] = {}
+        self._ended_here: set[int] = set()  # Optuna's ids of trials that this process has ended
         self._due = -math.inf  # next check for dead workers, on the monotonic clock
 
     def complete(self, trials: int) -> bool:
-        """Return whether the first N trials have all ended."""
-        return all(index in self.trials for index in range(trials))
+        """Return whether N trials have ended without failing."""
+        return len(self.trials) - len(self.failed) >= trials
+
+    def retries(self, index: int) -> int:
+        """Return how many attempts at a trial were lost since it last failed, if it did."""
+        return self.lost[index] - self._excused[index]
 
     def refresh(self) -> None:
         """Read the trials that were written since the last call.
@@ -80,7 +89,8 @@ class TrialTable:
         Raises:
             RequestError: a record was not written by lrsearch.
         """
-        self.running, known = {}, len(self.trials)
+        self.running = {}
+        before = len(self.trials)
         with reading(self._location):
             trials = self._storage.get_all_trials(self._study, deepcopy=False)
             while self._first < len(trials) and trials[self._first].number in self._settled:
@@ -90,9 +100,9 @@ class TrialTable:
                     continue
                 trial = self._take(frozen)
                 if trial is not None:
-                    self.trials[trial.index] = trial
+                    self._keep(trial)
                     self.news.append(trial)
-        if len(self.trials) > known:
+        if len(self.trials) > before:
             self.trials = dict(sorted(self.trials.items()))
 
     def _take(self, frozen: FrozenTrial) -> Trial | None:
@@ -112,11 +122,15 @@ class TrialTable:
             return None
         kept = frozen.user_attrs.get(ENDED)
         trial = None if kept is None else EndedTrial.read(kept).trial
-        if trial is None or trial.index in self.trials:
+        if trial is None or not self._is_open(trial.index) or frozen._trial_id in self._ended_here:
             return None
         # Older versions stored enqueued schedules without the objective's momentum.
         schedule = trial.schedule.with_momentum(self.spec.momentum)
         return dataclasses.replace(trial, schedule=schedule)
+
+    def _is_open(self, index: int) -> bool:
+        """Return whether a trial has no outcome but failures."""
+        return index not in self.trials or index in self.failed
 
     def join(self, heartbeat: Heartbeat) -> TrialTable:
         """Let this process run trials as a worker of the study; return the table."""
@@ -127,13 +141,16 @@ class TrialTable:
     def _worker(self) -> str:
         return "" if self._heartbeat is None else self._heartbeat.worker.id
 
-    def begin(self, index: int, point: Mapping[str, Value], replicate: int = 0) -> bool:
+    def begin(
+        self, index: int, point: Mapping[str, Value], replicate: int = 0, *, retry: bool = False
+    ) -> bool:
         """Start a trial unless it has ended or another worker runs it; return whether it started.
 
         Args:
             index: index of the trial.
             point: values of the free fields; empty for a schedule outside the space.
             replicate: replicate of the first run.
+            retry: True to start also a trial that has failed.
         """
 
         def take() -> bool:
@@ -143,12 +160,13 @@ class TrialTable:
                 # This call had started the trial before its lock was lost.
                 self._mine[index] = self._keys[index]
                 return True
-            if known is not None or index in self.trials:
+            ended = index in self.trials and not (retry and self._is_open(index))
+            if known is not None or ended:
                 return False
             attempt = Attempt(
                 index=index,
                 worker=self._worker,
-                retry=self.lost[index],
+                retry=self.retries(index),
                 point=point,
                 replicate=replicate,
             )
@@ -181,8 +199,14 @@ class TrialTable:
                 return False
         except UpdateFinishedTrialError:
             return False
-        self.trials[trial.index] = trial  # with full curves; the stored ones are thinned
+        self._ended_here.add(key)
+        self._keep(trial)  # with full curves; the stored ones are thinned
         return True
+
+    def _keep(self, trial: Trial) -> None:
+        self.trials[trial.index] = trial
+        self._excused[trial.index] = self.lost[trial.index]
+        (self.failed.add if trial.state == "failed" else self.failed.discard)(trial.index)
 
     def release(self) -> None:
         """Release the running trials of this process, without counting them as lost."""

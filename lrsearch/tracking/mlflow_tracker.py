@@ -176,16 +176,24 @@ class MlflowTracker:
                 self._trouble = self._trouble or redact_text(answer["trouble"], self._uri)
                 self._missed.append(record)
             if record["kind"] == "study":
-                self._catch_up(set(answer.get("have", ())))
+                self._catch_up(set(answer.get("have", ())), set(answer.get("failed", ())))
         self._opened.set()
 
-    def _catch_up(self, have: set[str]) -> None:
-        """Queue the earlier trials that the parent run lacks, with full curves if spooled."""
+    def _catch_up(self, have: set[str], failed: set[str]) -> None:
+        """Queue the earlier trials that the parent run lacks, with full curves if spooled.
+
+        Args:
+            have: keys of its child runs.
+            failed: keys of those whose trial failed; it may have been retried since.
+        """
         spooled = self._spool.read()
         for trial, progress in self._known:
             key = trial_key(trial)
-            if key not in have:
-                self._records.put(spooled.get(key) or trial_record(self._facts, trial))
+            if key not in have or (key in failed and trial.state != "failed"):
+                record = spooled.get(key)
+                if record is None or record["tags"]["lrsearch.state"] != trial.state:
+                    record = trial_record(self._facts, trial)
+                self._records.put(record)
                 if progress is not None:
                     self._records.put(progress)
         self._opened.set()

@@ -179,7 +179,7 @@ def describe(facts: StudyFacts, result: Result) -> str:
 
 def _command(facts: StudyFacts, result: Result) -> str:
     """Return the command that repeats the search of a study."""
-    settings = {"trials": len(result.trials), **tracked_settings(facts)}
+    settings = {"trials": result.counted, **tracked_settings(facts)}
     options = [f"--{name} {value}" for name, value in settings.items()]
     options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
     return f"lrsearch tune {facts.spec.objective} --space space.yaml {' '.join(options)}"

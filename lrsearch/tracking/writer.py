@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Writer:
     Attributes:
         run_id: id of the parent run.
         have: ids of its child runs, by key.
+        failed: keys of the child runs whose trial failed.
     """
 
     def __init__(self, uri: str, study: dict[str, Any]) -> None:
@@ -78,6 +79,7 @@ class Writer:
             known = self._client.get_experiment_by_name(name)
             self._experiment = known.experiment_id if known else self._create_experiment(name)
         self.have: dict[str, str] = {}
+        self.failed: set[str] = set()
         with one_opener(study["identity"]):
             found = self._client.search_runs(
                 [self._experiment], parent_of(study["identity"]), max_results=1
@@ -120,23 +122,31 @@ class Writer:
                 else:
                     key = run.data.tags.get("lrsearch.key", "")
                     # Earlier versions named the schedules of a comparison `confirmation-`.
-                    self.have[key.replace("confirmation-", "comparison-")] = run.info.run_id
+                    self._keep(
+                        key.replace("confirmation-", "comparison-"), run.info.run_id, run.data.tags
+                    )
             token = page.token
             if not token:
                 return
 
     def _child(self, record: dict[str, Any]) -> None:
-        """Write a child run; keep an existing trial, replace an existing comparison."""
+        """Write a child run; keep a trial that did not fail, replace any other child run."""
         key = record["tags"]["lrsearch.key"]
         old = self.have.get(key)
-        if old is not None and record["tags"]["lrsearch.kind"] == "trial":
+        trial = record["tags"]["lrsearch.kind"] == "trial"
+        if old is not None and trial and key not in self.failed:
             return
         record["tags"]["mlflow.parentRunId"] = self.run_id
         run_id = self._create(record)
         self._client.set_terminated(run_id, record["status"], record["ended"])
         if old is not None:
             self._client.delete_run(old)
+        self._keep(key, run_id, record["tags"])
+
+    def _keep(self, key: str, run_id: str, tags: Mapping[str, str]) -> None:
         self.have[key] = run_id
+        failed = tags.get("lrsearch.state") == "failed"
+        (self.failed.add if failed else self.failed.discard)(key)
 
     def _progress(self, record: dict[str, Any]) -> None:
         """Add a point to the convergence curve."""
@@ -285,6 +295,7 @@ def main() -> None:
         answer: dict[str, Any] = {"run_id": writer.run_id if writer else None, "trouble": trouble}
         if record is study and writer is not None:
             answer["have"] = list(writer.have)
+            answer["failed"] = list(writer.failed)
         with contextlib.suppress(BrokenPipeError):  # the search has ended; write its records
             print(json.dumps(answer), file=answers, flush=True)
     if writer is not None and not ended:

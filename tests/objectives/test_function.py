@@ -394,7 +394,7 @@ def test_every_worker_has_a_device_and_its_share_of_the_cores(worked, monkeypatc
 
 
 def test_a_worker_that_dies_is_replaced_and_its_run_is_repeated(worked):
-    result = tune("dies", 6, workers=2, sampler="random")
+    result = tune("dies", 5, workers=2, sampler="random")
     assert [t.state for t in result.trials] == [*["finished"] * 2, "failed", *["finished"] * 3]
     assert result.trial(4).value == 5.0
     assert result.trial(2).reason == "its process died 4 times, the last with exit code -9"

@@ -42,10 +42,10 @@ class Mixed(Bowl):
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
-    """A study of eight trials: folder, URI, result, MLflow client, and all its runs in MLflow."""
+    """A study of seven trials: folder, URI, result, MLflow client, and all its runs in MLflow."""
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder}/mlflow.db"
-    tracker, words = MlflowTracker(uri), {"trials": 8, "sampler": "random"}
+    tracker, words = MlflowTracker(uri), {"trials": 6, "sampler": "random"}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # where MLflow stores artifacts
         result = search(Mixed(), folder, space=result_space(), tracker=tracker, **words)
@@ -103,7 +103,7 @@ def test_the_convergence_curve_falls_to_the_best_value_at_the_last_trial(tracked
 def test_every_trial_is_a_child_run_with_its_fields_and_value(tracked):
     _, _, result, _, runs = tracked
     children = trial_runs(runs)
-    assert sorted(children) == list(range(8))
+    assert sorted(children) == list(range(7))
     for trial in result.trials:
         run = children[trial.index]
         assert run.data.tags["mlflow.parentRunId"] == result.run_id
@@ -144,14 +144,34 @@ def test_curves_show_the_plan_and_the_loss_with_at_most_500_points(tracked):
 
 def test_a_continued_search_keeps_its_parent_run(tracked):
     folder, uri, result, client, runs = tracked
-    words = {"space": result_space(), "trials": 9, "sampler": "random"}
+    words = {"space": result_space(), "trials": 7, "sampler": "random"}
     again = search(Mixed(), folder, tracker=MlflowTracker(uri), **words)
     assert again.run_id == result.run_id
     found = client.search_runs([runs[0].info.experiment_id], max_results=100)
-    assert len(found) == len(runs) + 1
+    assert len(found) == len(runs) + 2  # trial 7 fails, trial 8 replaces it
 
 
 @pytest.mark.slow
+def test_a_retried_trial_replaces_its_failed_run(tmp_path, uri):
+    class Broken(Bowl):
+        def outcome(self, run):
+            if run.trial in (1, 2):
+                return run.end("failed", reason="OSError: no space left")
+            return super().outcome(run)
+
+    search(Broken(), tmp_path, trials=2, tracker=MlflowTracker(uri))
+    search(Broken(), tmp_path, trials=2)  # retries without a tracker, and fails again
+    search(Bowl(), tmp_path, trials=2)
+    result = search(Bowl(), tmp_path, trials=5, tracker=MlflowTracker(uri))
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("lrsearch").experiment_id
+    tracked = of_kind(client.search_runs([experiment], max_results=100), "trial")
+    assert sorted(int(run.data.tags["lrsearch.trial"]) for run in tracked) == list(range(5))
+    values = {int(run.data.tags["lrsearch.trial"]): run.data.metrics["value"] for run in tracked}
+    assert values == {trial.index: trial.value for trial in result.trials}
+    assert {run.info.status for run in tracked} == {"FINISHED"}
+
+
 def test_an_interrupted_search_ends_its_parent_run_as_failed(tmp_path, uri):
     with pytest.raises(KeyboardInterrupt):
         search(Bowl(stop_after=2), tmp_path, tracker=MlflowTracker(uri), trials=9)
