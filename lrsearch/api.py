@@ -24,6 +24,7 @@ from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings, declared
 from lrsearch.study.spec import StudySpec, resolve
 from lrsearch.tracking.uri import check_uri
+from lrsearch.workers.ranks import check_ranks, search_ranks, several_ranks
 from lrsearch.workers.workforce import Workforce
 
 if TYPE_CHECKING:
@@ -129,10 +130,13 @@ def tune(
 
     comparison = ComparisonSpec(frugal=True) if compare is True else compare or None
     keep = None if log_model is None else model_keeper(spec, answers, log_model)
-    tracker, probes = make_tracker(tracking_uri, keep), Diagnosis(spec.diagnostics)
-    watcher = callback or Callback()
-    result = run_search(spec, answers, tracker, watcher, comparison, probes)
-    return dataclasses.replace(result, source=answers)
+    probes, watcher = Diagnosis(spec.diagnostics), callback or Callback()
+
+    def search(objective: Objective) -> Result:
+        tracker = make_tracker(tracking_uri, keep)
+        return run_search(spec, objective, tracker, watcher, comparison, probes)
+
+    return dataclasses.replace(search_ranks(answers, search), source=answers)
 
 
 def compare(
@@ -193,6 +197,11 @@ def compare(
     """
     from lrsearch.study.store import Store
 
+    if several_ranks():
+        raise RequestError(
+            "a comparison of its own is not possible under torchrun; use `compare=True` in "
+            "lrsearch.tune"
+        )
     asked = ComparisonSpec(top=top, seeds=seeds, grid=grid, against=against)
     name = study.study if isinstance(study, Result) else study
     place = study.storage if isinstance(study, Result) and storage is None else storage
@@ -270,12 +279,6 @@ def prepare(
             "this file starts a search when a worker imports it; put the call below "
             "`if __name__ == '__main__':`"
         )
-    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise RequestError(
-            f"torchrun has started {os.environ['WORLD_SIZE']} processes, and each would search "
-            "with schedules of its own; start the search in one process, and call torchrun in the "
-            "objective"
-        )
     if isinstance(objective, str):
         check_reference(objective, options)
     workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)
@@ -294,6 +297,7 @@ def prepare(
         is not None,  # only a separate process can be ended if it hangs
         retries=request.max_retries,
     )
+    check_ranks(answers)
     return resolve(request, answers.setup), answers
 
 

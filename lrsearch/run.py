@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self._began = time.perf_counter()
+        self._average: Callable[[int, float], float] | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -64,6 +65,14 @@ class Run:
             len(self.plan), self.untrained, decreases=self.stops and self.loss_decreases
         )
         self.stopped = None
+
+    def average_reports(self, average: Callable[[int, float], float]) -> None:
+        """Replace every reported loss by a mean over the processes that train this run.
+
+        Args:
+            average: function of the step and the loss.
+        """
+        self._average = average
 
     @property
     def folder(self) -> Path:
@@ -104,8 +113,11 @@ class Run:
                 f"step {t} was reported after step {self._updates[-1]}; report each of the steps "
                 f"0 to {len(self.plan) - 1} at most once, in order"
             )
+        loss = float(loss)
+        if self._average is not None:
+            loss = self._average(t, loss)
         self._updates.append(t)
-        self._losses.append(float(loss))
+        self._losses.append(loss)
         self.stopped = self._judge()
         if self.stopped is not None:
             raise self.stopped
@@ -127,7 +139,8 @@ class Run:
         """
         before = self._updates[-1] if self._updates else -1
         fits = losses and before < first and first + len(losses) <= len(self.plan)
-        if fits and self.limit is None and self._rule.skip(losses):
+        plain = self.limit is None and self._average is None
+        if fits and plain and self._rule.skip(losses):
             self._updates += range(first, first + len(losses))
             self._losses += map(float, losses)
             return

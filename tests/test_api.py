@@ -71,18 +71,6 @@ def test_a_wrong_argument_raises_a_request_error_of_one_line(here, wrong):
     assert not list(here.iterdir())
 
 
-def test_ranks_that_torchrun_has_started_do_not_search_with_schedules_of_their_own(
-    here, monkeypatch
-):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RequestError, match=r"torchrun has started 2 processes, .*; start the"):
-        lrsearch.tune("quadratic", trials=1, tracking_uri="none")
-    assert not list(here.iterdir())
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    assert lrsearch.tune("quadratic", trials=1, tracking_uri="none").counts["finished"] == 1
-
-
 def test_a_study_is_tracked_in_the_current_folder_by_default(here, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = lrsearch.tune("quadratic", trials=2, sampler="random")

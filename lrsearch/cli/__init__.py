@@ -29,6 +29,7 @@ from lrsearch.cli.wording import OptionFormatter, as_options
 from lrsearch.errors import LrsearchError, log, one_line
 from lrsearch.redaction import redact
 from lrsearch.search.signals import Interrupted
+from lrsearch.workers.ranks import RankLost, rank_here
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -83,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except LrsearchError as error:
+        if rank_here() and not isinstance(error, RankLost):
+            return error.exit_code  # rank 0 prints the same message
         print(error.details, file=sys.stderr, end="")
         return _refuse(str(error), error.exit_code)
     finally:

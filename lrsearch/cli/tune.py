@@ -29,6 +29,7 @@ from lrsearch.result import Result
 from lrsearch.space import Space
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
+from lrsearch.workers.ranks import rank_here
 
 #: Options of output only, which the command for another machine leaves out.
 OWN = ("as_json", "quiet")
@@ -104,7 +105,7 @@ def tune(
         joining = _join_command(click.get_current_context(), location)
         first = f"to join from another machine: {joining}"
     # The output of the user's code goes to stderr, so that stdout holds the result alone.
-    progress = Progress(quiet=quiet, first=first)
+    progress = Progress(quiet=quiet or rank_here() > 0, first=first)
     try:
         with progress, contextlib.redirect_stdout(sys.stderr):
             result = api.tune(
@@ -122,6 +123,8 @@ def tune(
 
 
 def _print(result: Result, progress: Progress, as_json: bool) -> None:
+    if rank_here():
+        return  # rank 0 prints the answer
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
