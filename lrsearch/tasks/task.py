@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Range, Value, check_entry
+from lrsearch.tasks.structure import Structure, is_whole
 from lrsearch.tasks.task_data import check_train, check_validation
 
 #: `adam` adds weight decay to the gradient; `adamw` decays the weights directly.
@@ -60,11 +61,12 @@ class TorchTask:
         model: function `model(generator)` that builds a module and initialises it from the
             generator.
         loss: function `loss(model, batch)` that returns one loss per sample, shape `[B]`, or their
-            mean, a scalar. `batch` is a tuple of tensors. A population can pad growing batches
-            only if the loss is per sample.
-        train: tuple of tensors whose first axis is the sample, or a map-style dataset.
-        validation: tuple of tensors like `train`. The value of a run is the mean loss on them in
-            evaluation mode.
+            mean, a scalar. `batch` has the structure of a sample: a tuple or a dict of tensors, or
+            both nested. A population can pad growing batches only if the loss is per sample.
+        train: tuple of tensors whose first axis is the sample, or a dict of them, or a map-style
+            dataset of such samples.
+        validation: tensors whose first axis is the sample, in the structure of a sample or in a
+            tuple. The value of a run is the mean loss on them in evaluation mode.
         evaluate: function `evaluate(model)` that returns the value, in place of `validation`.
         metrics: function `metrics(model, batch)` that returns tensors by name, one number per
             sample. Their means over `validation` become the figures of the outcome.
@@ -111,7 +113,7 @@ class TorchTask:
     model: Callable[[torch.Generator], nn.Module]
     loss: Callable[[Any, Any], Tensor]
     train: Any
-    validation: tuple[Tensor, ...] | None = None
+    validation: Any = None
     evaluate: Callable[[nn.Module], float] | None = None
     metrics: Callable[[Any, Any], Mapping[str, Tensor]] | None = None
     evaluations: int = 4
@@ -170,13 +172,15 @@ class TorchTask:
             )
         check_train(self.name, self.train)
         if self.validation is not None:
-            check_validation(self.name, self.validation)
+            check_validation(self.name, self.validation, self.train)
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
     @property
     def samples(self) -> int:
         """Number of training samples."""
-        return len(self.train[0]) if isinstance(self.train, tuple) else len(self.train)
+        if is_whole(self.train):
+            return len(Structure.of(self.train).parts(self.train)[0])
+        return len(self.train)
 
     @property
     def entries(self) -> dict[str, Range | Value]:

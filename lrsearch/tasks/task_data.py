@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lrsearch.errors import RequestError
+from lrsearch.tasks.structure import Structure, is_whole, validation_parts
 
-TENSORS = "a tuple of tensors whose first axis is the sample, such as (inputs, targets)"
+TENSORS = "a tuple or dict of tensors whose first axis is the sample, such as (inputs, targets)"
+#: Number of samples of a dataset that are read when a task is made.
+READ = 8
 
 
 def check_train(task: str, train: Any) -> None:
     """Check the training data of a task.
 
     Raises:
-        RequestError: it is neither a tuple of tensors of equal length nor a map-style dataset with
-            at least one sample.
+        RequestError: it is neither tensors of equal length nor a map-style dataset with at least
+            one sample, whose samples have the same parts of the same shapes.
     """
     allowed = f"{TENSORS}, or a map-style dataset"
     if isinstance(train, DataLoader):
@@ -27,8 +31,8 @@ def check_train(task: str, train: Any) -> None:
         raise _refuse(task, "train", "a stream (IterableDataset)", allowed)
     if isinstance(train, list) and train and all(isinstance(t, Tensor) for t in train):
         raise _refuse(task, "train", "a list of tensors", allowed)
-    if isinstance(train, tuple):
-        _check_tensors(task, "train", train)
+    if is_whole(train):
+        _check_tensors(task, "train", train, _structure(task, "train", train))
         return
     if isinstance(train, Tensor | np.ndarray):
         raise _refuse(task, "train", _kind(train), allowed)
@@ -36,29 +40,54 @@ def check_train(task: str, train: Any) -> None:
         raise _refuse(task, "train", _kind(train), allowed)
     if not len(train):
         raise _refuse(task, "train", "empty", "at least one sample")
+    _check_samples(task, train)
 
 
-def check_validation(task: str, validation: Any) -> None:
+def check_validation(task: str, validation: Any, train: Any) -> None:
     """Check the validation data of a task.
 
+    Args:
+        task: name of the task.
+        validation: its validation data.
+        train: its training data, which have been checked.
+
     Raises:
-        RequestError: it is not a tuple of tensors of equal length with at least one sample.
+        RequestError: it is not tensors of equal length with at least one sample, in the structure
+            of a training sample or in a tuple.
     """
-    if not isinstance(validation, tuple):
+    if not is_whole(validation):
         allowed = f"{TENSORS}, or define evaluate(model)"
         raise _refuse(task, "validation", _kind(validation), allowed)
-    _check_tensors(task, "validation", validation)
+    own = _structure(task, "validation", validation)
+    _check_tensors(task, "validation", validation, own)
+    structure = Structure.of(train if is_whole(train) else train[0])
+    if structure.flat and own.flat:
+        return
+    try:
+        validation_parts(validation, structure)
+    except RequestError:
+        listed = ", ".join(structure.names)
+        raise RequestError(
+            f"task {task}: validation has other parts than a sample of train ({listed}); give a "
+            f"tensor for each, as in a sample or in a tuple of {len(structure.names)}"
+        ) from None
 
 
-def _check_tensors(task: str, field: str, parts: tuple[Any, ...]) -> None:
-    for i, part in enumerate(parts):
+def _structure(task: str, field: str, data: Any) -> Structure:
+    try:
+        return Structure.of(data)
+    except RequestError as error:
+        raise RequestError(f"task {task}: {field}{error}") from None
+
+
+def _check_tensors(task: str, field: str, data: Any, structure: Structure) -> None:
+    parts = structure.parts(data)
+    for name, part in zip(structure.names, parts, strict=True):
         if isinstance(part, np.ndarray):
-            found = f"a NumPy array in place {i}"
-            raise _refuse(task, field, found, "torch.from_numpy of it")
-        if not isinstance(part, Tensor):
-            raise _refuse(task, field, f"a tuple with {_kind(part)} in place {i}", TENSORS)
-        if not part.dim():
-            raise _refuse(task, field, f"a tuple with a scalar in place {i}", TENSORS)
+            raise _refuse(task, f"{field}{name}", "a NumPy array", "torch.from_numpy of it")
+        if not isinstance(part, Tensor) or not part.dim():
+            found = "a scalar" if isinstance(part, Tensor) else _kind(part)
+            raise _refuse(task, f"{field}{name}", found, TENSORS)
     lengths = [len(part) for part in parts]
     if len(set(lengths)) > 1:
         listed = ", ".join(map(str, lengths))
@@ -67,6 +96,28 @@ def _check_tensors(task: str, field: str, parts: tuple[Any, ...]) -> None:
         )
     if not lengths or not lengths[0]:
         raise _refuse(task, field, "empty", "at least one sample")
+
+
+def _check_samples(task: str, train: Any) -> None:
+    """Check that a few samples of a dataset, evenly spaced, have equal parts of equal shapes."""
+    structure = _structure(task, "a sample of train", train[0])
+    if not structure.names:
+        raise _refuse(task, "a sample of train", "empty", "at least one tensor")
+    shapes: dict[int, list[tuple[int, ...]]] = {}
+    for index in torch.linspace(0, len(train) - 1, min(READ, len(train))).round().long().tolist():
+        try:
+            parts = structure.parts(train[index])
+        except RequestError as error:
+            raise RequestError(f"task {task}: sample {index} of train{error}") from None
+        shapes[index] = [tuple(np.shape(part)) for part in parts]
+    first = shapes[0]
+    for index, found in shapes.items():
+        for name, a, b in zip(structure.names, first, found, strict=True):
+            if a != b:
+                raise RequestError(
+                    f"task {task}: a sample of train{name} has shape {a} in sample 0, but {b} in "
+                    f"sample {index}; pad or crop all samples to one shape"
+                )
 
 
 def _kind(value: object) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from lrsearch.errors import RequestError, one_line
 from lrsearch.seeding import ORDER, stream
 
 
@@ -39,8 +40,19 @@ def sample_order(
 
 
 def collate(data: Any, index: Sequence[int]) -> tuple[Tensor, ...]:
-    """Return samples of a map-style dataset as one batch: a tuple with a tensor per part."""
-    batch = default_collate([data[i] for i in index])
+    """Return samples of a map-style dataset as one batch: a tuple with a tensor per part.
+
+    Raises:
+        RequestError: the samples have different shapes.
+    """
+    samples = [data[i] for i in index]
+    try:
+        batch = default_collate(samples)
+    except RuntimeError as error:
+        raise RequestError(
+            f"the samples of a batch have different shapes ({one_line(str(error))}); pad or crop "
+            "all samples to one shape"
+        ) from error
     return tuple(batch) if isinstance(batch, list | tuple) else (batch,)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrsearch.origin import Origin, describe, file_of, origin_of
+from lrsearch.tasks.structure import FlatSamples
 from lrsearch.tasks.task import TorchTask
 
 #: Number of bytes of each tensor that a digest reads, so that large data do not delay a search.
@@ -19,7 +20,7 @@ FIELDS = ("optimizer", "beta2", "epsilon", "weight_decay", "clip", "precision", 
 
 
 def describe_data(task: TorchTask) -> dict[str, Any]:
-    """Return the name, digest, source and profile of a task's training data.
+    """Return the name, digest, source and profile of the training data of a task with flat data.
 
     For tensors, the digest covers shapes, types and samples: all of them, or evenly spaced ones of
     a tensor above 64 MiB. For a dataset, it covers only the class and the length.
@@ -29,7 +30,8 @@ def describe_data(task: TorchTask) -> dict[str, Any]:
         digest = _digest(task.train)
         profile["shapes"] = [list(part.shape[1:]) for part in task.train]
     else:
-        named = f"{type(task.train).__qualname__} {task.samples}"
+        data = task.train.data if isinstance(task.train, FlatSamples) else task.train
+        named = f"{type(data).__qualname__} {task.samples}"
         digest = hashlib.sha256(named.encode()).hexdigest()[:12]
     if task.validation:
         profile["validation_samples"] = len(task.validation[0])
@@ -41,18 +43,19 @@ def describe_data(task: TorchTask) -> dict[str, Any]:
     }
 
 
-def task_origin(task: TorchTask, digest: str) -> Origin:
+def task_origin(task: TorchTask, flat: TorchTask, digest: str) -> Origin:
     """Return what a study stores of a task, besides its options; see `lrsearch.origin`.
 
     Args:
         task: the task.
+        flat: the same task with flat data.
         digest: the digest of its training data from `describe_data`.
     """
     found = {name: describe(getattr(task, name)) for name in FIELDS}
     # The digest of a dataset does not cover its samples, so they cannot be compared.
-    found["training data"] = digest if isinstance(task.train, tuple) else None
-    if task.validation is not None:
-        found["validation data"] = _digest(task.validation)
+    found["training data"] = digest if isinstance(flat.train, tuple) else None
+    if flat.validation is not None:
+        found["validation data"] = _digest(flat.validation)
     own = {} if type(task) is TorchTask else vars(type(task))
     for name, value in own.items():
         plain = not callable(value) and not isinstance(value, property)

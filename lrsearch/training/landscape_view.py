@@ -13,6 +13,7 @@ from lrsearch.errors import log
 from lrsearch.landscape import Classes, Landscape
 from lrsearch.seeding import LANDSCAPE, LOOK, stream
 from lrsearch.stacked import layout, pack, unpack
+from lrsearch.tasks.structure import Structured
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.cuda_graphs import Capture, Replay, fill_up, power_of_two
 from lrsearch.training.data_order import collate
@@ -255,7 +256,8 @@ def _find_classes(task: TorchTask, model: nn.Module, device: torch.device) -> Cl
     layers = list(model) if isinstance(model, nn.Sequential) else [model]
     if len(layers) != 1 or not isinstance(layers[0], nn.Linear) or layers[0].out_features < 2:
         return None
-    if not isinstance(task.train, tuple) or len(task.train) != 2:
+    pairs = isinstance(task.train, tuple) and len(task.train) == 2
+    if not pairs or isinstance(task.loss, Structured):
         return None
     inputs, labels = task.train
     fits = inputs.dim() == 2 and labels.dim() == 1 and not labels.is_floating_point()

@@ -13,6 +13,7 @@ from lrsearch.failure import reason_of
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.schedule import Budget
+from lrsearch.tasks.structure import flat_task
 from lrsearch.tasks.task import TorchTask
 from lrsearch.training.batchable import check_batchable
 from lrsearch.training.dataset import describe_data, task_origin
@@ -37,14 +38,14 @@ class Trainer:
     """
 
     def __init__(self, task: TorchTask, *, device: torch.device | None = None) -> None:
-        self.task = task
+        self.task = flat_task(task)
         self.device = find_device("auto") if device is None else device
-        self.batchable = check_batchable(task)
+        self.batchable = check_batchable(self.task)
         if self.batchable.reason:
             log.warning(
                 "task %s is trained one run at a time: %s", task.name, self.batchable.reason
             )
-        data = describe_data(task)
+        data = describe_data(self.task)
         self.setup = Setup(
             name=task.name,
             unit=task.unit,
@@ -62,7 +63,7 @@ class Trainer:
             data=data,
             options=task.options,
             version=task.version,
-            origin=task_origin(task, data["digest"]),
+            origin=task_origin(task, self.task, data["digest"]),
         )
 
     def fit(self, most: int, budget: Budget, *, thorough: bool) -> int:

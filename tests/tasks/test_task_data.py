@@ -37,30 +37,30 @@ def make(**data):
 REFUSED = {
     "loader": ({"train": DataLoader(TensorDataset(*PAIR))}, "train is a DataLoader; give its"),
     "stream": ({"train": Stream()}, "train is a stream"),
-    "list": ({"train": [X, X]}, "train is a list of tensors; give a tuple of tensors"),
-    "tensor": ({"train": X}, "train is a tensor; give a tuple of tensors"),
-    "array": ({"train": X.numpy()}, "train is a NumPy array; give a tuple of tensors"),
-    "arrays": ({"train": (X, X.numpy())}, "train is a NumPy array in place 1; give torch.from_"),
+    "list": ({"train": [X, X]}, "train is a list of tensors; give a tuple or dict of"),
+    "tensor": ({"train": X}, "train is a tensor; give a tuple or dict of tensors"),
+    "array": ({"train": X.numpy()}, "train is a NumPy array; give a tuple or dict of"),
+    "arrays": ({"train": (X, X.numpy())}, "train[1] is a NumPy array; give torch.from_"),
     "unequal": (
         {"train": (X, X[:3])},
         "the tensors of train have 64, 3 rows; give one per sample",
     ),
-    "scalar": ({"train": (X, X[0, 0])}, "train is a tuple with a scalar in place 1"),
+    "scalar": ({"train": (X, X[0, 0])}, "train[1] is a scalar; give a tuple or dict of tensors"),
     "empty": ({"train": (X[:0], X[:0])}, "train is empty; give at least one sample"),
     "no parts": ({"train": ()}, "train is empty; give at least one sample"),
     "empty set": ({"train": TensorDataset(X[:0])}, "train is empty; give at least one sample"),
-    "number": ({"train": 3}, "train is an object of type int; give a tuple of tensors"),
+    "number": ({"train": 3}, "train is an object of type int; give a tuple or dict"),
     "validation set": (
         {"validation": Pairs()},
         "validation is an object of type Pairs; give a tuple",
     ),
     "validation arrays": (
         {"validation": (X.numpy(), X)},
-        "validation is a NumPy array in place 0",
+        "validation[0] is a NumPy array; give torch.from_",
     ),
     "validation list": (
         {"validation": [X, X]},
-        "validation is an object of type list; give a tuple of tensors",
+        "validation is an object of type list; give a tuple or",
     ),
     "validation unequal": (
         {"validation": (X, X[:5])},
