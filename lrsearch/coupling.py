@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lrsearch.curves import Curve, times
+from lrsearch.curves import Curve, elementwise, powers, times
 
 Batches = NDArray[np.int64]
 
@@ -33,7 +33,10 @@ def ramp(updates: int, batch: int, growth: float, form: str, budget: int) -> Bat
         budget: the largest batch size.
     """
     x = times(updates)
-    r = 1.0 + (growth - 1.0) * x if form == "linear" else float(growth) ** x
+    if form == "linear":
+        r = 1.0 + (growth - 1.0) * x
+    else:
+        r = elementwise(lambda time: float(growth) ** time, x)
     return np.minimum(np.floor(batch * r + 0.5), budget).astype(np.int64)
 
 
@@ -74,7 +77,7 @@ def coupled_scale(batches: Batches, batch: int, coupling: float) -> Curve:
     Coupling 1 keeps the noise scale η/B of SGD (Smith et al. 2018, arXiv 1711.00489); ½ is the law
     for adaptive optimizers (Malladi et al. 2022, arXiv 2205.10287); 0 does not change the rate.
     """
-    return np.asarray((batches / float(batch)) ** coupling)
+    return powers(batches / float(batch), coupling)
 
 
 def critical_momentum(

@@ -32,6 +32,21 @@ def times(n: int) -> Curve:
     return np.arange(n, dtype=np.float64) / n
 
 
+def elementwise(function: Callable[[float], float], x: Curve) -> Curve:
+    """Return a function of Python's `math` of every element.
+
+    NumPy's own functions have other last bits on some processors. An exported schedule computes
+    the same numbers without NumPy.
+    """
+    return np.fromiter(map(function, x.tolist()), np.float64, len(x))
+
+
+def powers(base: Curve, exponent: float) -> Curve:
+    """Return base^exponent of every element, as Python computes it; see `elementwise`."""
+    exponent = float(exponent)
+    return base if exponent == 1.0 else elementwise(lambda value: value**exponent, base)
+
+
 def warmup_ramp(n: int) -> Curve:
     """Return the linear warmup (t+1)/n, shape `[n]`, which has no step at 0 and ends at 1."""
     return np.arange(1, n + 1, dtype=np.float64) / n
@@ -44,35 +59,36 @@ def constant(x: Curve, p: Mapping[str, float]) -> Curve:
 
 def polynomial(x: Curve, p: Mapping[str, float]) -> Curve:
     """Return d(x) = (1-x)^power; power 1 is the linear decay."""
-    return np.asarray((1.0 - x) ** p["power"])
+    return powers(1.0 - x, p["power"])
 
 
 def cosine(x: Curve, p: Mapping[str, float]) -> Curve:
     """Return d(x) = (½(1+cos πx))^power; power 1 is the cosine of SGDR (arXiv 1608.03983)."""
-    return np.asarray((0.5 * (1.0 + np.cos(np.pi * x))) ** p["power"])
+    return powers(0.5 * (1.0 + elementwise(math.cos, math.pi * x)), p["power"])
 
 
 def step(x: Curve, p: Mapping[str, float]) -> Curve:
     """Return d(x) = gamma^⌊x·(drops+1)⌋: `drops` drops that divide the phase into equal parts."""
-    n, pieces = len(x), int(p["drops"]) + 1
+    n, pieces, gamma = len(x), int(p["drops"]) + 1, float(p["gamma"])
     # Integer arithmetic: in floats, floor(x·pieces) may be one step late where t·pieces/n is an
     # integer.
-    return np.asarray(p["gamma"] ** ((np.arange(n) * pieces) // n).astype(np.float64))
+    drops = ((np.arange(n) * pieces) // n).astype(np.float64)
+    return elementwise(lambda done: gamma**done, drops)
 
 
 def exponential(x: Curve, p: Mapping[str, float]) -> Curve:
     """Return d(x) = exp(-rate·x); `rate` is k·T of the textbook form η0·exp(-kt)."""
-    return np.exp(-p["rate"] * x)
+    return elementwise(math.exp, -p["rate"] * x)
 
 
 def power_law(x: Curve, p: Mapping[str, float]) -> Curve:
     """Return d(x) = (1+rate·x)^(-power): hyperbolic (power 1), inverse square root (½), t^-α."""
-    return np.asarray((1.0 + p["rate"] * x) ** (-p["power"]))
+    return powers(1.0 + p["rate"] * x, -p["power"])
 
 
 def root(x: Curve, p: Mapping[str, float]) -> Curve:
     """Return d(x) = 1 - x^power; power ½ is the 1-sqrt cooldown (arXiv 2405.18392)."""
-    return np.asarray(1.0 - x ** p["power"])
+    return np.asarray(1.0 - powers(x, p["power"]))
 
 
 def rex(x: Curve, p: Mapping[str, float]) -> Curve:

@@ -1,7 +1,8 @@
 """Schedules as Python files that import only their framework.
 
-A file contains the numbers of the plan, the classes and functions that `lrsearch.export.objects`
-uses, and a function that applies them. Writing a file loads no framework.
+A file contains the schedule as a function of the step, the classes and functions that
+`lrsearch.export.objects` uses, and a function that applies them. A schedule without a closed form
+is a table. Writing a file loads no framework.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lrsearch.export.closed_form import closed_form
 from lrsearch.export.plan_checks import check_plan, varying_momentum
 from lrsearch.export.transformers_words import transformers_arguments
 from lrsearch.plan import Plan
@@ -40,6 +42,8 @@ class _Form:
     momentum: bool = True
 
 
+#: The class of columns that are computed.
+_VALUES = "step_values.py"
 _TORCH = ("param_groups.py", "torch_rates.py")
 _MAKE = '''
 def make_scheduler(optimizer: Optimizer) -> {kind}:
@@ -142,17 +146,23 @@ def to_module(
     """
     made = _FORMS[form]
     check_plan(plan, ignore_batch=ignore_batch, ignore_momentum=ignore_momentum or made.momentum)
-    imports, bodies = _read(made.sources)
     varying, tail = varying_momentum(plan), made.tail
-    tables = {"LR": plan.lr.tolist()}
+    source = None if recipe is None else closed_form(recipe, plan)
+    imports, bodies = _read(made.sources if source is None else (*made.sources, _VALUES))
+    columns = {"LR": plan.lr.tolist()}
     if made.momentum or (form == "optax" and varying):
-        tables["MOMENTUM"] = varying
+        columns["MOMENTUM"] = varying
+    if source is None:
+        numbers = [_tables(columns)]
+    else:
+        imports = "import math\n" + imports
+        numbers = [f"\n{source}", bodies.pop(), _values(columns)]
     if form == "optax" and varying:
         tail += "momentum = planned(MOMENTUM)\n"
     if form == "transformers":
         tail += _arguments(recipe, len(plan))
     docstring = _docstring(recipe, plan, made.usage)
-    return "\n".join([docstring, imports, _tables(tables), *bodies, tail])
+    return "\n".join([docstring, imports, *numbers, *bodies, tail])
 
 
 def _docstring(recipe: Schedule | None, plan: Plan, usage: str) -> str:
@@ -202,6 +212,16 @@ def _tables(tables: Mapping[str, Sequence[float]]) -> str:
         inside = "\n".join(["", *lines, ""]) if lines else ""
         texts.append(f"{name}: tuple[float, ...] = ({inside})")
     return "\n".join(["# fmt: off", *texts, "# fmt: on"]) + "\n"
+
+
+def _values(columns: Mapping[str, Sequence[float]]) -> str:
+    """Return the columns as functions of the step that act as tuples; an empty one stays empty."""
+    functions = {"LR": "rate_at", "MOMENTUM": "momentum_at"}
+    texts = [
+        f"{name} = StepValues({functions[name]}, {len(column)})" if column else f"{name} = ()"
+        for name, column in columns.items()
+    ]
+    return "\n" + "\n".join(texts) + "\n"
 
 
 def _arguments(recipe: Schedule | None, steps: int) -> str:

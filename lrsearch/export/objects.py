@@ -25,8 +25,7 @@ def to_torch(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) ->
 
     The first parameter group gets exactly the plan's rates in float64; other groups keep their
     ratio to it. A varying momentum is set too if the optimizer has one. A constant momentum is not
-    set; there is a warning if the optimizer's differs from the plan's. RMSprop needs a momentum
-    above 0 in its first step.
+    set; there is a warning if the optimizer's differs from the plan's.
 
         optimizer = torch.optim.SGD(model.parameters(), lr=schedule.peak, momentum=0.9)
         scheduler = lrsearch.export.to_torch(schedule.plan(steps=20_000), optimizer)
@@ -38,6 +37,7 @@ def to_torch(plan: Plan, optimizer: Optimizer, *, ignore_batch: bool = False) ->
 
     Raises:
         RequestError: the plan's batch grows.
+        ValueError: the momentum of an RMSprop rises from 0.
     """
     from lrsearch.export.torch_rates import PlannedLR
 

@@ -12,5 +12,5 @@ def planned(values: Sequence[float]) -> Callable[[Any], Any]:
     Args:
         values: number of every step, shape `[T]`.
     """
-    table = jnp.asarray(values, dtype=float)
+    table = jnp.asarray(tuple(values), dtype=float)
     return lambda count: table[jnp.minimum(count, len(table) - 1)]

@@ -58,11 +58,19 @@ def set_rate(group: dict[str, object], rate: float) -> None:
 
 
 def wanted_momentum(optimizer: Optimizer, momentum: Sequence[float]) -> Sequence[float]:
-    """Return the plan's momentum; warn and return nothing if the optimizer has no momentum."""
-    groups = optimizer.param_groups
+    """Return the plan's momentum; warn and return nothing if the optimizer has no momentum.
+
+    Raises:
+        ValueError: RMSprop, which makes its buffers in the first step, would begin without them.
+    """
+    groups, kind = optimizer.param_groups, type(optimizer).__name__
     if not momentum or all("betas" in group or "momentum" in group for group in groups):
+        if kind == "RMSprop" and momentum and momentum[0] == 0:
+            raise ValueError(
+                "the momentum of this schedule starts at 0 and rises, which RMSprop cannot do; "
+                "use another optimizer, or a schedule of constant momentum"
+            )
         return momentum
-    kind = type(optimizer).__name__
     warnings.warn(f"{kind} has no momentum, so the plan's momentum is not applied", stacklevel=3)
     return ()
 

@@ -472,6 +472,25 @@ def test_optax_applies_the_plan_to_one_ulp_and_resumes(monkeypatch):
         assert float(learning_rate(10 * T)) == np.float32(PLAIN.plan(T).lr[-1])
 
 
+def test_a_momentum_that_rises_from_0_is_refused_for_rmsprop_which_would_stop_later():
+    rising = lrsearch.Schedule(
+        peak=1.0, momentum=0.9, momentum_rule="critical_heavy_ball", curvature=1.0
+    ).plan(T)
+    assert rising.momentum[0] == 0.0 < rising.momentum[-1]
+    with pytest.raises(ValueError, match="starts at 0 and rises, which RMSprop cannot do; use"):
+        lrsearch.export.to_torch(rising, sgd(torch.optim.RMSprop))
+    scheduler = lrsearch.export.to_torch(OPPOSED.plan(T), rmsprop := sgd(torch.optim.RMSprop))
+    for _ in range(T):
+        rate_of(rmsprop)
+        scheduler.step()
+    falling = sgd()
+    scheduler = lrsearch.export.to_torch(rising, falling)
+    for momentum in rising.momentum:
+        assert [group["momentum"] for group in falling.param_groups] == [momentum] * 3
+        rate_of(falling)
+        scheduler.step()
+
+
 def test_optax_takes_a_varying_momentum_through_inject_hyperparams(monkeypatch):
     optax = pytest.importorskip("optax")
     import jax.numpy as jnp
