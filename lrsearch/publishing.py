@@ -35,12 +35,32 @@ def tracked_uri(result: Result, asked: str | None) -> str | None:
     Returns:
         The given URI, else the stored one; `none` for no tracking; None if the stored URI had a
         password, because passwords are not stored.
+
+    Raises:
+        RequestError: the stored URI is not one of the user's own. A study may come from a
+            stranger, and the server that it names would get the user's credentials.
     """
     if asked is not None:
         return asked
-    if result.tracking_uri is None:
+    known = result.tracking_uri
+    if known is None:
         return "none"
-    return None if ":***@" in result.tracking_uri else result.tracking_uri
+    if ":***@" in known:
+        return None
+    if result.source is None and not _is_own(known):
+        raise RequestError(
+            f"study {result.study} names MLflow at {known}, which is neither your own setting nor "
+            "a file in this folder; give `tracking_uri=` to use it"
+        )
+    return known
+
+
+def _is_own(uri: str) -> bool:
+    """Return whether the user's settings name a URI, or it is an SQLite file below this folder."""
+    if uri == redact(default_uri()):
+        return True
+    path = Path(uri.removeprefix("sqlite:///")).absolute()
+    return uri.startswith("sqlite:///") and path.resolve().is_relative_to(Path.cwd().resolve())
 
 
 def model_keeper(

@@ -36,6 +36,8 @@ SUMS = re.compile(rb',"after":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
 ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"01234567"}\n')
 #: Largest number of lines that a torn end may consist of: a flipped bit may split a line in two.
 TORN = 2
+#: Mode of a new journal. It may hold private texts, such as messages of errors.
+PRIVATE = 0o600
 #: Checksum that the first line stores for the line before it.
 NOTHING = b"00000000"
 
@@ -92,7 +94,7 @@ class Journal(BaseJournalBackend):
         self._path = path
         self._file = path.absolute()  # user code may change the working folder
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
         self._inode = path.stat().st_ino
         self._end, self._last, self._lines = 0, NOTHING, 0
         self._fresh: deque[dict[str, Any]] = deque()

@@ -98,7 +98,7 @@ class FileLock:
         self._held: list[int] = []  # at most one open file, held by any thread
 
     def __enter__(self) -> None:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             lock(file, self._path)
         except BaseException:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,8 @@ def _repair(name: str, path: Path) -> Repair:
                 _write(open_journal(fresh), study)
         aside = _free_name(path)
         shutil.copy2(path, aside)
+        for copy in (aside, fresh):
+            _take_access(copy, path)
         os.replace(fresh, path)
     kept = Store.read(Location(name, path)).trials()
     lost = tuple(i for i in range(max(kept, default=-1) + 1) if i not in kept)
@@ -136,7 +139,9 @@ def _salvage(records: Iterable[Mapping[str, Any]]) -> dict[str, _Salvage]:
     for told in ended:
         with contextlib.suppress(*STRANGE):
             trial = EndedTrial.read(told)
-            studies[trial.study].trials.setdefault(trial.index, trial)
+            known = studies[trial.study].trials
+            if trial.index not in known or known[trial.index].state == "failed":  # it was retried
+                known[trial.index] = trial
     return studies
 
 
@@ -159,6 +164,14 @@ def _write(storage: Backend, study: _Salvage) -> None:
             user_attrs={ENDED: encode(ended)},
         )
         storage.create_new_trial(key, attempt)
+
+
+def _take_access(copy: Path, original: Path) -> None:
+    """Give a copy the mode of a file, and its owner and group if this process may do so."""
+    found = original.stat()
+    with contextlib.suppress(PermissionError):
+        os.chown(copy, found.st_uid, found.st_gid)
+    copy.chmod(stat.S_IMODE(found.st_mode))
 
 
 def _free_name(path: Path) -> Path:

@@ -186,13 +186,13 @@ class MlflowTracker:
             have: keys of its child runs.
             failed: keys of those whose trial failed; it may have been retried since.
         """
-        spooled = self._spool.read()
+        spooled = self._spool.read(self._facts.spec.id)
         for trial, progress in self._known:
             key = trial_key(trial)
             if key not in have or (key in failed and trial.state != "failed"):
-                record = spooled.get(key)
-                if record is None or record["tags"]["lrsearch.state"] != trial.state:
-                    record = trial_record(self._facts, trial)
+                record, kept = trial_record(self._facts, trial), spooled.get(key)
+                if kept is not None and kept.state == trial.state:
+                    record |= {"began": kept.began, "ended": kept.ended, "metrics": kept.metrics}
                 self._records.put(record)
                 if progress is not None:
                     self._records.put(progress)

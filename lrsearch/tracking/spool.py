@@ -1,15 +1,37 @@
-"""Records that could not be written to MLflow, kept in a file next to the study."""
+"""Records that could not be written to MLflow, kept in a file next to the study.
+
+The file may come from a stranger. Only the times and the numbers of a trial are taken from it, and
+only if it names this very study; everything else of a record is made from the study again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lrsearch.codec import decode
 from lrsearch.errors import log
 from lrsearch.result import STORED_POINTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpooledTrial:
+    """The part of a spooled record that is used again.
+
+    Attributes:
+        state: state of the trial.
+        began, ended: its times, in milliseconds since 1970.
+        metrics: name, step and value of every number.
+    """
+
+    state: str
+    began: int
+    ended: int
+    metrics: tuple[tuple[str, int, float], ...]
 
 
 class Spool:
@@ -24,14 +46,21 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """Return the records by key, without lines that a crash cut off."""
+    def read(self, identity: str) -> dict[str, SpooledTrial]:
+        """Return the trials of a study by key, without lines that are damaged or of other studies.
+
+        Args:
+            identity: id of the study.
+        """
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except OSError:  # the file does not exist, or cannot be read
+            return {}
         found = {}
-        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
-        for line in text.splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                record = json.loads(line)
-                found[record["tags"]["lrsearch.key"]] = record
+        for line in lines:
+            with contextlib.suppress(ValueError, RecursionError):
+                key, trial = _read(json.loads(line), identity)
+                found[key] = trial
         return found
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
@@ -44,6 +73,7 @@ class Spool:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = self.path.with_suffix(".new")
             fresh.unlink(missing_ok=True)  # a link here could point to any file
+            fresh.touch(mode=0o600, exist_ok=False)
             fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
             fresh.replace(self.path)
         except OSError as error:
@@ -54,3 +84,19 @@ class Spool:
                 error.strerror,
                 STORED_POINTS,
             )
+
+
+def _read(record: Any, identity: str) -> tuple[str, SpooledTrial]:
+    """Return the key of a record and what is used of it.
+
+    Raises:
+        ValueError: it is not a record of a trial of this study.
+    """
+    if not isinstance(record, dict):
+        raise ValueError("a record is not an object")
+    tags = decode(Mapping[str, str], record.get("tags"), "tags")
+    if tags.get("lrsearch.id") != identity or tags.get("lrsearch.kind") != "trial":
+        raise ValueError("a record is not a trial of this study")
+    kept = {name: record.get(name) for name in ("began", "ended", "metrics")}
+    state = tags.get("lrsearch.state")
+    return tags.get("lrsearch.key", ""), decode(SpooledTrial, {"state": state, **kept}, "record")

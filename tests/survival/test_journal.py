@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+import stat
 import warnings
 
 import pytest
@@ -99,6 +100,27 @@ def test_a_line_that_is_missing_or_moved_is_detected(tmp_path, whole):
         path.write_bytes(b"".join(wrong))
         with pytest.raises(RequestError, match=r"damaged at line 8.*lrsearch repair STUDY"):
             load(path)
+
+
+def test_repair_keeps_the_last_outcome_of_a_retried_trial_and_the_mode_of_the_file(tmp_path):
+    class Broken(Bowl):
+        def outcome(self, run):
+            if run.trial == 1:
+                return run.end("failed", reason="OSError: no space left")
+            return super().outcome(run)
+
+    path = tmp_path / "x.journal"
+    search(Broken(), tmp_path, trials=3)
+    result = search(Bowl(), tmp_path, trials=4)
+    assert result.counts["finished"] == 4
+    path.chmod(0o640)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-1], b'{"op_code": 1}\n', lines[-1]]))
+    done = maintenance.repair("s", storage=path)
+    assert done.damaged
+    assert (done.trials, done.lost) == (4, ())
+    assert asked(search(Bowl(), tmp_path, trials=4)) == asked(result)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (path, done.aside)} == {0o640}
 
 
 def test_repair_keeps_intact_records_and_the_search_runs_lost_trials_again(tmp_path, whole):

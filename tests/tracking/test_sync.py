@@ -21,6 +21,7 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.builtin import make
 from lrsearch.redaction import redact_text
 from lrsearch.study.location import Location
+from lrsearch.study.store import Store
 from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace
 from lrsearch.tracking.mlflow_server import MlflowServer
@@ -73,7 +74,8 @@ def test_records_for_a_dead_server_are_spooled_in_full_and_uploaded_later(tmp_pa
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     api.tune("quadratic", tracking_uri="http://127.0.0.1:9", **{**WORDS, "steps": 200})
     spool = Spool(Path("lrsearch-studies/quadratic-default.spool.jsonl"))
-    kept = spool.read()
+    with Store.read(Location.of("quadratic-default")) as store:
+        kept = spool.read(store.spec.id)
     assert sorted(kept) == [f"trial-{i:04d}" for i in range(4)]
     uri = f"sqlite:///{tmp_path}/later.db"
     publishing.sync("quadratic-default", tracking_uri=uri)
@@ -87,9 +89,12 @@ def test_records_for_a_dead_server_are_spooled_in_full_and_uploaded_later(tmp_pa
 
 def test_an_incomplete_line_of_a_spool_is_skipped(tmp_path):
     spool = Spool(tmp_path / "s.spool.jsonl")
-    spool.write([{"kind": "child", "tags": {"lrsearch.key": "a"}}, {"kind": "end"}])
+    words = {"id": "i", "kind": "trial", "key": "a", "state": "finished"}
+    tags = {f"lrsearch.{name}": word for name, word in words.items()}
+    child = {"kind": "child", "tags": tags, "began": 1, "ended": 2, "metrics": []}
+    spool.write([child, {"kind": "end"}])
     spool.path.write_text(spool.path.read_text() + '{"kind": "chi')
-    assert list(spool.read()) == ["a"]
+    assert list(spool.read("i")) == ["a"]
     spool.write([])
     assert not spool.path.exists()
 
@@ -249,8 +254,6 @@ def test_messages_do_not_contain_passwords():
 
 def test_a_password_is_not_stored_and_must_be_given_again():
     api.tune("quadratic", tracking_uri="none", **WORDS)
-    from lrsearch.study.store import Store
-
     store = Store.read(Location.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")
     with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not stored"):

@@ -1,0 +1,161 @@
+"""A study folder of a stranger cannot send files, credentials or foreign records to MLflow."""
+
+import json
+import stat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow.tracking import MlflowClient
+from sqlalchemy import make_url
+
+import lrsearch
+from lrsearch import publishing
+from lrsearch.cli import main
+from lrsearch.errors import RequestError
+from lrsearch.redaction import redact, redact_text
+from lrsearch.study.location import Location
+from lrsearch.study.store import Store
+from lrsearch.tracking.spool import Spool
+from tests.doubles import Bowl, search
+
+
+def tags(identity, key="trial-0001", **more):
+    known = {"lrsearch.id": identity, "lrsearch.kind": "trial", "lrsearch.key": key}
+    return {**known, "lrsearch.state": "finished", **more}
+
+
+def spooled(identity, **changes):
+    metrics = [["loss", 0, 7.25], ["value", 0, 7.25]]
+    record = {"kind": "child", "name": "x", "began": 5, "ended": 9, "status": "FINISHED"}
+    return {**record, "params": {}, "tags": tags(identity), "metrics": metrics, **changes}
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Return the id of a study of three trials without tracking, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    lrsearch.tune(
+        "quadratic", study="s", trials=3, steps=50, sampler="random", tracking_uri="none"
+    )
+    with Store.read(Location.of("s")) as store:
+        return store.spec.id
+
+
+HOSTILE = {
+    "end": {"kind": "end", "artifacts": ["secret.txt"], "leaderboard": {}},
+    "model": {"kind": "end", "model": {"model": "evil.pt2", "example": "x.npy"}},
+    "tags": {"tags": "TAGS"},
+    "other study": {"tags": tags("another")},
+    "not a trial": {"tags": "KIND"},
+    "nan": {"metrics": [["loss", 0, float("nan")]]},
+    "text": {"metrics": [["loss", 0, "1"]]},
+    "many fields": {"metrics": [["loss", 0, 1.0, "run"]]},
+    "no list": {"metrics": {"loss": 1.0}},
+    "huge": {"metrics": [["loss", 0, 10**400]]},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_spool_of_a_stranger_uploads_no_file_and_no_foreign_record(study, tmp_path, case):
+    (tmp_path / "secret.txt").write_text("secret")
+    record = spooled(study, **HOSTILE[case])
+    if record["tags"] == "TAGS":
+        record["tags"] = tags(study, **{"mlflow.source.git.commit": "evil", "mlflow.user": "evil"})
+    elif record["tags"] == "KIND":
+        record["tags"] = tags(study) | {"lrsearch.kind": "study"}
+    path = tmp_path / "lrsearch-studies" / "s.spool.jsonl"
+    deep = "[" * 50_000 + "]" * 50_000
+    path.write_text(f"{json.dumps(record)}\n{deep}\nnull\n3\n[]\n")
+    path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
+    uri, run_id = publishing.sync("s", tracking_uri=f"sqlite:///{tmp_path}/m.db")
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("lrsearch").experiment_id
+    runs = client.search_runs([experiment])
+    assert len(runs) == 4
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert list(tmp_path.rglob("secret.txt")) == [tmp_path / "secret.txt"]
+    known = {run.data.tags.get("lrsearch.key"): run for run in runs}
+    child = known["trial-0001"]
+    assert "evil" not in child.data.tags.values()
+    taken = case in ("tags", "end", "model")  # only times and numbers of a line are used
+    assert (child.data.metrics["loss"] == 7.25) is taken
+    assert (child.info.start_time == 5) is taken
+
+
+def test_a_spool_is_private_and_keeps_other_studies_lines_out(tmp_path):
+    spool = Spool(tmp_path / "s.spool.jsonl")
+    spool.write([spooled("mine"), spooled("other", tags=tags("other", "trial-0002"))])
+    assert stat.S_IMODE(spool.path.stat().st_mode) == 0o600
+    assert list(spool.read("mine")) == ["trial-0001"]
+
+
+@pytest.mark.parametrize("command", ["sync s", "ui s", "compare s"])
+@pytest.mark.parametrize(
+    "uri", ["http://evil.example:5000", "https://evil.example", "sqlite:////home/me/other.db"]
+)
+def test_a_server_that_only_a_study_names_is_not_contacted(study, capsys, command, uri):
+    with Store.read(Location.of("s")) as store:
+        store.set_tracking(uri, "run")
+    assert main(command.split()) == 2
+    expected = f"study s names MLflow at {uri}, which is neither your own setting nor a file in"
+    err = capsys.readouterr().err
+    assert expected in err
+    assert "give --tracking-uri to use it" in err
+
+
+def test_a_server_that_the_users_setting_names_is_used(study, monkeypatch):
+    with Store.read(Location.of("s")) as store:
+        store.set_tracking("http://127.0.0.1:9", "run")
+    result = lrsearch.load("s")
+    with pytest.raises(RequestError, match="neither your own setting"):
+        publishing.tracked_uri(result, None)
+    assert publishing.tracked_uri(result, "sqlite:///x.db") == "sqlite:///x.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert publishing.tracked_uri(result, None) == "http://127.0.0.1:9"
+
+
+def test_a_link_below_this_folder_is_not_a_file_of_this_folder(study, tmp_path, monkeypatch):
+    (tmp_path / "out").symlink_to("/")
+    with Store.read(Location.of("s")) as store:
+        store.set_tracking("sqlite:///out/tmp/other.db", "run")
+    with pytest.raises(RequestError, match="neither your own setting"):
+        publishing.tracked_uri(lrsearch.load("s"), None)
+
+
+def test_a_journal_is_private(tmp_path):
+    search(Bowl(), tmp_path, trials=1)
+    assert stat.S_IMODE((tmp_path / "x.journal").stat().st_mode) == 0o600
+
+
+SCHEMES = ["postgresql", "mysql+pymysql", "mariadb", "mssql", "postgresql+psycopg"]
+SECRET = st.text("Zz9:/?#[]!$&'()*+,;= %é\"", min_size=1, max_size=12).map(lambda t: f"Q{t}Q")
+NAME = st.text("abc.-_%20", max_size=6)
+
+
+@settings(deadline=None, max_examples=2000, derandomize=True)
+@given(
+    scheme=st.sampled_from(SCHEMES),
+    user=NAME,
+    password=SECRET,
+    host=st.sampled_from(["host", "10.0.0.1", "[::1]", "localhost:5432", ""]),
+    rest=st.sampled_from(["", "/", "/db", "/db?sslmode=require", "/db?x=1&y=a b"]),
+    before=st.sampled_from(["", "--storage=", "--tracking-uri="]),
+)
+def test_no_password_that_sqlalchemy_reads_is_shown(scheme, user, password, host, rest, before):
+    url = f"{scheme}://{user}:{password}@{host}{rest}"
+    assert "Q" in (make_url(url).password or "")
+    shown = redact(before + url)
+    assert "Q" not in shown
+    assert shown.startswith(f"{before}{scheme}://{user}:***@")
+    assert shown.endswith(rest)
+    assert "Q" not in redact_text(f"cannot connect with {password} to {url}", url)
+    assert redact(shown) == shown
+
+
+@settings(deadline=None, max_examples=500, derandomize=True)
+@given(value=SECRET, name=st.sampled_from(["password", "passwd", "sslpassword", "token", "pwd"]))
+def test_no_password_of_a_query_is_shown(value, name):
+    url = f"postgresql://me@host/db?a=1&{name}={value.replace('&', '')}&b=2"
+    assert "Q" not in redact(url)
+    assert redact(url).startswith("postgresql://me@host/db?a=1&")
