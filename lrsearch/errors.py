@@ -58,6 +58,22 @@ def given(value: object) -> str:
         return "an integer of thousands of digits"
 
 
+def real(value: object) -> float | None:
+    """Return a user's value as a float, such as a number or a one-element tensor.
+
+    Returns:
+        the float, which may be infinite or NaN; None if the value is no number, or an integer
+        beyond the largest float.
+    """
+    if value is None or isinstance(value, bool | str | bytes | bytearray):
+        return None
+    try:
+        # A tensor with a gradient graph warns when it is converted.
+        return float(value.detach() if hasattr(value, "detach") else value)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001  # `__float__` of a user's object may raise anything
+        return None
+
+
 class RequestError(LrsearchError, ValueError):
     """A value, a name or a file in the request is wrong. Nothing was started or changed."""
 

@@ -14,7 +14,10 @@ def reason_of(error: BaseException) -> str:
     """Return an error's type and message in one line."""
     if isinstance(error, SystemExit):
         return f"the objective called sys.exit({error.code!r})"
-    text = one_line(str(error)[: 10 * REASON])
+    try:
+        text = one_line(str(error)[: 10 * REASON])
+    except Exception:  # noqa: BLE001  # a user's exception may raise anything
+        text = "its message cannot be shown"
     return f"{type(error).__name__}: {text}"[:REASON] if text else type(error).__name__
 
 
@@ -22,4 +25,6 @@ def trace_of(error: BaseException) -> str:
     """Return the traceback without its first frame, which is lrsearch's own."""
     trace = error.__traceback__
     trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    return "".join(traceback.format_exception(type(error), error, trace))[-DETAILS:]
+    text = "".join(traceback.format_exception(type(error), error, trace))[-DETAILS:]
+    # A terminal would execute control characters, and a database refuses invalid text.
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)

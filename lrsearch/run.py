@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrsearch.divergence import DivergenceRule, describe_divergence
-from lrsearch.errors import RequestError, RunStopped, one_line
+from lrsearch.errors import RequestError, RunStopped, given, one_line, real
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.trace import Trace
+
+#: Names of the numbers and curves that every run has, which a note cannot have.
+RESERVED = frozenset(
+    ("value", "seconds", "estimate", "loss", "lr", "batch", "momentum", "rate_over_batch")
+)
+#: Largest length of the name of a note, in characters: that of a metric in MLflow.
+NAME_LIMIT = 250
+
+
+def _step(t: object) -> int:
+    """Return the index of a step as an integer.
+
+    Raises:
+        RequestError: it is not an integer.
+    """
+    if isinstance(t, float) and t.is_integer():
+        return int(t)
+    try:
+        return operator.index(t)  # type: ignore[arg-type]
+    except Exception as error:  # a user's object may raise anything
+        raise RequestError(f"the step is {given(t)}; report an integer, from 0") from error
 
 
 @dataclass(kw_only=True, eq=False)
@@ -97,11 +119,12 @@ class Run:
 
         Raises:
             RunStopped: the run has diverged, was pruned or took too long. Do not catch it.
-            RequestError: the step or a later one was reported before.
+            RequestError: the step or a later one was reported before, or the loss is not a number.
 
         Warns:
             UserWarning: the plan has no such step, so the report is ignored.
         """
+        t = _step(t)
         if not 0 <= t < len(self.plan):
             # The text names no step, so that Python shows the warning once.
             last = len(self.plan) - 1
@@ -113,11 +136,16 @@ class Run:
                 f"step {t} was reported after step {self._updates[-1]}; report each of the steps "
                 f"0 to {len(self.plan) - 1} at most once, in order"
             )
-        loss = float(loss)
+        number = real(loss)
+        if number is None:
+            raise RequestError(
+                f"the loss of step {t} is {given(loss)}, which is not a finite number; report a "
+                "number"
+            )
         if self._average is not None:
-            loss = self._average(t, loss)
+            number = self._average(t, number)
         self._updates.append(t)
-        self._losses.append(loss)
+        self._losses.append(number)
         self.stopped = self._judge()
         if self.stopped is not None:
             raise self.stopped
@@ -157,9 +185,31 @@ class Run:
         return None
 
     def note(self, name: str, value: float) -> None:
-        """Record another number of the run, if it is finite."""
-        if math.isfinite(value):
-            self._figures[name] = float(value)
+        """Record another number of the run, if it is finite.
+
+        Args:
+            name: name of the number, on one line of at most 250 characters. MLflow shows `_` in
+                place of characters that it does not allow.
+            value: the number.
+
+        Raises:
+            RequestError: the name is one of `RESERVED` or cannot be used, or the value is not a
+                number.
+        """
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= NAME_LIMIT:
+            raise RequestError(
+                f"a note has the name {given(name)}; give printable text of 1 to {NAME_LIMIT} "
+                "characters"
+            )
+        if name in RESERVED:
+            raise RequestError(
+                f"a note has the name {name}, which lrsearch uses itself; choose another name"
+            )
+        number = real(value)
+        if number is None:
+            raise RequestError(f"note {name} is {given(value)}; give a number")
+        if math.isfinite(number):
+            self._figures[name] = number
 
     def end(
         self,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numbers
+import os
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lrsearch.bounds import COUNT, STEPS, Bound
 from lrsearch.contract import Runs, Setup
-from lrsearch.errors import RequestError, RunStopped, log
+from lrsearch.errors import RequestError, RunStopped, given, log, real
 from lrsearch.failure import reason_of, trace_of
 from lrsearch.objectives.child_processes import child_processes, end_child_processes
 from lrsearch.ranges import Range, check_entry
@@ -52,9 +55,13 @@ class FunctionObjective:
         An interruption ends the processes that the function has started in this run. Processes of
         earlier runs, such as the workers of a loader that all runs share, are left alone.
         """
-        before = child_processes()
+        before, process = child_processes(), os.getpid()
         try:
-            value: Any = self.function(run)
+            try:
+                value: Any = self.function(run)
+            finally:
+                if os.getpid() != process:  # a forked child must not search, too
+                    _end_child()
         except RunStopped as stop:
             return run.end(stop.state, reason=str(stop))
         except KeyboardInterrupt:
@@ -65,9 +72,9 @@ class FunctionObjective:
             return run.end("failed", reason=reason_of(error), details=trace_of(error))
         if run.stopped is not None:  # the function caught the exception of `report`
             return run.end(run.stopped.state, reason=str(run.stopped))
-        number = _number(value)
+        number = real(value)
         if number is None:
-            reason = f"{self.setup.name} returned {value!r}"[:200]
+            reason = f"{self.setup.name} returned {given(value)}"[:200]
             return run.end("failed", reason=f"{reason}, which is not a number; return the value")
         return run.end("finished", number)
 
@@ -161,6 +168,16 @@ def objective(
     return decorate if function is None else decorate(function)
 
 
+def _end_child() -> None:
+    """End a process that the function has forked and that has left the function."""
+    error = sys.exception()
+    if error is not None:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if error is None else 1)
+
+
 def _entry(field: str, given: Any) -> Any:
     if isinstance(given, Range | Mapping | numbers.Real):
         return check_entry(field, given)
@@ -169,15 +186,3 @@ def _entry(field: str, given: Any) -> Any:
     except (TypeError, ValueError):
         raise RequestError(f"{field} is {given!r}; give a pair (low, high)") from None
     return check_entry(field, {"low": low, "high": high, "log": field == "peak"})
-
-
-def _number(value: Any) -> float | None:
-    """Return a function's value as a float; None if it is not a number or a one-element tensor."""
-    if isinstance(value, bool | str | bytes) or value is None:
-        return None
-    if hasattr(value, "detach"):  # a tensor with a gradient graph
-        value = value.detach()
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several elements
-        return None

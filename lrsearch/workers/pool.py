@@ -134,6 +134,20 @@ class _Seat:
     since: float = 0.0
     heard: bool = False
 
+    def receive(self, message: Any) -> Outcome | None:
+        """Receive a message of the worker; return the outcome that it is, if it is one.
+
+        Raises:
+            ValueError: it is not a message of a worker, or not about one of its runs.
+        """
+        if isinstance(message, dict) and message.keys() == {"room"}:
+            self.asked = decode(int, message["room"], "room")
+            return None
+        outcome: Outcome = decode(Outcome, message, "outcome")
+        if self.runs.pop((outcome.trial, outcome.replicate), None) is None:
+            raise ValueError(f"trial {outcome.trial} does not run here")
+        return outcome
+
 
 class _PoolRun:
     """The workers of one evaluation, from start to end."""
@@ -161,12 +175,13 @@ class _PoolRun:
             if message is None:
                 yield from self._replace(seat, late=alone and self._is_late(seat))
                 continue
+            try:
+                outcome = seat.receive(message)
+            except ValueError:  # the user's code has written to the pipe
+                yield from self._replace(seat, unreadable=True)
+                continue
             seat.heard, self._mute = True, 0
-            if "room" in message:
-                seat.asked = message["room"]
-            else:
-                outcome = decode(Outcome, message)
-                del seat.runs[outcome.trial, outcome.replicate]
+            if outcome is not None:
                 yield outcome
 
     def close(self) -> None:
@@ -211,9 +226,13 @@ class _PoolRun:
     def _is_late(self, seat: _Seat) -> bool:
         return time.monotonic() >= self._end(seat)
 
-    def _replace(self, seat: _Seat, *, late: bool) -> Iterator[Outcome]:
-        """Replace a worker that is dead, or whose run takes too long."""
-        how = seat.handle.close(dying=not late)
+    def _replace(
+        self, seat: _Seat, *, late: bool = False, unreadable: bool = False
+    ) -> Iterator[Outcome]:
+        """Replace a worker that is dead or unreadable, or whose run takes too long."""
+        how = seat.handle.close(dying=not late and not unreadable)
+        if unreadable:
+            how = "a message that is not one of lrsearch"
         if not seat.heard:
             self._mute += 1
             if self._mute > self._retries + len(self._seats):

@@ -103,7 +103,11 @@ class Process:
         pipe = cast(IO[str], self._process.stdout)
         with pipe:
             for line in pipe:
-                self._inbox.put((self, json.loads(line)))
+                try:
+                    message = json.loads(line)
+                except (ValueError, RecursionError):  # the user's code has written to this pipe
+                    message = {}
+                self._inbox.put((self, message))
         self._say_dead()
 
 

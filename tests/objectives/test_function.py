@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ import torch
 
 import lrsearch
 from lrsearch.cli import main
+from lrsearch.codec import decode, encode
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import find_objective, load_reference
 from lrsearch.ranges import Range
+from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.seeding import run_seed
@@ -122,6 +125,90 @@ def test_a_value_that_is_not_a_number_is_a_failure(value):
     outcome = answer(lambda run: value)
     assert outcome.state == "failed"
     assert "which is not a number; return the value" in outcome.reason
+
+
+class Odd:
+    """An object whose methods raise errors of the user's."""
+
+    def __float__(self):
+        raise KeyError("float")
+
+    __index__ = __repr__ = __str__ = __float__
+
+
+class OddError(Exception):
+    def __str__(self):
+        raise KeyError("text")
+
+    __repr__ = __str__
+
+
+def raise_odd(run):
+    raise OddError
+
+
+#: Everyday mistakes in an objective, and what the failed trial says.
+MISTAKES = {
+    "no loss": (lambda run: run.report(0, None), "the loss of step 0 is None, which is not a"),
+    "array": (lambda run: run.report(0, np.ones(3)), "the loss of step 0 is array("),
+    "text": (lambda run: run.report(0, "0.5"), "the loss of step 0 is '0.5', which is not a"),
+    "huge loss": (lambda run: run.report(0, 10**5000), "the loss of step 0 is an integer of thou"),
+    "odd loss": (lambda run: run.report(0, Odd()), "the loss of step 0 is <Odd instance at 0x"),
+    "odd step": (lambda run: run.report(Odd(), 1.0), "the step is <Odd instance at 0x"),
+    "half a step": (lambda run: run.report(0.5, 1.0), "the step is 0.5; report an integer"),
+    "huge value": (lambda run: 10**400, "<lambda> returned 1000000"),
+    "odd value": (lambda run: Odd(), "<lambda> returned <Odd instance at 0x"),
+    "odd error": (raise_odd, "OddError: its message cannot be shown"),
+    "note of a number": (lambda run: run.note(3, 1.0), "a note has the name 3; give printable"),
+    "note without a name": (lambda run: run.note("", 1.0), "a note has the name ''; give"),
+    "note in colour": (lambda run: run.note("\x1b[31m", 1.0), "a note has the name '\\x1b[31m'"),
+    "long note": (lambda run: run.note("x" * 251, 1.0), "a note has the name 'xxx"),
+    "own note": (lambda run: run.note("value", 1.0), "a note has the name value, which lrsearch"),
+    "text as a note": (lambda run: run.note("accuracy", "high"), "note accuracy is 'high'; give"),
+    "odd note": (lambda run: run.note("accuracy", Odd()), "note accuracy is <Odd instance at 0x"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_fails_the_run_with_a_line_that_names_it(case):
+    function, reason = MISTAKES[case]
+    outcome = answer(function)
+    assert outcome.state == "failed"
+    assert outcome.reason.removeprefix("RequestError: ").startswith(reason)
+    assert decode(Outcome, json.loads(json.dumps(encode(outcome)))) == outcome
+
+
+def test_text_of_an_error_is_valid_and_printable():
+    def broken(run):
+        raise OSError("a\udcffb\x00c\x1b[31m\nd")
+
+    outcome = answer(broken)
+    assert outcome.reason == "OSError: a b c [31m d"
+    outcome.details.encode()
+    assert all(c.isprintable() or c in "\n\t" for c in outcome.details)
+
+
+def test_a_forked_child_that_leaves_the_function_does_not_search(tmp_path):
+    """The child would be a second copy of the search: it would end the same trial again."""
+
+    def forks(run):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other threads may be running
+            child = os.fork()
+        if not child:
+            if run.trial == 1:
+                raise ValueError("in the child")
+            return 7.0
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == (1 if run.trial == 1 else 0)
+        return 1.0
+
+    function = lrsearch.objective(forks, peak=(1e-3, 1.0))
+    storage = tmp_path / "s.journal"
+    result = lrsearch.tune(
+        function, trials=3, space="cosine", study="s", storage=storage, tracking_uri="none"
+    )
+    assert [trial.value for trial in result.trials] == [1.0] * 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

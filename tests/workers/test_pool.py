@@ -231,6 +231,55 @@ def test_messages_of_a_replaced_worker_are_ignored():
     assert stage.end() == [(0, "finished", 1)]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        *({}, [], 3, "x", {"room": "1"}, {"room": 1, "more": 2}, {"trial": 0}),
+        "another run",
+    ],
+)
+def test_a_worker_whose_message_is_unreadable_is_replaced(message):
+    stage = Stage(count=1, runs=2, slots=1)
+    one = stage.started[0]
+    one.say({"room": 1})
+    run = one.given.get(timeout=5)[0]
+    if message == "another run":
+        message = {**outcome(run), "trial": 7}
+    one.say(message)
+    wait_until(lambda: len(stage.started) == 2, pause=0.001)
+    two = stage.started[1]
+    for index in (0, 1):
+        two.say({"room": 1})
+        run = two.given.get(timeout=5)[0]
+        assert (run["trial"], run["retries"]) == (index, 1 - index)
+        two.say(outcome(run))
+    two.say({"room": 1})
+    assert stage.end() == [(0, "finished", 1), (1, "finished", 0)]
+
+
+def test_text_that_a_run_writes_to_the_pipe_of_its_worker_fails_it_and_the_search_ends(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "noisy.py").write_text(
+        "import os, stat, lrsearch\n"
+        "@lrsearch.objective(peak=(1e-3, 1.0), steps=5)\n"
+        "def noisy(run):\n"
+        "    if run.trial == 1:\n"
+        "        for fd in range(3, 30):\n"
+        "            try:\n"
+        "                os.write(fd, b'hello\\n')\n"
+        "            except OSError:\n"
+        "                pass\n"
+        "    return 1.0\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = {"trials": 3, "workers": 2, "sampler": "random", "max_retries": 1}
+    result = lrsearch.tune("noisy.py:noisy", space="cosine", tracking_uri="none", **words)
+    assert result.counts == {"finished": 3, "diverged": 0, "pruned": 0, "failed": 1}
+    reason = "its process died 2 times, the last with a message that is not one of lrsearch"
+    assert result.trial(1).reason == reason
+
+
 def test_a_worker_with_another_version_is_rejected(monkeypatch):
     from lrsearch.workers import worker
 
