@@ -29,6 +29,7 @@ from lrsearch.tracking.parent_run import best_so_far, end_record, study_record
 from lrsearch.tracking.spool import Spool
 from lrsearch.tracking.tracker import StudyFacts
 from lrsearch.tracking.uri import check_uri, default_uri
+from lrsearch.tracking.valid_records import valid_record
 
 WRITER = Path(__file__).with_name("writer.py")
 #: Seconds that a search waits at its end for the next answer of the writer.
@@ -75,6 +76,7 @@ class MlflowTracker:
         self._answered = self.missed = 0
         self._trouble = ""
         self._best: float | None = None
+        self._told: set[str] = set()
 
     def start(self, facts: StudyFacts, trials: Iterable[Trial] = ()) -> None:
         """Open or continue the parent run, and write the trials that it lacks."""
@@ -101,14 +103,23 @@ class MlflowTracker:
         self._threads = [threading.Thread(target=t, daemon=True) for t in (self._feed, self._hear)]
         for thread in self._threads:
             thread.start()
-        self._records.put(study_record(facts))
+        self._put(study_record(facts))
+
+    def _put(self, record: dict[str, Any]) -> None:
+        """Queue a record; tell once under which names MLflow shows the metrics that it refuses."""
+        record, renamed = valid_record(record)
+        for old, new in renamed.items():
+            if old not in self._told:
+                log.warning("MLflow allows no metric %r and shows it as %r", old, new)
+                self._told.add(old)
+        self._records.put(record)
 
     def trial_ended(self, trial: Trial) -> None:
         """Queue a child run, and a point of the convergence curve if the trial is a new best."""
-        self._records.put(trial_record(self._facts, trial))
+        self._put(trial_record(self._facts, trial))
         progress, self._best = best_so_far(trial, self._best)
         if progress is not None:
-            self._records.put(progress)
+            self._put(progress)
 
     def finish(self, result: Result, state: str) -> None:
         """Close the parent run, and wait until all records are written or the writer hangs."""
@@ -120,11 +131,11 @@ class MlflowTracker:
                 files += self._draw(result, Path(folder))
             if result.comparison is not None:
                 for record in comparison_records(self._facts, result, result.comparison):
-                    self._records.put(record)
+                    self._put(record)
             end = end_record(self._facts, result, state, files)
             if self._keep is not None and state == "finished" and result.ranked:
                 end["model"] = self._keep(result, Path(folder))
-            self._records.put(end)
+            self._put(end)
             self._records.put(None)
             self._wait()
         lost = [*self._missed, *self._pending]
@@ -193,7 +204,7 @@ class MlflowTracker:
                 record, kept = trial_record(self._facts, trial), spooled.get(key)
                 if kept is not None and kept.state == trial.state:
                     record |= {"began": kept.began, "ended": kept.ended, "metrics": kept.metrics}
-                self._records.put(record)
+                self._put(record)
                 if progress is not None:
-                    self._records.put(progress)
+                    self._put(progress)
         self._opened.set()

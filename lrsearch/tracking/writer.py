@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -40,7 +41,11 @@ EXPERIMENT_TAGS = {
 BATCH_LIMIT, PAGE = 1_000, 1_000
 #: Seconds without attempts after a failure, because each attempt may wait for a dead server.
 PAUSE = 30.0
-FAILURES = (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError)
+#: Errors of MLflow: it does not answer, or it refuses a record.
+FAILURES = (
+    *(MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError),
+    *(LookupError, OverflowError, TypeError, ValueError),
+)
 
 
 def experiment_name() -> str:
@@ -200,8 +205,21 @@ class Writer:
             tags=record["tags"],
         )
         run_id = str(run.info.run_id)
-        self._log(run_id, record)
+        try:
+            self._log(run_id, record)
+        except FAILURES:
+            with contextlib.suppress(*FAILURES):  # a part of a record is not shown
+                self._client.set_terminated(run_id, "FAILED")
+                self._client.delete_run(run_id)
+            raise
         return run_id
+
+    def answers(self) -> bool:
+        """Return whether MLflow answers, so that an error concerns one record only."""
+        with contextlib.suppress(*FAILURES):
+            self._client.get_run(self.run_id)
+            return True
+        return False
 
     def _log(self, run_id: str, record: dict[str, Any], tags: Sequence[RunTag] = ()) -> None:
         """Write metrics, parameters and tags of a record in as few calls as MLflow allows."""
@@ -255,14 +273,29 @@ def one_opener(identity: str) -> Iterator[None]:
 
     The writer of a killed search may still be creating it while the next writer looks for it.
     """
-    name = hashlib.sha256(f"{os.getuid()} {identity}".encode()).hexdigest()[:24]
-    path = Path(tempfile.gettempdir(), f"lrsearch-{name}.lock")
+    name = hashlib.sha256(identity.encode()).hexdigest()[:24]
+    folder = _own_folder()
+    if folder is None:
+        yield
+        return
+    path = folder / f"{name}.lock"
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
         os.close(file)
+
+
+def _own_folder() -> Path | None:
+    """Return a folder of this user for locks; None if another user has taken its name."""
+    folder = Path(tempfile.gettempdir(), f"lrsearch-{os.getuid()}")
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        return folder if private and found.st_uid == os.getuid() else None
+    return None
 
 
 def main() -> None:
@@ -290,8 +323,9 @@ def main() -> None:
                     writer.write(record)
                 failed, ended = "", last
             except FAILURES as error:
-                failed = trouble = " ".join(str(error).split())[:200] or type(error).__name__
-                tried = time.monotonic()
+                trouble = " ".join(str(error).split())[:200] or type(error).__name__
+                refused = writer is not None and writer.answers()
+                failed, tried = "" if refused else trouble, time.monotonic()
         answer: dict[str, Any] = {"run_id": writer.run_id if writer else None, "trouble": trouble}
         if record is study and writer is not None:
             answer["have"] = list(writer.have)

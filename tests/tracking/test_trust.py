@@ -2,6 +2,7 @@
 
 import json
 import stat
+import tempfile
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,13 @@ from sqlalchemy import make_url
 import lrsearch
 from lrsearch import publishing
 from lrsearch.cli import main
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact, redact_text
 from lrsearch.study.location import Location
 from lrsearch.study.store import Store
+from lrsearch.tracking.mlflow_tracker import MlflowTracker
 from lrsearch.tracking.spool import Spool
+from lrsearch.tracking.valid_records import metric_name
 from tests.doubles import Bowl, search
 
 
@@ -159,3 +162,85 @@ def test_no_password_of_a_query_is_shown(value, name):
     url = f"postgresql://me@host/db?a=1&{name}={value.replace('&', '')}&b=2"
     assert "Q" not in redact(url)
     assert redact(url).startswith("postgresql://me@host/db?a=1&")
+
+
+def test_one_record_that_mlflow_refuses_holds_up_no_other(study, tmp_path, caplog):
+    record = spooled(study, began=10**30)  # beyond the integers of a database
+    path = tmp_path / "lrsearch-studies" / "s.spool.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    uri = f"sqlite:///{tmp_path}/m.db"
+    with pytest.raises(SearchFailed, match="a part of study s could not be uploaded"):
+        publishing.sync("s", tracking_uri=uri)
+    assert "1 records could not be written to MLflow" in caplog.text
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("lrsearch").experiment_id
+    keys = {run.data.tags.get("lrsearch.key") for run in client.search_runs([experiment])}
+    assert keys >= {"trial-0000", "trial-0002"}
+    assert "trial-0001" not in keys
+    path.unlink()
+    publishing.sync("s", tracking_uri=uri)
+    keys = {run.data.tags.get("lrsearch.key") for run in client.search_runs([experiment])}
+    assert "trial-0001" in keys
+
+
+NAMES = {
+    "acc@1 (%)": "acc_1 ___",
+    "a+b=c": "a_b_c",
+    "val/acc": "val/acc",
+    "a//b": "a__b",
+    "../x": "_._x",
+    "/x": "_x",
+    "x/": "x_",
+    ".": "_",
+    "..": "_.",
+    "é ü": "é ü",
+    "a:b": "a_b",
+}
+
+
+def test_metrics_with_other_names_are_renamed_and_said_once(tmp_path, caplog):
+    class Noting(Bowl):
+        def outcome(self, run):
+            for i, name in enumerate([*NAMES, "a_b"]):
+                run.note(name, float(i))
+            if run.trial == 1:
+                return run.end("failed", reason="x", details="half \udcff of a \x00 text")
+            return super().outcome(run)
+
+    uri = f"sqlite:///{tmp_path}/m.db"
+    search(Noting(), tmp_path, trials=3, tracker=MlflowTracker(uri))
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("lrsearch").experiment_id
+    runs = {r.data.tags.get("lrsearch.trial"): r for r in client.search_runs([experiment])}
+    assert set(runs) == {None, "0", "1", "2", "3"}
+    metrics = runs["0"].data.metrics
+    for i, (name, shown) in enumerate(NAMES.items()):
+        shown = "a_b_" if name == "a:b" else shown  # a_b is a name of its own
+        assert metrics[shown] == float(i)
+    assert metrics["a_b"] == float(len(NAMES))
+    told = [r.getMessage() for r in caplog.records if "MLflow allows no metric" in r.message]
+    assert len(told) == len(set(told)) == 9
+    assert "MLflow allows no metric 'acc@1 (%)' and shows it as 'acc_1 ___'" in told
+    assert "half ? of a ? text" in runs["1"].data.tags["mlflow.note.content"]
+
+
+@settings(deadline=None, max_examples=500, derandomize=True)
+@given(st.text(min_size=1, max_size=20))
+def test_every_name_becomes_one_that_mlflow_accepts(name):
+    from mlflow.utils.validation import _validate_metric_name
+
+    _validate_metric_name(metric_name(name))
+    assert metric_name(metric_name(name)) == metric_name(name)
+
+
+def test_locks_are_in_a_folder_of_this_user(tmp_path, monkeypatch):
+    from lrsearch.tracking import writer
+
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    with writer.one_opener("study"):
+        (folder,) = tmp_path.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert len(list(folder.iterdir())) == 1
+    folder.chmod(0o777)  # as if another user had made it
+    with writer.one_opener("other"):
+        assert len(list(folder.iterdir())) == 1
