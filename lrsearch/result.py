@@ -38,7 +38,7 @@ class Outcome:
         reason: why the run did not finish, one line.
         details: the traceback of a failure.
         traces: curves by name; `loss` is the training curve.
-        figures: further finite numbers by name.
+        figures: further numbers by name; those that are not finite are left out.
         seconds: wall time; the runs of a population share its time equally.
         probing: part of `seconds` spent on diagnostics of the landscape.
         retries: number of earlier attempts whose process died.
@@ -73,7 +73,7 @@ class Outcome:
             )
         object.__setattr__(self, "reason", one_line(self.reason))
         object.__setattr__(self, "traces", MappingProxyType(dict(self.traces)))
-        figures = {name: float(figure) for name, figure in self.figures.items()}
+        figures = {n: float(x) for n, x in self.figures.items() if math.isfinite(x)}
         object.__setattr__(self, "figures", MappingProxyType(figures))
 
     def thin(self, points: int = STORED_POINTS) -> Outcome:

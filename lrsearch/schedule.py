@@ -83,14 +83,14 @@ class Schedule:
         1000
     """
 
-    peak: float = field(metadata={"bound": Bound(low=0.0, open_low=True)})
+    peak: float = field(metadata={"bound": Bound(low=0.0, high=1e9, open_low=True)})
     warmup: float = _field(0.0, low=0, high=1, open_high=True)
     hold: float = _field(0.0, low=0, high=1)
     decay: str = _field("cosine", kind="name", names=tuple(DECAYS))
     power: float = _field(1.0, low=0, open_low=True)
     rate: float = _field(3.0, low=0)
     bend: float = _field(0.5, low=0, open_low=True)
-    drops: int = _field(2, kind="int", low=1)
+    drops: int = _field(2, kind="int", low=1, high=1_000_000)
     gamma: float = _field(0.1, low=0, high=1, open_low=True, open_high=True)
     knot_x1: float = _field(0.4, low=0, high=1)
     knot_y1: float = _field(0.7, low=0, high=1, open_low=True)

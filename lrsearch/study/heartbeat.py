@@ -74,7 +74,7 @@ class Worker:
             id=uuid.uuid4().hex[:12],
             host=_host(),
             pid=os.getpid(),
-            started=_started(os.getpid()),
+            started=_started(os.getpid()) or "",
             since=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -100,7 +100,7 @@ class Liveness:
         if is_here(worker):
             if worker.pid == os.getpid() and worker.id not in _active:
                 return False
-            if not worker.started or _started(worker.pid) != worker.started:
+            if not _runs(worker):
                 return False
         beat, since = self._seen.get(worker.id, (-1, 0.0))
         now = time.monotonic() - self._clock.silent
@@ -269,8 +269,30 @@ def _host() -> str:
     return " ".join(parts).strip()
 
 
-def _started(pid: int) -> str:
-    """Return the start time of a process, which only its machine can compare; empty if gone."""
+def _runs(worker: Worker) -> bool:
+    """Return whether the process of a worker on this machine may be running."""
+    started = _started(worker.pid)
+    return started is None or (bool(started) and started == (worker.started or started))
+
+
+def _exists(pid: int) -> bool:
+    """Return whether there is a process with this id, perhaps of another user."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _started(pid: int) -> str | None:
+    """Return the start time of a process, which only its machine can compare.
+
+    Returns:
+        the time; empty if the process is gone; None if this process may not read it, as for other
+        users' processes if `/proc` is mounted with `hidepid`.
+    """
     if pid <= 0:
         return ""
     stat = Path("/proc") / str(pid) / "stat"
@@ -278,7 +300,7 @@ def _started(pid: int) -> str:
         try:
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
-            return ""
+            return None if _exists(pid) else ""
         return "" if fields[0] in "ZX" else fields[19]  # clock ticks since boot
     shown = subprocess.run(  # noqa: S603
         ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,41 @@ def one_that_ended(folder):
 
 def attend(store):
     return Heartbeat(store.storage, store.key, store.lock, store.clock)
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])
+def test_a_process_whose_start_this_user_may_not_read_is_alive_until_it_is_gone(
+    monkeypatch, error
+):
+    """As for processes of other users if /proc is mounted with hidepid."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = heartbeat._started(process.pid)
+    worker = dataclasses.replace(Worker.here(), pid=process.pid, started=started)
+    other = dataclasses.replace(worker, id="other", started="1")
+    assert [Liveness().alive(worker), Liveness().alive(other)] == [True, False]
+    read = Path.read_text
+
+    def hidden(path, *args, **words):
+        if path.name == "stat":
+            raise error(13, "hidden")
+        return read(path, *args, **words)
+
+    def kill(pid, signal):
+        if error is PermissionError and process.poll() is None:
+            raise PermissionError(1, "not permitted")
+        return os_kill(pid, signal)
+
+    os_kill = os.kill
+    monkeypatch.setattr(Path, "read_text", hidden)
+    monkeypatch.setattr(os, "kill", kill)
+    assert Liveness().alive(worker)
+    process.communicate(b"\n")
+    assert not Liveness().alive(worker)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 10**30, 2**31 - 1])
+def test_an_id_that_is_not_one_of_a_process_is_dead(pid):
+    assert not Liveness().alive(dataclasses.replace(Worker.here(), pid=pid))
 
 
 def test_one_process_at_a_time_runs_a_trial(tmp_path):
