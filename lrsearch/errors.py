@@ -62,7 +62,7 @@ def real(value: object) -> float | None:
     """Return a user's value as a float, such as a number or a one-element tensor.
 
     Returns:
-        the float, which may be infinite or NaN; None if the value is no number, or an integer
+        the float, which may be infinite or NaN; None if it is not a number, or is an integer
         beyond the largest float.
     """
     if value is None or isinstance(value, bool | str | bytes | bytearray):

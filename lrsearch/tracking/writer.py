@@ -274,8 +274,7 @@ def one_opener(identity: str) -> Iterator[None]:
     The writer of a killed search may still be creating it while the next writer looks for it.
     """
     name = hashlib.sha256(identity.encode()).hexdigest()[:24]
-    folder = _own_folder()
-    if folder is None:
+    if (folder := _own_folder()) is None:
         yield
         return
     path = folder / f"{name}.lock"
