@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from lrsearch.comparison import Comparison
 from lrsearch.result import Result
@@ -82,8 +84,10 @@ def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:
 
 def storage_option(result: Result) -> str:
     """Return the option that names the study's storage in a command; empty for the default."""
-    default = f"/{FOLDER}/{result.study}.journal"
-    return "" if f"/{result.storage}".endswith(default) else f" --storage {result.storage}"
+    default = Path(FOLDER, f"{result.study}.journal").absolute()
+    if Path(result.storage).absolute() == default:
+        return ""
+    return f" --storage {shlex.quote(result.storage)}"
 
 
 def _how(found: Comparison) -> str:

@@ -240,7 +240,8 @@ def compare(
     found = run_search(spec, answers, tracker, watcher, asked, retry=False).comparison
     if found is None:
         raise SearchFailed(
-            f"study {name} was not compared; run `lrsearch compare {name}` to continue"
+            f"study {name} was not compared; run `lrsearch compare {name}{spec.location.option}` "
+            "to continue"
         )
     return found
 

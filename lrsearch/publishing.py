@@ -152,7 +152,7 @@ def sync(
         if tracker.uri is None or tracker.run_id is None or tracker.missed:
             raise SearchFailed(
                 f"a part of study {study} could not be uploaded to MLflow at {redact(uri)}; run "
-                f"`lrsearch sync {study}` again when MLflow answers"
+                f"`lrsearch sync {study}{store.location.option}` again when MLflow answers"
             )
         store.set_tracking(tracker.uri, tracker.run_id)
     return tracker.uri, tracker.run_id

@@ -21,6 +21,7 @@ from lrsearch.cli.claims import claims
 from lrsearch.cli.compare import compare
 from lrsearch.cli.export import export
 from lrsearch.cli.listings import objectives, spaces
+from lrsearch.cli.output import echo
 from lrsearch.cli.pages import sync, ui
 from lrsearch.cli.show import show
 from lrsearch.cli.tune import tune
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     except LrsearchError as error:
         if rank_here() and not isinstance(error, RankLost):
             return error.exit_code  # rank 0 prints the same message
-        print(error.details, file=sys.stderr, end="")
+        echo(error.details, err=True, nl=False)
         return _refuse(str(error), error.exit_code)
     finally:
         if arguments is None:
@@ -129,5 +130,5 @@ def _announce_wait() -> None:
 
 def _refuse(message: str, code: int) -> int:
     """Print a message as one line on stderr, and return the exit code."""
-    print(f"lrsearch: {one_line(as_options(message))}", file=sys.stderr)
+    echo(f"lrsearch: {one_line(as_options(message))}", err=True)
     return code

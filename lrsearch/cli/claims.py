@@ -10,7 +10,7 @@ import click
 
 from lrsearch.claims.catalog import CLAIMS, Claim, find
 from lrsearch.cli.options import options
-from lrsearch.cli.output import table
+from lrsearch.cli.output import echo, table
 from lrsearch.finding import Finding
 
 WIDTH = 100
@@ -40,10 +40,10 @@ def claims(ids: tuple[str, ...], plot: str | None, as_json: bool) -> None:
     for claim in chosen:
         findings[claim.id] = claim.run()
         if not as_json:
-            click.echo(describe(claim, findings[claim.id]))
+            echo(describe(claim, findings[claim.id]))
     if as_json:
         records = [_record(claim, findings[claim.id]) for claim in chosen]
-        click.echo(json.dumps(records, allow_nan=False))
+        echo(json.dumps(records, allow_nan=False))
     if plot is not None:
         from lrsearch.report.claim_figure import draw_panels
         from lrsearch.report.files import write

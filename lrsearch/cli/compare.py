@@ -13,6 +13,7 @@ import click
 from lrsearch.answer import answer_of
 from lrsearch.cli.describe import describe_comparison
 from lrsearch.cli.options import WORKFORCE, options, read_workforce, settings_of
+from lrsearch.cli.output import echo
 from lrsearch.cli.progress import Progress
 from lrsearch.search.comparison_spec import ComparisonSpec
 
@@ -49,7 +50,7 @@ def compare(
         found = api.compare(study, storage=storage, callback=progress, **asked)
         result = api.load(study, storage=storage)
     if as_json:
-        click.echo(json.dumps(result.to_dict()))
+        echo(json.dumps(result.to_dict()))
     else:
         answer = answer_of(dataclasses.replace(result, comparison=found))
-        click.echo(describe_comparison(answer, exact=found.exact), nl=False)
+        echo(describe_comparison(answer, exact=found.exact), nl=False)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from lrsearch.answer import storage_option
 from lrsearch.cli.options import options
+from lrsearch.cli.output import echo
 from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_json, to_module
 from lrsearch.schedule import Budget, Schedule
@@ -77,7 +79,7 @@ def export(
         lost = {"ignore_batch": ignore_batch, "ignore_momentum": ignore_momentum}
         text = to_csv(plan) if form == "csv" else to_module(form, plan, schedule, **lost)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     try:
         Path(output).write_text(text, encoding="utf-8")
@@ -115,7 +117,8 @@ def _find(
     if compared:
         if result.comparison is None:
             raise RequestError(
-                f"study {study} has no comparison yet; run `lrsearch compare {study}`"
+                f"study {study} has no comparison yet; run `lrsearch compare {study}"
+                f"{storage_option(result)}`"
             )
         schedule = result.comparison.best.schedule
     else:
@@ -129,7 +132,7 @@ def _find(
             else f"changes from {schedule.peak:.4g} at the study's batch {own.batch} to "
             f"{scaled.peak:.4g} at batch {batch}"
         )
-        click.echo(f"lrsearch: the peak {note}", err=True)
+        echo(f"lrsearch: the peak {note}", err=True)
         schedule = scaled
     elif coupling is not None:
         raise RequestError(

@@ -10,7 +10,23 @@ import click
 
 def say(as_json: bool, record: object, text: str) -> None:
     """Print a record as JSON, or the text that says the same to people."""
-    click.echo(json.dumps(record) if as_json else text, nl=as_json)
+    echo(json.dumps(record) if as_json else text, nl=as_json)
+
+
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Print a text without the control characters that a terminal would execute.
+
+    Args:
+        text: the text, which may contain names and messages of a study from a stranger.
+        nl: True to end it with a line break.
+        err: True to print it on stderr.
+    """
+    click.echo(clean(text), nl=nl, err=err)
+
+
+def clean(text: str) -> str:
+    """Return a text with `?` in place of control characters other than tabs and line breaks."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:

@@ -9,6 +9,7 @@ import click
 
 from lrsearch import publishing
 from lrsearch.cli.options import options
+from lrsearch.cli.output import echo
 
 
 @click.command()
@@ -23,7 +24,7 @@ def sync(study: str, storage: str | None, tracking_uri: str | None) -> None:
       lrsearch sync digits-default --tracking-uri http://mlflow.example.com
     """
     uri, run_id = publishing.sync(study, storage=storage, tracking_uri=tracking_uri)
-    click.echo(f"{study} is in MLflow at {uri}, run {run_id}")
+    echo(f"{study} is in MLflow at {uri}, run {run_id}")
 
 
 @click.command()
@@ -37,13 +38,13 @@ def ui(study: str | None, port: int, storage: str | None, tracking_uri: str | No
       lrsearch ui digits-default
       lrsearch ui --port 5001 --tracking-uri sqlite:///mlflow.db
     """
-    click.echo("starting MLflow's server (about ten seconds)", err=True)
+    echo("starting MLflow's server (about ten seconds)", err=True)
     # SIGTERM stops it as Ctrl-C does; both are normal ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
         publishing.serve(study, port=port, storage=storage, tracking_uri=tracking_uri) as page,
     ):
-        click.echo(page.address)
-        click.echo("Ctrl-C stops it", err=True)
+        echo(page.address)
+        echo("Ctrl-C stops it", err=True)
         page.wait()

@@ -9,7 +9,7 @@ import click
 
 from lrsearch.cli.describe import describe_ranking, describe_result, leaderboard, spark
 from lrsearch.cli.options import options
-from lrsearch.cli.output import say, table
+from lrsearch.cli.output import echo, say, table
 from lrsearch.diagnostics.ranking import Ranking, rank_by
 from lrsearch.errors import RequestError
 from lrsearch.result import Result
@@ -57,13 +57,13 @@ def show(
     ranking = None if sort is None else rank_by(result, sort)
     _draw(result, ranking, plot, html)
     if as_json:
-        click.echo(json.dumps(result.to_dict()))
+        echo(json.dumps(result.to_dict()))
     elif ranking is not None:
-        click.echo(leaderboard(result, top, ranking) + describe_ranking(result, ranking), nl=False)
+        echo(leaderboard(result, top, ranking) + describe_ranking(result, ranking), nl=False)
     elif not result.ranked:
         _ = result.best  # raises NothingFinished with the reason
     else:
-        click.echo(f"{leaderboard(result, top)}\n{describe_result(result)}", nl=False)
+        echo(f"{leaderboard(result, top)}\n{describe_result(result)}", nl=False)
 
 
 def _draw(result: Result, ranking: Ranking | None, plot: str | None, html: str | None) -> None:

@@ -22,6 +22,7 @@ from lrsearch.cli.options import (
     read_workforce,
     settings_of,
 )
+from lrsearch.cli.output import echo
 from lrsearch.cli.progress import Progress
 from lrsearch.errors import SearchFailed
 from lrsearch.redaction import HIDDEN, redact
@@ -97,7 +98,7 @@ def tune(
     asked["workers"] = read_workforce(asked)
     if dry_run:
         search, answers = api.prepare(objective, **asked)
-        click.echo(describe_search(search, answers.setup), nl=False)
+        echo(describe_search(search, answers.setup), nl=False)
         return
     location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
@@ -126,9 +127,9 @@ def _print(result: Result, progress: Progress, as_json: bool) -> None:
     if rank_here():
         return  # rank 0 prints the answer
     if as_json:
-        click.echo(json.dumps(result.to_dict(), allow_nan=False))
+        echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        click.echo(describe_result(result, not progress.ended, progress.estimate), nl=False)
+        echo(describe_result(result, not progress.ended, progress.estimate), nl=False)
 
 
 def _join_command(context: click.Context, location: Location) -> str:

@@ -10,7 +10,7 @@ import click
 
 from lrsearch import maintenance
 from lrsearch.cli.options import options
-from lrsearch.cli.output import say, table
+from lrsearch.cli.output import echo, say, table
 from lrsearch.cli.wording import as_options
 from lrsearch.errors import RequestError, SearchFailed
 
@@ -46,15 +46,15 @@ def status(study: str | None, storage: str | None, as_json: bool) -> None:
     if error:
         raise RequestError(f"{error}")
     if as_json:
-        click.echo(json.dumps([each.to_dict() for each in found]))
+        echo(json.dumps([each.to_dict() for each in found]))
         return
     if not found:
-        click.echo("no studies here; `lrsearch tune` creates one")
+        echo("no studies here; `lrsearch tune` creates one")
         return
-    click.echo(table([HEADINGS, *map(_row, found)], right=range(1, 8)), nl=False)
+    echo(table([HEADINGS, *map(_row, found)], right=range(1, 8)), nl=False)
     for each in found:
         if each.trouble:
-            click.echo(f"{each.study}: {as_options(each.trouble)}")
+            echo(f"{each.study}: {as_options(each.trouble)}")
         if study is not None:
             _detail(each)
 
@@ -69,7 +69,7 @@ def _row(each: StudyStatus) -> tuple[str, ...]:
 
 def _detail(each: StudyStatus) -> None:
     for worker in each.workers:
-        click.echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
+        echo(f"worker {worker.pid} on {worker.host.split()[0]}, since {worker.since}")
     orphans = f"{_trials(each.orphans)}; the next search runs them again"
     for happened, line in (
         (each.running, f"running: {_trials(each.running)}"),
@@ -78,7 +78,7 @@ def _detail(each: StudyStatus) -> None:
         (each.compared, "compared on fresh seeds"),
     ):
         if happened:
-            click.echo(line)
+            echo(line)
 
 
 def _trials(indices: tuple[int, ...]) -> str:
@@ -111,14 +111,12 @@ def repair(study: str, storage: str | None) -> None:
     """
     done = maintenance.repair(study, storage=storage)
     if done.aside is None:
-        click.echo(f"{study} is intact: {done.lines} records, {done.trials} trials")
+        echo(f"{study} is intact: {done.lines} records, {done.trials} trials")
         return
-    click.echo(
-        f"removed {done.damaged} damaged of {done.lines} records; the old file is {done.aside}"
-    )
+    echo(f"removed {done.damaged} damaged of {done.lines} records; the old file is {done.aside}")
     shown = ", ".join(map(str, done.lost[:10])) + (", …" if len(done.lost) > 10 else "")
     again = f"; the next search runs trial {shown} again" if done.lost else ""
-    click.echo(f"{study} has {done.trials} trials{again}")
+    echo(f"{study} has {done.trials} trials{again}")
 
 
 @click.command()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import re
 
+from lrsearch.cli.output import clean
+
 #: Arguments whose option has another form: a mapping becomes a repeated option.
 _MAPPINGS = {"settings": "--set", "options": "--with"}
 #: An argument in a message, with its value or without.
@@ -53,4 +55,4 @@ class OptionFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line."""
-        return as_options(super().format(record))
+        return clean(as_options(super().format(record)))

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shlex
 import warnings
 import zlib
 from collections import deque
@@ -198,7 +199,7 @@ def _repair_command(path: Path) -> str:
     """Return the command that repairs a journal; in the default folder it needs no path."""
     if path == Path(FOLDER) / path.name:
         return f"lrsearch repair {path.stem}"
-    return f"lrsearch repair STUDY --storage {path}"
+    return f"lrsearch repair STUDY --storage {shlex.quote(str(path))}"
 
 
 def _write_all(file: int, text: bytes, location: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +77,14 @@ class Location:
     def __str__(self) -> str:
         """Return the path, or the URL without its password."""
         return redact(self.url) if self.path is None else str(self.path)
+
+    @property
+    def option(self) -> str:
+        """The option that names this location in a command; empty for the default."""
+        default = Path(FOLDER, f"{self.study}.journal").absolute()
+        if self.path is not None and self.path.absolute() == default:
+            return ""
+        return f" --storage {shlex.quote(str(self))}"
 
     def seen_from_elsewhere(self, host: str) -> str:
         """Return the location as text, with `host` in place of localhost in a URL."""

@@ -18,6 +18,7 @@ from lrsearch.schedule import Schedule
 from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace, planned, points, share
 from lrsearch.tracking.tracker import StudyFacts
+from lrsearch.tracking.valid_records import code_block
 
 #: Largest length of a text, in characters. MLflow truncates or rejects longer ones.
 TEXT_LIMIT = 5_000
@@ -33,7 +34,7 @@ def trial_record(facts: StudyFacts, trial: Trial) -> dict[str, Any]:
         "lrsearch.state": trial.state,
         "lrsearch.reason": trial.reason[:TEXT_LIMIT],
         "lrsearch.retries": str(trial.retries or ""),
-        "mlflow.note.content": f"```\n{trial.details[-TEXT_LIMIT:]}\n```" if trial.details else "",
+        "mlflow.note.content": code_block(trial.details[-TEXT_LIMIT:]) if trial.details else "",
     }
     return {
         "kind": "child",

@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from lrsearch.answer import storage_option
 from lrsearch.errors import log
 from lrsearch.redaction import redact, redact_text
 from lrsearch.result import Result, Trial
@@ -147,12 +148,13 @@ class MlflowTracker:
         if lost:
             log.warning(
                 "%d records could not be written to MLflow at %s (%s); all trials are saved in "
-                "%s; upload them with `lrsearch sync %s` when MLflow answers",
+                "%s; upload them with `lrsearch sync %s%s` when MLflow answers",
                 len(lost),
                 self.uri,
                 self._trouble or f"the writer ended with exit code {self._process.returncode}",
                 result.storage,
                 result.study,
+                storage_option(result),
             )
 
     def _wait(self) -> None:

@@ -20,6 +20,7 @@ from lrsearch.answer import answer_of, differing_fields, rounded_fields
 from lrsearch.result import Result, Trial
 from lrsearch.tracking.child_runs import TEXT_LIMIT
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
+from lrsearch.tracking.valid_records import code_block
 
 STUDY_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 PACKAGES = ("lrsearch", "torch", "numpy", "optuna", "mlflow")
@@ -57,7 +58,7 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         "lrsearch.digest.space": _digest(space),
         "lrsearch.digest.objective": _digest(identity),
         "mlflow.user": _user(),
-        "mlflow.source.name": f"lrsearch tune {spec.objective}",
+        "mlflow.source.name": f"lrsearch tune {shlex.quote(spec.objective)}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": _commit(),
         "version.python": platform.python_version(),
@@ -171,7 +172,7 @@ def describe(facts: StudyFacts, result: Result) -> str:
     parts += [
         _table([("field", "value"), *rounded_fields(answer.schedule)]),
         "Export the schedule, or repeat the search with the artifact `space.yaml`:",
-        f"```\n{answer.export}\n{_command(facts, result)}\n```",
+        code_block(f"{answer.export}\n{_command(facts, result)}"),
     ]
     text = "\n\n".join(parts)
     return text if len(text) <= LIMIT else text[: LIMIT - 2].rpartition("\n")[0] + "\n…"
@@ -180,9 +181,10 @@ def describe(facts: StudyFacts, result: Result) -> str:
 def _command(facts: StudyFacts, result: Result) -> str:
     """Return the command that repeats the search of a study."""
     settings = {"trials": result.counted, **tracked_settings(facts)}
-    options = [f"--{name} {value}" for name, value in settings.items()]
+    options = [f"--{name} {shlex.quote(str(value))}" for name, value in settings.items()]
     options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
-    return f"lrsearch tune {facts.spec.objective} --space space.yaml {' '.join(options)}"
+    objective = shlex.quote(facts.spec.objective)
+    return f"lrsearch tune {objective} --space space.yaml {' '.join(options)}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -25,6 +25,13 @@ def valid_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
+def code_block(text: str) -> str:
+    """Return a text as a block of code in Markdown, which no backticks of the text can end."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
 def valid_record(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a record that MLflow accepts, and the new names of the metrics that have one.
 

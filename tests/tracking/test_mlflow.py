@@ -194,7 +194,7 @@ def test_a_dead_server_does_not_stop_the_search(tmp_path, caplog, monkeypatch):
     assert len(result.trials) == 3
     assert result.run_id is None
     assert "records could not be written to MLflow" in caplog.text
-    assert "upload them with `lrsearch sync s`" in caplog.text
+    assert "upload them with `lrsearch sync s --storage " in caplog.text
     assert str(tmp_path / "x.journal") in caplog.text
 
 
