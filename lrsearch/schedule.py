@@ -83,7 +83,7 @@ class Schedule:
         1000
     """
 
-    peak: float = field(metadata={"bound": Bound(low=0.0, high=1e9, open_low=True)})
+    peak: float = field(metadata={"bound": Bound(low=0.0, high=1e30, open_low=True)})
     warmup: float = _field(0.0, low=0, high=1, open_high=True)
     hold: float = _field(0.0, low=0, high=1)
     decay: str = _field("cosine", kind="name", names=tuple(DECAYS))

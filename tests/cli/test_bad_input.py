@@ -63,7 +63,7 @@ BAD = [
     ("export good.json --to torch", "give --steps"),
     ("export growing.json --to optax --steps 9 --batch 8", "--ignore-batch"),
     ("export good.json --to csv --steps 9 --coupling 1", "no batch to scale from"),
-    ("tune quadratic --set peak=0", r"peak is 0; give a number in \(0, 1e\+09\]"),
+    ("tune quadratic --set peak=0", r"peak is 0; give a number in \(0, 1e\+30\]"),
     ("tune quadratic --set peak=-1", "peak is -1"),
     ("tune quadratic --set peak=high", "peak is 'high', which is not a number"),
     ("tune quadratic --set peak=nan", "peak is 'nan'"),

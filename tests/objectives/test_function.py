@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import warnings
 
 import numpy as np
 import pytest
@@ -188,27 +187,40 @@ def test_text_of_an_error_is_valid_and_printable():
     assert all(c.isprintable() or c in "\n\t" for c in outcome.details)
 
 
+FORKS = """
+import os
+import lrsearch
+
+@lrsearch.objective(peak=(1e-3, 1.0))
+def forks(run):
+    child = os.fork()
+    if not child:
+        if run.trial == 1:
+            raise ValueError("in the child")
+        return 7.0
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == (1 if run.trial == 1 else 0)
+    return 1.0
+
+if __name__ == "__main__":
+    words = {"trials": 3, "space": "cosine", "sampler": "random", "tracking_uri": "none"}
+    print([trial.value for trial in lrsearch.tune(forks, **words).trials])
+"""
+
+
 def test_a_forked_child_that_leaves_the_function_does_not_search(tmp_path):
     """The child would be a second copy of the search: it would end the same trial again."""
-
-    def forks(run):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # other threads may be running
-            child = os.fork()
-        if not child:
-            if run.trial == 1:
-                raise ValueError("in the child")
-            return 7.0
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code == (1 if run.trial == 1 else 0)
-        return 1.0
-
-    function = lrsearch.objective(forks, peak=(1e-3, 1.0))
-    storage = tmp_path / "s.journal"
-    result = lrsearch.tune(
-        function, trials=3, space="cosine", study="s", storage=storage, tracking_uri="none"
+    (tmp_path / "forks.py").write_text(FORKS)
+    done = subprocess.run(
+        [sys.executable, "forks.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
-    assert [trial.value for trial in result.trials] == [1.0] * 3
+    assert done.stdout == "[1.0, 1.0, 1.0]\n"
+    assert "ValueError: in the child" in done.stderr
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
