@@ -7,6 +7,7 @@ Records contain no infinite or NaN numbers, so they survive a round trip through
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,13 +104,13 @@ class Trial:
     schedule: Schedule
     outcomes: tuple[Outcome, ...]
 
-    @property
+    @functools.cached_property
     def state(self) -> str:
         """`finished` if every run finished, else the worst state of a run."""
         states = {outcome.state for outcome in self.outcomes}
         return next(s for s in ("failed", "diverged", "pruned", "finished") if s in states)
 
-    @property
+    @functools.cached_property
     def value(self) -> float | None:
         """Mean over the replicates; None unless all of them finished."""
         values = [o.value for o in self.outcomes if o.value is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections import Counter
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +29,9 @@ class Progress(Callback):
         self.ended, self.estimate = 0, ""
         self._quiet, self._first = quiet, first
         self._bar: Any = None
+        self._states: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._best = math.inf
 
     def __enter__(self) -> Progress:
         return self
@@ -43,6 +48,8 @@ class Progress(Callback):
         """Start the bar at the number of trials that the study already has."""
         if self._quiet or result.counted >= total:
             return
+        for trial in result.trials:
+            self._count(trial)
         if self._first:
             print(self._first, file=sys.stderr)
         self._open(result.study, "trial", total, result.counted)
@@ -52,11 +59,20 @@ class Progress(Callback):
         self.ended += 1
         if self._bar is None:
             return
-        counts, ranked = result.counts, result.ranked
-        parts = [f"best {ranked[0].value:.4g}"] if ranked else []
+        self._count(trial)
+        counts = self._counts
+        parts = [f"best {self._best:.4g}"] if math.isfinite(self._best) else []
         parts += [f"{counts[s]} {s}" for s in ("pruned", "diverged", "failed") if counts[s]]
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
-        self._bar.update(result.counted - self._bar.n)
+        self._bar.update(len(self._states) - counts["failed"] - self._bar.n)
+
+    def _count(self, trial: Trial) -> None:
+        """Count a trial once, by its last state: a result would be counted in full each time."""
+        self._counts[self._states.get(trial.index, "")] -= 1
+        self._counts[trial.state] += 1
+        self._states[trial.index] = trial.state
+        if trial.value is not None:
+            self._best = min(self._best, trial.value)
 
     def comparing(self, estimate: str, seconds: float, total: int, done: int) -> None:
         """Print the cost estimate of a comparison, and start its bar."""

@@ -86,8 +86,12 @@ class Asker:
         if index < len(self._first):
             self.points.append(self._first[index])
             return Proposal(point=self._first[index] or {})
-        ended = {i: self._ended[i] for i in range(index - self._window) if i in self._ended}
-        found = self._sampler.ask(index, History(points=tuple(self.points), ended=ended))
+        if self.independent:  # a history would cost more than the sampler
+            history = History()
+        else:
+            ended = {i: self._ended[i] for i in range(index - self._window) if i in self._ended}
+            history = History(points=tuple(self.points), ended=ended)
+        found = self._sampler.ask(index, history)
         self.points.append(found.point)
         return found
 

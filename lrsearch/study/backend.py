@@ -62,6 +62,10 @@ class Backend(Protocol):
         """Return the trials of a study, ordered by number."""
         ...
 
+    def get_trials_from(self, study: int, place: int, /) -> list[FrozenTrial]:
+        """Return the trials of a study from a place in their order on, not copied."""
+        ...
+
     def get_trial(self, trial: int, /) -> FrozenTrial:
         """Return one trial."""
         ...

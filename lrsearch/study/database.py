@@ -193,6 +193,10 @@ class Database(Clock):
 
         return self._steady(look)
 
+    def get_trials_from(self, study: int, place: int) -> list[FrozenTrial]:
+        """Return the trials of a study from a place in their order on."""
+        return self.get_all_trials(study, deepcopy=False)[place:]
+
     def set_trial_state_values(
         self, trial: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:

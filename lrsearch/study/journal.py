@@ -25,6 +25,7 @@ from typing import Any
 
 import optuna
 from optuna.storages.journal import BaseJournalBackend, JournalStorage
+from optuna.trial import FrozenTrial
 
 from lrsearch.errors import RequestError, SearchFailed, log
 from lrsearch.study.location import FOLDER
@@ -208,7 +209,23 @@ def _write_all(file: int, text: bytes, location: int) -> None:
         text, location = text[written:], location + written
 
 
-def open_journal(path: Path) -> JournalStorage:
+class RecordStorage(JournalStorage):
+    """Optuna's storage of a journal, which can also read the last trials without the others.
+
+    Optuna builds a list of all trials at each call: 2 ms for 10 000 trials.
+    """
+
+    def get_trials_from(self, study: int, place: int) -> list[FrozenTrial]:
+        """Return the trials of a study from a place in their order on, not copied."""
+        with self._thread_lock:
+            self._sync_with_backend()
+            known = self._replay_result
+            if study not in known._studies:
+                raise KeyError(study)
+            return [known._trials[key] for key in known._study_id_to_trial_ids[study][place:]]
+
+
+def open_journal(path: Path) -> RecordStorage:
     """Open a journal, creating it if it does not exist.
 
     Raises:
@@ -217,7 +234,7 @@ def open_journal(path: Path) -> JournalStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return JournalStorage(Journal(path))
+            return RecordStorage(Journal(path))
     except OSError as error:
         raise RequestError(
             f"cannot open {path}: {error.strerror}; choose another `storage=`"

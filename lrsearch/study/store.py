@@ -210,7 +210,7 @@ class Store:
         """Return the result of the study.
 
         Args:
-            trials: ended trials by index, if they are known; None reads them.
+            trials: ended trials in the order of their index, if known; None reads them.
             seconds: duration of the current search; None means the sum over all trials.
         """
         spec, known = self.spec, self.trials() if trials is None else trials
@@ -224,7 +224,7 @@ class Store:
             storage=str(self.location),
             tracking_uri=self.tracking[0],
             run_id=self.tracking[1],
-            trials=tuple(known[i] for i in sorted(known)),
+            trials=tuple(known.values()),
             optimum=self.optimum,
             enqueued=len(self.enqueued),
             comparison=self.comparison(len(known) - len(self.table.failed)),

@@ -68,7 +68,7 @@ class TrialTable:
         self._storage, self._study, self._lock, self._location = storage, study, lock, location
         self._keys: dict[int, int] = {}  # Optuna's ids of running trials, by index
         self._excused: Counter[int] = Counter()  # attempts lost before a trial failed
-        self._settled: set[int] = set()
+        self._settled: set[int] = set()  # places of ended trials in the storage, from `_first`
         self._first = 0  # all trials before this position are settled
         self._heartbeat: Heartbeat | None = None
         self._mine: dict[int, int] = {}
@@ -90,30 +90,31 @@ class TrialTable:
             RequestError: a record was not written by lrsearch.
         """
         self.running = {}
-        before = len(self.trials)
         with reading(self._location):
-            trials = self._storage.get_all_trials(self._study, deepcopy=False)
-            while self._first < len(trials) and trials[self._first].number in self._settled:
-                self._first += 1
-            for frozen in trials[self._first :]:
-                if frozen.number in self._settled:
+            found = self._storage.get_trials_from(self._study, self._first)
+            for place, frozen in enumerate(found, self._first):
+                if place in self._settled:
                     continue
                 trial = self._take(frozen)
+                if frozen.state.is_finished():
+                    self._settled.add(place)
                 if trial is not None:
                     self._keep(trial)
                     self.news.append(trial)
-        if len(self.trials) > before:
-            self.trials = dict(sorted(self.trials.items()))
+        while self._first in self._settled:
+            self._settled.discard(self._first)
+            self._first += 1
 
     def _take(self, frozen: FrozenTrial) -> Trial | None:
         """Return a trial that has ended and was not known, or None; register a running one."""
+        if frozen._trial_id in self._ended_here:
+            return None
         attempt = attempt_of(frozen)
         if not frozen.state.is_finished():
             if attempt is not None and attempt.index not in self.running:
                 self.running[attempt.index] = attempt
                 self._keys[attempt.index] = frozen._trial_id
             return None
-        self._settled.add(frozen.number)
         # An outcome written after its worker was taken for dead is ignored: another worker runs
         # the trial.
         lost = frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL
@@ -122,7 +123,7 @@ class TrialTable:
             return None
         kept = frozen.user_attrs.get(ENDED)
         trial = None if kept is None else EndedTrial.read(kept).trial
-        if trial is None or not self._is_open(trial.index) or frozen._trial_id in self._ended_here:
+        if trial is None or not self._is_open(trial.index):
             return None
         # Older versions stored enqueued schedules without the objective's momentum.
         schedule = trial.schedule.with_momentum(self.spec.momentum)
@@ -204,7 +205,11 @@ class TrialTable:
         return True
 
     def _keep(self, trial: Trial) -> None:
+        """Add a trial or its new outcome; the trials stay in the order of their index."""
+        last = trial.index in self.trials or trial.index > next(reversed(self.trials), -1)
         self.trials[trial.index] = trial
+        if not last:
+            self.trials = dict(sorted(self.trials.items()))
         self._excused[trial.index] = self.lost[trial.index]
         (self.failed.add if trial.state == "failed" else self.failed.discard)(trial.index)
 
