@@ -1,8 +1,8 @@
 """Cost of a trial in a long study: `python -m tests.bench.growth [TRIALS]`.
 
-CPU time per trial of a function that returns at once, with the random sampler and without tracking,
-around trial 500 and at the end; and the time to load the study, compared with Optuna's own replay
-of the same file. BLAS and OpenMP have one thread.
+CPU time per trial of a function that returns at once, with the random sampler and without
+tracking, around trial 750 and at the end; and the time to load the study, compared with Optuna's
+own replay of the same file. BLAS and OpenMP have one thread.
 """
 
 import os
