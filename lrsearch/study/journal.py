@@ -158,8 +158,14 @@ class Journal(BaseJournalBackend):
                     "command again to continue with the new file"
                 )
             yield file
+        except OSError as error:  # for example a network disk that is gone
+            raise SearchFailed(
+                f"cannot read {self._path}: {error.strerror}; ended trials are kept; restore the "
+                "file and run the same command again to continue"
+            ) from error
         finally:
-            unlock(file)
+            with contextlib.suppress(OSError):
+                unlock(file)
 
     def _read(self, file: int, *, settled: bool = True) -> bool:
         """Read the lines written since the last call; return whether all of them are intact.

@@ -81,8 +81,10 @@ def unlock(file: int) -> None:
 
     Closing alone is not enough: a child forked meanwhile has the file open, too.
     """
-    fcntl.flock(file, fcntl.LOCK_UN)
-    os.close(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        os.close(file)
 
 
 class FileLock:

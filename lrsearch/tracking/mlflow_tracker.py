@@ -66,7 +66,7 @@ class MlflowTracker:
         draw: Draw | None = None,
         keep: Callable[[Result, Path], dict[str, str]] | None = None,
     ) -> None:
-        self._draw, self._keep = draw, keep
+        self._draw, self._keep, self._here = draw, keep, Path.cwd()
         self._uri = check_uri(default_uri() if uri is None else uri)
         self.uri: str | None = redact(self._uri)
         self.run_id: str | None = None
@@ -91,6 +91,7 @@ class MlflowTracker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            cwd=self._here,  # user code may change the working folder before this process leads
             text=True,
             env={
                 "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,6 +1,7 @@
 """Trials with errors, full disks, deleted files: the right outcome or one clear error line."""
 
 import errno
+import itertools
 import multiprocessing
 import os
 import re
@@ -286,6 +287,27 @@ def test_a_full_disk_is_one_clear_error_and_loses_no_ended_trial(tmp_path, monke
     with monkeypatch.context() as patched:
         full(patched, after)
         with pytest.raises(SearchFailed, match="No space left on device; ended trials are kept"):
+            search(Bowl(), tmp_path / "b", trials=9, sampler="random")
+    assert asked(search(Bowl(), tmp_path / "b", trials=9, sampler="random")) == asked(whole)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("function", ["pread", "fstat", "fsync"])
+@pytest.mark.parametrize("after", [5, 15, 25])
+def test_a_network_disk_that_is_gone_is_one_clear_error_and_loses_no_ended_trial(
+    tmp_path, monkeypatch, code, function, after
+):
+    whole = search(Bowl(), tmp_path / "a", trials=9, sampler="random")
+    real, calls = getattr(os, function), itertools.count()
+
+    def gone(*arguments):
+        if next(calls) >= after:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"lrsearch.study.journal.os.{function}", gone)
+        with pytest.raises(SearchFailed, match=f"{os.strerror(code)}; ended trials are kept"):
             search(Bowl(), tmp_path / "b", trials=9, sampler="random")
     assert asked(search(Bowl(), tmp_path / "b", trials=9, sampler="random")) == asked(whole)
 

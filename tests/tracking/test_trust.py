@@ -1,6 +1,7 @@
 """A study folder of a stranger cannot send files, credentials or foreign records to MLflow."""
 
 import json
+import os
 import stat
 import tempfile
 
@@ -244,3 +245,17 @@ def test_locks_are_in_a_folder_of_this_user(tmp_path, monkeypatch):
     folder.chmod(0o777)  # as if another user had made it
     with writer.one_opener("other"):
         assert len(list(folder.iterdir())) == 1
+
+
+def test_mlflow_is_in_the_folder_of_the_search_even_if_a_run_has_changed_it(tmp_path, monkeypatch):
+    """The tracker of a process that leads later starts after its objective has run."""
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    other.mkdir()
+    monkeypatch.chdir(first)
+    tracker = MlflowTracker("sqlite:///m.db")
+    start = tracker.start
+    monkeypatch.setattr(tracker, "start", lambda *given: (os.chdir(other), start(*given)))
+    search(Bowl(), tmp_path, trials=2, tracker=tracker)
+    assert (first / "m.db").is_file()
+    assert not list(other.iterdir())
