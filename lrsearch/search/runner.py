@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from lrsearch.contract import Objective, Probes
-from lrsearch.errors import SearchFailed, log
+from lrsearch.errors import LrsearchError, SearchFailed, log
 from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_run import ComparisonRun
@@ -16,6 +16,7 @@ from lrsearch.search.loop import POLL, Loop, Watchers
 from lrsearch.search.signals import Interrupted, Shield, interruptible
 from lrsearch.search.slots import fix_slots
 from lrsearch.study.heartbeat import Heartbeat
+from lrsearch.study.journal import DELETED
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Facts, Store
 from lrsearch.tracking.tracker import Tracker
@@ -49,6 +50,33 @@ def run_search(
         SearchFailed: too many trials failed in a row, or the storage cannot be written.
         Interrupted: a signal arrived; trials that had ended are saved.
     """
+    try:
+        return _search(spec, objective, tracker, callback, compare, probes, retry=retry)
+    except KeyError as error:
+        if _exists(spec):
+            raise
+        raise SearchFailed(DELETED) from error
+
+
+def _exists(spec: StudySpec) -> bool:
+    try:
+        Store.read(spec.location).close()
+    except LrsearchError:
+        return False
+    return True
+
+
+def _search(
+    spec: StudySpec,
+    objective: Objective,
+    tracker: Tracker,
+    callback: Callback,
+    compare: ComparisonSpec | None,
+    probes: Probes | None,
+    *,
+    retry: bool,
+) -> Result:
+    """Search as `run_search` does."""
     setup, shield, began = objective.setup, Shield(), time.perf_counter()
     probes = Probes() if probes is None else probes
     with ExitStack() as exits, interruptible(shield):

@@ -39,7 +39,8 @@ from lrsearch.study.locks import with_lock
 BEAT, LEASE = 20.0, 150.0
 
 #: Errors of a storage that cannot be reached or written.
-BROKEN = (LrsearchError, OSError, SQLAlchemyError, optuna.exceptions.OptunaError)
+#: KeyError is a study that was deleted.
+BROKEN = (LrsearchError, OSError, KeyError, SQLAlchemyError, optuna.exceptions.OptunaError)
 
 #: Ids of the workers of this process that have joined a study.
 _active: set[str] = set()

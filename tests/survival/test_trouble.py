@@ -14,6 +14,7 @@ import pytest
 from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError, RunStopped, SearchFailed
+from lrsearch.study.journal import open_journal
 from tests.doubles import Bowl, asked, search, wait_until
 from tests.survival.swarm import STUDY
 
@@ -289,6 +290,19 @@ def test_a_full_disk_is_one_clear_error_and_loses_no_ended_trial(tmp_path, monke
         with pytest.raises(SearchFailed, match="No space left on device; ended trials are kept"):
             search(Bowl(), tmp_path / "b", trials=9, sampler="random")
     assert asked(search(Bowl(), tmp_path / "b", trials=9, sampler="random")) == asked(whole)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_study_that_is_deleted_while_it_is_searched_is_one_clear_error(tmp_path, slots):
+    class Deleting(Bowl):
+        def outcome(self, run):
+            if run.trial == 3:
+                storage = open_journal(tmp_path / "x.journal")
+                storage.delete_study(storage.get_study_id_from_name("s"))
+            return super().outcome(run)
+
+    with pytest.raises(SearchFailed, match="the study was deleted while it was in use; run the"):
+        search(Deleting(slots=slots), tmp_path, trials=9, sampler="random")
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
