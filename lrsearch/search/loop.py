@@ -78,9 +78,8 @@ class Loop(RunStream):
         self._open: dict[int, OpenTrial] = {}
         self._replicates: dict[int, int] = {}  # replicate of a trial's first run
         self._left: set[int] = set()  # trials that another process runs, or that failed before
-        self._retry = set(
-            self._table.failed if retry else ()
-        )  # trials that failed before this search
+        # Trials that failed before this search.
+        self._retry = self._table.to_retry(spec.max_retries) if retry else set[int]()
         self._failed = 0
         self._heard = -math.inf
         self._waits_for = ""

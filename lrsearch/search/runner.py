@@ -91,7 +91,8 @@ def _search(
         shield.hurry = store.clock.hurry
         store.enqueue(spec.queue)
         result = store.result(seconds=0.0)
-        complete = store.table.complete(spec.trials) and not (retry and store.table.failed)
+        again = store.table.to_retry(spec.max_retries) if retry else set()
+        complete = store.table.complete(spec.trials) and not again
         known = compare is None or (compare.frugal and result.comparison is not None)
         known = complete and known
         if known and store.is_told(result):

@@ -79,6 +79,17 @@ class TrialTable:
         """Return whether N trials have ended without failing."""
         return len(self.trials) - len(self.failed) >= trials
 
+    def to_retry(self, max_retries: int) -> set[int]:
+        """Return the failed trials that a new search runs again.
+
+        A trial that has killed the processes of its searches would kill the next one too, so it is
+        only run again if more deaths are allowed than before.
+
+        Args:
+            max_retries: allowed number of retries after a crashed process.
+        """
+        return {i for i in self.failed if self.trials[i].retries <= max_retries}
+
     def retries(self, index: int) -> int:
         """Return how many attempts at a trial were lost since it last failed, if it did."""
         return self.lost[index] - self._excused[index]
