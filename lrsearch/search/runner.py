@@ -16,7 +16,6 @@ from lrsearch.search.loop import POLL, Loop, Watchers
 from lrsearch.search.signals import Interrupted, Shield, interruptible
 from lrsearch.search.slots import fix_slots
 from lrsearch.study.heartbeat import Heartbeat
-from lrsearch.study.journal import DELETED
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Facts, Store
 from lrsearch.tracking.tracker import Tracker
@@ -55,7 +54,9 @@ def run_search(
     except KeyError as error:
         if _exists(spec):
             raise
-        raise SearchFailed(DELETED) from error
+        raise SearchFailed(
+            "the study was deleted while it was in use; run the same command again to search anew"
+        ) from error
 
 
 def _exists(spec: StudySpec) -> bool:

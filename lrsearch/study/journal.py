@@ -40,8 +40,6 @@ ENDING, OWN = len(b',"after":"01234567","crc":"01234567"}\n'), len(b',"crc":"012
 TORN = 2
 #: Mode of a new journal. It may hold private texts, such as messages of errors.
 PRIVATE = 0o600
-#: Message about a study that another process has deleted.
-DELETED = "the study was deleted while it was in use; run the same command again to search anew"
 #: Checksum that the first line stores for the line before it.
 NOTHING = b"00000000"
 
@@ -233,7 +231,10 @@ class RecordStorage(JournalStorage):
             self._sync_with_backend()
             known = self._replay_result
             if study not in known._studies:
-                raise SearchFailed(DELETED)
+                raise SearchFailed(
+                    "the study was deleted while it was in use; run the same command again to "
+                    "search anew"
+                )
             return [known._trials[key] for key in known._study_id_to_trial_ids[study][place:]]
 
 
