@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from lrsearch.comparison import Comparison
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
-from lrsearch.study.location import FOLDER
+from lrsearch.study.location import storage_option
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -49,7 +47,7 @@ def answer_of(result: Result) -> Answer:
         NothingFinished: no trial finished.
     """
     best, found = result.best, result.comparison
-    storage = storage_option(result)
+    storage = storage_option(result.study, result.storage)
     common = {
         "counts": ", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
         "schedule": result.chosen,
@@ -80,14 +78,6 @@ def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:
         (name, f"{value:.4g}" if isinstance(value, float) else str(value))
         for name, value in schedule.to_dict(defaults=False).items()
     ]
-
-
-def storage_option(result: Result) -> str:
-    """Return the option that names the study's storage in a command; empty for the default."""
-    default = Path(FOLDER, f"{result.study}.journal").absolute()
-    if Path(result.storage).absolute() == default:
-        return ""
-    return f" --storage {shlex.quote(result.storage)}"
 
 
 def _how(found: Comparison) -> str:

@@ -114,6 +114,16 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def printable(text: str) -> str:
+    """Return a text with `?` in place of control characters other than tabs and line breaks.
+
+    A terminal would execute them, and a database refuses some of them.
+    """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name: the nearest known one, and all.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from lrsearch.errors import one_line
+from lrsearch.errors import one_line, printable
 
 #: Numbers of characters that are kept, because a message may contain a whole tensor.
 REASON, DETAILS = 300, 10_000
@@ -25,6 +25,4 @@ def trace_of(error: BaseException) -> str:
     """Return the traceback without its first frame, which is lrsearch's own."""
     trace = error.__traceback__
     trace = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    text = "".join(traceback.format_exception(type(error), error, trace))[-DETAILS:]
-    # A terminal would execute control characters, and a database refuses invalid text.
-    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    return printable("".join(traceback.format_exception(type(error), error, trace))[-DETAILS:])

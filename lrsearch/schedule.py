@@ -254,11 +254,19 @@ class Schedule:
         mu, overdamped = self._momenta(lr, uncoupled, self.momentum or 0.0)
         return Plan(lr=lr, batch=batches, momentum=mu, overdamped=overdamped)
 
-    def _unit_curve(self, updates: int) -> Curve:
-        """Return warmup, hold and decay as fractions of the peak, shape `[updates]`."""
+    def phases(self, updates: int) -> tuple[int, int, int]:
+        """Return the numbers of steps of the warmup, the hold and the decay phase.
+
+        Args:
+            updates: number of steps of the run.
+        """
         warm = round_half_up(self.warmup * updates)
         held = round_half_up(self.hold * (updates - warm))
-        rest = updates - warm - held
+        return warm, held, updates - warm - held
+
+    def _unit_curve(self, updates: int) -> Curve:
+        """Return warmup, hold and decay as fractions of the peak, shape `[updates]`."""
+        warm, held, rest = self.phases(updates)
         if rest < 1 and (self.decay != "constant" or warm >= updates):
             raise RequestError(
                 f"warmup {self.warmup:g} and hold {self.hold:g} leave no decay phase in {updates} "

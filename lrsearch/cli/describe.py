@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill
 
-from lrsearch.answer import (
-    Answer,
-    answer_of,
-    differing_fields,
-    rounded_fields,
-    storage_option,
-)
+from lrsearch.answer import Answer, answer_of, differing_fields, rounded_fields
 from lrsearch.cli.output import table
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
@@ -20,6 +14,7 @@ from lrsearch.plan import Plan
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result, Trial
 from lrsearch.schedule import Schedule
+from lrsearch.study.location import storage_option
 from lrsearch.study.settings import declared
 from lrsearch.study.spec import StudySpec
 
@@ -132,7 +127,7 @@ def _next_steps(
     result: Result, answer: Answer, complete: bool, estimate: str
 ) -> list[tuple[str, str]]:
     study, failed = result.study, result.counts["failed"]
-    storage = storage_option(result)
+    storage = storage_option(result.study, result.storage)
     steps = (
         (failed, "retry", f"the same command, when the error is fixed ({failed} trials failed)"),
         (complete, "continue", f"the same command with --trials {2 * result.counted}"),

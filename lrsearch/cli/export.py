@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from lrsearch.answer import storage_option
 from lrsearch.cli.options import options
 from lrsearch.cli.output import echo
 from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_json, to_module
 from lrsearch.schedule import Budget, Schedule
+from lrsearch.study.location import storage_option
 
 
 @click.command()
@@ -118,7 +118,7 @@ def _find(
         if result.comparison is None:
             raise RequestError(
                 f"study {study} has no comparison yet; run `lrsearch compare {study}"
-                f"{storage_option(result)}`"
+                f"{storage_option(result.study, result.storage)}`"
             )
         schedule = result.comparison.best.schedule
     else:

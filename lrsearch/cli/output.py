@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from lrsearch.errors import printable
+
 
 def say(as_json: bool, record: object, text: str) -> None:
     """Print a record as JSON, or the text that says the same to people."""
@@ -21,12 +23,7 @@ def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
         nl: True to end it with a line break.
         err: True to print it on stderr.
     """
-    click.echo(clean(text), nl=nl, err=err)
-
-
-def clean(text: str) -> str:
-    """Return a text with `?` in place of control characters other than tabs and line breaks."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    click.echo(printable(text), nl=nl, err=err)
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:

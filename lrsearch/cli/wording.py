@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 
-from lrsearch.cli.output import clean
+from lrsearch.errors import printable
 
 #: Arguments whose option has another form: a mapping becomes a repeated option.
 _MAPPINGS = {"settings": "--set", "options": "--with"}
@@ -55,4 +55,4 @@ class OptionFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line."""
-        return clean(as_options(super().format(record)))
+        return printable(as_options(super().format(record)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lrsearch.curves import DECAYS, cycle_bounds, round_half_up, spline_knots
+from lrsearch.curves import DECAYS, cycle_bounds, spline_knots
 from lrsearch.errors import RequestError
 from lrsearch.plan import Plan
 from lrsearch.schedule import Schedule
@@ -60,23 +60,22 @@ def _function(name: str, about: str, lines: Sequence[str], kind: str = "float") 
 
 def _rate(schedule: Schedule, steps: int, name: str, where: str) -> str:
     """Return the function of the learning rate before its coupling to the batch."""
-    warm = round_half_up(schedule.warmup * steps)
-    start = warm + round_half_up(schedule.hold * (steps - warm))
-    peak, floor = schedule.peak, schedule.floor
+    warm, held, rest = schedule.phases(steps)
+    start, peak, floor = warm + held, schedule.peak, schedule.floor
     lines = []
     if warm:
         lines += [f"if t < {warm}:  # warmup", f"    return {peak!r} * ((t + 1) / {warm})"]
-    if start > warm:
+    if held:
         lines += [f"if t < {start}:  # hold", f"    return {peak!r}"]
     constants: list[str] = []
-    if start < steps:
-        bounds = cycle_bounds(steps - start, schedule.cycles, schedule.cycle_growth)
+    if rest:
+        bounds = cycle_bounds(rest, schedule.cycles, schedule.cycle_growth)
         cycles = [
             (begin + start, end + start, schedule.cycle_damping**i)
             for i, (begin, end) in enumerate(itertools.pairwise(bounds))
         ]
         if len(cycles) == 1:
-            lines.append(f"k, n = t{f' - {start}' if start else ''}, {steps - start}  # decay")
+            lines.append(f"k, n = t{f' - {start}' if start else ''}, {rest}  # decay")
         else:
             constants += [
                 "#: First step, end and height of every cycle.",
@@ -87,11 +86,9 @@ def _rate(schedule: Schedule, steps: int, name: str, where: str) -> str:
         own, shape = _SHAPES[schedule.decay](schedule)
         constants += own
         lines += shape
-        unit = "height * unit" if len(cycles) > 1 else "unit"
-        if floor:
-            unit = f"({floor!r} + {1.0 - floor!r} * {f'({unit})' if len(cycles) > 1 else unit})"
-        elif len(cycles) > 1:
-            unit = f"({unit})"
+        if len(cycles) > 1:
+            lines.append("unit = height * unit")
+        unit = f"({floor!r} + {1.0 - floor!r} * unit)" if floor else "unit"
         lines.append(f"return {peak!r} * {unit}")
     head = "\n".join(constants) + "\n\n\n" if constants else ""
     return head + _function(name, f"the learning rate of step t, {where}", lines)

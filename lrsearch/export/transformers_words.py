@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lrsearch.curves import round_half_up
 from lrsearch.schedule import Schedule
 
 #: Fields that no shape of transformers has; they must have neutral values.
@@ -33,9 +32,8 @@ def transformers_arguments(schedule: Schedule, steps: int) -> dict[str, Any] | N
     neutral = Schedule(peak=schedule.peak)
     if any(getattr(schedule, name) != getattr(neutral, name) for name in FOREIGN):
         return None
-    warm = round_half_up(schedule.warmup * steps)
-    held = round_half_up(schedule.hold * (steps - warm))
-    found = _held(schedule, steps - warm - held) if held else _shape(schedule, steps - warm)
+    warm, held, rest = schedule.phases(steps)
+    found = _held(schedule, rest) if held else _shape(schedule, rest)
     if found is None:
         return None
     name, further = found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from lrsearch.contract import Setup
 from lrsearch.distributions import check_point, distributions
@@ -40,7 +41,7 @@ class Asker:
         self._searched = distributions(spec.space)
         self._ended: dict[int, Trial] = {}
         self._known = 0  # all trials before this index have ended
-        self._problem = Problem(
+        problem = Problem(
             space=spec.space,
             seed=spec.seed,
             positive=setup.positive,
@@ -48,8 +49,8 @@ class Asker:
             untrained=setup.untrained,
             parallel=window > 0,
         )
-        self._name = spec.sampler
-        self._sampler = make_sampler(self._name, self._problem)
+        self._make_sampler = partial(make_sampler, spec.sampler, problem)
+        self._sampler = self._make_sampler()
 
     @property
     def independent(self) -> bool:
@@ -68,15 +69,15 @@ class Asker:
         If another process has retried a failed trial, its new outcome replaces the failure.
         """
         if trial.index in self._ended:
-            self._sampler = make_sampler(
-                self._name, self._problem
-            )  # it may keep what it computed from the failure
+            self._sampler = self._make_sampler()  # it may keep what it got from the failure
         # Thinned as in the storage, so that a resumed search sees the same.
         outcomes = tuple(outcome.thin() for outcome in trial.outcomes)
         self._ended[trial.index] = dataclasses.replace(trial, outcomes=outcomes)
 
     def penalty(self, trial: Trial) -> float | None:
         """Return the finite value that the sampler gets for a diverged trial, or None."""
+        if trial.state != "diverged":
+            return None
         end = trial.index - self._window
         return penalty(trial.index, self._ended, end, self._untrained)
 

@@ -312,8 +312,7 @@ class Loop(RunStream):
         ended = self._open.pop(index)
         outcomes = tuple(ended.outcomes[i] for i in range(runs))
         trial = Trial(index=index, schedule=ended.schedule, outcomes=outcomes)
-        penalty = self._asker.penalty(trial) if trial.state == "diverged" else None
-        if not self._table.end(trial, penalty):
+        if not self._table.end(trial, self._asker.penalty(trial)):
             self._left.add(index)
             return
         self._table.news = [t for t in self._table.news if t.index != index]

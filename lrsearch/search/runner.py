@@ -16,6 +16,7 @@ from lrsearch.search.loop import POLL, Loop, Watchers
 from lrsearch.search.signals import Interrupted, Shield, interruptible
 from lrsearch.search.slots import fix_slots
 from lrsearch.study.heartbeat import Heartbeat
+from lrsearch.study.journal import study_deleted
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Facts, Store
 from lrsearch.tracking.tracker import Tracker
@@ -54,9 +55,7 @@ def run_search(
     except KeyError as error:
         if _exists(spec):
             raise
-        raise SearchFailed(
-            "the study was deleted while it was in use; run the same command again to search anew"
-        ) from error
+        raise study_deleted() from error
 
 
 def _exists(spec: StudySpec) -> bool:

@@ -231,11 +231,15 @@ class RecordStorage(JournalStorage):
             self._sync_with_backend()
             known = self._replay_result
             if study not in known._studies:
-                raise SearchFailed(
-                    "the study was deleted while it was in use; run the same command again to "
-                    "search anew"
-                )
+                raise study_deleted()
             return [known._trials[key] for key in known._study_id_to_trial_ids[study][place:]]
+
+
+def study_deleted() -> SearchFailed:
+    """Return the error about a study that another process has deleted."""
+    return SearchFailed(
+        "the study was deleted while it was in use; run the same command again to search anew"
+    )
 
 
 def open_journal(path: Path) -> RecordStorage:

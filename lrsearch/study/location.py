@@ -81,10 +81,7 @@ class Location:
     @property
     def option(self) -> str:
         """The option that names this location in a command; empty for the default."""
-        default = Path(FOLDER, f"{self.study}.journal").absolute()
-        if self.path is not None and self.path.absolute() == default:
-            return ""
-        return f" --storage {shlex.quote(str(self))}"
+        return storage_option(self.study, str(self))
 
     def seen_from_elsewhere(self, host: str) -> str:
         """Return the location as text, with `host` in place of localhost in a URL."""
@@ -105,6 +102,18 @@ class Location:
         if self.path is None:
             return self.beside(".runs")
         return (self.here / self.path).with_name(f"{self.study}.runs")
+
+
+def storage_option(study: str, storage: str) -> str:
+    """Return the option that names a study's storage in a command; empty for the default.
+
+    Args:
+        study: name of the study.
+        storage: its storage, as the text of a `Location`.
+    """
+    if Path(storage).absolute() == Path(FOLDER, f"{study}.journal").absolute():
+        return ""
+    return f" --storage {shlex.quote(storage)}"
 
 
 def _check_url(url: str) -> str:

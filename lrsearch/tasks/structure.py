@@ -109,10 +109,14 @@ def is_whole(train: Any) -> bool:
     return isinstance(train, tuple | dict)
 
 
+def structure_of(train: Any) -> Structure:
+    """Return the structure of training data: that of its tensors, or of a dataset's sample."""
+    return Structure.of(train if is_whole(train) else train[0])
+
+
 def flat_task(task: Any) -> Any:
     """Return a `TorchTask` with flat data, whose loss and metrics get batches in its structure."""
-    whole = is_whole(task.train)
-    structure = Structure.of(task.train if whole else task.train[0])
+    whole, structure = is_whole(task.train), structure_of(task.train)
     if whole and structure.flat:
         return task
     changes: dict[str, Any] = {

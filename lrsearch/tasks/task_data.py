@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lrsearch.errors import RequestError
-from lrsearch.tasks.structure import Structure, is_whole, validation_parts
+from lrsearch.tasks.structure import Structure, is_whole, structure_of, validation_parts
 
 TENSORS = "a tuple or dict of tensors whose first axis is the sample, such as (inputs, targets)"
 #: Number of samples of a dataset that are read when a task is made.
@@ -60,7 +60,7 @@ def check_validation(task: str, validation: Any, train: Any) -> None:
         raise _refuse(task, "validation", _kind(validation), allowed)
     own = _structure(task, "validation", validation)
     _check_tensors(task, "validation", validation, own)
-    structure = Structure.of(train if is_whole(train) else train[0])
+    structure = structure_of(train)
     if structure.flat and own.flat:
         return
     try:
@@ -100,13 +100,15 @@ def _check_tensors(task: str, field: str, data: Any, structure: Structure) -> No
 
 def _check_samples(task: str, train: Any) -> None:
     """Check that a few samples of a dataset, evenly spaced, have equal parts of equal shapes."""
-    structure = _structure(task, "a sample of train", train[0])
+    places = torch.linspace(0, len(train) - 1, min(READ, len(train))).round().long().tolist()
+    samples = {index: train[index] for index in places}
+    structure = _structure(task, "a sample of train", samples[0])
     if not structure.names:
         raise _refuse(task, "a sample of train", "empty", "at least one tensor")
     shapes: dict[int, list[tuple[int, ...]]] = {}
-    for index in torch.linspace(0, len(train) - 1, min(READ, len(train))).round().long().tolist():
+    for index, sample in samples.items():
         try:
-            parts = structure.parts(train[index])
+            parts = structure.parts(sample)
         except RequestError as error:
             raise RequestError(f"task {task}: sample {index} of train{error}") from None
         shapes[index] = [tuple(np.shape(part)) for part in parts]

@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from lrsearch.answer import storage_option
 from lrsearch.errors import log
 from lrsearch.redaction import redact, redact_text
 from lrsearch.result import Result, Trial
+from lrsearch.study.location import storage_option
 from lrsearch.tracking.child_runs import comparison_records, trial_key, trial_record
 from lrsearch.tracking.parent_run import best_so_far, end_record, study_record
 from lrsearch.tracking.spool import Spool
@@ -32,7 +32,8 @@ from lrsearch.tracking.tracker import StudyFacts
 from lrsearch.tracking.uri import check_uri, default_uri
 from lrsearch.tracking.valid_records import valid_record
 
-WRITER = Path(__file__).with_name("writer.py")
+#: The module of the writer process.
+WRITER = "lrsearch.tracking.writer"
 #: Seconds that a search waits at its end for the next answer of the writer.
 PATIENCE = 60.0
 
@@ -87,7 +88,7 @@ class MlflowTracker:
             self._known.append((trial, progress))
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter
             # -P: Python must not import the user's files here in place of MLflow's modules.
-            [sys.executable, "-P", str(WRITER)],
+            [sys.executable, "-P", "-m", WRITER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -155,7 +156,7 @@ class MlflowTracker:
                 self._trouble or f"the writer ended with exit code {self._process.returncode}",
                 result.storage,
                 result.study,
-                storage_option(result),
+                storage_option(result.study, result.storage),
             )
 
     def _wait(self) -> None:

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 import lrsearch
 from lrsearch import api, publishing
 from lrsearch.cli import main
-from lrsearch.cli.output import clean
+from lrsearch.errors import printable
 from lrsearch.tracking.valid_records import code_block
 
 CODE = """
@@ -113,5 +113,5 @@ def test_output_has_no_control_characters(tmp_path, monkeypatch, capsys):
     main(["tune", "\x1b[31m"])
     shown = capsys.readouterr()
     assert "\x1b" not in shown.out + shown.err
-    assert clean("a\tb\nc\x1b[31m\x07é") == "a\tb\nc?[31m?é"
-    assert json.loads(clean(json.dumps("\x1b"))) == "\x1b"
+    assert printable("a\tb\nc\x1b[31m\x07é") == "a\tb\nc?[31m?é"
+    assert json.loads(printable(json.dumps("\x1b"))) == "\x1b"

@@ -75,7 +75,7 @@ def test_a_file_does_not_grow_with_the_number_of_steps(form):
     assert len(text) < 12_000
     names = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     assert "rate_at" in names
-    assert f"LR = StepValues(rate_at, {200_000})" in text
+    assert "LR = StepValues(rate_at, 200000)" in text
 
 
 @pytest.mark.parametrize(
