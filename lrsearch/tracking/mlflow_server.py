@@ -18,10 +18,9 @@ import urllib.error
 import urllib.request
 from types import TracebackType
 
-from mlflow.tracking import MlflowClient
-
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
+from lrsearch.tracking.connect import connect_once
 from lrsearch.tracking.writer import experiment_name, parent_of, view_key
 
 HOST = "127.0.0.1"
@@ -143,7 +142,7 @@ def find_page(uri: str, identity: str | None, study: str | None) -> str:
         RequestError: MLflow does not have the experiment or the study.
     """
     experiment = experiment_name()
-    client = MlflowClient(tracking_uri=uri)
+    client = connect_once(uri)
     known = client.get_experiment_by_name(experiment)
     if known is None:
         raise RequestError(

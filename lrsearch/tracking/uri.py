@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lrsearch.errors import RequestError, SearchFailed
-from lrsearch.redaction import redact, redact_text
+from lrsearch.redaction import redact
 
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
 #: Schemes that MLflow supports; a driver may follow, as in `postgresql+psycopg`.
@@ -15,8 +15,6 @@ SCHEMES = (
     *("sqlite", "postgresql", "mysql", "mssql"),
     *("http", "https", "databricks", "databricks-uc", "uc"),
 )
-#: Settings for a single attempt of a few seconds, unless the user has set them.
-HTTP_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 def check_uri(uri: str) -> str:
@@ -69,20 +67,7 @@ def reach(uri: str) -> str:
                 f"cannot create {path}: its folder is not writable; choose another tracking URI"
             )
         return f"{uri}, which the first search creates"
-    import sqlalchemy.exc
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
+    from lrsearch.tracking.connect import connect_once  # loads MLflow, which takes a second
 
-    own = {name: value for name, value in HTTP_SETTINGS.items() if name not in os.environ}
-    os.environ.update(own)
-    try:
-        found = MlflowClient(tracking_uri=uri).search_experiments(max_results=1000)
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
-        text = " ".join(redact_text(str(error), uri).split())[:200]
-        raise SearchFailed(
-            f"{redact(uri)} does not answer: {text}; check the address and the server"
-        ) from error
-    finally:
-        for name in own:
-            del os.environ[name]
+    found = connect_once(uri).search_experiments(max_results=1000)
     return f"{redact(uri)}, {len(found)} experiments"

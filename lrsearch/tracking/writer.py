@@ -1,8 +1,8 @@
 """The process that writes to MLflow: reads records from stdin and prints answers to stdout.
 
-Records and answers are JSON objects, one per line. This file is run by its path and does not
-import lrsearch. It uses MLflow's client, because the fluent API has a global active run. If the
-search is killed, stdin ends without an `end` record, and the parent run is marked as killed.
+Records and answers are JSON objects, one per line. It uses MLflow's client, because the fluent
+API has a global active run. If the search is killed, stdin ends without an `end` record, and the
+parent run is marked as killed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy.exc
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
+
+from lrsearch.tracking.connect import FAILURES, connect
 
 EXPERIMENT = "lrsearch"
 ABOUT = (
@@ -41,11 +41,6 @@ EXPERIMENT_TAGS = {
 BATCH_LIMIT, PAGE = 1_000, 1_000
 #: Seconds without attempts after a failure, because each attempt may wait for a dead server.
 PAUSE = 30.0
-#: Errors of MLflow: it does not answer, or it refuses a record.
-FAILURES = (
-    *(MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError),
-    *(LookupError, OverflowError, TypeError, ValueError),
-)
 
 
 def experiment_name() -> str:
@@ -78,11 +73,8 @@ class Writer:
 
     def __init__(self, uri: str, study: dict[str, Any]) -> None:
         self._uri = uri
-        with one_creator(uri):
-            self._client = MlflowClient(tracking_uri=uri)
-            name = experiment_name()
-            known = self._client.get_experiment_by_name(name)
-            self._experiment = known.experiment_id if known else self._create_experiment(name)
+        self._client = connect(uri)
+        self._experiment = self._find_experiment(experiment_name())
         self.have: dict[str, str] = {}
         self.failed: set[str] = set()
         with one_opener(study["identity"]):
@@ -105,9 +97,18 @@ class Writer:
             record
         )
 
-    def _create_experiment(self, name: str) -> str:
-        """Create the experiment; its primary metric determines the default columns."""
-        made = str(self._client.create_experiment(name))
+    def _find_experiment(self, name: str) -> str:
+        """Find or create the experiment; its primary metric determines the default columns."""
+        known = self._client.get_experiment_by_name(name)
+        if known is None:
+            try:
+                made = str(self._client.create_experiment(name))
+            except MlflowException:
+                known = self._client.get_experiment_by_name(name)
+                if known is None:
+                    raise
+        if known is not None:  # perhaps another process has just created it
+            return str(known.experiment_id)
         for key, value in EXPERIMENT_TAGS.items():
             self._client.set_experiment_tag(made, key, value)
         return made
@@ -253,18 +254,6 @@ def _dataset(data: dict[str, Any]) -> DatasetInput:
         ),
         [InputTag("mlflow.data.context", "training")],
     )
-
-
-@contextlib.contextmanager
-def one_creator(uri: str) -> Iterator[None]:
-    """Lock an SQLite database: processes that create one at the same time all crash."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri or not path:
-        yield
-        return
-    with Path(f"{path}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
