@@ -91,7 +91,8 @@ def _object(kind: Any) -> Decoder:
 
     def decode_object(value: Any, where: str) -> Any:
         _expect(type(value) is dict, value, where)
-        _expect(needed <= value.keys() <= fields.keys(), sorted(value), where)
+        if not needed <= value.keys() <= fields.keys():
+            raise _wrong(sorted(value), where)
         return kind(**{n: fields[n](item, f"{where}.{n}") for n, item in value.items()})
 
     return decode_object
@@ -175,5 +176,9 @@ _SCALARS: dict[Any, Decoder] = {
 
 def _expect(holds: bool, value: Any, where: str) -> None:
     if not holds:
-        text = value if type(value) is str else given(value)
-        raise ValueError(f"{where} is {text[:80]!r}")
+        raise _wrong(value, where)
+
+
+def _wrong(value: Any, where: str) -> ValueError:
+    text = value if type(value) is str else given(value)
+    return ValueError(f"{where} is {text[:80]!r}")

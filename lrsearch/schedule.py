@@ -111,7 +111,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name, bound in FIELDS.items():
-            object.__setattr__(self, name, bound.check(name, getattr(self, name)))
+            value = getattr(self, name)
+            if value is not DEFAULTS[name]:
+                object.__setattr__(self, name, bound.check(name, value))
         if self.momentum_rule.startswith("critical") and self.curvature is None:
             raise RequestError(
                 f"momentum_rule {self.momentum_rule} needs curvature; give a number above 0"
@@ -333,6 +335,8 @@ class Budget:
 
 #: Allowed values of every field of a Schedule, in the order in which the fields act.
 FIELDS: dict[str, Bound] = {f.name: f.metadata["bound"] for f in dataclasses.fields(Schedule)}
+#: Default of every field; `dataclasses.MISSING` for the peak.
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Schedule)}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial
 from lrsearch.errors import RequestError, SearchFailed, log
 from lrsearch.study.location import FOLDER
 from lrsearch.study.locks import lock, unlock
-from lrsearch.study.trial_records import STRANGE
+from lrsearch.study.trial_records import STRANGE, collector_paused
 
 #: End of every line: the checksum of the line before it, and that of the preceding part of the
 #: line itself.
@@ -63,7 +63,7 @@ class JournalLine:
 
     def record(self) -> dict[str, Any]:
         """Return the record of this line."""
-        record: dict[str, Any] = json.loads(self._body + b"}")
+        record: dict[str, Any] = json.loads(f"{self._body.decode()}}}")
         return record
 
     @staticmethod
@@ -249,7 +249,7 @@ def open_journal(path: Path) -> RecordStorage:
         RequestError: the journal cannot be opened or read.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), collector_paused():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return RecordStorage(Journal(path))
     except OSError as error:

@@ -120,16 +120,17 @@ class TrialTable:
         """Return a trial that has ended and was not known, or None; register a running one."""
         if frozen._trial_id in self._ended_here:
             return None
-        attempt = attempt_of(frozen)
-        if not frozen.state.is_finished():
+        ended = frozen.state.is_finished()
+        # An outcome written after its worker was taken for dead is ignored: another worker runs
+        # the trial.
+        lost = frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL
+        attempt = attempt_of(frozen) if lost or not ended else None
+        if not ended:
             if attempt is not None and attempt.index not in self.running:
                 self.running[attempt.index] = attempt
                 self._keys[attempt.index] = frozen._trial_id
             return None
-        # An outcome written after its worker was taken for dead is ignored: another worker runs
-        # the trial.
-        lost = frozen.user_attrs.get(LOST) and frozen.state == TrialState.FAIL
-        if attempt is not None and lost:
+        if attempt is not None:
             self.lost[attempt.index] += 1
             return None
         kept = frozen.user_attrs.get(ENDED)

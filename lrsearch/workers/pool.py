@@ -88,7 +88,10 @@ class WorkerPool:
         """Keep every worker busy, and yield outcomes when they arrive."""
         order = {**self._order, "slots": runs.slots, "level": runs.probes.level}
         pool_run = _PoolRun(
-            lambda i, inbox: self._start(order, i, inbox), self._count, self._retries
+            lambda i, inbox: self._start(order, i, inbox),
+            self._count,
+            slots=runs.slots,
+            retries=self._retries,
         )
         try:
             yield from pool_run.work(runs, alone=runs.slots == 1)
@@ -120,6 +123,7 @@ class _Seat:
 
     Attributes:
         number: number of the place.
+        slots: largest number of runs in flight.
         handle: the worker.
         runs: its runs in flight, by trial and replicate.
         asked: number of runs that it waits for.
@@ -128,6 +132,7 @@ class _Seat:
     """
 
     number: int
+    slots: int
     handle: WorkerHandle
     runs: dict[tuple[int, int], Run] = dataclasses.field(default_factory=dict)
     asked: int = 0
@@ -141,7 +146,10 @@ class _Seat:
             ValueError: it is not a message of a worker, or not about one of its runs.
         """
         if isinstance(message, dict) and message.keys() == {"room"}:
-            self.asked = decode(int, message["room"], "room")
+            asked = decode(int, message["room"], "room")
+            if not 1 <= asked <= self.slots:
+                raise ValueError(f"a worker with {self.slots} slots asks for {asked} runs")
+            self.asked = asked
             return None
         outcome: Outcome = decode(Outcome, message, "outcome")
         if self.runs.pop((outcome.trial, outcome.replicate), None) is None:
@@ -153,11 +161,16 @@ class _PoolRun:
     """The workers of one evaluation, from start to end."""
 
     def __init__(
-        self, start: Callable[[int, Inbox], WorkerHandle], count: int, retries: int
+        self,
+        start: Callable[[int, Inbox], WorkerHandle],
+        count: int,
+        *,
+        slots: int,
+        retries: int,
     ) -> None:
-        self._start, self._retries = start, retries
+        self._start, self._slots, self._retries = start, slots, retries
         self._inbox: Inbox = queue.SimpleQueue()
-        self._seats = {i: _Seat(i, start(i, self._inbox)) for i in range(count)}
+        self._seats = {i: self._seat(i) for i in range(count)}
         self._again: list[Run] = []
         self._mute = 0  # workers in a row that died without a message
 
@@ -218,6 +231,9 @@ class _PoolRun:
         # Messages of a worker that has been replaced are ignored.
         return next((p for p in self._seats.values() if p.handle is handle), None), message
 
+    def _seat(self, number: int) -> _Seat:
+        return _Seat(number, self._slots, self._start(number, self._inbox))
+
     def _end(self, seat: _Seat) -> float:
         """Return the time at which a worker's run must have ended (monotonic clock)."""
         limits = [run.limit for run in seat.runs.values() if run.limit is not None]
@@ -240,7 +256,7 @@ class _PoolRun:
                     f"workers die before they ask for a run, the last with {how}; see their "
                     "output above, or try the objective in this process with `workers=1`"
                 )
-        self._seats[seat.number] = _Seat(seat.number, self._start(seat.number, self._inbox))
+        self._seats[seat.number] = self._seat(seat.number)
         for run in seat.runs.values():
             if late:
                 yield run.end(

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -40,6 +41,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            errors="replace",  # the user's code may write anything to the pipe
             env=_environment(index, count),
             start_new_session=True,  # Ctrl-C is handled by the search
         )
@@ -100,15 +102,20 @@ class Process:
             pipe.flush()
 
     def _listen(self) -> None:
-        pipe = cast(IO[str], self._process.stdout)
-        with pipe:
-            for line in pipe:
-                try:
-                    message = json.loads(line)
-                except (ValueError, RecursionError):  # the user's code has written to this pipe
-                    message = {}
+        with cast(IO[str], self._process.stdout) as pipe:
+            for message in messages(pipe):
                 self._inbox.put((self, message))
         self._say_dead()
+
+
+def messages(pipe: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a worker; an empty one for a line that is not a JSON object."""
+    for line in pipe:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):  # the user's code has written to this pipe
+            message = {}
+        yield message if isinstance(message, dict) else {}
 
 
 def _environment(index: int, count: int) -> dict[str, str]:

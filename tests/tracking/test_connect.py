@@ -22,6 +22,10 @@ from tests.doubles import Bowl, free_port, search, wait_until
 
 pytestmark = pytest.mark.timeout(150)  # MLflow needs seconds to make its tables
 
+COLUMNS = """
+    select tables.name, columns.name, columns.type, columns."notnull", columns.pk
+    from sqlite_master as tables join pragma_table_info(tables.name) as columns order by 1, 2
+"""
 CREATE = "import sys; from lrsearch.tracking.connect import connect; connect(sys.argv[1])"
 
 
@@ -52,7 +56,7 @@ def test_a_database_made_beside_is_the_one_that_mlflow_makes(tmp_path, monkeypat
 
     def content(name):
         with contextlib.closing(sqlite3.connect(name)) as database:
-            schema = database.execute("select name, sql from sqlite_master order by name")
+            schema = database.execute(COLUMNS)
             roots = database.execute("select experiment_id, artifact_location from experiments")
             return schema.fetchall(), roots.fetchall()
 
