@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +100,15 @@ class OpenBackend:
     lock: AbstractContextManager[None]
     clock: Clock
     close: Callable[[], None]
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Close the storage if its study cannot be opened."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
 
 def begin(location: Location) -> OpenBackend:

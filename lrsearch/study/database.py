@@ -32,6 +32,7 @@ from lrsearch.study.dialect import dialect_of
 from lrsearch.study.location import Location
 from lrsearch.study.locks import LockLost
 from lrsearch.study.trial_cache import TrialCache
+from lrsearch.study.trial_records import reading
 
 #: Seconds for which an unreachable database is retried.
 PATIENCE = 300.0
@@ -68,6 +69,17 @@ def _repeated(name: str) -> Callable[..., Any]:
         return self._steady(lambda: getattr(self._storage, name)(*arguments))
 
     return ask
+
+
+def _read(name: str) -> Callable[..., Any]:
+    """Return a method that reads rows, which a stranger may have written."""
+    ask = _repeated(name)
+
+    def read(self: Database, *arguments: Any) -> Any:
+        with reading(self._location, known=(KeyError,)):  # a KeyError reports a missing study
+            return ask(self, *arguments)
+
+    return read
 
 
 class Database(Clock):
@@ -174,13 +186,13 @@ class Database(Clock):
     # Calls that cannot be repeated safely, such as creating a trial, are made under the lock.
     create_new_study = _repeated("create_new_study")
     create_new_trial = _repeated("create_new_trial")
-    get_study_id_from_name = _repeated("get_study_id_from_name")
-    get_all_studies = _repeated("get_all_studies")
-    get_study_directions = _repeated("get_study_directions")
-    get_study_user_attrs = _repeated("get_study_user_attrs")
+    get_study_id_from_name = _read("get_study_id_from_name")
+    get_all_studies = _read("get_all_studies")
+    get_study_directions = _read("get_study_directions")
+    get_study_user_attrs = _read("get_study_user_attrs")
     set_study_user_attr = _repeated("set_study_user_attr")
-    get_n_trials = _repeated("get_n_trials")
-    get_trial = _repeated("get_trial")
+    get_n_trials = _read("get_n_trials")
+    get_trial = _read("get_trial")
     set_trial_user_attr = _repeated("set_trial_user_attr")
 
     def get_all_trials(self, study: int, deepcopy: bool = True) -> list[FrozenTrial]:

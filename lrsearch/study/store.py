@@ -153,8 +153,9 @@ class Store:
         location = spec.location
         try:
             kept = begin(location)
-            with_lock(kept.lock, lambda: _create(kept.records, spec))
-            store = cls(location, kept)
+            with kept.opening():
+                with_lock(kept.lock, lambda: _create(kept.records, spec))
+                store = cls(location, kept)
         except OSError as error:
             raise RequestError(
                 f"cannot write {(location.path or location.runs).parent}: {error.strerror}; "
@@ -177,14 +178,11 @@ class Store:
             RequestError: the study does not exist or cannot be read.
         """
         kept = look_up(location)
-        if not has(kept.records, location.study):
-            known = names_of(kept.records)
-            kept.close()
-            raise RequestError(
-                f"there is no study {location.study!r} in {location}"
-                f"{closest(location.study, known)}"
-            )
-        return cls(location, kept)
+        with kept.opening():
+            if not has(kept.records, location.study):
+                hint = closest(location.study, names_of(kept.records))
+                raise RequestError(f"there is no study {location.study!r} in {location}{hint}")
+            return cls(location, kept)
 
     @staticmethod
     def names(location: Location) -> list[str]:

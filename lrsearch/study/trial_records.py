@@ -48,8 +48,12 @@ def collector_paused() -> Iterator[None]:
 
 
 @contextmanager
-def reading(location: object) -> Iterator[None]:
+def reading(location: object, *, known: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turn errors from a record that lrsearch did not write into one clear error.
+
+    Args:
+        location: what is read, for the message.
+        known: errors that the caller handles.
 
     Raises:
         RequestError: a record cannot be read; the message has the location.
@@ -57,6 +61,8 @@ def reading(location: object) -> Iterator[None]:
     try:
         with collector_paused():
             yield
+    except known:
+        raise
     except RequestError as error:
         raise RequestError(
             f"{location} has a record that this version of lrsearch cannot read: {error}"

@@ -12,11 +12,21 @@ import pytest
 from tests.survival import hostile
 from tests.survival.guard import Guard
 
-SAMPLE, WHOLE = 300, 25_000
-SIZES = [
-    pytest.param(SAMPLE, id="sample"),
-    pytest.param(WHOLE, id="whole", marks=[pytest.mark.exhaustive, pytest.mark.timeout(7200)]),
-]
+SAMPLE = 300
+#: Numbers of inputs, by function of `tests.survival.hostile`; a seed each, from 1 on.
+WHOLE = {"journals": 40_000, "spools": 25_000, "pipes": 25_000, "rows": 10_000}
+
+
+def sizes(name, *marks):
+    """Return the parameters of a test: a sample for CI and the whole length."""
+    long = [pytest.mark.exhaustive, pytest.mark.timeout(7200)]
+    return pytest.mark.parametrize(
+        "inputs",
+        [
+            pytest.param(SAMPLE, id="sample", marks=marks),
+            pytest.param(WHOLE[name], id="whole", marks=long),
+        ],
+    )
 
 
 @pytest.fixture
@@ -25,21 +35,21 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("inputs", SIZES)
+@sizes("journals")
 def test_a_strange_journal_is_read_or_refused_and_touches_nothing(here, inputs):
     answers = hostile.journals(here, inputs, seed=1)
     assert answers[0] > 0.1 * inputs
     assert answers[2] > 0.1 * inputs
 
 
-@pytest.mark.parametrize("inputs", SIZES)
+@sizes("spools")
 def test_a_strange_spool_gives_nothing_but_numbers_of_its_own_trials(here, inputs):
     answers = hostile.spools(here, inputs, seed=2)
     assert answers["read"] > 0.1 * inputs
     assert answers["refused"] > 0.1 * inputs
 
 
-@pytest.mark.parametrize("inputs", SIZES)
+@sizes("pipes")
 def test_strange_messages_of_workers_cost_their_runs_and_nothing_else(here, inputs):
     answers = hostile.pipes(here, inputs, seed=3)
     assert answers["searches that ended"] > 0

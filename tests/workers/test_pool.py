@@ -267,7 +267,7 @@ def test_text_that_a_run_writes_to_the_pipe_of_its_worker_fails_it_and_the_searc
         "    if run.trial == 1:\n"
         "        for fd in range(3, 30):\n"
         "            try:\n"
-        "                os.write(fd, b'hello\\n')\n"
+        "                os.write(fd, b'\\xff hello\\n')\n"
         "            except OSError:\n"
         "                pass\n"
         "    return 1.0\n"
