@@ -109,9 +109,12 @@ class Bound:
 def _seconds(value: Any) -> float:
     text = str(value).strip()
     match = DURATION.fullmatch(text)
-    if not match or not float(match[1]):
-        raise RequestError(f"{text!r} is not a duration; give seconds, or 90s, 15m, 2h or 1.5d")
-    return float(match[1]) * SECONDS[match[2] or "s"]
+    seconds = float(match[1]) * SECONDS[match[2] or "s"] if match else 0.0
+    if not 0 < seconds < math.inf:
+        raise RequestError(
+            f"{given(text)} is not a duration; give seconds, or 90s, 15m, 2h or 1.5d"
+        )
+    return seconds
 
 
 #: Allowed numbers of samples or trials.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import reprlib
 from collections.abc import Iterable
 
@@ -20,7 +21,7 @@ LONGEST_MESSAGE = 640
 #: Quotes a given value in a message; deeply nested or long values are shortened.
 _REPR = reprlib.Repr()
 _REPR.maxlevel = 4
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST_MESSAGE
+_REPR.maxstring = _REPR.maxother = LONGEST_MESSAGE
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 16
 
 
@@ -56,6 +57,14 @@ def given(value: object) -> str:
         return _REPR.repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
         return "an integer of thousands of digits"
+
+
+def is_finite(number: float) -> bool:
+    """Return whether a number is finite as a float, which an integer of 400 digits is not."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def real(value: object) -> float | None:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lrsearch.comparison import Comparison
-from lrsearch.errors import NothingFinished, RequestError, one_line
+from lrsearch.errors import NothingFinished, RequestError, given, is_finite, one_line
 from lrsearch.schedule import FIELDS, Budget, Schedule
 from lrsearch.stats import mean
 from lrsearch.trace import Trace
@@ -68,13 +68,13 @@ class Outcome:
                 f"a {self.state} outcome with value {self.value}; a value is required for "
                 "`finished` and not allowed for other states"
             )
-        if self.value is not None and not math.isfinite(self.value):
+        if self.value is not None and not is_finite(self.value):
             raise ValueError(
-                f"value {self.value} is not finite; give the state `diverged` and no value"
+                f"value {given(self.value)} is not finite; give the state `diverged` and no value"
             )
         object.__setattr__(self, "reason", one_line(self.reason))
         object.__setattr__(self, "traces", MappingProxyType(dict(self.traces)))
-        figures = {n: float(x) for n, x in self.figures.items() if math.isfinite(x)}
+        figures = {n: float(x) for n, x in self.figures.items() if is_finite(x)}
         object.__setattr__(self, "figures", MappingProxyType(figures))
 
     def thin(self, points: int = STORED_POINTS) -> Outcome:

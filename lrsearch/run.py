@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrsearch.divergence import DivergenceRule, describe_divergence
-from lrsearch.errors import RequestError, RunStopped, given, one_line, real
+from lrsearch.errors import RequestError, RunStopped, given, is_finite, one_line, real
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.trace import Trace
@@ -236,8 +236,8 @@ class Run:
                 report.
             traces: curves besides `loss`, which `report` collects.
         """
-        if state == "finished" and (value is None or not math.isfinite(value)):
-            state, reason = "diverged", f"the value at the end is {value}"
+        if state == "finished" and (value is None or not is_finite(value)):
+            state, reason = "diverged", f"the value at the end is {given(value)}"
         if updates is None:
             reported = self._updates[-1] + 1 if self._updates else 0
             updates = len(self.plan) if state == "finished" else reported

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lrsearch.codec import decode
 from lrsearch.curves import round_half_up
+from lrsearch.errors import is_finite
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Trace:
     def of(cls, updates: Iterable[int], values: Iterable[float]) -> Trace:
         """Make a curve from the finite points."""
         pairs = zip(updates, values, strict=True)
-        kept = [(int(u), float(v)) for u, v in pairs if math.isfinite(v)]
+        kept = [(int(u), float(v)) for u, v in pairs if is_finite(v)]
         return cls(tuple(u for u, _ in kept), tuple(v for _, v in kept))
 
     @classmethod

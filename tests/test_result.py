@@ -8,6 +8,7 @@ import pytest
 from lrsearch.codec import decode, encode
 from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.result import STATES, Outcome, Result, Trial
+from lrsearch.run import Run
 from lrsearch.schedule import Budget, Schedule
 from lrsearch.trace import Trace
 
@@ -158,3 +159,14 @@ def test_the_json_object_has_exactly_the_documented_keys():
     assert record["best"]["diagnostics"] == {"accuracy": 0.5}
     assert Schedule.from_dict(record["best"]["schedule"]) == Schedule(peak=0.1)
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_number_of_400_digits_is_not_finite():
+    huge = 10**400
+    with pytest.raises(ValueError, match=r"value 10{10,20}\.\.\.0+ is not finite"):
+        Outcome(trial=0, replicate=0, state="finished", value=huge)
+    ended = {"trial": 0, "replicate": 0, "state": "failed"}
+    assert Outcome(**ended, figures={"x": huge, "y": 2}).figures == {"y": 2.0}
+    assert Trace.of([0, 1, 2], [1.0, huge, 3.0]).values == (1.0, 3.0)
+    run = Run(trial=0, replicate=0, seed=0, plan=Schedule(peak=0.1).plan(steps=3))
+    assert run.end("finished", huge).state == "diverged"

@@ -175,5 +175,5 @@ def _check_server(uri: str) -> None:
     except (urllib.error.HTTPError, http.client.HTTPException):
         return  # an answer; MLflow says what is wrong with it
     except urllib.error.URLError as error:
-        if not isinstance(error.reason, ssl.SSLError):  # MLflow may be told to accept it
+        if not isinstance(error.reason, ssl.SSLError):  # an option of MLflow may accept it
             raise

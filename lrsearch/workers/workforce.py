@@ -52,10 +52,10 @@ class Workforce:
     worker_cpus: float | None = None
 
     def __post_init__(self) -> None:
-        _ENGINE.check("engine", self.engine)
-        object.__setattr__(self, "workers", _WORKERS.check("workers", self.workers))
+        _ENGINE.check("`engine=`", self.engine)
+        object.__setattr__(self, "workers", _WORKERS.check("`workers=`", self.workers))
         for name in ("worker_gpus", "worker_cpus"):
-            object.__setattr__(self, name, _WORKER_SHARE.check(name, getattr(self, name)))
+            object.__setattr__(self, name, _WORKER_SHARE.check(f"`{name}=`", getattr(self, name)))
         for name in ("address", "worker_gpus", "worker_cpus"):
             if self.engine == "local" and getattr(self, name) is not None:
                 raise RequestError(

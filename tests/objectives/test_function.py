@@ -550,7 +550,7 @@ def test_objectives_that_workers_cannot_run_are_rejected(tmp_path):
         lrsearch.tune(local, **words)
     with pytest.raises(RequestError, match="runs in this process only"):
         lrsearch.tune("quadratic", **words)
-    with pytest.raises(RequestError, match="workers is 0"):
+    with pytest.raises(RequestError, match="`workers=` is 0"):
         lrsearch.tune(local, **{**words, "workers": 0})
     assert not list(tmp_path.iterdir())
 

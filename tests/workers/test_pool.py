@@ -292,11 +292,11 @@ def test_a_worker_with_another_version_is_rejected(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"engine": "slurm"}, "engine is 'slurm'; known: local, ray"),
-        ({"workers": 0}, "workers is 0"),
+        ({"engine": "slurm"}, "`engine=` is 'slurm'; known: local, ray"),
+        ({"workers": 0}, "`workers=` is 0"),
         ({"address": "auto"}, "`address=` applies to engine ray"),
         ({"worker_gpus": 0.5}, "`worker_gpus=` applies to engine ray"),
-        ({"worker_cpus": -1, "engine": "ray"}, "worker_cpus is -1"),
+        ({"worker_cpus": -1, "engine": "ray"}, "`worker_cpus=` is -1"),
     ],
 )
 def test_invalid_arguments_of_a_workforce_are_rejected(words, message):
