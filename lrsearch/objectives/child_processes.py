@@ -38,6 +38,12 @@ def end_child_processes(before: set[psutil.Process]) -> int:
                 found += [child, *child.children(recursive=True)]
         except psutil.NoSuchProcess:
             continue
+    end_processes(found)
+    return len(found)
+
+
+def end_processes(found: list[psutil.Process]) -> None:
+    """End processes, first with SIGTERM, after `PATIENCE` seconds with SIGKILL."""
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -46,4 +52,3 @@ def end_child_processes(before: set[psutil.Process]) -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=PATIENCE)
-    return len(found)
