@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lrsearch import export
     from lrsearch.api import compare, load, tune
     from lrsearch.comparison import Comparison
+    from lrsearch.objectives.command import Command
     from lrsearch.objectives.function import objective
     from lrsearch.plan import Plan
     from lrsearch.ranges import Choices, Range
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Choices",
+    "Command",
     "Comparison",
     "Outcome",
     "Plan",
@@ -52,6 +54,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "Budget": "lrsearch.schedule",
     "Choices": "lrsearch.ranges",
+    "Command": "lrsearch.objectives.command",
     "Comparison": "lrsearch.comparison",
     "Outcome": "lrsearch.result",
     "Plan": "lrsearch.plan",

@@ -14,6 +14,7 @@ from lrsearch.divergence import DivergenceRule, describe_divergence
 from lrsearch.errors import RequestError, RunStopped, given, is_finite, one_line, real
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
+from lrsearch.schedule import Schedule
 from lrsearch.trace import Trace
 
 #: Names of the numbers and curves that every run has, which a note cannot have.
@@ -46,6 +47,7 @@ class Run:
         trial, replicate: indices of the run.
         seed: seed of all random numbers of the run, the same for all trials of a replicate.
         plan: learning rate, batch and momentum of every step.
+        schedule: the schedule of the plan, or None if it is not known.
         stops: True if a diverged run ends early; a non-finite loss always ends it.
         untrained: value of an untrained model, or None if unknown.
         loss_decreases: False if only a non-finite loss means that the run has diverged.
@@ -65,6 +67,7 @@ class Run:
     replicate: int
     seed: int
     plan: Plan
+    schedule: Schedule | None = None
     stops: bool = True
     untrained: float | None = None
     loss_decreases: bool = True

@@ -13,6 +13,7 @@ NAMES = [
     *(
         "Budget",
         "Choices",
+        "Command",
         "Comparison",
         "Outcome",
         "Plan",

@@ -10,12 +10,15 @@ from typing import Any
 import click
 
 from lrsearch.errors import RequestError
+from lrsearch.objectives.command import Command
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.study.settings import Declared, Settings, declared
 from lrsearch.workers.workforce import ENGINES, Workforce
 
+#: Key of the words after `--` in click's context.
+OWN_COMMAND = "lrsearch.command"
 #: Options that say where trials are trained.
 WORKFORCE = tuple(field.name for field in fields(Workforce))
 
@@ -110,6 +113,24 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "start",
         metavar="STUDY",
         help="Try the best schedule of another study first.",
+    ),
+    "value": _option(
+        "--value",
+        metavar="PATTERN",
+        help="With -- COMMAND: the lines of its output that have the value, such as "
+        "'val loss {value}'. Lower is better.",
+    ),
+    "value_is": _option(
+        "--value-is",
+        type=click.Choice(("last", "min")),
+        default="last",
+        help="With -- COMMAND: which of the values in the output counts.",
+    ),
+    "report": _option(
+        "--report",
+        metavar="PATTERN",
+        help="With -- COMMAND: the lines that have the loss of a step, such as "
+        "'iter {t}: loss {loss}', so that a run that diverges is ended.",
     ),
     "no_compare": _option(
         "--no-compare",
@@ -240,6 +261,51 @@ def read_workforce(asked: dict[str, Any]) -> Workforce:
         RequestError: a value is out of range, or does not apply to the engine.
     """
     return Workforce(**{name: asked.pop(name) for name in WORKFORCE})
+
+
+def read_command(
+    words: tuple[str, ...], *, value: str | None, value_is: str, report: str | None, chosen: bool
+) -> Command | None:
+    """Return the command that follows `--`; None if there is none.
+
+    Args:
+        words: the words after `--`.
+        value: option of that name.
+        value_is: option of that name.
+        report: option of that name.
+        chosen: True if the command line names an OBJECTIVE too.
+
+    Raises:
+        RequestError: the command is wrong, or the options have no command.
+    """
+    if not words:
+        if value is not None or report is not None:
+            raise RequestError("--value and --report need a command; give it after --")
+        return None
+    if chosen:
+        raise RequestError("OBJECTIVE and a command after -- exclude each other; give one of them")
+    if value is None:
+        raise RequestError(
+            "the command has no value; give --value with the text before it in the output, such "
+            "as --value 'val loss {value}'"
+        )
+    return Command(words=words, value=value, value_is=value_is, report=report)
+
+
+class TakesCommand(click.Command):
+    """A command of lrsearch that takes the user's own command after `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows `--` from the parser of the options."""
+        if "--" in args:
+            place = args.index("--")
+            ctx.meta[OWN_COMMAND] = tuple(args[place + 1 :])
+            args = args[:place]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the parts of the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND ...]"]
 
 
 def read_options(values: tuple[str, ...]) -> dict[str, Any]:

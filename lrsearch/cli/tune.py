@@ -14,8 +14,11 @@ from click.core import ParameterSource
 
 from lrsearch.cli.describe import describe_result, describe_search
 from lrsearch.cli.options import (
+    OWN_COMMAND,
     WORKFORCE,
+    TakesCommand,
     options,
+    read_command,
     read_options,
     read_queue,
     read_settings,
@@ -24,7 +27,7 @@ from lrsearch.cli.options import (
 )
 from lrsearch.cli.output import echo
 from lrsearch.cli.progress import Progress
-from lrsearch.errors import SearchFailed
+from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import HIDDEN, redact
 from lrsearch.result import Result
 from lrsearch.space import Space
@@ -37,10 +40,11 @@ OWN = ("as_json", "quiet")
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
-@click.command()
+@click.command(cls=TakesCommand)
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "from")
 @settings_of(Settings)
+@options("value", "value_is", "report")
 @options("device", *WORKFORCE)
 @options("tracking_uri", "log_model", "no_compare", "dry_run", "json", "quiet")
 def tune(
@@ -48,6 +52,9 @@ def tune(
     settings: tuple[str, ...],
     values: tuple[str, ...],
     start: str | None,
+    value: str | None,
+    value_is: str,
+    report: str | None,
     log_model: str | None,
     no_compare: bool,
     dry_run: bool,
@@ -60,6 +67,10 @@ def tune(
     OBJECTIVE is what is trained: a built-in name (see `lrsearch objectives`; default: digits),
     or your own code as FILE.py:NAME or package.module:NAME, where NAME is a function decorated
     with @lrsearch.objective, or a TorchTask.
+
+    In its place, a COMMAND after -- is run for each schedule. Its placeholders, such as {lr_csv}
+    (a file with the learning rate of every step), {peak}, {warmup_steps}, {seed} and {folder}, are
+    replaced; --value says where its output has the value.
 
     A search consists of trials. Each trial trains with one schedule, chosen by the sampler from
     the search space, on --seeds seeds. At the end, the best schedules are compared with tuned
@@ -75,6 +86,8 @@ def tune(
       lrsearch tune train.py:small_gpt --space cosine --steps 2000 --seeds 3
       lrsearch tune digits --space cosine --set peak=0.01..1 --with hidden=128
       lrsearch tune train.py:small_gpt --enqueue today.json
+      lrsearch tune --steps 2000 --set peak=1e-4..1e-2 --value 'val loss {value}' -- \\
+        python train.py --lr-file={lr_csv} --seed={seed}
       lrsearch tune train.py:small_gpt --storage postgresql://me@db/lr --parallel 16
 
     \b
@@ -94,23 +107,34 @@ def tune(
     asked["space"] = space = Space.load(asked["space"])
     asked["settings"] = read_settings(space, settings)
     asked["options"] = read_options(values)
+    context = click.get_current_context()
+    command = read_command(
+        context.meta.get(OWN_COMMAND, ()),
+        value=value,
+        value_is=value_is,
+        report=report,
+        chosen=context.get_parameter_source("objective") == ParameterSource.COMMANDLINE,
+    )
+    if command is not None and asked["steps"] is None:
+        raise RequestError("a command needs --steps; give the number of its optimizer updates")
+    given: Any = objective if command is None else command
     asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])
     asked["workers"] = read_workforce(asked)
     if dry_run:
-        search, answers = api.prepare(objective, **asked)
+        search, answers = api.prepare(given, **asked)
         echo(describe_search(search, answers.setup), nl=False)
         return
     location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
     if location.path is None:
-        joining = _join_command(click.get_current_context(), location)
+        joining = _join_command(context, location)
         first = f"to join from another machine: {joining}"
     # The output of the user's code goes to stderr, so that stdout holds the result alone.
     progress = Progress(quiet=quiet or rank_here() > 0, first=first)
     try:
         with progress, contextlib.redirect_stdout(sys.stderr):
             result = api.tune(
-                objective,
+                given,
                 log_model=log_model,
                 compare=not no_compare,
                 callback=progress,
@@ -160,6 +184,8 @@ def _join_command(context: click.Context, location: Location) -> str:
         else:
             values = value if isinstance(value, tuple) else (value,)
             words += [word for one in values for word in (flag, _written(one))]
+    if own := context.meta.get(OWN_COMMAND):
+        words += ["--", *own]
     command = shlex.join(words)
     return f"{command} (with its password for {HIDDEN})" if HIDDEN in command else command
 

@@ -20,6 +20,7 @@ from lrsearch.contract import Objective
 from lrsearch.errors import LrsearchError, RequestError, closest
 from lrsearch.failure import reason_of, trace_of
 from lrsearch.objectives.builtin import check, make, make_trainer
+from lrsearch.objectives.command import Command, CommandObjective
 from lrsearch.objectives.function import FunctionObjective, objective
 from lrsearch.origin import origin_of
 
@@ -80,6 +81,8 @@ def find_objective(given: Any, options: Mapping[str, Any] | None, device: str) -
         )
     if _is_task(given):
         return _trainer(given, device)
+    if isinstance(given, Command):
+        given = CommandObjective(given)
     if device != "auto":
         raise RequestError(
             f"your own objective chooses its device itself; leave out `device='{device}'`"

@@ -62,7 +62,7 @@ class LogPattern:
             parts.append(f"(?P<{name}>{inner})" if name else inner)
             end = match.end()
         parts.append(_literal(self.text[end:]))
-        # A number goes on to its end: `loss 1` is not read from `loss 1.5`.
+        # A number is read to its end: `loss 1` is not found in `loss 1x5`.
         number = self.text.rstrip().endswith(tuple(f"{{{name}}}" for name in self.names))
         ending = r"(?![\w.]*\d)" if number else ""
         object.__setattr__(self, "_regex", re.compile("".join(parts) + ending, re.IGNORECASE))

@@ -163,6 +163,7 @@ class ComparisonRun(RunStream):
             self.run(
                 self._schedules.index(schedule),
                 replicate,
+                schedule,
                 self.spec.budget.plan(schedule),
                 seed=stream_seed(self.spec.seed, self._stage, replicate),
                 folder=f"{self._stage}-{digest(schedule)}-{replicate}",

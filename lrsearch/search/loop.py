@@ -242,6 +242,7 @@ class Loop(RunStream):
         return self.run(
             index,
             replicate,
+            trial.schedule,
             trial.plan,
             seed=run_seed(self.spec.seed, replicate),
             folder=f"{index:04d}-{replicate}",

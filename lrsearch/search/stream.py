@@ -8,6 +8,7 @@ from lrsearch.contract import Objective, Probes
 from lrsearch.plan import Plan
 from lrsearch.result import Outcome
 from lrsearch.run import Run
+from lrsearch.schedule import Schedule
 from lrsearch.search.signals import Shield
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
@@ -61,6 +62,7 @@ class RunStream:
         self,
         index: int,
         replicate: int,
+        schedule: Schedule,
         plan: Plan,
         *,
         seed: int,
@@ -72,7 +74,8 @@ class RunStream:
         Args:
             index: index of the trial; with the replicate, it identifies the outcome.
             replicate: number of the replicate.
-            plan: learning rate, batch and momentum of every step.
+            schedule: the schedule.
+            plan: its plan.
             seed: seed of all random numbers of the run.
             folder: name of the run's folder.
             retries: number of earlier attempts whose process died.
@@ -83,6 +86,7 @@ class RunStream:
             replicate=replicate,
             seed=seed,
             plan=plan,
+            schedule=schedule,
             stops=self.spec.pruner != "none",
             untrained=self._setup.untrained,
             loss_decreases=self._setup.loss_decreases,

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.answer import answer_of, differing_fields, rounded_fields
+from lrsearch.objectives.command import ORIGIN
 from lrsearch.result import Result, Trial
+from lrsearch.study.spec import StudySpec
 from lrsearch.tracking.child_runs import TEXT_LIMIT
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
 from lrsearch.tracking.valid_records import code_block
@@ -58,7 +60,7 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         "lrsearch.digest.space": _digest(space),
         "lrsearch.digest.objective": _digest(identity),
         "mlflow.user": _user(),
-        "mlflow.source.name": f"lrsearch tune {shlex.quote(spec.objective)}",
+        "mlflow.source.name": _begin(spec),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": _commit(),
         "version.python": platform.python_version(),
@@ -183,8 +185,23 @@ def _command(facts: StudyFacts, result: Result) -> str:
     settings = {"trials": result.counted, **tracked_settings(facts)}
     options = [f"--{name} {shlex.quote(str(value))}" for name, value in settings.items()]
     options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
-    objective = shlex.quote(facts.spec.objective)
-    return f"lrsearch tune {objective} --space space.yaml {' '.join(options)}"
+    origin = facts.spec.origin
+    if (line := origin.get(ORIGIN)) is None:
+        return " ".join([_begin(facts.spec), "--space space.yaml", *options])
+    for name in ("value", "value_is", "report"):
+        if (given := origin.get(f"`{name}=`")) is not None:
+            options.append(f"--{name.replace('_', '-')} {shlex.quote(given)}")
+    return " ".join(["lrsearch tune --space space.yaml", *options, "--", line])
+
+
+def _begin(spec: StudySpec) -> str:
+    """Return the command that searches with the objective of a study, without options."""
+    line = spec.origin.get(ORIGIN)
+    return (
+        f"lrsearch tune {shlex.quote(spec.objective)}"
+        if line is None
+        else (f"lrsearch tune -- {line}")
+    )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

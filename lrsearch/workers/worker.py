@@ -21,6 +21,7 @@ from lrsearch.codec import decode, encode
 from lrsearch.contract import Probes
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import SearchFailed
+from lrsearch.objectives.command import Command
 from lrsearch.objectives.loading import find_objective
 from lrsearch.run import Run
 
@@ -59,7 +60,10 @@ def answer(order: Mapping[str, Any], ask: Ask) -> Iterator[dict[str, Any]]:
             f"a worker has lrsearch {own}, but the search has {order['version']}; install the "
             "same version everywhere"
         )
-    objective = find_objective(order["objective"], order["options"], order["device"])
+    given = order["objective"]
+    if isinstance(given, dict):
+        given = decode(Command, given, "command")
+    objective = find_objective(given, order["options"], order["device"])
     for outcome in objective.evaluate(_RemoteRuns(order["slots"], order["level"], ask)):
         yield encode(outcome)
 

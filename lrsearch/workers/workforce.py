@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.bounds import Bound
+from lrsearch.codec import encode
 from lrsearch.contract import Elastic, Objective
 from lrsearch.errors import RequestError
+from lrsearch.objectives.command import Command
 from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import is_reference, split_reference
 from lrsearch.workers.pool import Inbox, TaskPool, WorkerHandle, WorkerPool
@@ -96,6 +98,11 @@ class Workforce:
             raise RequestError(
                 f"objective {objective.setup.name} runs in this process only; leave out `workers=`"
             )
+        if isinstance(given, Command) and self.engine != "local":
+            raise RequestError(
+                "a command runs on this machine; leave out `engine=`, or call the command from an "
+                "objective of your own"
+            )
         if self.engine == "local":
             if device.startswith("cuda:"):
                 raise RequestError(
@@ -133,8 +140,10 @@ def _nothing() -> None:
     """Do nothing: processes of this machine need no clean-up."""
 
 
-def _reference(given: Any, objective: Objective) -> str:
-    """Return the reference from which a worker imports an objective."""
+def _reference(given: Any, objective: Objective) -> Any:
+    """Return the reference from which a worker imports an objective; a command as JSON."""
+    if isinstance(given, Command):
+        return encode(given)
     if isinstance(given, str):
         if not is_reference(given):
             return given

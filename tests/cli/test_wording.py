@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import pytest
 
-from lrsearch import api
+from lrsearch import Command, api
 from lrsearch.cli import cli
 from lrsearch.cli.wording import OptionFormatter, as_options
 from lrsearch.workers.workforce import Workforce
@@ -62,6 +62,7 @@ def has_body(node: ast.AST) -> bool:
 
 def test_every_argument_that_a_message_names_exists_as_an_argument_and_as_an_option():
     arguments = {n for f in (api.tune, api.compare) for n in inspect.signature(f).parameters}
+    arguments |= {field.name for field in fields(Command)}
     options = {p.name for c in cli.commands.values() for p in c.params}
     named = {
         (name, place)
