@@ -78,7 +78,8 @@ def test_a_search_it_shows_would_run(line, tmp_path, monkeypatch, capsys):
         lrsearch.tune(
             "train.py:small_gpt", space="cosine", trials=1, steps=20, tracking_uri="none"
         )
-    assert main([*shlex.split(line)[1:], "--dry-run"]) == 0
+    words = shlex.split(line)[1:]
+    assert main([words[0], "--dry-run", *words[1:]]) == 0
     assert "default" in capsys.readouterr().out
 
 

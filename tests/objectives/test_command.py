@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import signal
 import sys
 
 import numpy as np
@@ -17,7 +18,7 @@ from lrsearch.errors import RequestError
 from lrsearch.objectives.command import OUTPUT, PLACEHOLDERS, CommandObjective
 from lrsearch.schedule import FIELDS
 from lrsearch.seeding import run_seed
-from tests.doubles import wait_until
+from tests.doubles import launch, wait_until
 
 SCRIPT = """
 import argparse, csv, os, sys
@@ -255,3 +256,34 @@ def test_the_page_in_mlflow_shows_the_command_that_repeats_the_search(here):
     assert shlex.split(own) == LINE
     assert "--value 'val loss {value}' --value-is last --report 'iter {t}: loss {loss}'" in options
     assert run.data.tags["mlflow.source.name"] == f"lrsearch tune -- {own}"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
+def test_a_signal_ends_the_command_and_its_children_and_the_search_continues(here, number, code):
+    (here / "slow.py").write_text(
+        "import os, subprocess, sys, time\n"
+        "if os.path.exists('quick'):\n"
+        "    sys.exit(print('val loss', sys.argv[1]))\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        "open('pids.new', 'w').write(f'{os.getpid()} {child.pid}')\n"
+        "os.rename('pids.new', 'pids')\n"
+        "time.sleep(600)\n"
+    )
+    words = ["tune", *WORDS, *MORE, "--set", "peak=1e-3..1", *VALUE_IS]
+    words += ["--", sys.executable, "slow.py", "{peak}"]
+    search = launch(*words)
+    wait_until((here / "pids").exists, 60)
+    search.send_signal(number)
+    _, err = search.communicate(timeout=60)
+    assert search.returncode == code
+    assert "continue with the same command: lrsearch tune" in err
+    pids = (here / "pids").read_text().split()
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids))
+    (here / "quick").touch()
+    assert main(words) == 0
+    assert [t.value for t in lrsearch.load("slow-cosine").trials] == [
+        t.schedule.peak for t in lrsearch.load("slow-cosine").trials
+    ]
