@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -114,3 +116,19 @@ class Plan:
     def samples(self) -> int:
         """The number of training samples in the whole run."""
         return int(self.batch.sum())
+
+
+def csv_text(plan: Plan) -> str:
+    """Return a plan as CSV with the columns `update,lr,batch,momentum`, one row per step.
+
+    Numbers have full precision, so reading them gives the same float64 values.
+
+    Args:
+        plan: the plan.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("update", "lr", "batch", "momentum"))
+    rows = zip(*plan.to_plain(), strict=True)
+    writer.writerows((t, *row) for t, row in enumerate(rows))
+    return text.getvalue()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lrsearch.errors import RequestError
-from lrsearch.objectives.command import Command
+from lrsearch.objectives.command import VALUE_IS, Command
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
@@ -122,7 +122,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "value_is": _option(
         "--value-is",
-        type=click.Choice(("last", "min")),
+        type=click.Choice(VALUE_IS),
         default="last",
         help="With -- COMMAND: which of the values in the output counts.",
     ),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 from lrsearch.export.plan_checks import check_plan
-from lrsearch.plan import Plan
+from lrsearch.plan import Plan, csv_text
 from lrsearch.schedule import Schedule
 
 
@@ -25,9 +23,4 @@ def to_csv(plan: Plan) -> str:
         RequestError: the argument is not a Plan.
     """
     check_plan(plan, ignore_batch=True)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("update", "lr", "batch", "momentum"))
-    rows = zip(*plan.to_plain(), strict=True)
-    writer.writerows((t, *row) for t, row in enumerate(rows))
-    return text.getvalue()
+    return csv_text(plan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from lrsearch.contract import Runs, Setup
 from lrsearch.errors import RequestError, RunStopped, closest
 from lrsearch.objectives.command_process import CommandProcess
 from lrsearch.objectives.log_patterns import LogPattern
+from lrsearch.plan import csv_text
 from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import FIELDS, Budget, Schedule
@@ -29,11 +29,13 @@ from lrsearch.schedule import FIELDS, Budget, Schedule
 ORIGIN = "command line"
 #: Lines of the output that the record of a failed run keeps.
 LAST_LINES = 30
+#: Which of the values in an output may count.
+VALUE_IS = ("last", "min")
 #: File in the folder of a run with the output of its command.
 OUTPUT = "output.txt"
 
 _PLACEHOLDER = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}|\{([a-z][a-z0-9_]*)\}")
-_VALUE_IS = Bound(kind="name", names=("last", "min"))
+_VALUE_IS = Bound(kind="name", names=VALUE_IS)
 
 #: Placeholders of a run that do not carry its schedule.
 _RUN: dict[str, Callable[[Run], object]] = {
@@ -248,11 +250,7 @@ def _schedule(run: Run) -> Schedule:
 
 
 def _write_csv(run: Run, path: Path) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("update", "lr", "batch", "momentum"))
-        rows = zip(*run.plan.to_plain(), strict=True)
-        writer.writerows((t, *row) for t, row in enumerate(rows))
+    path.write_text(csv_text(run.plan), encoding="utf-8")
     return path
 
 

@@ -60,7 +60,7 @@ def study_record(facts: StudyFacts) -> dict[str, Any]:
         "lrsearch.digest.space": _digest(space),
         "lrsearch.digest.objective": _digest(identity),
         "mlflow.user": _user(),
-        "mlflow.source.name": _begin(spec),
+        "mlflow.source.name": f"lrsearch tune {_target(spec)}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": _commit(),
         "version.python": platform.python_version(),
@@ -185,23 +185,19 @@ def _command(facts: StudyFacts, result: Result) -> str:
     settings = {"trials": result.counted, **tracked_settings(facts)}
     options = [f"--{name} {shlex.quote(str(value))}" for name, value in settings.items()]
     options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
-    origin = facts.spec.origin
-    if (line := origin.get(ORIGIN)) is None:
-        return " ".join([_begin(facts.spec), "--space space.yaml", *options])
+    target = _target(facts.spec)
+    if ORIGIN not in facts.spec.origin:
+        return " ".join(["lrsearch tune", target, "--space space.yaml", *options])
     for name in ("value", "value_is", "report"):
-        if (given := origin.get(f"`{name}=`")) is not None:
+        if (given := facts.spec.origin.get(f"`{name}=`")) is not None:
             options.append(f"--{name.replace('_', '-')} {shlex.quote(given)}")
-    return " ".join(["lrsearch tune --space space.yaml", *options, "--", line])
+    return " ".join(["lrsearch tune --space space.yaml", *options, target])
 
 
-def _begin(spec: StudySpec) -> str:
-    """Return the command that searches with the objective of a study, without options."""
+def _target(spec: StudySpec) -> str:
+    """Return how a command names the objective of a study: by its name, or as `-- COMMAND`."""
     line = spec.origin.get(ORIGIN)
-    return (
-        f"lrsearch tune {shlex.quote(spec.objective)}"
-        if line is None
-        else (f"lrsearch tune -- {line}")
-    )
+    return shlex.quote(spec.objective) if line is None else f"-- {line}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

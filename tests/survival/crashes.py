@@ -27,7 +27,7 @@ WORDS = [
     *("--tracking-uri", "none", "--no-compare", "--max-retries", "10"),
 ]
 # From <sys/ptrace.h>.
-TRACEME, CONT, SYSCALL, GETREGS, SETREGS, SETOPTIONS = 0, 7, 24, 12, 13, 0x4200
+TRACEME, SYSCALL, GETREGS, SETREGS, SETOPTIONS = 0, 24, 12, 13, 0x4200
 #: Stops of system calls are marked; threads and children are traced too and die with the parent.
 OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x100000
 SYSCALL_STOP = signal.SIGTRAP | 0x80

@@ -56,6 +56,23 @@ def strange(drawn, value):
     return drawn.choice(STRANGE)
 
 
+def unsealed(content):
+    """Return the records of a journal, without their checksums."""
+    records = [JournalLine(raw).record() for raw in lines_of(content)]
+    for record in records:
+        del record["after"]
+    return records
+
+
+def sealed(records):
+    """Return a journal of records, with valid checksums."""
+    text, last = b"", NOTHING
+    for record in records:
+        line, last = JournalLine.write(record, last)
+        text += line
+    return text
+
+
 def ask(folder, words):
     """Run a command under a guard; return its exit code."""
     out, err = io.StringIO(), io.StringIO()
@@ -83,22 +100,16 @@ def journals(folder, inputs, seed):
     """Read journals with valid checksums and strange records; the working folder is `folder`."""
     drawn, answers = random.Random(seed), collections.Counter()
     path = study_in(folder)
-    records = [JournalLine(raw).record() for raw in lines_of(path.read_bytes())]
-    for record in records:
-        del record["after"]
+    records = unsealed(path.read_bytes())
     for _ in range(inputs):
         wrong = list(records)
         for _ in range(drawn.choice([1, 1, 1, 2, 3])):
             place = drawn.randrange(len(wrong))
             changed = strange(drawn, wrong[place])
             wrong[place] = changed if isinstance(changed, dict) else {"x": changed}
-        text, last = b"", NOTHING
-        for record in wrong:
-            line, last = JournalLine.write(record, last)
-            text += line
         shutil.rmtree(path.parent)
         path.parent.mkdir()
-        path.write_bytes(text)
+        path.write_bytes(sealed(wrong))
         answers[ask(folder, drawn.choice(COMMANDS).split())] += 1
     return answers
 

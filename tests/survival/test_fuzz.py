@@ -16,8 +16,8 @@ from lrsearch.errors import NothingFinished, RequestError
 from lrsearch.ranges import Choices, Range, parse_setting
 from lrsearch.schedule import FIELDS, Schedule
 from lrsearch.space import Space, shipped_spaces
-from lrsearch.study.journal import NOTHING, JournalLine, lines_of
 from tests.doubles import Bowl, search
+from tests.survival.hostile import sealed, strange, unsealed
 from tests.survival.swarm import essence
 
 INPUTS = [pytest.param(2_500, id="tenth"), pytest.param(25_000, id="full", marks=pytest.mark.slow)]
@@ -228,35 +228,6 @@ def test_a_journal_with_random_damage_is_refused_or_has_only_true_trials(
     assert 0 < opened < inputs / 3
 
 
-def strange(drawn, value):
-    """Return a record with something in it that lrsearch would not write."""
-    if isinstance(value, dict) and value and drawn.random() < 0.9:
-        name = drawn.choice(sorted(value))
-        new = {**value, name: strange(drawn, value[name])}
-        return {n: v for n, v in new.items() if drawn.random() < 0.98}
-    if isinstance(value, list) and value and drawn.random() < 0.8:
-        location = drawn.randrange(len(value))
-        return [*value[:location], strange(drawn, value[location]), *value[location + 1 :]]
-    return drawn.choice(
-        [
-            None,
-            True,
-            -1,
-            0,
-            7,
-            10**30,
-            0.5,
-            math.nan,
-            math.inf,
-            "",
-            "x",
-            "__import__('os')",
-            [],
-            {},
-        ]
-    )
-
-
 @pytest.mark.parametrize(
     "inputs", [500, pytest.param(5_000, marks=pytest.mark.slow)], ids=["tenth", "full"]
 )
@@ -265,21 +236,13 @@ def test_random_records_with_valid_checksums_are_refused_in_one_line_or_read(
 ):
     """The file was made on purpose: its checksums are valid and its content is not."""
     drawn, path = random.Random(5), tmp_path / "x.journal"
-    records = [JournalLine(raw).record() for raw in lines_of(journal)]
-    for record in records:
-        del record["after"]
+    records = unsealed(journal)
     opened = 0
     for _ in range(inputs):
         wrong = list(records)
         location = drawn.randrange(len(wrong))
         wrong[location] = strange(drawn, wrong[location])
-        text, last = b"", NOTHING
-        for record in wrong:
-            line, last = JournalLine.write(
-                record if isinstance(record, dict) else {"x": record}, last
-            )
-            text += line
-        path.write_bytes(text)
+        path.write_bytes(sealed(r if isinstance(r, dict) else {"x": r} for r in wrong))
         try:
             result = api.load("s", storage=str(path))
             result.to_frame()

@@ -11,8 +11,8 @@ import lrsearch
 from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
-from lrsearch.study.journal import NOTHING, JournalLine, lines_of
 from tests.doubles import Bowl, search
+from tests.survival.hostile import sealed, unsealed
 
 MARK = "touched"
 HOSTILE = [
@@ -39,13 +39,7 @@ def here(tmp_path, monkeypatch):
 
 def rewrite(path, change):
     """Change the records of a journal, and give it valid checksums."""
-    text, last = b"", NOTHING
-    for raw in lines_of(path.read_bytes()):
-        record = JournalLine(raw).record()
-        del record["after"]
-        line, last = JournalLine.write(change(record), last)
-        text += line
-    path.write_bytes(text)
+    path.write_bytes(sealed(map(change, unsealed(path.read_bytes()))))
 
 
 def everywhere(record, old, new):
