@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from lrsearch.codec import decode, encode
 from lrsearch.comparison import Comparison
 from lrsearch.distributions import digest
-from lrsearch.errors import RequestError, closest
+from lrsearch.errors import RequestError, closest, one_line
 from lrsearch.result import Outcome, Result, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.study.backend import Backend, OpenBackend, begin, has, look_up, names_of
@@ -180,7 +180,8 @@ class Store:
         kept = look_up(location)
         with kept.opening():
             if not has(kept.records, location.study):
-                hint = closest(location.study, names_of(kept.records))
+                known = [one_line(name) for name in names_of(kept.records)]
+                hint = closest(location.study, known)
                 raise RequestError(f"there is no study {location.study!r} in {location}{hint}")
             return cls(location, kept)
 

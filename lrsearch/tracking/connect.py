@@ -23,7 +23,6 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 from lrsearch.errors import SearchFailed
 from lrsearch.redaction import redact, redact_text
-from lrsearch.tracking.uri import DATABASES
 
 #: Errors of MLflow: it does not answer, or it refuses a record.
 FAILURES = (
@@ -35,6 +34,7 @@ FAILURES = (
 PATIENCE = 10.0
 #: Settings of MLflow's client for one attempt at a request.
 ONE_ATTEMPT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 #: What SQLite says if a killed process has left a part of MLflow's tables.
 HALF_MADE = ("already exists", "duplicate column")
 

@@ -10,11 +10,9 @@ from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
 
 DEFAULT_DATABASE = "sqlite:///mlflow.db"
-#: Schemes of the databases that MLflow supports.
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 #: Schemes that MLflow supports; a driver may follow, as in `postgresql+psycopg`.
 SCHEMES = (
-    *DATABASES,
+    *("sqlite", "postgresql", "mysql", "mssql"),
     *("http", "https", "databricks", "databricks-uc", "uc"),
 )
 
