@@ -27,7 +27,7 @@ import optuna
 from optuna.storages.journal import BaseJournalBackend, JournalStorage
 from optuna.trial import FrozenTrial
 
-from lrsearch.errors import RequestError, SearchFailed, log
+from lrsearch.errors import RequestError, SearchFailed, log, one_line
 from lrsearch.study.location import FOLDER
 from lrsearch.study.locks import lock, unlock
 from lrsearch.study.trial_records import STRANGE, collector_paused
@@ -260,8 +260,8 @@ def open_journal(path: Path) -> RecordStorage:
         raise
     except STRANGE as error:
         raise RequestError(
-            f"{path} is not an lrsearch journal ({type(error).__name__}: {error}); choose another "
-            "`storage=`"
+            f"{path} is not an lrsearch journal ({type(error).__name__}: "
+            f"{one_line(str(error))}); choose another `storage=`"
         ) from error
 
 

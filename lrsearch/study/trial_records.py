@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.codec import decode
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, one_line
 from lrsearch.ranges import Value
 from lrsearch.result import STATES, Outcome, Trial
 from lrsearch.schedule import Schedule
@@ -65,12 +65,13 @@ def reading(location: object, *, known: tuple[type[Exception], ...] = ()) -> Ite
         raise
     except RequestError as error:
         raise RequestError(
-            f"{location} has a record that this version of lrsearch cannot read: {error}"
+            f"{location} has a record that this version of lrsearch cannot read: "
+            f"{one_line(str(error))}"
         ) from error
     except STRANGE as error:
         raise RequestError(
             f"{location} has a record that this version of lrsearch cannot read "
-            f"({type(error).__name__}: {error}); choose another `storage=`"
+            f"({type(error).__name__}: {one_line(str(error))}); choose another `storage=`"
         ) from error
 
 
