@@ -64,9 +64,9 @@ def reading(location: object, *, known: tuple[type[Exception], ...] = ()) -> Ite
     except known:
         raise
     except RequestError as error:
+        hint = one_line(str(error))
         raise RequestError(
-            f"{location} has a record that this version of lrsearch cannot read: "
-            f"{one_line(str(error))}"
+            f"{location} has a record that this version of lrsearch cannot read: {hint}"
         ) from error
     except STRANGE as error:
         raise RequestError(
