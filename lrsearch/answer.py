@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
+from lrsearch.objectives.placeholders import CARRIERS, FILES
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.study.location import storage_option
@@ -56,7 +57,7 @@ def answer_of(result: Result) -> Answer:
         return Answer(
             sentence=f"Best of {result.counted} trials: {best.value:.4g} {result.unit} (trial "
             f"{best.index}); not confirmed by a comparison.",
-            export=f"lrsearch export {result.study}{storage} --to torch -o schedule.py",
+            export=f"lrsearch export {result.study}{storage} --to {_form(result.command)}",
             **common,  # type: ignore[arg-type]
         )
     return Answer(
@@ -67,9 +68,23 @@ def answer_of(result: Result) -> Answer:
         secondary=() if found.exact else tuple(found.secondary_rows),
         luck=f"Best single trial (partly luck): {best.value:.4g} {result.unit} "
         f"(trial {best.index} of {len(result.trials)}).",
-        export=f"lrsearch export {result.study}{storage} --compared --to torch -o schedule.py",
+        export=f"lrsearch export {result.study}{storage} --compared --to {_form(result.command)}",
         **common,  # type: ignore[arg-type]
     )
+
+
+def _form(command: str) -> str:
+    """Return the format and the file that put a schedule back where it came from.
+
+    Args:
+        command: the command line of a study; empty for another objective.
+    """
+    if not command:
+        return "torch -o schedule.py"
+    if any(f"{{{name}}}" in command for name in FILES):
+        return "csv -o schedule.csv"
+    numbers = any(f"{{{name}}}" in command for name in CARRIERS)
+    return "flags" if numbers else "python -o schedule.py"
 
 
 def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ from lrsearch.contract import Objective
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.builtin import BUILT_IN, check_device
-from lrsearch.objectives.command import ORIGIN
 from lrsearch.objectives.loading import check_reference, find_objective
 from lrsearch.publishing import make_tracker, model_keeper, tracked_uri
 from lrsearch.result import Result
@@ -213,10 +212,10 @@ def compare(
         objective = study.source
     words: dict[str, Any] = {}
     if objective is None:
-        if ORIGIN in known.origin:
+        if known.command:
             raise RequestError(
-                f"the study {name} ran a command, which is not taken from a study; repeat the "
-                "command of its search, which compares too, or give lrsearch.compare the Command"
+                f"the study {name} ran a command, which is never taken from a study; give it "
+                "again with its options: after -- on the command line, a Command in Python"
             )
         if known.objective not in BUILT_IN:
             raise RequestError(

@@ -118,6 +118,7 @@ class Setup:
         options: options of the objective and their values; part of the study's identity.
         version: number that increases when the values of the objective change.
         origin: the file and the values of the user's code, as in `lrsearch.origin.origin_of`.
+        files: digests of the user's files, by path; a study that continues with other files warns.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Setup:
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     origin: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def momentum(self) -> float:

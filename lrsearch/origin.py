@@ -11,11 +11,14 @@ import enum
 import functools
 import hashlib
 import inspect
+import shlex
 import types
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+#: Name under which a study stores its command line, if it runs a command.
+COMMAND_LINE = "command line"
 #: Largest length of a stored text; a longer one is stored as its digest.
 LONGEST = 80
 #: Number of functions that are followed, each a value of the one before.
@@ -149,6 +152,16 @@ def file_of(function: types.FunctionType) -> str:
         return absolute.relative_to(here).as_posix()
     loaded = module.startswith("lrsearch_user_") or "." not in module  # a file, not a package
     return str(absolute) if loaded else module
+
+
+def command_words(origin: Mapping[str, Any]) -> str:
+    """Return how `lrsearch` is given a stored command: its options, `--` and the command line."""
+    options = [
+        f"--{name[1:-2].replace('_', '-')} {shlex.quote(str(text))}"
+        for name, text in origin.items()
+        if name.startswith("`")
+    ]
+    return " ".join([*options, "--", str(origin[COMMAND_LINE])])
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

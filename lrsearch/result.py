@@ -170,6 +170,7 @@ class Result:
         storage, tracking_uri: where the study is stored and tracked.
         run_id: MLflow's parent run, or None.
         trials: trials in the order of their index.
+        command: the command line that was run, with its placeholders; empty for other objectives.
         optimum: the best possible value if it is known.
         enqueued: number of enqueued trials, which come first; the default schedule is the next.
         comparison: the comparison on fresh seeds, or None.
@@ -193,6 +194,7 @@ class Result:
     tracking_uri: str | None
     run_id: str | None
     trials: tuple[Trial, ...]
+    command: str = ""
     optimum: float | None = None
     enqueued: int = 0
     comparison: Comparison | None = None

@@ -12,15 +12,23 @@ import click
 
 from lrsearch.answer import answer_of
 from lrsearch.cli.describe import describe_comparison
-from lrsearch.cli.options import WORKFORCE, options, read_workforce, settings_of
+from lrsearch.cli.options import (
+    COMMAND,
+    WORKFORCE,
+    TakesCommand,
+    options,
+    read_command,
+    read_workforce,
+    settings_of,
+)
 from lrsearch.cli.output import echo
 from lrsearch.cli.progress import Progress
 from lrsearch.search.comparison_spec import ComparisonSpec
 
 
-@click.command()
+@click.command(cls=TakesCommand)
 @click.argument("study")
-@options("objective")
+@options("objective", *COMMAND)
 @settings_of(ComparisonSpec, prefix="COMPARE_")
 @options("device", *WORKFORCE)
 @options("storage", "tracking_uri", "json", "quiet")
@@ -37,15 +45,22 @@ def compare(
     selection seeds. The reported values come from other seeds. Runs are saved: the same command
     again prints the saved answer, and a larger --seeds trains only the new seeds.
 
+    If the study trained your own code, give it as in the search: with --objective, or as the
+    COMMAND after -- with its options.
+
     \b
     Examples:
       lrsearch compare digits-default
       lrsearch compare digits-default --top 10 --seeds 28 --against cosine --against today.json
       lrsearch compare small_gpt-cosine --objective train.py:small_gpt
+      lrsearch compare train-default --value 'val loss {value}' -- \\
+        python train.py --lr-file={lr_csv} --seed={seed}
     """
     from lrsearch import api
 
     asked["workers"] = read_workforce(asked)
+    command = read_command(asked, other=asked["objective"] is not None)
+    asked["objective"] = asked["objective"] if command is None else command
     with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
         found = api.compare(study, storage=storage, callback=progress, **asked)
         result = api.load(study, storage=storage)

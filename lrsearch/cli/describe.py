@@ -71,13 +71,16 @@ def describe_comparison(answer: Answer, *, exact: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_result(result: Result, complete: bool = False, estimate: str = "") -> str:
+def describe_result(
+    result: Result, complete: bool = False, estimate: str = "", again: str = ""
+) -> str:
     """Return the answer of a search: the best schedule, the comparison and what to do next.
 
     Args:
         result: the study's result.
         complete: True if the study was complete before this command.
         estimate: cost of the comparison that was skipped, or nothing.
+        again: the words with which `lrsearch compare` gets the user's own objective.
     """
     best, answer = result.best, answer_of(result)
     plan, trials = result.budget.plan(best.schedule), len(result.trials)
@@ -115,7 +118,7 @@ def describe_result(result: Result, complete: bool = False, estimate: str = "") 
             f"Not confirmed: the best of {trials} trials is partly luck, because it was selected "
             "by its own value. The comparison repeats it on fresh seeds.",
         ]
-    lines += ["", table(_next_steps(result, answer, complete, estimate)).rstrip()]
+    lines += ["", table(_next_steps(result, answer, complete, estimate, again)).rstrip()]
     return "\n".join(lines) + "\n"
 
 
@@ -124,14 +127,14 @@ def _brief(schedule: Schedule) -> str:
 
 
 def _next_steps(
-    result: Result, answer: Answer, complete: bool, estimate: str
+    result: Result, answer: Answer, complete: bool, estimate: str, again: str
 ) -> list[tuple[str, str]]:
     study, failed = result.study, result.counts["failed"]
     storage = storage_option(result.study, result.storage)
     steps = (
         (failed, "retry", f"the same command, when the error is fixed ({failed} trials failed)"),
         (complete, "continue", f"the same command with --trials {2 * result.counted}"),
-        (estimate, "compare", f"lrsearch compare {study}{storage}   ({estimate})"),
+        (estimate, "compare", f"lrsearch compare {study}{storage}{again}   # {estimate}"),
         (True, "plot", f"lrsearch show {study}{storage} --plot {study}.png"),
         (True, "export", answer.export),
         (result.tracking_uri is not None, "open in MLflow", f"lrsearch ui {study}{storage}"),

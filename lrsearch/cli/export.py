@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from lrsearch.cli.options import options
 from lrsearch.cli.output import echo
 from lrsearch.errors import RequestError
-from lrsearch.export import FORMATS, to_csv, to_json, to_module
+from lrsearch.export import FORMATS, to_csv, to_flags, to_json, to_module, to_python
 from lrsearch.schedule import Budget, Schedule
 from lrsearch.study.location import storage_option
 
@@ -59,8 +60,9 @@ def export(
     """Export a schedule of STUDY, or of a Schedule's .json file, to a training framework.
 
     json writes the schedule as fractions, for any number of steps; csv writes the learning rate
-    of every step. torch, transformers, lightning, timm, optax and keras write a Python file that
-    imports only that framework.
+    of every step. python writes a function get_lr(step) without imports; flags writes the command
+    line of a study that ran a command. torch, transformers, lightning, timm, optax and keras write
+    a Python file that imports only that framework.
 
     STUDY is exported for its own steps and batch unless --steps and --batch say otherwise. A
     .json file has neither: give --steps, and --batch if the batch grows.
@@ -70,14 +72,22 @@ def export(
       lrsearch export digits-default --compared --to torch -o schedule.py
       lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
       lrsearch export schedule.json --to optax --steps 20000
+      lrsearch export train-default --to flags
     """
-    schedule, budget = _find(study, **asked)  # type: ignore[arg-type]  # click has checked them
+    schedule, budget, command = _find(study, **asked)  # type: ignore[arg-type]  # from click
     if form == "json":
         text = to_json(schedule)
     else:
         plan = _checked_budget(schedule, *budget).plan(schedule)
         lost = {"ignore_batch": ignore_batch, "ignore_momentum": ignore_momentum}
-        text = to_csv(plan) if form == "csv" else to_module(form, plan, schedule, **lost)
+        if form == "csv":
+            text = to_csv(plan)
+        elif form == "python":
+            text = to_python(schedule, plan, ignore_batch=ignore_batch)
+        elif form == "flags":
+            text = to_flags(_words(study, command), schedule, plan, folder=f"{study}-best") + "\n"
+        else:
+            text = to_module(form, plan, schedule, **lost)
     if output is None:
         echo(text, nl=False)
         return
@@ -85,6 +95,19 @@ def export(
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"cannot write {output}: {error.strerror}; check the path") from error
+
+
+def _words(study: str, command: str) -> list[str]:
+    """Return the words of a study's command."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # unbalanced quotes, which lrsearch does not write
+        words = []
+    if not words:
+        raise RequestError(
+            f"{study} has no command, whose options --to flags writes; use another format"
+        )
+    return words
 
 
 def _find(
@@ -96,8 +119,8 @@ def _find(
     batch: int | None,
     coupling: float | None,
     storage: str | None,
-) -> tuple[Schedule, tuple[int | None, int | None]]:
-    """Return the schedule that the options choose, and the steps and batch if known."""
+) -> tuple[Schedule, tuple[int | None, int | None], str]:
+    """Return the schedule that the options choose, the known steps and batch, and the command."""
     if trial is not None and compared:
         raise RequestError("--trial and --compared exclude each other; give one of them")
     if study.endswith(".json"):
@@ -108,7 +131,7 @@ def _find(
             raise RequestError(
                 "--coupling applies to a study; a .json file has no batch to scale from"
             )
-        return Schedule.load(Path(study)), (steps, batch)
+        return Schedule.load(Path(study)), (steps, batch), ""
 
     from lrsearch import api
 
@@ -139,7 +162,8 @@ def _find(
             "--coupling has no effect at the study's own batch; give a --batch other than "
             f"{own.batch}"
         )
-    return schedule, (own.steps if steps is None else steps, own.batch if batch is None else batch)
+    steps = own.steps if steps is None else steps
+    return schedule, (steps, own.batch if batch is None else batch), result.command
 
 
 def _checked_budget(schedule: Schedule, steps: int | None, batch: int | None) -> Budget:

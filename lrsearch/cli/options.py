@@ -19,6 +19,8 @@ from lrsearch.workers.workforce import ENGINES, Workforce
 
 #: Key of the words after `--` in click's context.
 OWN_COMMAND = "lrsearch.command"
+#: Options of a command after `--`.
+COMMAND = tuple(field.name for field in fields(Command) if field.name != "words")
 #: Options that say where trials are trained.
 WORKFORCE = tuple(field.name for field in fields(Workforce))
 
@@ -103,7 +105,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--worker-gpus",
         type=float,
         metavar="X",
-        help="GPUs per worker on a cluster; 0.5 lets two workers share one.",
+        help="GPUs per worker, such as 4 for a command that starts torchrun; 0.5 lets two workers "
+        "share one. Default: one, if there are enough.",
     ),
     "worker_cpus": _option(
         "--worker-cpus", type=float, metavar="X", help="CPU cores per worker on a cluster."
@@ -120,17 +123,28 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="With -- COMMAND: the lines of its output that have the value, such as "
         "'val loss {value}'. Lower is better.",
     ),
+    "value_from": _option(
+        "--value-from",
+        metavar="FILE:KEY",
+        help="With -- COMMAND: a JSON file that it writes, and the key of the value, such as "
+        "'{folder}/results.json:eval.loss'; or client, for lrsearch.client.value.",
+    ),
     "value_is": _option(
         "--value-is",
         type=click.Choice(VALUE_IS),
         default="last",
-        help="With -- COMMAND: which of the values in the output counts.",
+        help="With -- COMMAND: which of several values counts.",
     ),
     "report": _option(
         "--report",
         metavar="PATTERN",
         help="With -- COMMAND: the lines that have the loss of a step, such as "
         "'iter {t}: loss {loss}', so that a run that diverges is ended.",
+    ),
+    "try_patterns": _option(
+        "--try-patterns",
+        metavar="LOG",
+        help="Show what --value and --report read in an old log; run nothing.",
     ),
     "no_compare": _option(
         "--no-compare",
@@ -263,33 +277,30 @@ def read_workforce(asked: dict[str, Any]) -> Workforce:
     return Workforce(**{name: asked.pop(name) for name in WORKFORCE})
 
 
-def read_command(
-    words: tuple[str, ...], *, value: str | None, value_is: str, report: str | None, chosen: bool
-) -> Command | None:
-    """Return the command that follows `--`; None if there is none.
+def read_command(asked: dict[str, Any], *, other: bool) -> Command | None:
+    """Remove the options of a command from `asked`, and return the command that follows `--`.
 
     Args:
-        words: the words after `--`.
-        value: option of that name.
-        value_is: option of that name.
-        report: option of that name.
-        chosen: True if the command line names an OBJECTIVE too.
+        asked: options by name.
+        other: True if the command line names an objective too.
+
+    Returns:
+        the command, or None if there is none.
 
     Raises:
         RequestError: the command is wrong, or the options have no command.
     """
+    words = click.get_current_context().meta.get(OWN_COMMAND, ())
+    own = {name: asked.pop(name) for name in COMMAND}
     if not words:
-        if value is not None or report is not None:
-            raise RequestError("--value and --report need a command; give it after --")
+        for name in ("value", "value_from", "report"):
+            if own[name] is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise RequestError(f"{option} needs a command; give the command after --")
         return None
-    if chosen:
-        raise RequestError("OBJECTIVE and a command after -- exclude each other; give one of them")
-    if value is None:
-        raise RequestError(
-            "the command has no value; give --value with the text before it in the output, such "
-            "as --value 'val loss {value}'"
-        )
-    return Command(words=words, value=value, value_is=value_is, report=report)
+    if other:
+        raise RequestError("an objective and a command after -- exclude each other; give one")
+    return Command(words=words, **own)
 
 
 class TakesCommand(click.Command):

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from lrsearch.cli.describe import describe_result, describe_search
 from lrsearch.cli.options import (
+    COMMAND,
     OWN_COMMAND,
     WORKFORCE,
     TakesCommand,
@@ -26,8 +27,12 @@ from lrsearch.cli.options import (
     settings_of,
 )
 from lrsearch.cli.output import echo
+from lrsearch.cli.own_command import describe_first_command, describe_patterns
 from lrsearch.cli.progress import Progress
 from lrsearch.errors import RequestError, SearchFailed
+from lrsearch.objectives.command import Command
+from lrsearch.objectives.loading import is_reference
+from lrsearch.origin import command_words
 from lrsearch.redaction import HIDDEN, redact
 from lrsearch.result import Result
 from lrsearch.space import Space
@@ -44,7 +49,7 @@ GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 @click.argument("objective", default="digits", envvar="LRSEARCH_OBJECTIVE")
 @options("space", "set", "with", "from")
 @settings_of(Settings)
-@options("value", "value_is", "report")
+@options(*COMMAND, "try_patterns")
 @options("device", *WORKFORCE)
 @options("tracking_uri", "log_model", "no_compare", "dry_run", "json", "quiet")
 def tune(
@@ -52,9 +57,7 @@ def tune(
     settings: tuple[str, ...],
     values: tuple[str, ...],
     start: str | None,
-    value: str | None,
-    value_is: str,
-    report: str | None,
+    try_patterns: str | None,
     log_model: str | None,
     no_compare: bool,
     dry_run: bool,
@@ -70,7 +73,8 @@ def tune(
 
     In its place, a COMMAND after -- is run for each schedule. Its placeholders, such as {lr_csv}
     (a file with the learning rate of every step), {peak}, {warmup_steps}, {seed} and {folder}, are
-    replaced; --value says where its output has the value.
+    replaced; --value or --value-from says where its value is. A script may ask for its rates, and
+    report, with lrsearch.client.
 
     A search consists of trials. Each trial trains with one schedule, chosen by the sampler from
     the search space, on --seeds seeds. At the end, the best schedules are compared with tuned
@@ -88,6 +92,7 @@ def tune(
       lrsearch tune train.py:small_gpt --enqueue today.json
       lrsearch tune --steps 2000 --set peak=1e-4..1e-2 --value 'val loss {value}' -- \\
         python train.py --lr-file={lr_csv} --seed={seed}
+      lrsearch tune --value 'val loss {value}' --try-patterns old.log
       lrsearch tune train.py:small_gpt --storage postgresql://me@db/lr --parallel 16
 
     \b
@@ -104,25 +109,26 @@ def tune(
     """
     from lrsearch import api
 
+    if try_patterns is not None:
+        echo(describe_patterns(try_patterns, asked["value"], asked["report"]), nl=False)
+        return
     asked["space"] = space = Space.load(asked["space"])
     asked["settings"] = read_settings(space, settings)
     asked["options"] = read_options(values)
     context = click.get_current_context()
-    command = read_command(
-        context.meta.get(OWN_COMMAND, ()),
-        value=value,
-        value_is=value_is,
-        report=report,
-        chosen=context.get_parameter_source("objective") == ParameterSource.COMMANDLINE,
-    )
+    named = context.get_parameter_source("objective") == ParameterSource.COMMANDLINE
+    command = read_command(asked, other=named)
     if command is not None and asked["steps"] is None:
         raise RequestError("a command needs --steps; give the number of its optimizer updates")
     given: Any = objective if command is None else command
+    again = _named_again(objective, command)
     asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])
     asked["workers"] = read_workforce(asked)
     if dry_run:
         search, answers = api.prepare(given, **asked)
         echo(describe_search(search, answers.setup), nl=False)
+        if command is not None:
+            echo(describe_first_command(search, command), nl=False)
         return
     location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
@@ -142,18 +148,25 @@ def tune(
             )
     except SearchFailed as error:
         if isinstance(error.result, Result):  # the search ended, its comparison failed
-            _print(error.result, progress, as_json)
+            _print(error.result, progress, as_json, again)
         raise
-    _print(result, progress, as_json)
+    _print(result, progress, as_json, again)
 
 
-def _print(result: Result, progress: Progress, as_json: bool) -> None:
+def _print(result: Result, progress: Progress, as_json: bool, again: str) -> None:
     if rank_here():
         return  # rank 0 prints the answer
     if as_json:
         echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        echo(describe_result(result, not progress.ended, progress.estimate), nl=False)
+        echo(describe_result(result, not progress.ended, progress.estimate, again), nl=False)
+
+
+def _named_again(objective: str, command: Command | None) -> str:
+    """Return the options with which another command of lrsearch gets the user's own objective."""
+    if command is not None:
+        return f" {command_words(command.origin)}"
+    return f" --objective {shlex.quote(objective)}" if is_reference(objective) else ""
 
 
 def _join_command(context: click.Context, location: Location) -> str:

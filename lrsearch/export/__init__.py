@@ -9,6 +9,7 @@ Example:
     ['update,lr,batch,momentum', '0,0.1,1,0.0', '1,0.05,1,0.0']
 """
 
+from lrsearch.export.flags import to_flags
 from lrsearch.export.module import MODULES, to_module
 from lrsearch.export.objects import (
     to_keras,
@@ -20,17 +21,20 @@ from lrsearch.export.objects import (
     to_transformers,
 )
 from lrsearch.export.plain_text import to_csv, to_json
+from lrsearch.export.python_function import to_python
 from lrsearch.export.transformers_words import transformers_arguments
 
 __all__ = [
     "FORMATS",
     "to_csv",
+    "to_flags",
     "to_json",
     "to_keras",
     "to_lightning",
     "to_module",
     "to_optax",
     "to_optax_momentum",
+    "to_python",
     "to_timm",
     "to_torch",
     "to_transformers",
@@ -38,4 +42,4 @@ __all__ = [
 ]
 
 #: Formats of `lrsearch export --to`.
-FORMATS = ("json", "csv", *MODULES)
+FORMATS = ("json", "csv", "python", "flags", *MODULES)

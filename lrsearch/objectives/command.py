@@ -2,72 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
 import shutil
 import signal
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 
 from lrsearch.bounds import Bound
+from lrsearch.client import PLAN, REPORTS
 from lrsearch.codec import Line
 from lrsearch.contract import Runs, Setup
-from lrsearch.errors import RequestError, RunStopped, closest
-from lrsearch.objectives.command_process import CommandProcess
+from lrsearch.errors import RequestError, RunStopped
+from lrsearch.objectives.client_reports import NAME, ClientReports
+from lrsearch.objectives.command_files import calls_client, digests, name_of
+from lrsearch.objectives.command_process import LOOK, CommandProcess
 from lrsearch.objectives.log_patterns import LogPattern
-from lrsearch.plan import csv_text
+from lrsearch.objectives.placeholders import CARRIERS, FILES, fill, used
+from lrsearch.objectives.value_file import ValueFile
+from lrsearch.origin import COMMAND_LINE
 from lrsearch.result import Outcome
 from lrsearch.run import Run
-from lrsearch.schedule import FIELDS, Budget, Schedule
+from lrsearch.schedule import Budget
 
-#: Name under which a study stores the command line, among what it stores of the user's code.
-ORIGIN = "command line"
+#: The text of `value_from=` for the value that `lrsearch.client` reports.
+CLIENT = "client"
 #: Lines of the output that the record of a failed run keeps.
 LAST_LINES = 30
-#: Which of the values in an output may count.
+#: Which of several values may count.
 VALUE_IS = ("last", "min")
 #: File in the folder of a run with the output of its command.
 OUTPUT = "output.txt"
 
-_PLACEHOLDER = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}|\{([a-z][a-z0-9_]*)\}")
 _VALUE_IS = Bound(kind="name", names=VALUE_IS)
-
-#: Placeholders of a run that do not carry its schedule.
-_RUN: dict[str, Callable[[Run], object]] = {
-    "seed": lambda run: run.seed,
-    "steps": lambda run: len(run.plan),
-    "batch": lambda run: run.plan.batch[0],
-    "folder": lambda run: run.folder,
-    "trial": lambda run: run.trial,
-}
-#: Files with the schedule, which are written to the folder of the run.
-_FILES: dict[str, Callable[[Run], Path]] = {
-    "lr_csv": lambda run: _write_csv(run, run.folder / "lr.csv"),
-    "plan_json": lambda run: _write_json(run, run.folder / "plan.json"),
-}
-#: What scripts take in place of fractions of the run and of the peak.
-_NUMBERS: dict[str, Callable[[Run], object]] = {
-    "warmup_steps": lambda run: _schedule(run).phases(len(run.plan))[0],
-    "hold_steps": lambda run: _schedule(run).phases(len(run.plan))[1],
-    "decay_steps": lambda run: _schedule(run).phases(len(run.plan))[2],
-    "min_lr": lambda run: _schedule(run).peak * _schedule(run).floor,
-    "first_lr": lambda run: run.plan.lr[0],
-    "final_lr": lambda run: run.plan.lr[-1],
-}
-
-
-def _field(name: str) -> Callable[[Run], object]:
-    return lambda run: getattr(_schedule(run), name)
-
-
-_CARRIERS = {**_FILES, **{name: _field(name) for name in FIELDS}, **_NUMBERS}
-#: All placeholders, by name.
-PLACEHOLDERS = {**_RUN, **_CARRIERS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +53,21 @@ class Command:
     - `{seed}`, `{steps}`, `{batch}` (the first batch size), `{folder}` (the folder of the run),
       `{trial}`. `{{name}}` is the text `{name}`.
 
+    A script that calls `lrsearch.client.rates` needs no placeholder for the schedule.
+
     Attributes:
         words: the command and its arguments.
         value: pattern of the lines with the value, such as `val loss {value}`; lower is better.
-        value_is: `last` or `min`: which match is the value.
+        value_from: in place of it, `FILE:KEY` of a JSON file that the command writes, such as
+            `{folder}/results.json:eval.loss`, or `client` for `lrsearch.client.value`, which is
+            the default if a script of the command calls it.
+        value_is: `last` or `min`: which of several values counts.
         report: pattern of the lines with the loss of a step, such as `iter {t}: loss {loss}`,
-            from which divergence is detected; None reports nothing.
+            from which divergence is detected; None takes the reports of `lrsearch.client`.
 
     Raises:
-        RequestError: a placeholder or pattern is wrong, no placeholder carries the schedule, or
-            there is no such program.
+        RequestError: a placeholder or pattern is wrong, nothing carries the schedule or the value,
+            or there is no such program.
 
     Example:
         >>> words = ("sh", "-c", "echo val loss $1", "sh", "{peak}")
@@ -103,7 +78,8 @@ class Command:
     """
 
     words: tuple[Line, ...]
-    value: Line
+    value: Line | None = None
+    value_from: Line | None = None
     value_is: str = "last"
     report: Line | None = None
 
@@ -113,48 +89,83 @@ class Command:
             raise RequestError(
                 "the command has no words; give the program and its arguments as texts"
             )
-        used = [m[2] for word in self.words for m in _PLACEHOLDER.finditer(word) if m[2]]
-        for name in used:
-            if name not in PLACEHOLDERS:
+        names = used(self.words)
+        if self.value is None and self.value_from is None:
+            if not calls_client(self.words, "value"):
                 raise RequestError(
-                    f"the command has the placeholder {{{name}}}{closest(name, PLACEHOLDERS)}; "
-                    f"write {{{{{name}}}}} for the text {{{name}}} itself"
+                    "the command has no value; give `value=` with the text before it in the "
+                    "output, such as 'val loss {value}', or `value_from=` with FILE:KEY of a JSON "
+                    "file, or call lrsearch.client.value in the script"
                 )
-        if not any(name in _CARRIERS for name in used):
+            object.__setattr__(self, "value_from", CLIENT)
+        elif self.value is not None and self.value_from is not None:
+            raise RequestError("`value=` and `value_from=` exclude each other; give one of them")
+        if not CARRIERS.keys() & set(names) and not self._may_ask:
             raise RequestError(
                 "no placeholder of the command carries the schedule; give {lr_csv}, {plan_json} "
-                "or fields of the schedule such as {peak} and {warmup_steps}"
+                "or fields of the schedule such as {peak} and {warmup_steps}, or call "
+                "lrsearch.client.rates in the script"
             )
-        if not _PLACEHOLDER.search(self.words[0]) and shutil.which(self.words[0]) is None:
+        if not used(self.words[:1]) and shutil.which(self.words[0]) is None:
             raise RequestError(f"there is no program {self.words[0]}; check the command")
         _VALUE_IS.check("`value_is=`", self.value_is)
-        _ = self.patterns
+        if self.value_file is not None and self.value_is != "last":
+            raise RequestError("a JSON file has one value; leave out `value_is=`")
+        _ = self.patterns, self.value_file  # raise an error if they are wrong
 
     @property
-    def patterns(self) -> tuple[LogPattern, LogPattern | None]:
-        """The patterns of the value and of the report."""
+    def _may_ask(self) -> bool:
+        """True if the command may ask for its rates itself; each run is checked."""
+        return self.value_from == CLIENT or calls_client(self.words, "rates")
+
+    @property
+    def must_ask(self) -> bool:
+        """True if the command gets its schedule only by asking for it with the client."""
+        return not CARRIERS.keys() & set(used(self.words))
+
+    @property
+    def patterns(self) -> tuple[LogPattern | None, LogPattern | None]:
+        """The patterns of the value and of the report, each None if there is none."""
+        value = None if self.value is None else LogPattern(self.value, ("value",))
         report = None if self.report is None else LogPattern(self.report, ("t", "loss"))
-        return LogPattern(self.value, ("value",)), report
+        return value, report
+
+    @property
+    def value_file(self) -> ValueFile | None:
+        """The file with the value, or None if it is elsewhere."""
+        if self.value_from is None or self.value_from == CLIENT:
+            return None
+        return ValueFile(self.value_from)
 
     @property
     def name(self) -> str:
-        """The stem of its script, else of its program."""
-        scripts = [word for word in self.words if word.endswith(".py")]
-        stem = Path(scripts[0] if scripts else self.words[0]).stem
-        return re.sub(r"[^\w.-]", "_", stem) or "command"
+        """The stem of its script or module, else of its program."""
+        return name_of(self.words)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The command line and the other fields, as a study stores them (`lrsearch.origin`)."""
+        known = {f"`{f.name}=`": getattr(self, f.name) for f in fields(self) if f.name != "words"}
+        given = {name: each for name, each in known.items() if each is not None}
+        return {COMMAND_LINE: shlex.join(self.words), **given}
 
     def for_run(self, run: Run) -> list[str]:
         """Return the words for a run, and write the files that they name."""
-        known: dict[str, str] = {}
+        return fill(self.words, run)
 
-        def fill(match: re.Match[str]) -> str:
-            if match[1]:
-                return f"{{{match[1]}}}"
-            if match[2] not in known:
-                known[match[2]] = str(PLACEHOLDERS[match[2]](run))
-            return known[match[2]]
+    def environment_for(self, run: Run) -> dict[str, str]:
+        """Return the variables of a run, and write the file that they name.
 
-        return [_PLACEHOLDER.sub(fill, word) for word in self.words]
+        None of them is an option of lrsearch, which a search within the command would read.
+        """
+        return {
+            "LRSEARCH_RUN_TRIAL": str(run.trial),
+            "LRSEARCH_RUN_SEED": str(run.seed),
+            "LRSEARCH_RUN_STEPS": str(len(run.plan)),
+            "LRSEARCH_RUN_FOLDER": str(run.folder),
+            PLAN: str(FILES["lr_csv"](run)),
+            REPORTS: str(run.folder / NAME),
+        }
 
 
 class CommandObjective:
@@ -167,11 +178,13 @@ class CommandObjective:
 
     def __init__(self, command: Command) -> None:
         self.command = command
-        words = {ORIGIN: shlex.join(command.words), "`value=`": command.value}
-        words["`value_is=`"] = command.value_is
-        if command.report is not None:
-            words["`report=`"] = command.report
-        self.setup = Setup(name=command.name, unit="value", steps=1000, origin=words)
+        self.setup = Setup(
+            name=command.name,
+            unit="value",
+            steps=1000,
+            origin=command.origin,
+            files=digests(command.words),
+        )
 
     def evaluate(self, runs: Runs) -> Iterator[Outcome]:
         """Run the command for each run, one by one."""
@@ -186,10 +199,7 @@ class CommandObjective:
         """Run the command once; a failure of it is the outcome of the run."""
         last: deque[str] = deque(maxlen=LAST_LINES)
         try:
-            words = self.command.for_run(run)
-            with CommandProcess(words, _environment(run), run.folder / OUTPUT) as process:
-                value = self._follow(run, process, last)
-                code = process.code(run.limit)
+            value = self._train(run, last)
         except RunStopped as stop:
             return run.end(stop.state, reason=str(stop), details="\n".join(last))
         except TimeoutError:
@@ -197,42 +207,92 @@ class CommandObjective:
             return run.end("failed", reason=reason, details="\n".join(last))
         except OSError as error:
             return run.end("failed", reason=f"the command cannot be started: {error.strerror}")
-        if code == 0 and value is not None:
-            return run.end("finished", value)
-        reason = f"the command ended with {_describe(code)}"
-        if code == 0:
-            reason = f"no line of the output matches {self.command.value!r}"
-        said = f"; its last line: {last[-1]}" if last else "; it printed nothing"
-        return run.end("failed", reason=reason + said, details="\n".join(last))
+        except ValueError as error:
+            said = f"; its last line: {last[-1]}" if last else "; it printed nothing"
+            return run.end("failed", reason=f"{error}{said}", details="\n".join(last))
+        return run.end("finished", value)
 
-    def _follow(self, run: Run, process: CommandProcess, last: deque[str]) -> float | None:
-        """Read the output, report its losses, and return its value or None."""
-        pattern, report = self.command.patterns
-        values: list[float] = []
-        reported = -1
-        for line in process.lines(run.limit):
-            last.append(line[:500])
-            if (found := pattern.read(line)) is not None:
-                values.append(found["value"])
-            found = None if report is None else report.read(line)
-            if found is not None and found["t"] > reported:  # a line may be printed again
-                reported = int(found["t"])
-                run.report(reported, found["loss"])
+    def _train(self, run: Run, last: deque[str]) -> float:
+        """Return the value of a run.
+
+        Args:
+            run: the run.
+            last: where to keep the last lines of the output.
+
+        Raises:
+            RunStopped: it has diverged or took too long.
+            TimeoutError: it reached its time limit.
+            OSError: the command cannot be started.
+            ValueError: it failed, or has no value.
+        """
+        command, file = self.command, self.command.value_file
+        words, own = command.for_run(run), command.environment_for(run)
+        environment = {"PYTHONUNBUFFERED": "1", **os.environ, **own}  # no report is kept back
+        environment.pop("LRSEARCH_WORKER", None)  # the command may search itself
+        before = None if file is None else file.stamp(run)
+        with (
+            ClientReports(run.folder / NAME) as reports,
+            CommandProcess(words, environment, run.folder / OUTPUT) as process,
+        ):
+            values = self._follow(run, process, reports, last)
+            code = process.code(run.limit)
+            if code:
+                raise ValueError(f"the command ended with {_describe(code)}")
+        if command.must_ask and not reports.asked:
+            raise ValueError(
+                "the command has not asked for its learning rates with lrsearch.client.rates"
+            )
+        if file is not None:
+            return file.read(run, before)
         if not values:
-            return None
-        return min(values) if self.command.value_is == "min" else values[-1]
+            raise ValueError(
+                "the command reported no value with lrsearch.client.value"
+                if command.value is None
+                else f"no line of the output matches {command.value!r}"
+            )
+        return min(values) if command.value_is == "min" else values[-1]
+
+    def _follow(
+        self, run: Run, process: CommandProcess, reports: ClientReports, last: deque[str]
+    ) -> list[float]:
+        """Read the output and the client's reports, report the losses, and return the values."""
+        of_value, of_report = self.command.patterns
+        values: list[float] = []
+        losses = _Losses(run)
+        looked = time.monotonic()
+        for line in process.lines(run.limit):
+            if line:
+                last.append(line[:500])
+            if of_value is not None and (found := of_value.read(line)) is not None:
+                values.append(found["value"])
+            if of_report is not None and (found := of_report.read(line)) is not None:
+                losses.report(found["t"], found["loss"])
+            if not line or time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                self._read(reports, losses, values)
+        self._read(reports, losses, values)
+        return values
+
+    def _read(self, reports: ClientReports, losses: _Losses, values: list[float]) -> None:
+        for message in reports.read():
+            if "value" not in message and self.command.report is None:
+                losses.report(message["step"], message["loss"])
+            elif "value" in message and self.command.value_from == CLIENT:
+                values.append(message["value"])
 
 
-def _environment(run: Run) -> Mapping[str, str]:
-    """Return the environment of a run's command; no name is one of lrsearch's own options."""
-    return {
-        "PYTHONUNBUFFERED": "1",  # else Python keeps its reports back
-        **os.environ,
-        "LRSEARCH_RUN_TRIAL": str(run.trial),
-        "LRSEARCH_RUN_SEED": str(run.seed),
-        "LRSEARCH_RUN_STEPS": str(len(run.plan)),
-        "LRSEARCH_RUN_FOLDER": str(run.folder),
-    }
+class _Losses:
+    """The losses of a run in the order of its steps; a line may be printed again."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._latest = run, -1
+
+    def report(self, step: float, loss: float) -> None:
+        """Report the loss of a step, unless it or a later one was reported."""
+        if not step > self._latest:
+            return
+        self._run.report(int(step), loss)
+        self._latest = int(step)
 
 
 def _describe(code: int) -> str:
@@ -241,22 +301,3 @@ def _describe(code: int) -> str:
     with suppress(ValueError):
         return f"signal {-code} ({signal.Signals(-code).name})"
     return f"signal {-code}"
-
-
-def _schedule(run: Run) -> Schedule:
-    if run.schedule is None:
-        raise RequestError("this run has no schedule; use {lr_csv} or {plan_json}")
-    return run.schedule
-
-
-def _write_csv(run: Run, path: Path) -> Path:
-    path.write_text(csv_text(run.plan), encoding="utf-8")
-    return path
-
-
-def _write_json(run: Run, path: Path) -> Path:
-    lr, batch, momentum = run.plan.to_plain()
-    plan = {"lr": lr, "batch": batch, "momentum": momentum}
-    schedule = None if run.schedule is None else run.schedule.to_dict()
-    path.write_text(json.dumps({"schedule": schedule, **plan}) + "\n", encoding="utf-8")
-    return path

@@ -79,7 +79,10 @@ class CommandProcess:
             self._output.close()
 
     def lines(self, limit: float | None) -> Iterator[str]:
-        """Yield the lines of the output until it ends, and wait for the command.
+        """Yield the lines of the output until it ends.
+
+        While the command prints nothing, an empty line comes every `LOOK` seconds; other empty
+        lines are left out.
 
         Args:
             limit: time limit in seconds, or None.
@@ -96,6 +99,7 @@ class CommandProcess:
                 if not selector.select(LOOK):
                     if self._process.poll() is not None:
                         break  # a process that it left behind holds its output open
+                    yield ""
                     continue
                 read = os.read(pipe.fileno(), 2**16)
                 if not read:

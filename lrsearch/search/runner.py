@@ -88,6 +88,13 @@ def _search(
                 spec.name,
                 ", ".join(spec.not_compared),
             )
+        if edited := store.spec.edited(spec):
+            log.warning(
+                "study %s continues with other files than it was created with: %s; if values have "
+                "changed, choose another `study=`",
+                spec.name,
+                ", ".join(edited),
+            )
         shield.hurry = store.clock.hurry
         store.enqueue(spec.queue)
         result = store.result(seconds=0.0)

@@ -12,6 +12,7 @@ from lrsearch.codec import Line
 from lrsearch.contract import Setup
 from lrsearch.divergence import DIVERGENCE_VERSION
 from lrsearch.errors import RequestError
+from lrsearch.origin import COMMAND_LINE
 from lrsearch.origin import differences as code_differences
 from lrsearch.ranges import Value
 from lrsearch.sampling.registry import SAMPLERS
@@ -21,6 +22,10 @@ from lrsearch.study.settings import Settings
 
 #: Version of the stored format. Increased only when earlier studies can no longer be read.
 SCHEMA = 5
+
+#: Factor by which the peak may be below or above that of the current schedule, if nothing else
+#: says where to search. A convention.
+NEAR = 10.0
 
 _IDENTITY = {"identity": True}
 _TEXT = Bound(kind="text")
@@ -43,6 +48,7 @@ class StudySpec(Settings):
             study without them was written when all versions were 1.
         origin: the file and the values of the user's code, as in `Setup`; empty in a study that
             was written before they were stored.
+        files: digests of the user's files, as in `Setup`.
         first: the point of the space nearest to the default schedule.
 
     Raises:
@@ -60,6 +66,7 @@ class StudySpec(Settings):
     momentum: float = field(metadata=_IDENTITY)
     versions: Mapping[str, int] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[Line, Line] = field(default_factory=dict)
     first: Mapping[str, Value] = field(default_factory=dict, metadata={"stored": False})
 
     def __post_init__(self) -> None:
@@ -113,6 +120,15 @@ class StudySpec(Settings):
                     found.append(f"{group} {name} was {old}, is now {new}")
         return found + code_differences(self.origin, other.origin)
 
+    def edited(self, now: StudySpec) -> list[str]:
+        """Return the user's files that differ from those of this study, by path."""
+        return [name for name, digest in self.files.items() if now.files.get(name) != digest]
+
+    @property
+    def command(self) -> str:
+        """The command line of the study, with its placeholders; empty for other objectives."""
+        return str(self.origin.get(COMMAND_LINE, ""))
+
     @property
     def not_compared(self) -> list[str]:
         """Names of the values of the user's code that cannot be compared."""
@@ -129,16 +145,22 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
     """Return the specification of a study, with missing settings taken from the objective.
 
     Raises:
-        RequestError: the space does not fit the budget, no range of `peak` is known, or a setting
-            does not apply to the objective.
+        RequestError: the space does not fit the budget, no range of `peak` and no schedule that is
+            enqueued is known, or a setting does not apply to the objective.
     """
     _check_fit(settings, setup)
     space = settings.space.with_defaults(setup.entries)
+    current = None
     if "peak" not in space.entries:
-        raise RequestError(
-            f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
-            'one with `settings={"peak": {"low": LOW, "high": HIGH}}`'
-        )
+        if not settings.queue:
+            raise RequestError(
+                f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
+                'one with `settings={"peak": {"low": LOW, "high": HIGH}}`, or give your current '
+                "schedule with `enqueue=`"
+            )
+        current = settings.queue[0].peak
+        around = {"low": current / NEAR, "high": current * NEAR, "log": True}
+        space = space.with_entries({"peak": around})
     budget = Budget(steps=settings.steps or setup.steps, batch=settings.batch or setup.batch)
     largest = space.check_budget(budget)
     if setup.samples is not None and largest > setup.samples:
@@ -146,7 +168,7 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
             f"a batch of {largest} exceeds the {setup.samples} samples of objective "
             f"{setup.name}; reduce `batch=` or the field batch_growth"
         )
-    usual = {} if setup.usual_peak is None else {"peak": setup.usual_peak}
+    usual = setup.usual_peak if current is None else current
     asked = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.init}
     asked |= {"space": space, "steps": budget.steps, "batch": budget.batch}
     spec = StudySpec(
@@ -159,7 +181,8 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
         momentum=setup.momentum,
         versions=current_versions(),
         origin=setup.origin,
-        first=space.default_point(usual),
+        files=setup.files,
+        first=space.default_point({} if usual is None else {"peak": usual}),
     )
     for schedule in spec.queue:  # raises an error for an invalid plan before anything starts
         budget.plan(schedule)

@@ -218,6 +218,7 @@ class Store:
             objective=spec.objective,
             space=spec.space.name,
             unit=spec.unit,
+            command=spec.command,
             budget=spec.budget,
             seconds=math.fsum(t.seconds for t in known.values()) if seconds is None else seconds,
             storage=str(self.location),

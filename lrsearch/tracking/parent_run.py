@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.answer import answer_of, differing_fields, rounded_fields
-from lrsearch.objectives.command import ORIGIN
+from lrsearch.origin import command_words
 from lrsearch.result import Result, Trial
 from lrsearch.study.spec import StudySpec
 from lrsearch.tracking.child_runs import TEXT_LIMIT
@@ -185,19 +185,16 @@ def _command(facts: StudyFacts, result: Result) -> str:
     settings = {"trials": result.counted, **tracked_settings(facts)}
     options = [f"--{name} {shlex.quote(str(value))}" for name, value in settings.items()]
     options += [f"--with {shlex.quote(f'{n}={v}')}" for n, v in facts.spec.options.items()]
-    target = _target(facts.spec)
-    if ORIGIN not in facts.spec.origin:
-        return " ".join(["lrsearch tune", target, "--space space.yaml", *options])
-    for name in ("value", "value_is", "report"):
-        if (given := facts.spec.origin.get(f"`{name}=`")) is not None:
-            options.append(f"--{name.replace('_', '-')} {shlex.quote(given)}")
-    return " ".join(["lrsearch tune --space space.yaml", *options, target])
+    if not facts.spec.command:
+        return " ".join(["lrsearch tune", _target(facts.spec), "--space space.yaml", *options])
+    return " ".join(
+        ["lrsearch tune --space space.yaml", *options, command_words(facts.spec.origin)]
+    )
 
 
 def _target(spec: StudySpec) -> str:
     """Return how a command names the objective of a study: by its name, or as `-- COMMAND`."""
-    line = spec.origin.get(ORIGIN)
-    return shlex.quote(spec.objective) if line is None else f"-- {line}"
+    return f"-- {spec.command}" if spec.command else shlex.quote(spec.objective)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

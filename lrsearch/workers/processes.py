@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+from lrsearch.errors import RequestError
 from lrsearch.workers.pool import Inbox
 
 #: The module that a worker runs.
@@ -31,18 +32,20 @@ class Process:
     Args:
         order: the first message to the worker.
         index: number of the worker.
-        count: number of workers on this machine.
+        shares: the GPUs of each worker on this machine, as from `gpu_shares`.
         inbox: queue for its messages.
     """
 
-    def __init__(self, order: dict[str, Any], index: int, count: int, inbox: Inbox) -> None:
+    def __init__(
+        self, order: dict[str, Any], index: int, shares: Sequence[Sequence[str]], inbox: Inbox
+    ) -> None:
         self._process = subprocess.Popen(  # noqa: S603  # our own file, our own interpreter
             [sys.executable, "-P", "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             errors="replace",  # the user's code may write anything to the pipe
-            env=_environment(index, count),
+            env=_environment(index, shares),
             start_new_session=True,  # Ctrl-C is handled by the search
         )
         self._inbox = inbox
@@ -118,16 +121,62 @@ def messages(pipe: Iterable[str]) -> Iterator[dict[str, Any]]:
         yield message if isinstance(message, dict) else {}
 
 
-def _environment(index: int, count: int) -> dict[str, str]:
-    """Return the environment of a worker: its share of the CPU cores, and one GPU if count > 1."""
+def _environment(index: int, shares: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the environment of a worker: its share of the CPU cores and of the GPUs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    devices = _devices() if count > 1 else []
+    own = shares[index % len(shares)]
     return {
-        "OMP_NUM_THREADS": str(max(1, (cores or 1) // count)),
+        "OMP_NUM_THREADS": str(max(1, (cores or 1) // len(shares))),
         **os.environ,
         "LRSEARCH_WORKER": str(index),
-        **({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {}),
+        **({"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {}),
     }
+
+
+def room(gpus: float | None) -> int:
+    """Return the number of workers that fit on the GPUs of this machine, at least 1.
+
+    Args:
+        gpus: GPUs per worker; None for one worker.
+    """
+    return 1 if not gpus else max(1, _fitting(len(_devices()), gpus))
+
+
+def _fitting(devices: int, gpus: float) -> int:
+    """Return the number of workers with a share above 0 each that fit on GPUs."""
+    return devices // int(gpus) if gpus >= 1 else devices * int(1 / gpus)
+
+
+def gpu_shares(count: int, gpus: float | None) -> list[list[str]]:
+    """Return the names of the GPUs that each worker uses; none if it may use all.
+
+    Args:
+        count: number of workers.
+        gpus: GPUs per worker, a fraction if workers share a GPU; None for one each if there are
+            several workers, and for all if there is one.
+
+    Raises:
+        RequestError: there are not enough GPUs, or a number above 1 is not whole.
+    """
+    devices = _devices()
+    if gpus is None:
+        alone = count == 1 or not devices
+        return [[] if alone else [devices[i % len(devices)]] for i in range(count)]
+    if gpus == 0:
+        return [[""] for _ in range(count)]  # hides all GPUs
+    if gpus > 1 and gpus != int(gpus):
+        raise RequestError(
+            f"`worker_gpus=` is {gpus:g}; give a whole number of GPUs, or a fraction below 1"
+        )
+    if count > _fitting(len(devices), gpus):
+        raise RequestError(
+            f"{count} workers with {gpus:g} GPUs each do not fit on the {len(devices)} GPUs of "
+            "this machine; reduce `workers=` or `worker_gpus=`"
+        )
+    if gpus < 1:
+        return [[devices[i // int(1 / gpus)]] for i in range(count)]
+    size = int(gpus)
+    return [devices[i * size : (i + 1) * size] for i in range(count)]
 
 
 def _devices() -> list[str]:

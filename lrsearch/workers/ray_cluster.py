@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lrsearch.codec import encode
 from lrsearch.errors import RequestError, one_line
+from lrsearch.objectives.command import Command
 from lrsearch.objectives.loading import is_reference, split_reference
 from lrsearch.workers.pool import Inbox
 
@@ -199,6 +201,9 @@ def _ship(given: Any, *, shared: bool) -> tuple[Any, dict[str, Any]]:
         given: the objective as the user gave it, a name or an object.
         shared: True if workers are on this machine, so that the code need not be copied.
     """
+    if isinstance(given, Command):  # its files are those of the working directory
+        here: dict[str, Any] = {"working_dir": os.getcwd(), "excludes": list(EXCLUDED)}
+        return encode(given), {} if shared else here
     if not isinstance(given, str):
         return given, {} if shared else _folder_of(given)
     if not is_reference(given):

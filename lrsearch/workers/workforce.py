@@ -31,12 +31,12 @@ class Workforce:
 
     Attributes:
         workers: number of workers; None trains in this process, or uses as many as fit on a
-            cluster.
+            cluster or, with `worker_gpus`, on the GPUs of this machine.
         engine: one of `ENGINES`.
         address: address of a Ray cluster: `auto` for the cluster of this machine, `local` to start
             one here, or `ray://HOST:10001`.
-        worker_gpus: GPUs per worker on a cluster; a fraction if workers share a GPU; None for 1 if
-            the cluster has any.
+        worker_gpus: GPUs per worker, such as 4 for a command that starts torchrun; a fraction if
+            workers share a GPU; None for 1 if there is any.
         worker_cpus: CPU cores per worker on a cluster; None for 1.
 
     Raises:
@@ -58,7 +58,7 @@ class Workforce:
         object.__setattr__(self, "workers", _WORKERS.check("`workers=`", self.workers))
         for name in ("worker_gpus", "worker_cpus"):
             object.__setattr__(self, name, _WORKER_SHARE.check(f"`{name}=`", getattr(self, name)))
-        for name in ("address", "worker_gpus", "worker_cpus"):
+        for name in ("address", "worker_cpus"):
             if self.engine == "local" and getattr(self, name) is not None:
                 raise RequestError(
                     f'`{name}=` applies to engine ray only; add `engine="ray"`, or leave it out'
@@ -91,30 +91,29 @@ class Workforce:
             if self == Workforce():
                 return objective
             given, objective = objective.given, objective.inner
-        here = self.engine == "local" and (self.workers or 1) == 1
+        here = self.engine == "local" and (self.workers or 1) == 1 and self.worker_gpus is None
         if here and not (alone and isinstance(objective, FunctionObjective)):
             return objective
         if objective.setup.exact:
             raise RequestError(
                 f"objective {objective.setup.name} runs in this process only; leave out `workers=`"
             )
-        if isinstance(given, Command) and self.engine != "local":
-            raise RequestError(
-                "a command runs on this machine; leave out `engine=`, or call the command from an "
-                "objective of your own"
-            )
+        if isinstance(given, Command):
+            self._check_file(given)
         if self.engine == "local":
             if device.startswith("cuda:"):
                 raise RequestError(
                     f"device {device} is one GPU, but each worker has its own GPU; leave out "
                     "`device=`, or choose GPUs with CUDA_VISIBLE_DEVICES"
                 )
-            from lrsearch.workers.processes import Process
+            from lrsearch.workers.processes import Process, gpu_shares, room
 
-            told, count = _reference(given, objective), self.workers or 1
+            told, each = _reference(given, objective), self.worker_gpus
+            count = self.workers or room(each)
+            shares = gpu_shares(count, each)
 
             def start_process(order: dict[str, Any], index: int, inbox: Inbox) -> WorkerHandle:
-                return Process(order, index, count, inbox)
+                return Process(order, index, shares, inbox)
 
             start, dismiss = start_process, _nothing
         else:
@@ -134,6 +133,16 @@ class Workforce:
         }
         kind = TaskPool if isinstance(objective, Elastic) else WorkerPool
         return kind(given, objective, order, start, dismiss, count=count, retries=retries)
+
+    def _check_file(self, command: Command) -> None:
+        """Refuse one file for the values of several commands that run at the same time."""
+        file = command.value_file
+        several = self.engine != "local" or (self.workers or 1) > 1 or self.worker_gpus is not None
+        if file is not None and file.shared and several:
+            raise RequestError(
+                f"the commands of several workers would write the same file {command.value_from}; "
+                "give it a path that contains {folder}"
+            )
 
 
 def _nothing() -> None:

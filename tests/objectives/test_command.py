@@ -15,7 +15,8 @@ import lrsearch
 from lrsearch import Command, Run, Schedule
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
-from lrsearch.objectives.command import OUTPUT, PLACEHOLDERS, CommandObjective
+from lrsearch.objectives.command import OUTPUT, CommandObjective
+from lrsearch.objectives.placeholders import PLACEHOLDERS
 from lrsearch.schedule import FIELDS
 from lrsearch.seeding import run_seed
 from tests.doubles import launch, wait_until
@@ -192,6 +193,8 @@ def test_the_environment_is_passed_on_and_has_no_option_of_a_nested_lrsearch(
         "LRSEARCH_RUN_SEED": "11",
         "LRSEARCH_RUN_STEPS": "20",
         "LRSEARCH_RUN_FOLDER": str(tmp_path / "home"),
+        "LRSEARCH_RUN_PLAN": str(tmp_path / "home" / "lr.csv"),
+        "LRSEARCH_RUN_REPORTS": str(tmp_path / "home" / "reports.jsonl"),
     }
 
 
@@ -223,6 +226,12 @@ def test_a_command_after_two_dashes_is_the_objective(here, capsys):
     assert found["trials"]["finished"] == 2
     assert main(["compare", "train-cosine"]) == 2
     assert "the study train-cosine ran a command" in capsys.readouterr().err
+    compared = ["compare", "train-cosine", "--top", "1", "--seeds", "5", "--grid", "3"]
+    compared += ["--against", "constant", "--quiet", *VALUE_IS]
+    assert main([*compared, "--", *LINE]) == 0
+    assert "constant" in capsys.readouterr().out
+    assert main([*compared, "--objective", "train.py:x", "--", *LINE]) == 2
+    assert "exclude each other" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

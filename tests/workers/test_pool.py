@@ -295,7 +295,7 @@ def test_a_worker_with_another_version_is_rejected(monkeypatch):
         ({"engine": "slurm"}, "`engine=` is 'slurm'; known: local, ray"),
         ({"workers": 0}, "`workers=` is 0"),
         ({"address": "auto"}, "`address=` applies to engine ray"),
-        ({"worker_gpus": 0.5}, "`worker_gpus=` applies to engine ray"),
+        ({"worker_cpus": 0.5}, "`worker_cpus=` applies to engine ray"),
         ({"worker_cpus": -1, "engine": "ray"}, "`worker_cpus=` is -1"),
     ],
 )
