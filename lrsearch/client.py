@@ -51,7 +51,7 @@ def rates(get_lr: Callable[[int], float], *, steps: int | None = None) -> Callab
     if steps is not None and steps != len(planned):
         raise ValueError(
             f"the script trains {steps} steps, but this run of the search has {len(planned)}; "
-            f"give lrsearch --steps {steps}, or the script the placeholder {{steps}}"
+            f"give lrsearch tune --steps {steps}, or the script the placeholder {{steps}}"
         )
     _append({"rates": len(planned)})
 

@@ -9,7 +9,7 @@ objective does not depend on Optuna or MLflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -118,6 +118,7 @@ class Setup:
         options: options of the objective and their values; part of the study's identity.
         version: number that increases when the values of the objective change.
         origin: the file and the values of the user's code, as in `lrsearch.origin.origin_of`.
+        reached: fields of the schedule that reach the objective; None for all of them.
         files: digests of the user's files, by path; a study that continues with other files warns.
     """
 
@@ -142,6 +143,7 @@ class Setup:
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     origin: Mapping[str, Any] = field(default_factory=dict)
+    reached: Collection[str] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -85,18 +85,18 @@ def _times(found: list[float] | list[int]) -> str:
 def _read(log: str, lines: list[str], pattern: LogPattern) -> list[dict[str, float]]:
     found = [numbers for line in lines if (numbers := pattern.read(line)) is not None]
     if not found:
-        raise RequestError(f"no line of {log} matches {pattern.text!r}{_nearest(lines, pattern)}")
+        hint = _nearest(lines, pattern)
+        raise RequestError(f"no line of {log} matches {pattern.text!r}; {hint}")
     return found
 
 
 def _nearest(lines: list[str], pattern: LogPattern) -> str:
-    """Return a hint: a line that contains the first words of a pattern."""
+    """Return a line that contains the first words of a pattern, else the last line."""
     words = pattern.text.partition("{")[0].split()
     for count in range(len(words), 0, -1):
         start = " ".join(words[:count]).lower()
         for line in lines:
             if start in " ".join(line.lower().split()):
-                return f"; a line that contains {start!r}: {line.strip()[:100]}"
-    return (
-        f"; the last line is: {lines[-1 if lines[-1] else -2].strip()[:100]}" if lines[1:] else ""
-    )
+                return f"the line nearest to it is {line.strip()[:100]!r}"
+    written = [line.strip() for line in lines if line.strip()]
+    return f"its last line is {written[-1][:100]!r}" if written else "the file is empty"

@@ -33,13 +33,13 @@ def to_flags(words: Sequence[str], schedule: Schedule, plan: Plan, *, folder: st
     names = used(words)
     if FILES.keys() & set(names):
         raise RequestError(
-            "the command of this study reads the schedule from a file; write one with --to csv "
-            "-o FILE, and give it to the command"
+            "the command of this study reads the schedule from a file; write it with "
+            "`lrsearch export STUDY --to csv -o FILE`, and give it to the command"
         )
     if not CARRIERS.keys() & set(names):
         raise RequestError(
-            "the command of this study takes no numbers of the schedule; use --to python, or "
-            "another format of `lrsearch export --help`"
+            "the command of this study takes no numbers of the schedule; use another format, such "
+            "as `lrsearch export STUDY --to python`"
         )
     run = Run(trial=0, replicate=0, seed=0, plan=plan, schedule=schedule)
     return shlex.join(fill(words, run, folder=folder))

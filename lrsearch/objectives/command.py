@@ -21,7 +21,7 @@ from lrsearch.objectives.client_reports import NAME, ClientReports
 from lrsearch.objectives.command_files import calls_client, digests, name_of
 from lrsearch.objectives.command_process import LOOK, CommandProcess
 from lrsearch.objectives.log_patterns import LogPattern
-from lrsearch.objectives.placeholders import CARRIERS, FILES, fill, used
+from lrsearch.objectives.placeholders import CARRIERS, FILES, carried, fill, used
 from lrsearch.objectives.value_file import ValueFile
 from lrsearch.origin import COMMAND_LINE
 from lrsearch.result import Outcome
@@ -119,6 +119,11 @@ class Command:
         return self.value_from == CLIENT or calls_client(self.words, "rates")
 
     @property
+    def reached(self) -> set[str] | None:
+        """The fields of the schedule that reach the command; None for all, which a file has."""
+        return None if calls_client(self.words, "rates") else carried(used(self.words)) or None
+
+    @property
     def must_ask(self) -> bool:
         """True if the command gets its schedule only by asking for it with the client."""
         return not CARRIERS.keys() & set(used(self.words))
@@ -183,6 +188,7 @@ class CommandObjective:
             unit="value",
             steps=1000,
             origin=command.origin,
+            reached=command.reached,
             files=digests(command.words),
         )
 

@@ -24,7 +24,7 @@ class LogPattern:
     """A pattern for the lines of an output.
 
     Text matches itself, except that blanks match any blanks. `{t}` matches an index of a step,
-    `{loss}` and `{value}` match a number, and `{}` matches any text.
+    `{loss}` and `{value}` match a number, which may be in quotes, and `{}` matches any text.
 
     Attributes:
         text: the pattern.
@@ -59,7 +59,7 @@ class LogPattern:
             name = match[1]
             parts.append(_literal(self.text[end : match.start()]))
             inner = PLACEHOLDERS[name]
-            parts.append(f"(?P<{name}>{inner})" if name else inner)
+            parts.append(f"['\"]?(?P<{name}>{inner})" if name else inner)
             end = match.end()
         parts.append(_literal(self.text[end:]))
         # A number is read to its end: `loss 1` is not found in `loss 1x5`.

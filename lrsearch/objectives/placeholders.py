@@ -42,6 +42,15 @@ def _field(name: str) -> Callable[[Run], object]:
     return lambda run: getattr(_schedule(run), name)
 
 
+#: The fields that a number carries.
+_OF_NUMBERS = {
+    "warmup_steps": {"warmup"},
+    "hold_steps": {"hold"},
+    "decay_steps": {"warmup", "hold"},
+    "min_lr": {"peak", "floor"},
+    "first_lr": {"peak", "warmup"},
+    "final_lr": {"peak", "floor"},
+}
 #: Placeholders that carry the schedule of a run.
 CARRIERS = {**FILES, **{name: _field(name) for name in FIELDS}, **_NUMBERS}
 #: All placeholders, by name.
@@ -62,6 +71,16 @@ def used(words: Iterable[str]) -> list[str]:
                 f"write {{{{{name}}}}} for the text {{{name}}} itself"
             )
     return names
+
+
+def carried(names: Iterable[str]) -> set[str] | None:
+    """Return the fields of a schedule that placeholders carry, or None for the whole schedule."""
+    known = set(names)
+    if known & FILES.keys():
+        return None
+    return known & FIELDS.keys() | {
+        field for name in known & _OF_NUMBERS.keys() for field in _OF_NUMBERS[name]
+    }
 
 
 def fill(words: Iterable[str], run: Run, **known: str) -> list[str]:

@@ -161,6 +161,12 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
         current = settings.queue[0].peak
         around = {"low": current / NEAR, "high": current * NEAR, "log": True}
         space = space.with_entries({"peak": around})
+    if setup.reached is not None and (lost := sorted(space.free.keys() - set(setup.reached))):
+        raise RequestError(
+            f"space {space.name} varies {' and '.join(lost)}, which objective {setup.name} does "
+            f"not get; give it with a placeholder such as {{{lost[0]}}}, or fix it with "
+            f'`settings={{"{lost[0]}": VALUE}}`'
+        )
     budget = Budget(steps=settings.steps or setup.steps, batch=settings.batch or setup.batch)
     largest = space.check_budget(budget)
     if setup.samples is not None and largest > setup.samples:

@@ -240,10 +240,12 @@ def test_a_command_after_two_dashes_is_the_objective(here, capsys):
         ([*WORDS, *MORE, "--", *LINE], "the command has no value; give --value"),
         ([*MORE, *VALUE_IS, "--", *LINE], "a command needs --steps"),
         (["digits", *VALUE_IS, "--", *LINE], "exclude each other"),
-        (VALUE_IS, "--value and --report need a command"),
+        (VALUE_IS, "--value needs a command"),
+        (["--report", "{t} {loss}"], "--report needs a command"),
+        (["--value-from", "a:b"], "--value-from needs a command"),
         ([*WORDS, "--value", "val", "--", *LINE], "has the placeholders []; give {value}"),
         ([*WORDS, *VALUE_IS, "--", *LINE], "set one with --set peak=LOW..HIGH"),
-        ([*WORDS, *VALUE_IS, "--"], "--value and --report need a command"),
+        ([*WORDS, *VALUE_IS, "--"], "--value needs a command"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_error(here, capsys, words, message):
