@@ -44,7 +44,7 @@ def fences(language):
 
 
 def commands():
-    lines = "\n".join(fences("sh")[2:]).splitlines()
+    lines = "\n".join(fences("sh")[2:]).replace("\\\n", "").splitlines()
     return [line.partition("#")[0].strip() for line in lines if line.strip()]
 
 
@@ -131,10 +131,11 @@ def test_its_python_runs(tmp_path, monkeypatch):
 SCRIPT = """
 import argparse, csv
 parser = argparse.ArgumentParser()
-parser.add_argument("--lr-file")
-parser.add_argument("--seed", type=int)
+parser.add_argument("config")
+for name in ("--lr_file", "--seed", "--out_dir"):
+    parser.add_argument(name)
 given = parser.parse_args()
-x = 1.0 + given.seed % 7 / 100
+x = 1.0 + int(given.seed) % 7 / 100
 for row in csv.DictReader(open(given.lr_file)):
     x -= float(row["lr"]) * x
 print("val loss", x * x)
@@ -142,14 +143,17 @@ print("val loss", x * x)
 
 
 @pytest.mark.slow
-def test_its_wrapper_of_a_script_runs(tmp_path, monkeypatch):
+def test_its_search_with_a_script_runs(tmp_path, monkeypatch):
+    """As printed, but for fewer trials; then the export below it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_script.py").write_text(SCRIPT)
-    names = {"__name__": "readme"}
-    exec(fences("python")[1], names)
-    result = lrsearch.tune(names["script"], trials=3, steps=50, tracking_uri="none")
-    assert result.counts["finished"] == 3
-    assert {t.value > 0 for t in result.trials} == {True}
+    (tmp_path / "train.py").write_text(SCRIPT)
+    search, export = (line for line in commands() if "train-default" in line or " -- " in line)
+    quick = ["--tracking-uri", "none", "--no-compare", "--trials", "3"]
+    words = shlex.split(search.replace("--trials 15", ""))[2:]
+    assert main(["tune", *quick, *words]) == 0
+    assert lrsearch.load("train-default").counts["finished"] == 3
+    assert main(shlex.split(export)[1:]) == 0
+    assert (tmp_path / "best.csv").read_text().count("\n") == 2001
 
 
 def test_it_names_every_objective():

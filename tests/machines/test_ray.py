@@ -225,3 +225,19 @@ def test_the_three_commands_of_the_readme_work(start, database, tmp_path, monkey
     assert [sum(result["trials"].values()) for result in found] == [100, 100, 200]
     assert found[1]["storage"] == found[2]["storage"] == database
     assert "to join from another machine: lrsearch tune train.py:small_gpt" in done.stderr
+
+
+def test_a_command_runs_on_the_cluster_with_several_gpus(start, tmp_path):
+    cluster = start(num_cpus=4)
+    cluster.add_node(num_cpus=2, num_gpus=4)
+    (tmp_path / "script.py").write_text(
+        "import os, helper\nprint('val loss', len(os.environ['CUDA_VISIBLE_DEVICES'].split(',')))"
+    )
+    words = ["--trials", "3", "--steps", "20", "--set", "peak=1e-3..1", "--worker-gpus", "2"]
+    words += ["--engine", "ray", "--address", cluster.address, "--value", "val loss {value}"]
+    words += ["--tracking-uri", "none", "--no-compare", "--sampler", "random", "--json"]
+    search = launch("tune", *words, "--", sys.executable, "script.py", "{lr_csv}")
+    out, err = search.communicate(timeout=180)
+    assert search.returncode == 0, err
+    assert json.loads(out)["trials"]["finished"] == 3
+    assert json.loads(out)["best"]["value"] == 2.0
