@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from lrsearch.comparison import Comparison
     from lrsearch.objectives.command import Command
     from lrsearch.objectives.function import objective
+    from lrsearch.outcome import Outcome, Trial
     from lrsearch.plan import Plan
     from lrsearch.ranges import Choices, Range
     from lrsearch.report.files import plot
-    from lrsearch.result import Outcome, Result, Trial
+    from lrsearch.result import Result
     from lrsearch.run import Run
     from lrsearch.schedule import Budget, Schedule
     from lrsearch.space import Space
@@ -56,7 +57,7 @@ _HOMES = {
     "Choices": "lrsearch.ranges",
     "Command": "lrsearch.objectives.command",
     "Comparison": "lrsearch.comparison",
-    "Outcome": "lrsearch.result",
+    "Outcome": "lrsearch.outcome",
     "Plan": "lrsearch.plan",
     "Range": "lrsearch.ranges",
     "Result": "lrsearch.result",
@@ -64,7 +65,7 @@ _HOMES = {
     "Schedule": "lrsearch.schedule",
     "Space": "lrsearch.space",
     "TorchTask": "lrsearch.tasks.task",
-    "Trial": "lrsearch.result",
+    "Trial": "lrsearch.outcome",
     "Workforce": "lrsearch.workers.workforce",
     "compare": "lrsearch.api",
     "load": "lrsearch.api",

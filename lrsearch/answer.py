@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
+from lrsearch.comparison_tables import comparison_remarks, comparison_rows, secondary_rows
 from lrsearch.objectives.placeholders import CARRIERS, FILES
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
@@ -18,7 +20,7 @@ class Answer:
     """The texts and tables of a study's result.
 
     Attributes:
-        sentence: the answer of the comparison; without a comparison, the best value.
+        sentence: the recommendation as a sentence.
         rows: table of the comparison, header first; empty without a comparison.
         how: how the comparison was done, one line; empty without a comparison.
         remarks: further sentences about the comparison.
@@ -26,7 +28,7 @@ class Answer:
             objectives.
         luck: the best single value of the search; empty without a comparison.
         counts: number of trials by state, as text.
-        schedule: the schedule that the comparison chose, else the best trial's.
+        schedule: the recommended schedule.
         export: the command that writes this schedule to a file.
     """
 
@@ -47,29 +49,24 @@ def answer_of(result: Result) -> Answer:
     Raises:
         NothingFinished: no trial finished.
     """
-    best, found = result.best, result.comparison
+    best, found, chosen = result.best, result.comparison, result.recommended
     storage = storage_option(result.study, result.storage)
-    common = {
-        "counts": ", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
-        "schedule": result.chosen,
-    }
+    answer = Answer(
+        sentence=chosen.sentence,
+        counts=", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
+        schedule=chosen.schedule,
+        export=f"lrsearch export {result.study}{storage} --to {_form(result.command)}",
+    )
     if found is None:
-        return Answer(
-            sentence=f"Best of {result.counted} trials: {best.value:.4g} {result.unit} (trial "
-            f"{best.index}); not confirmed by a comparison.",
-            export=f"lrsearch export {result.study}{storage} --to {_form(result.command)}",
-            **common,  # type: ignore[arg-type]
-        )
-    return Answer(
-        sentence=found.sentence,
-        rows=tuple(found.rows),
+        return answer
+    return dataclasses.replace(
+        answer,
+        rows=tuple(comparison_rows(found)),
         how=_how(found),
-        remarks=tuple(found.remarks),
-        secondary=() if found.exact else tuple(found.secondary_rows),
+        remarks=tuple(comparison_remarks(found)),
+        secondary=() if found.exact else tuple(secondary_rows(found)),
         luck=f"Best single trial (partly luck): {best.value:.4g} {result.unit} "
         f"(trial {best.index} of {len(result.trials)}).",
-        export=f"lrsearch export {result.study}{storage} --compared --to {_form(result.command)}",
-        **common,  # type: ignore[arg-type]
     )
 
 
@@ -97,9 +94,12 @@ def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:
 
 def _how(found: Comparison) -> str:
     seeds = "exact values" if found.exact else f"{found.seeds} fresh seeds"
+    peaks = len(found.best.peaks)
+    own = [each.name for each in found.baselines if len(each.peaks) == 1]
+    untuned = f" (but {' and '.join(own)})" if own and peaks > 1 else ""
     return (
-        f"{seeds}; searched: the best of {found.candidates} candidates; every peak tuned on "
-        f"{len(found.best.peaks)} points; difference: searched - baseline; *: best baseline"
+        f"{seeds}; searched: the best of {found.candidates} candidates; every peak{untuned} tuned "
+        f"on {peaks} points; *: recommended"
     )
 
 

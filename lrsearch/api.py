@@ -53,6 +53,7 @@ def tune(
     device: str = "auto",
     workers: int | Workforce | None = None,
     parallel: int | None = None,
+    current: Schedule | str | Path | None = None,
     enqueue: Sequence[Schedule | str | Path] = (),
     study: str | None = None,
     storage: str | Path | None = None,
@@ -94,8 +95,9 @@ def tune(
             each, a task a population. A worker that dies is replaced. None trains in this process.
         parallel: total concurrent runs across all machines, fixed when the study is created; None
             for those of this call.
-        enqueue: Schedules, or .json files of Schedules, to try first, such as your current
-            schedule; they may be outside the space.
+        current: the Schedule, or .json file of a Schedule, that you use today. It is tried first
+            and is part of the comparison; it may be outside the space.
+        enqueue: further Schedules, or .json files, to try first.
         study: name of the study; None for OBJECTIVE-SPACE.
         storage: journal file or database URL; None for `lrsearch-studies/STUDY.journal`.
         tracking_uri: MLflow tracking URI; None for MLflow's own setting, `none` for no tracking.
@@ -174,7 +176,7 @@ def compare(
             objective needs no seeds.
         grid: number of peaks on which every schedule is tuned.
         against: names of baselines, Schedules, or .json files of Schedules; empty for all
-            baselines and the enqueued schedules.
+            baselines, the current and the default schedule.
         device: device of tasks.
         workers: number of worker processes, or a `Workforce`.
         storage: storage of the study; None for `lrsearch-studies/STUDY.journal`.

@@ -1,7 +1,11 @@
-"""`Comparison`: the best schedule of a search and baselines on fresh seeds, as a frozen record.
+"""`Comparison`: the best schedule of a search and other schedules on fresh seeds, a frozen record.
 
-The candidate, every peak and the best baseline are chosen on selection seeds. The reported values
-come from other seeds, so none of them was selected because it was low.
+The candidate, every peak and the best alternative are chosen on selection seeds. The reported
+values come from other seeds, so none of them was selected because it was low.
+
+Which schedule to use must be decided even if nothing is shown: waiting for significance would
+often give the worse one. So the lower mean on fresh seeds decides, and the verdict of the test is
+stated beside it as the evidence.
 """
 
 from __future__ import annotations
@@ -15,25 +19,64 @@ from typing import Any
 import numpy as np
 
 from lrsearch.contender import Contender
-from lrsearch.stats import (
-    ALPHA,
-    PairedTest,
-    bca_interval,
-    paired_tests,
-    seeds_needed,
-)
+from lrsearch.schedule import Schedule
+from lrsearch.stats import PairedTest, paired_tests, seeds_needed
+
+#: Name of the searched schedule among the contenders.
+SEARCHED = "searched"
+#: Names of the user's current schedule, at its own peak and at a tuned one, and of the default
+#: schedule at its usual peak.
+CURRENT, CURRENT_TUNED, DEFAULT = "current", "current, tuned", "default"
+
+
+#: What is known about the recommended schedule: the searched one is better, or ahead without
+#: proof; an alternative is recommended, and the searched one is behind without proof, or worse; or
+#: nothing was compared.
+EVIDENCE = ("better", "leading", "behind", "worse", "not compared")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommended:
+    """The schedule to use.
+
+    Attributes:
+        name: `searched`, or the name of an alternative such as `cosine` or `current`.
+        schedule: the schedule, with its tuned peak.
+        value: its mean value on fresh seeds; of the best trial if nothing was compared.
+        interval: 95 % interval of the value, or None.
+        evidence: one of `EVIDENCE`.
+        sentence: the answer as a sentence.
+    """
+
+    name: str
+    schedule: Schedule
+    value: float | None
+    interval: tuple[float, float] | None = None
+    evidence: str
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object under `recommended` of `--json`."""
+        return {
+            "name": self.name,
+            "schedule": self.schedule.to_dict(),
+            "value": self.value,
+            "interval": None if self.interval is None else list(self.interval),
+            "evidence": self.evidence,
+            "sentence": self.sentence,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The searched schedule and the baselines on the same fresh seeds.
+    """The searched schedule and its alternatives on the same fresh seeds.
 
     Attributes:
         unit: unit of the values.
         exact: True if values have no noise, so that they are compared without a test.
         best: the searched schedule, chosen among the candidates.
-        baselines: the schedules that it is compared with.
-        best_baseline: name of the baseline that was best on the selection seeds.
+        baselines: its alternatives: common schedules, the current and the default one.
+        best_baseline: name of the alternative that was best on the selection seeds.
         candidates: number of schedules of the search that were considered.
         seeds: number of fresh seeds of the reported values.
         runs: number of training runs of the comparison.
@@ -64,14 +107,38 @@ class Comparison:
         if self.best_baseline not in [baseline.name for baseline in self.baselines]:
             raise ValueError("the best baseline of a comparison is not one of its baselines")
 
+    @property
+    def contenders(self) -> dict[str, Contender]:
+        """All schedules by name; the first is the searched one, named `SEARCHED`."""
+        return {SEARCHED: self.best, **{each.name: each for each in self.baselines}}
+
+    @property
+    def rival(self) -> Contender:
+        """The alternative that was best on the selection seeds."""
+        return self.contenders[self.best_baseline]
+
     @functools.cached_property
     def versus(self) -> dict[str, PairedTest]:
-        """Tests of the searched schedule against every baseline, by name."""
-        return paired_tests(self.best.array, {b.name: b.array for b in self.baselines})
+        """Tests of the searched schedule against every alternative, in the order of the tests.
 
-    def baseline(self, name: str) -> Contender:
-        """Return the baseline of a name."""
-        return next(b for b in self.baselines if b.name == name)
+        First the current schedule, then the best alternative, then the others, best first on the
+        selection seeds.
+        """
+        names = [each.name for each in self.baselines]
+        named = [n for n in (CURRENT, self.best_baseline) if n in names]
+        rest = sorted(names, key=lambda name: _selected(self.contenders[name]))
+        order = dict.fromkeys([*named, *rest])
+        return paired_tests(self.best.array, {n: self.contenders[n].array for n in order})
+
+    @functools.cached_property
+    def recommended(self) -> Recommended:
+        """The schedule to use.
+
+        The searched schedule is recommended if its mean difference from the best alternative is
+        negative and it diverged no more often; if it diverged more often, only if it is shown to
+        be better.
+        """
+        return _recommend(self)
 
     @property
     def noise(self) -> float | None:
@@ -83,204 +150,148 @@ class Comparison:
 
     @property
     def seeds_to_settle(self) -> int | None:
-        """Number of seeds that would decide the comparison with the best baseline.
+        """Number of seeds that would decide the comparison with the best alternative.
 
         None if it is decided, if a seed diverged, or if no reasonable number is enough. A guess,
         because it assumes that the true difference is the observed one.
         """
-        rival = self.baseline(self.best_baseline)
-        undecided = self.versus[rival.name].verdict == "not distinguishable"
-        if self.exact or not undecided or self.best.diverged or rival.diverged:
+        decided = self.versus[self.best_baseline].verdict in ("better", "worse")
+        if self.exact or decided or self.best.diverged or self.rival.diverged:
             return None
-        needed = seeds_needed(self.best.array - rival.array, comparisons=len(self.baselines))
+        needed = seeds_needed(self.best.array - self.rival.array)
         return None if needed is None or needed <= self.seeds else needed
-
-    @property
-    def sentence(self) -> str:
-        """The answer as a sentence."""
-        rival = self.baseline(self.best_baseline)
-        found = self.versus[rival.name]
-        named = f"{rival.name} with peak {rival.schedule.peak:.3g}"
-        if self.best.schedule == rival.schedule:
-            return f"Use {named}. The best schedule of the search is the same."
-        if found.difference is None:
-            return self._without_difference(rival, named)
-        size = self._size(found)
-        if found.verdict == "better":
-            return (
-                f"Use the searched schedule. It is better than the best baseline, {named}, by "
-                f"{size}."
-            )
-        if found.verdict == "worse":
-            return f"Use {named}. The searched schedule is worse by {size}."
-        side = "better" if found.difference < 0 else "worse"
-        share = _percent(abs(found.difference), rival) or size
-        return (
-            f"Use {named}. The search found nothing measurably better: the searched schedule is "
-            f"{share} {side}, {'but ' * (side == 'better')}within noise."
-        )
-
-    def _without_difference(self, rival: Contender, named: str) -> str:
-        """Return the answer if no seed finished with both schedules."""
-        if self.best.value is None and rival.value is None:
-            return f"Every seed diverged, with the searched schedule and with {named}."
-        if rival.value is None:
-            return (
-                f"Use the searched schedule: every seed diverged with the best baseline, {named}."
-            )
-        if self.best.value is None:
-            return f"Use {named}: every seed diverged with the searched schedule."
-        return f"No comparison: no seed finished with both the searched schedule and {named}."
-
-    @property
-    def remarks(self) -> list[str]:
-        """Further sentences about the comparison."""
-        lines = []
-        for name, found in self.versus.items():
-            interval = found.interval
-            apart = interval is not None and (interval[0] > 0 or interval[1] < 0)
-            if interval is not None and apart != (found.verdict != "not distinguishable"):
-                says = "excludes" if apart else "includes"
-                lines.append(
-                    f"{name}: the 95 % interval of the difference {says} 0, but the verdict, "
-                    f"corrected for {len(self.versus)} baselines, is {found.verdict}."
-                )
-        for contender in (self.best, *self.baselines):
-            if contender.value is None:
-                lines.append(f"{contender.name}: every seed diverged.")
-            elif contender.diverged:
-                lines.append(
-                    f"{contender.name}: {contender.diverged} of {self.seeds} seeds diverged. The "
-                    "mean excludes them; the verdict ranks them last."
-                )
-            if contender.at_edge:
-                lines.append(
-                    f"{contender.name}: the best peak is at an end of the grid; a peak "
-                    "outside the grid may be better."
-                )
-        if len(self.best.peaks) < 2:
-            lines.append("The peaks were not tuned. This favours the searched schedule.")
-        fewest = next(n for n in range(5, 100) if 2 ** (1 - n) * len(self.versus) < ALPHA)
-        if self.seeds < fewest and any(c.test == "signed ranks" for c in self.versus.values()):
-            lines.append(
-                f"With a diverged seed, {self.seeds} seeds are too few to decide over "
-                f"{len(self.versus)} baselines; use at least {fewest}."
-            )
-        needed = self.seeds_to_settle
-        if needed is not None:
-            lines.append(
-                f"If the true difference is as large as it looks, about {needed} seeds would be "
-                "needed to show it."
-            )
-        return lines
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """The table of the comparison: header, searched schedule, then every baseline.
-
-        A difference is searched - baseline. The best baseline on the selection seeds is marked
-        with a star.
-        """
-        head = ("schedule", self.unit, "95 %", "difference", "95 %", "verdict", "diverged")
-        lost = f"{self.best.diverged}/{self.seeds}"
-        searched = (f"searched ({self.best.name})", *self._worth(self.best), "", "", "", lost)
-        rows: list[tuple[str, ...]] = [head, searched]
-        for name, found in self.versus.items():
-            rival = self.baseline(name)
-            star = " *" if name == self.best_baseline else ""
-            difference = self._signed(found.difference, rival)
-            lost = f"{rival.diverged}/{self.seeds}"
-            worth, interval = self._worth(rival), _show_interval(found.interval, "+.3g")
-            rows.append((name + star, *worth, difference, interval, found.verdict, lost))
-        return rows
-
-    @property
-    def secondary_rows(self) -> list[tuple[str, ...]]:
-        """Table of medians and bootstrap intervals, for information; no verdict uses them."""
-        head = ("schedule", "median", "BCa 95 %", "median difference", "BCa 95 %")
-        rows: list[tuple[str, ...]] = [head]
-        for contender in (self.best, *self.baselines):
-            median = "diverged" if contender.median is None else f"{contender.median:.4g}"
-            whole = not contender.diverged and not self.best.diverged
-            row = [contender.name, median, _show_interval(contender.bca, ".4g"), "", ""]
-            if whole and contender is not self.best:
-                differences = self.best.array - contender.array
-                row[3] = f"{float(np.median(differences)):+.4g}"
-                row[4] = _show_interval(bca_interval(differences), "+.3g")
-            rows.append(tuple(row))
-        return rows
-
-    def _worth(self, contender: Contender) -> tuple[str, str]:
-        value = contender.value
-        shown = "diverged" if value is None else f"{value:.4g}"
-        return shown, _show_interval(contender.interval, ".4g")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object under `comparison` of `--json`."""
-        found = self.versus
-        versus = {
-            rival.name: {
-                "value": rival.value,
-                "difference": found[rival.name].difference,
-                "interval": _listed(found[rival.name].interval),
-                "verdict": found[rival.name].verdict,
-                "median": rival.median,
-                "diverged": rival.diverged,
-                "peak": rival.schedule.peak,
-            }
-            for rival in self.baselines
-        }
         return {
-            "value": self.best.value,
-            "interval": _listed(self.best.interval),
             "seeds": self.seeds,
-            "schedule": self.best.schedule.to_dict(),
-            "median": self.best.median,
-            "bca": _listed(self.best.bca),
-            "noise": self.noise,
-            "diverged": self.best.diverged,
             "best_baseline": self.best_baseline,
-            "sentence": self.sentence,
-            "versus": versus,
+            "noise": self.noise,
+            "contenders": {name: self._described(name) for name in self.contenders},
         }
 
-    def _size(self, found: PairedTest) -> str:
-        """Return the size of a difference with its uncertainty, as 0.031 ± 0.006 nats (4.2 %)."""
-        size = abs(found.difference or 0.0)
-        share = _in_brackets(_percent(size, self.baseline(self.best_baseline)))
-        if found.interval is None:
-            return f"{size:.3g} {self.unit}{share}"
-        half = (found.interval[1] - found.interval[0]) / 2
-        if not 1e-9 < half < 1e9:
-            return f"{size:.3g} ± {half:.2g} {self.unit}{share}"
-        digits = max(0, 1 - math.floor(math.log10(half)))
-        return f"{size:.{digits}f} ± {half:.{digits}f} {self.unit}{share}"
-
-    def _signed(self, difference: float | None, rival: Contender) -> str:
-        """Return a difference with its sign and percentage, or an empty text if there is none."""
-        if difference is None:
-            return ""
-        return f"{difference:+.3g}{_in_brackets(_percent(difference, rival, '+'))}"
+    def _described(self, name: str) -> dict[str, Any]:
+        each, found = self.contenders[name], self.versus.get(name)
+        difference = None if found is None else found.difference
+        return {
+            "schedule": each.schedule.to_dict(),
+            "peak": each.schedule.peak,
+            "value": each.value,
+            "interval": _listed(each.interval),
+            "difference": difference,
+            "difference_interval": None if found is None else _listed(found.interval),
+            "percent": None if difference is None else percent(difference, each.value),
+            "verdict": None if found is None else found.verdict,
+            "diverged": each.diverged,
+        }
 
 
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
+def percent(difference: float, value: float | None) -> float | None:
+    """Return a difference as a percentage of a value; None if the value is 0 or missing."""
+    if not value:
+        return None
+    share = 100 * difference / abs(value)
+    return share if math.isfinite(share) else None
 
 
-def _percent(difference: float, rival: Contender, sign: str = "") -> str:
-    """Return a difference as a percentage of the baseline's value.
-
-    Empty if the value is 0 or missing, or if the percentage has four digits.
-    """
-    if not rival.value:
-        return ""
-    percent = 100 * difference / abs(rival.value)
-    return f"{percent:{sign}.2g} %" if abs(percent) < 1000 else ""
+def _selected(contender: Contender) -> tuple[bool, float]:
+    """Return the sort key of a contender: its value on the selection seeds at its chosen peak."""
+    known = dict(zip(contender.peaks, contender.selection, strict=True))
+    value = known.get(contender.schedule.peak)
+    return value is None, math.inf if value is None else value
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-def _show_interval(interval: tuple[float, float] | None, form: str) -> str:
-    return "" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
+def _recommend(found: Comparison) -> Recommended:
+    searched, rival = found.best, found.rival
+    test = found.versus[rival.name]
+    if test.difference is None:  # no seed finished with both
+        ours = searched.diverged < rival.diverged
+    else:
+        ours = test.difference < 0 and searched.diverged <= rival.diverged
+    ours = ours or test.verdict == "better"
+    if test.verdict == "better":
+        evidence = "better"
+    elif test.verdict == "worse" and not ours:
+        evidence = "worse"
+    else:
+        evidence = "leading" if ours else "behind"
+    chosen = searched if ours else rival
+    return Recommended(
+        name=SEARCHED if ours else rival.name,
+        schedule=chosen.schedule,
+        value=chosen.value,
+        interval=chosen.interval,
+        evidence=evidence,
+        sentence=_sentence(found, evidence),
+    )
+
+
+def name_of(contender: Contender) -> str:
+    """Return an alternative's name and peak, such as `tuned cosine with peak 0.2`."""
+    peak = f"with peak {contender.schedule.peak:.3g}"
+    if contender.name == CURRENT:
+        return f"your current schedule {peak}"
+    if contender.name.startswith(CURRENT):
+        return f"your current schedule with its peak tuned to {contender.schedule.peak:.3g}"
+    if contender.name == DEFAULT:
+        return f"the default schedule {peak}"
+    return f"{'tuned ' * (len(contender.peaks) > 1)}{contender.name} {peak}"
+
+
+def _sentence(found: Comparison, evidence: str) -> str:
+    searched, rival = found.best, found.rival
+    test, named = found.versus[rival.name], name_of(rival)
+    ours = f"the searched schedule with peak {searched.schedule.peak:.3g}"
+    if searched.schedule == rival.schedule:
+        return f"Use {named}. The best schedule of the search is the same."
+    if searched.value is None and rival.value is None:
+        return f"Every seed diverged, with the searched schedule and with {named}."
+    if rival.value is None:
+        return f"Use {ours}: every seed diverged with {named}."
+    if searched.value is None:
+        return f"Use {named}: every seed diverged with the searched schedule."
+    if test.difference is None:
+        use = ours if evidence in ("better", "leading") else named
+        return f"Use {use}, which diverged less often; no seed finished with both schedules."
+    size = show_percent(abs(test.difference), rival.value) or (
+        f"{abs(test.difference):.3g} {found.unit}"
+    )
+    if evidence == "better":
+        return f"Use {ours}: {size} lower than {named}{_interval(found)}."
+    if evidence == "worse":
+        return f"Use {named}. The searched schedule is {size} worse{_interval(found)}."
+    if evidence == "leading":
+        needed = found.seeds_to_settle
+        more = "" if needed is None else f"; about {needed} seeds would settle it"
+        return (
+            f"Use {ours}: it is ahead of {named} by {size} on {found.seeds} seeds, but not shown "
+            f"better{more}."
+        )
+    side = "worse" if test.difference > 0 else "better"
+    if searched.diverged > rival.diverged:
+        lost = f"diverged on {searched.diverged} of {found.seeds} seeds"
+        return f"Use {named}. The searched schedule is {size} {side}, but {lost}."
+    return f"Use {named}. The searched schedule is {size} {side}, within noise."
+
+
+def _interval(found: Comparison) -> str:
+    interval = found.versus[found.best_baseline].interval
+    if interval is None:
+        return ""
+    low, high = sorted(abs(end) for end in interval)
+    if interval[0] < 0 < interval[1]:
+        return ""
+    return f" (95 % interval: {low:.2g} to {high:.2g} {found.unit})"
+
+
+def show_percent(difference: float, value: float | None, sign: str = "") -> str:
+    """Return a difference as a percentage of a value, as text.
+
+    Empty if the value is 0 or missing, or if the percentage has four digits.
+    """
+    share = percent(difference, value)
+    return "" if share is None or abs(share) >= 1000 else f"{share:{sign}.2g} %"

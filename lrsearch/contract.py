@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lrsearch.landscape import Landscape
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
 from lrsearch.ranges import Entry
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 

@@ -87,7 +87,7 @@ def model_keeper(
         )
 
     def keep(result: Result, folder: Path) -> dict[str, str]:
-        plan = spec.budget.plan(result.chosen)
+        plan = spec.budget.plan(result.recommended.schedule)
         kept = answers.save_model(plan, run_seed(spec.seed, 0), folder)
         return {**kept, "name": name} if kept else {}
 
@@ -115,8 +115,9 @@ def make_tracker(
 
         page, recipe, plan = (folder / n for n in ("report.html", "schedule.json", "schedule.csv"))
         write_report(result, page)
-        recipe.write_text(to_json(result.chosen), encoding="utf-8")
-        plan.write_text(to_csv(result.budget.plan(result.chosen)), encoding="utf-8")
+        schedule = result.recommended.schedule
+        recipe.write_text(to_json(schedule), encoding="utf-8")
+        plan.write_text(to_csv(result.budget.plan(schedule)), encoding="utf-8")
         return [page, recipe, plan, *write_study(result, folder)]
 
     return MlflowTracker(uri, draw, keep)

@@ -6,156 +6,13 @@ Records contain no infinite or NaN numbers, so they survive a round trip through
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
-from lrsearch.comparison import Comparison
-from lrsearch.errors import NothingFinished, RequestError, given, is_finite, one_line
+from lrsearch.comparison import SEARCHED, Comparison, Recommended
+from lrsearch.errors import NothingFinished, RequestError, closest
+from lrsearch.outcome import STATES, Trial
 from lrsearch.schedule import FIELDS, Budget, Schedule
-from lrsearch.stats import mean
-from lrsearch.trace import Trace
-
-#: States in which a run or a trial may end.
-STATES = ("finished", "diverged", "pruned", "failed")
-
-#: Number of points of a curve that the study's storage keeps.
-STORED_POINTS = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of one run.
-
-    Attributes:
-        trial, replicate: indices of the run.
-        state: one of `STATES`.
-        value: the number that is minimised, in the objective's unit; None unless the run finished.
-        updates: number of steps done.
-        reason: why the run did not finish, one line.
-        details: the traceback of a failure.
-        traces: curves by name; `loss` is the training curve.
-        figures: further numbers by name; those that are not finite are left out.
-        seconds: wall time; the runs of a population share its time equally.
-        probing: part of `seconds` spent on diagnostics of the landscape.
-        retries: number of earlier attempts whose process died.
-
-    Example:
-        >>> lrsearch.Outcome(trial=0, replicate=0, state="finished", value=0.5, updates=100).value
-        0.5
-    """
-
-    trial: int
-    replicate: int
-    state: str
-    value: float | None = None
-    updates: int = 0
-    reason: str = ""
-    details: str = ""
-    traces: Mapping[str, Trace] = field(default_factory=dict)
-    figures: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    probing: float = 0.0
-    retries: int = field(default=0, compare=False)
-
-    def __post_init__(self) -> None:
-        if (self.state == "finished") != (self.value is not None):
-            raise ValueError(
-                f"a {self.state} outcome with value {self.value}; a value is required for "
-                "`finished` and not allowed for other states"
-            )
-        if self.value is not None and not is_finite(self.value):
-            raise ValueError(
-                f"value {given(self.value)} is not finite; give the state `diverged` and no value"
-            )
-        object.__setattr__(self, "reason", one_line(self.reason))
-        object.__setattr__(self, "traces", MappingProxyType(dict(self.traces)))
-        figures = {n: float(x) for n, x in self.figures.items() if is_finite(x)}
-        object.__setattr__(self, "figures", MappingProxyType(figures))
-
-    def thin(self, points: int = STORED_POINTS) -> Outcome:
-        """Return the outcome with at most `points` points per curve."""
-        traces = {name: trace.thin(points) for name, trace in self.traces.items()}
-        return dataclasses.replace(self, traces=traces)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One schedule of a study and the outcomes of its runs.
-
-    Attributes:
-        index: index of the trial, from 0.
-        schedule: the schedule.
-        outcomes: one per replicate in order, up to the first that did not finish.
-
-    Example:
-        >>> ended = lrsearch.Outcome(trial=7, replicate=0, state="finished", value=0.5)
-        >>> schedule = lrsearch.Schedule(peak=0.1)
-        >>> trial = lrsearch.Trial(index=7, schedule=schedule, outcomes=(ended,))
-        >>> trial.state, trial.value
-        ('finished', 0.5)
-    """
-
-    index: int
-    schedule: Schedule
-    outcomes: tuple[Outcome, ...]
-
-    @functools.cached_property
-    def state(self) -> str:
-        """`finished` if every run finished, else the worst state of a run."""
-        states = {outcome.state for outcome in self.outcomes}
-        return next(s for s in ("failed", "diverged", "pruned", "finished") if s in states)
-
-    @functools.cached_property
-    def value(self) -> float | None:
-        """Mean over the replicates; None unless all of them finished."""
-        values = [o.value for o in self.outcomes if o.value is not None]
-        return mean(values) if len(values) == len(self.outcomes) else None
-
-    @property
-    def estimate(self) -> float | None:
-        """The value; for a pruned trial, the value that was estimated from its seeds so far."""
-        pruned = (o.figures.get("estimate") for o in self.outcomes if o.state == "pruned")
-        return next(pruned, None) if self.state == "pruned" else self.value
-
-    @property
-    def reason(self) -> str:
-        """Reason of the first run that did not finish."""
-        return next((o.reason for o in self.outcomes if o.state != "finished"), "")
-
-    @property
-    def details(self) -> str:
-        """Traceback of the first run that failed."""
-        return next((o.details for o in self.outcomes if o.details), "")
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of all runs together, in seconds."""
-        return math.fsum(o.seconds for o in self.outcomes)
-
-    @property
-    def retries(self) -> int:
-        """Number of attempts whose process died."""
-        return max(o.retries for o in self.outcomes)
-
-    @property
-    def probing(self) -> float:
-        """Part of `seconds` spent on diagnostics of the landscape."""
-        return math.fsum(o.probing for o in self.outcomes)
-
-    @property
-    def diagnostics(self) -> dict[str, float]:
-        """Figures of the runs, each averaged over the replicates that have it.
-
-        `lrsearch.diagnostics.names` lists the figures that lrsearch measures itself.
-        """
-        names = sorted({name for o in self.outcomes for name in o.figures})
-        groups = {n: [o.figures[n] for o in self.outcomes if n in o.figures] for n in names}
-        return {n: mean(values) for n, values in groups.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +30,7 @@ class Result:
         command: the command line that was run, with its placeholders; empty for other objectives.
         optimum: the best possible value if it is known.
         enqueued: number of enqueued trials, which come first; the default schedule is the next.
+        current: True if the first of them is the user's current schedule.
         comparison: the comparison on fresh seeds, or None.
         source: the objective, if it was loaded in this process; `lrsearch.compare` uses it.
 
@@ -197,6 +55,7 @@ class Result:
     command: str = ""
     optimum: float | None = None
     enqueued: int = 0
+    current: bool = False
     comparison: Comparison | None = None
     source: Any = field(default=None, repr=False, compare=False)
 
@@ -243,9 +102,50 @@ class Result:
         return self.ranked[0]
 
     @property
-    def chosen(self) -> Schedule:
-        """The schedule that the comparison chose; without a comparison, the best trial's."""
-        return self.best.schedule if self.comparison is None else self.comparison.best.schedule
+    def recommended(self) -> Recommended:
+        """The schedule to use; without a comparison, that of the best trial.
+
+        Raises:
+            NothingFinished: no trial finished.
+        """
+        if self.comparison is not None:
+            return self.comparison.recommended
+        best = self.best
+        return Recommended(
+            name=SEARCHED,
+            schedule=best.schedule,
+            value=best.value,
+            evidence="not compared",
+            sentence=f"Best of {self.counted} trials: {best.value:.4g} {self.unit} (trial "
+            f"{best.index}, peak {best.schedule.peak:.3g}). It was not compared, and the best of "
+            "several trials is partly luck.",
+        )
+
+    def named(self, name: str) -> Schedule:
+        """Return a schedule of the study by its name.
+
+        Args:
+            name: `recommended`, `searched`, `trial:N`, a name of the comparison such as `cosine`,
+                or a name of `firsts` such as `current` or `default`.
+
+        Raises:
+            RequestError: there is no such schedule.
+            NothingFinished: no trial finished.
+        """
+        if name == "recommended":
+            return self.recommended.schedule
+        found = {n: t.schedule for n, t in self.firsts.items()}
+        if self.comparison is not None:
+            found |= {n: each.schedule for n, each in self.comparison.contenders.items()}
+        found.setdefault(SEARCHED, self.best.schedule)
+        word, _, index = name.partition(":")
+        if word == "trial" and index.isdecimal():
+            return self.trial(int(index)).schedule
+        if name not in found:
+            known = ["recommended", *found, "trial:N"]
+            hint = closest(name, known)
+            raise RequestError(f"study {self.study} has no schedule {name!r}{hint}")
+        return found[name]
 
     def _why_nothing_finished(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n)
@@ -263,9 +163,11 @@ class Result:
 
     @property
     def firsts(self) -> dict[str, Trial]:
-        """The trials that came first, by name: enqueued schedules and the default one."""
+        """The trials that came first, by name: the current, enqueued and default schedules."""
         known = {trial.index: trial for trial in self.trials}
-        names = [f"enqueued {i + 1}" if i else "enqueued" for i in range(self.enqueued)]
+        count = self.enqueued - self.current
+        names = ["current"] if self.current else []
+        names += [f"enqueued {i + 1}" if i else "enqueued" for i in range(count)]
         return {n: known[i] for i, n in enumerate([*names, "default"]) if i in known}
 
     def to_frame(self) -> Any:
@@ -313,7 +215,12 @@ class Result:
             "storage": self.storage,
             "tracking_uri": self.tracking_uri,
             "run_id": self.run_id,
+            "runs": {
+                "search": sum(len(trial.outcomes) for trial in self.trials),
+                "comparison": 0 if self.comparison is None else self.comparison.runs,
+            },
             "trials": self.counts,
+            "recommended": self.recommended.to_dict(),
             "best": {
                 "trial": best.index,
                 "value": best.value,

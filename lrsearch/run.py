@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lrsearch.divergence import DivergenceRule, describe_divergence
 from lrsearch.errors import RequestError, RunStopped, given, is_finite, one_line, real
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
-from lrsearch.result import Outcome
 from lrsearch.schedule import Schedule
 from lrsearch.trace import Trace
 
@@ -229,7 +229,7 @@ class Run:
         """Return the outcome of this run; a non-finite value makes it `diverged`.
 
         Args:
-            state: one of `lrsearch.result.STATES`.
+            state: one of `lrsearch.outcome.STATES`.
             value: value of a finished run.
             reason: why the run did not finish, one line.
             details: traceback of a failure.

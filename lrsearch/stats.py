@@ -1,9 +1,11 @@
 """Paired seeds: is one schedule better than another, by how much, and how sure are we?
 
 Two schedules run on the same seeds see the same initialisation and the same data, so the test uses
-the differences per seed. A Holm-adjusted paired t test decides. If a seed diverged, a signed-rank
-test decides, in which that seed has the worst rank, because one diverged seed ruins a t test. The
-intervals are marginal 95 % t intervals: each is about one baseline, the verdict is about all.
+the differences per seed. A paired t test decides. If a seed diverged, a signed-rank test decides,
+in which that seed has the worst rank, because one diverged seed ruins a t test. Several rivals are
+tested one after the other, each at the full level, up to the first that is not distinguishable.
+The order must not depend on the values that are tested. Then the probability of any false verdict
+is at most that of one test (fixed-sequence procedure; Maurer, Hothorn and Lehmacher 1995).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from lrsearch.errors import RequestError
 
 ALPHA = 0.05
 LEVEL = 0.95
-VERDICTS = ("better", "worse", "not distinguishable")
+VERDICTS = ("better", "worse", "not distinguishable", "not tested")
 #: Largest number of seeds that `seeds_needed` returns; more are not practical.
 MOST_SEEDS = 8_192
 
@@ -34,7 +36,7 @@ class PairedTest:
             is no such seed.
         interval: marginal 95 % t interval of the difference; None if a seed diverged or if the
             test is not a t test.
-        p: p-value, adjusted for all comparisons made together.
+        p: two-sided p-value.
         verdict: one of `VERDICTS`, for the schedule.
         diverged: number of seeds on which the schedule diverged, and on which the rival did.
         test: `t`, `signed ranks`, or `exact` if the difference is the same on every seed.
@@ -156,26 +158,16 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
     return float(test.pvalue), float(np.sign(ranks.sum())), "signed ranks"
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm's step-down method (1979), for any dependence of tests."""
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty(len(p))
-    running = 0.0
-    for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(p) - rank) * p[i]))
-        adjusted[i] = running
-    return adjusted.tolist()
-
-
 def paired_tests(
     ours: ArrayLike, against: Mapping[str, ArrayLike], alpha: float = ALPHA
 ) -> dict[str, PairedTest]:
-    """Compare one schedule with several rivals on the same seeds.
+    """Compare one schedule with several rivals on the same seeds, in a fixed sequence.
 
     Args:
         ours: values of the schedule by seed, shape `[n]`; not finite if a seed diverged.
-        against: values of each rival on the same seeds, by name.
-        alpha: probability of any false verdict if no rival differs.
+        against: values of each rival on the same seeds, by name, in the order of the tests. Rivals
+            after the first that is not distinguishable are not tested.
+        alpha: probability of any false verdict.
 
     Returns:
         one `PairedTest` per rival, by name.
@@ -184,19 +176,21 @@ def paired_tests(
         RequestError: a rival has another number of seeds.
     """
     x = np.asarray(ours, dtype=np.float64)
-    tests = {name: paired_p(x, values) for name, values in against.items()}
-    adjusted = dict(zip(tests, holm([p for p, _, _ in tests.values()]), strict=True))
-    found = {}
-    for name, (_, sign, test) in tests.items():
-        y = np.asarray(against[name], dtype=np.float64)
+    found: dict[str, PairedTest] = {}
+    testing = True
+    for name, values in against.items():
+        p, sign, test = paired_p(x, values)
+        y = np.asarray(values, dtype=np.float64)
         both = np.isfinite(x) & np.isfinite(y)
         difference = mean((x - y)[both].tolist()) if both.any() else None
-        decided = adjusted[name] < alpha
+        decided = p < alpha and bool(sign)
+        verdict = VERDICTS[3 if not testing else 2 if not decided else 0 if sign < 0 else 1]
+        testing = testing and decided
         found[name] = PairedTest(
             difference=difference,
             interval=mean_interval(x - y) if both.all() and test == "t" else None,
-            p=adjusted[name],
-            verdict=VERDICTS[0 if sign < 0 else 1] if decided and sign else VERDICTS[2],
+            p=p,
+            verdict=verdict,
             diverged=(int((~np.isfinite(x)).sum()), int((~np.isfinite(y)).sum())),
             test=test,
         )
@@ -204,18 +198,16 @@ def paired_tests(
 
 
 def seeds_needed(
-    differences: ArrayLike, *, comparisons: int = 1, power: float = 0.8, alpha: float = ALPHA
+    differences: ArrayLike, *, power: float = 0.8, alpha: float = ALPHA
 ) -> int | None:
     """Return how many seeds a paired t test needs if the true difference is the one observed.
 
-    From few seeds this is a rough estimate, because the observed difference is itself noisy. It
-    uses Bonferroni's correction of alpha, which is the strictest step of Holm's.
+    From few seeds this is a rough estimate, because the observed difference is itself noisy.
 
     Args:
         differences: paired differences so far, finite, at least two.
-        comparisons: number of comparisons made together.
         power: probability of detecting the difference.
-        alpha: probability of any false verdict.
+        alpha: probability of a false verdict.
 
     Returns:
         the number of seeds; None if it is above 8192, if the mean difference is 0, or if there are
@@ -228,10 +220,10 @@ def seeds_needed(
         return None
     if x.std(ddof=1) == 0:
         return 2
-    effect, share = abs(float(x.mean())) / float(x.std(ddof=1)), alpha / comparisons
+    effect = abs(float(x.mean())) / float(x.std(ddof=1))
 
     def reached(n: int) -> bool:
-        limit = stats.t.ppf(1 - share / 2, n - 1)
+        limit = stats.t.ppf(1 - alpha / 2, n - 1)
         centre = effect * math.sqrt(n)
         tails = stats.nct.sf(limit, n - 1, centre) + stats.nct.cdf(-limit, n - 1, centre)
         return bool(tails >= power)

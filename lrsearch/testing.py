@@ -25,9 +25,9 @@ import pytest
 from lrsearch.contract import Objective, Probes
 from lrsearch.errors import RunStopped
 from lrsearch.objectives.loading import find_objective
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
 from lrsearch.ranges import Range
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget, Schedule
 

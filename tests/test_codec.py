@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lrsearch.codec import DEEPEST, Line, decode, encode
 from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
+from lrsearch.outcome import Outcome, Trial
 from lrsearch.ranges import Choices, Range, Value
-from lrsearch.result import Outcome, Trial
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space

@@ -7,7 +7,8 @@ import pytest
 
 from lrsearch.codec import decode, encode
 from lrsearch.errors import NothingFinished, RequestError
-from lrsearch.result import STATES, Outcome, Result, Trial
+from lrsearch.outcome import STATES, Outcome, Trial
+from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Budget, Schedule
 from lrsearch.trace import Trace

@@ -1,6 +1,5 @@
 """Statistics compared with SciPy, enumeration and simulation."""
 
-import itertools
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from lrsearch.errors import RequestError
 from lrsearch.seeding import stream
-from lrsearch.stats import bca_interval, holm, mean_interval, paired_p, paired_tests, seeds_needed
+from lrsearch.stats import bca_interval, mean_interval, paired_p, paired_tests, seeds_needed
 
 INF = math.inf
 
@@ -30,22 +29,18 @@ def test_the_paired_t_test_equals_scipys():
     assert (sign, test) == (-1.0, "t")
 
 
-def test_holm_is_the_closed_testing_procedure():
-    """Holm rejects a hypothesis if Bonferroni rejects every intersection that includes it."""
+def test_rivals_are_tested_in_a_fixed_sequence_up_to_the_first_undecided_one():
     rng = np.random.default_rng(2)
-    for _ in range(200):
-        p = rng.uniform(size=4) ** 3
-        closed = [
-            max(
-                min(1.0, len(group) * min(p[list(group)]))
-                for size in range(1, 5)
-                for group in itertools.combinations(range(4), size)
-                if i in group
-            )
-            for i in range(4)
-        ]
-        assert holm(list(p)) == pytest.approx(closed, rel=1e-12)
-    assert holm([]) == []
+    x = rng.normal(size=10)
+    rivals = {"a": x + 3 + rng.normal(size=10), "b": x - 3 + rng.normal(size=10)}
+    rivals |= {"c": rng.permutation(x), "d": x + 5 + rng.normal(size=10)}
+    found = paired_tests(x, rivals)
+    verdicts = [test.verdict for test in found.values()]
+    assert verdicts == ["better", "worse", "not distinguishable", "not tested"]
+    assert found["d"].p < 0.001  # it would be better, if it were tested
+    assert found["d"].difference == pytest.approx((x - rivals["d"]).mean())
+    order = {name: rivals[name] for name in "dabc"}
+    assert paired_tests(x, order)["d"].verdict == "better"
 
 
 def test_equal_values_are_not_distinguishable_and_constant_differences_need_no_test():
@@ -85,7 +80,7 @@ def test_at_most_five_percent_of_verdicts_over_six_rivals_are_false():
     for _ in range(400):
         values = rng.normal(size=(7, 10))
         found = paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})
-        wrong += any(c.verdict != "not distinguishable" for c in found.values())
+        wrong += any(c.verdict in ("better", "worse") for c in found.values())
     # Binomial: with a probability of 5 %, 400 draws exceed 7.3 % in one of fifty cases.
     assert wrong / 400 < 0.073
 
@@ -100,18 +95,20 @@ def test_a_difference_of_two_standard_deviations_is_found_with_ten_seeds():
             paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})["1"].verdict
             == "better"
         )
-    assert 0.76 < found / 300 < 0.9  # .83 in a larger simulation; two standard errors are .043
+    # The power of the t test at an effect of √2 standard deviations of a difference, .975, minus
+    # two standard errors, .018.
+    assert found / 300 > 0.957
 
 
-@pytest.mark.parametrize(("effect", "comparisons"), [(0.5, 1), (1.0, 6), (0.25, 1)])
-def test_the_number_of_seeds_needed_gives_the_required_power(effect, comparisons):
+@pytest.mark.parametrize("effect", [0.5, 1.0, 0.25])
+def test_the_number_of_seeds_needed_gives_the_required_power(effect):
     base = np.array([-1.0, 1.0] * 5)
     differences = base / base.std(ddof=1) + effect
-    n = seeds_needed(differences, comparisons=comparisons)
+    n = seeds_needed(differences)
     rng = np.random.default_rng(5)
     draws = rng.normal(effect, 1.0, size=(20_000, n))
     p = scipy_stats.ttest_1samp(draws, 0.0, axis=1).pvalue
-    power = (p < 0.05 / comparisons).mean()
+    power = (p < 0.05).mean()
     assert 0.79 < power < 0.85
     assert seeds_needed([0.0, 0.0]) is None
     assert seeds_needed([1.0, 1.0]) == 2

@@ -25,6 +25,7 @@ STORED = {
     "TRACKING": "lrsearch.tracking",
     "SLOTS": "lrsearch.slots",
     "QUEUE": "lrsearch.enqueued",
+    "CURRENT": "lrsearch.current",
     "MEASURED": "lrsearch.measured",
     "COMPARISON": "lrsearch.confirmed",
     "FACTS": "lrsearch.facts",

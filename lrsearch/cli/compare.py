@@ -68,4 +68,4 @@ def compare(
         echo(json.dumps(result.to_dict()))
     else:
         answer = answer_of(dataclasses.replace(result, comparison=found))
-        echo(describe_comparison(answer, exact=found.exact), nl=False)
+        echo(describe_comparison(answer), nl=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from textwrap import fill
 
 from lrsearch.answer import Answer, answer_of, differing_fields, rounded_fields
@@ -10,9 +10,10 @@ from lrsearch.cli.output import table
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
+from lrsearch.outcome import Trial
 from lrsearch.plan import Plan
 from lrsearch.ranges import Choices, Entry, Range
-from lrsearch.result import Result, Trial
+from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.study.location import storage_option
 from lrsearch.study.settings import declared
@@ -55,18 +56,22 @@ def describe_search(spec: StudySpec, setup: Setup) -> str:
             if about.bound is not None and getattr(spec, each.name) is not None
         ),
         ("device", setup.device),
-        *(("enqueued", repr(schedule)) for schedule in spec.queue),
+        *((name, repr(schedule)) for name, schedule in _first(spec)),
         ("default", repr(spec.space.schedule(spec.first))),
     ]
     return table(rows)
 
 
-def describe_comparison(answer: Answer, *, exact: bool) -> str:
+def _first(spec: StudySpec) -> Iterator[tuple[str, Schedule]]:
+    """Yield the schedules that are tried first, with their names."""
+    for schedule in spec.queue:
+        yield "current" if schedule is spec.current else "enqueued", schedule
+
+
+def describe_comparison(answer: Answer) -> str:
     """Return the answer of a comparison: the sentence, the table and the remarks."""
-    rows: Sequence[Sequence[str]] = answer.rows
-    if exact:  # neither intervals nor seeds
-        rows = [(name, value, minus, verdict) for name, value, _, minus, _, verdict, _ in rows]
-    lines = [fill(answer.sentence, WIDTH), "", table(rows).rstrip(), "", f"({answer.how})"]
+    lines = [fill(answer.sentence, WIDTH), "", table(answer.rows).rstrip(), ""]
+    lines += [fill(f"({answer.how})", WIDTH)]
     lines += [fill(remark, WIDTH, subsequent_indent="  ") for remark in answer.remarks]
     return "\n".join(lines) + "\n"
 
@@ -83,10 +88,17 @@ def describe_result(
         again: the words with which `lrsearch compare` gets the user's own objective.
     """
     best, answer = result.best, answer_of(result)
-    plan, trials = result.budget.plan(best.schedule), len(result.trials)
+    trials = len(result.trials)
     state = "; the study is complete" if complete else ""
-    lines = [f"{result.study}: {trials} trials ({answer.counts}){state}"]
-    rows = [("best", f"trial {best.index}", f"{best.value:.4g} {result.unit}")]
+    lines = [f"{result.study}: {trials} trials ({answer.counts}){state}", ""]
+    if result.comparison is not None:
+        lines += [describe_comparison(answer).rstrip()]
+    else:
+        lines += [fill(answer.sentence, WIDTH)]
+    lines += ["", f"recommended: {_brief(answer.schedule)}"]
+    plan = result.budget.plan(answer.schedule)
+    lines += [f"0 {spark(plan)} {len(plan)}"]
+    rows = [("best single trial", f"trial {best.index}", f"{best.value:.4g} {result.unit}")]
     rows += [
         (
             name,
@@ -94,7 +106,7 @@ def describe_result(
             first.state if first.value is None else f"{first.value:.4g} {result.unit}",
         )
         for name, first in result.firsts.items()
-        if first is not best
+        if first is not best or name == "current"
     ]
     probing = sum(trial.probing for trial in result.trials)
     if probing:
@@ -106,18 +118,7 @@ def describe_result(
         above = 100 * (reference["ratio"] - 1)
         note = f"{reference['optimum']:.4g} {result.unit}; the best is {above:.2f} % above it"
         rows.append(("optimum", "", note))
-    lines += ["", table(rows).rstrip(), "", f"trial {best.index}: {_brief(best.schedule)}"]
-    lines += [f"0 {spark(plan)} {len(plan)}"]
-    if result.comparison is not None:
-        lines += ["", describe_comparison(answer, exact=result.comparison.exact).rstrip()]
-        if answer.schedule != best.schedule:
-            lines += ["", f"searched, with its tuned peak: {_brief(answer.schedule)}"]
-    elif result.reference is None:
-        lines += [
-            "",
-            f"Not confirmed: the best of {trials} trials is partly luck, because it was selected "
-            "by its own value. The comparison repeats it on fresh seeds.",
-        ]
+    lines += ["", table(rows).rstrip()]
     lines += ["", table(_next_steps(result, answer, complete, estimate, again)).rstrip()]
     return "\n".join(lines) + "\n"
 

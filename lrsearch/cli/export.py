@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from lrsearch.baselines import BASELINES
 from lrsearch.cli.options import options
 from lrsearch.cli.output import echo
+from lrsearch.comparison import CURRENT_TUNED
 from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_flags, to_json, to_module, to_python
 from lrsearch.schedule import Budget, Schedule
@@ -20,15 +22,11 @@ from lrsearch.study.location import storage_option
 @click.option("--to", "form", type=click.Choice(FORMATS), required=True, help="Output format.")
 @click.option("-o", "--output", metavar="FILE", help="File to write. Default: stdout.")
 @click.option(
-    "--trial",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Export this trial. Default: the best one.",
-)
-@click.option(
-    "--compared",
-    is_flag=True,
-    help="Export the schedule that the comparison chose, with its tuned peak.",
+    "--schedule",
+    "name",
+    metavar="NAME",
+    help="Which schedule: recommended (default), searched, current, default, a baseline of the "
+    "comparison such as cosine, or trial:N.",
 )
 @options("steps", "batch")
 @click.option(
@@ -64,12 +62,13 @@ def export(
     line of a study that ran a command. torch, transformers, lightning, timm, optax and keras write
     a Python file that imports only that framework.
 
-    STUDY is exported for its own steps and batch unless --steps and --batch say otherwise. A
-    .json file has neither: give --steps, and --batch if the batch grows.
+    The recommended schedule of STUDY is exported, for its own steps and batch unless --steps and
+    --batch say otherwise. A .json file has neither: give --steps, and --batch if the batch grows.
 
     \b
     Examples:
-      lrsearch export digits-default --compared --to torch -o schedule.py
+      lrsearch export digits-default --to torch -o schedule.py
+      lrsearch export digits-default --schedule onecycle --to json
       lrsearch export digits-default --to csv --steps 20000 --batch 256 --coupling 1
       lrsearch export schedule.json --to optax --steps 20000
       lrsearch export train-default --to flags
@@ -113,20 +112,16 @@ def _words(study: str, command: str) -> list[str]:
 def _find(
     study: str,
     *,
-    trial: int | None,
-    compared: bool,
+    name: str | None,
     steps: int | None,
     batch: int | None,
     coupling: float | None,
     storage: str | None,
 ) -> tuple[Schedule, tuple[int | None, int | None], str]:
     """Return the schedule that the options choose, the known steps and batch, and the command."""
-    if trial is not None and compared:
-        raise RequestError("--trial and --compared exclude each other; give one of them")
     if study.endswith(".json"):
-        if trial is not None or compared:
-            option = "--compared" if compared else "--trial"
-            raise RequestError(f"{option} applies to a study; a .json file has only one schedule")
+        if name is not None:
+            raise RequestError("--schedule applies to a study; a .json file has only one schedule")
         if coupling is not None:
             raise RequestError(
                 "--coupling applies to a study; a .json file has no batch to scale from"
@@ -137,15 +132,12 @@ def _find(
 
     result = api.load(study, storage=storage)
     own = result.budget
-    if compared:
-        if result.comparison is None:
-            raise RequestError(
-                f"study {study} has no comparison yet; run `lrsearch compare {study}"
-                f"{storage_option(result.study, result.storage)}`"
-            )
-        schedule = result.comparison.best.schedule
-    else:
-        schedule = result.best.schedule if trial is None else result.trial(trial).schedule
+    if result.comparison is None and name in (*BASELINES, CURRENT_TUNED):
+        raise RequestError(
+            f"study {study} has no comparison yet, which tunes {name}; run `lrsearch compare "
+            f"{study}{storage_option(result.study, result.storage)}`"
+        )
+    schedule = result.named(name or "recommended")
     if batch is not None and batch != own.batch:
         scaled = schedule.at_batch(batch, own.batch, coupling)
         note = (

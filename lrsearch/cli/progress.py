@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from lrsearch.cli.wording import as_options
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
 
 

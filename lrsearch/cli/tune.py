@@ -89,7 +89,7 @@ def tune(
       lrsearch tune quadratic --space spline --trials 200
       lrsearch tune train.py:small_gpt --space cosine --steps 2000 --seeds 3
       lrsearch tune digits --space cosine --set peak=0.01..1 --with hidden=128
-      lrsearch tune train.py:small_gpt --enqueue today.json
+      lrsearch tune train.py:small_gpt --current today.json
       lrsearch tune --steps 2000 --set peak=1e-4..1e-2 --value 'val loss {value}' -- \\
         python train.py --lr-file={lr_csv} --seed={seed}
       lrsearch tune --value 'val loss {value}' --try-patterns old.log
@@ -99,13 +99,15 @@ def tune(
     --json prints one object:
       {"study", "objective", "space", "unit", "steps", "seconds", "storage", "tracking_uri",
        "run_id",
-       "trials":    {"finished", "diverged", "pruned", "failed"},
-       "best":      {"trial", "value", "schedule": {...}, "diagnostics": {...}},
-       "reference": null | {"optimum", "ratio"},
-       "comparison": null | {"value", "interval", "seeds", "schedule", "median", "bca", "noise",
-         "diverged", "best_baseline", "sentence",
-         "versus": {"cosine": {"value", "difference", "interval", "verdict", "median",
-           "diverged", "peak"}, ...}}}
+       "runs":        {"search", "comparison"},
+       "trials":      {"finished", "diverged", "pruned", "failed"},
+       "recommended": {"name", "schedule": {...}, "value", "interval", "evidence", "sentence"},
+       "best":        {"trial", "value", "schedule": {...}, "diagnostics": {...}},
+       "reference":   null | {"optimum", "ratio"},
+       "comparison":  null | {"seeds", "best_baseline", "noise",
+         "contenders": {"searched" | "current" | "current, tuned" | "default" | "cosine" | ...:
+           {"schedule": {...}, "peak", "value", "interval", "difference",
+            "difference_interval", "percent", "verdict", "diverged"}}}}
     """
     from lrsearch import api
 

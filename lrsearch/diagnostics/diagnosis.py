@@ -11,8 +11,8 @@ from lrsearch.diagnostics import costs
 from lrsearch.diagnostics.curve_figures import diagnose_traces, energy_trace
 from lrsearch.diagnostics.plan_figures import diagnose_plan
 from lrsearch.landscape import Landscape
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
-from lrsearch.result import Outcome
 from lrsearch.trace import Trace
 
 #: Curves of the landscape whose last value is a diagnostic of the run.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.errors import RequestError, closest
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 
 #: Smallest number of trials for which a correlation is computed.
 FEWEST_TRIALS = 4

@@ -24,7 +24,7 @@ from lrsearch.objectives.log_patterns import LogPattern
 from lrsearch.objectives.placeholders import CARRIERS, FILES, carried, fill, used
 from lrsearch.objectives.value_file import ValueFile
 from lrsearch.origin import COMMAND_LINE
-from lrsearch.result import Outcome
+from lrsearch.outcome import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 
@@ -72,7 +72,9 @@ class Command:
     Example:
         >>> words = ("sh", "-c", "echo val loss $1", "sh", "{peak}")
         >>> command = lrsearch.Command(words=words, value="val loss {value}")
-        >>> asked = {"steps": 10, "settings": {"peak": {"low": 0.01, "high": 1.0, "log": True}}}
+        >>> peak = {"low": 0.01, "high": 1.0, "log": True}
+        >>> fields = {"peak": peak, "warmup": 0.0, "floor": 0.0}
+        >>> asked = {"steps": 10, "space": "linear", "settings": fields}
         >>> lrsearch.tune(command, trials=3, tracking_uri="none", **asked).counts["finished"]
         3
     """

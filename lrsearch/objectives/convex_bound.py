@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from lrsearch.contract import Runs, Setup
 from lrsearch.errors import RequestError
+from lrsearch.outcome import Outcome
 from lrsearch.ranges import Range
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.theory import convex_bound, convex_bound_best

@@ -14,8 +14,8 @@ from lrsearch.contract import Runs, Setup
 from lrsearch.errors import RequestError, RunStopped, given, log, real
 from lrsearch.failure import reason_of, trace_of
 from lrsearch.objectives.child_processes import child_processes, end_child_processes
+from lrsearch.outcome import Outcome
 from lrsearch.ranges import Range, check_entry
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 

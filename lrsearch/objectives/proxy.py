@@ -16,9 +16,9 @@ import numpy as np
 from lrsearch.contract import Runs, Setup
 from lrsearch.divergence import describe_divergence, divergence
 from lrsearch.optimum import best_rates
+from lrsearch.outcome import Outcome
 from lrsearch.quadratic import Array, Optimizer, Quadratic, expected_loss, lr_ref, noisy_quadratic
 from lrsearch.ranges import Range
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 from lrsearch.trace import Trace

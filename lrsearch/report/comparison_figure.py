@@ -31,16 +31,20 @@ def draw_comparison(
         found: comparison of the study.
     """
     (schedules, losses), (peaks, fields) = figure.subplots(2, 2)
-    for i, contender in enumerate((*found.baselines, found.best)):
+    chosen = result.recommended.name
+    for i, (name, contender) in enumerate(reversed(found.contenders.items())):
         colour, width, label = COLOURS[i % len(COLOURS)], 1.2, contender.name
         if contender is found.best:
             colour, width, label = "tab:blue", 2.2, f"searched ({contender.name})"
+        label += " *" * (name == chosen)
         plan = result.budget.plan(contender.schedule)
         schedules.plot(plan.lr, color=colour, linewidth=width, label=label)
         _draw_losses(losses, contender, colour, width)
         _draw_peaks(peaks, contender, colour, width)
     schedules.set_ylim(bottom=0)
-    finish_axes(schedules, "Schedules with tuned peaks", "step", "learning rate", legend=7)
+    finish_axes(
+        schedules, "Schedules with tuned peaks (*: recommended)", "step", "learning rate", legend=7
+    )
     seeds = "" if found.exact else f" (mean and interquartile range of {found.seeds} seeds)"
     finish_axes(losses, f"Training loss{seeds}", "step", "loss")
     _set_log(losses)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from lrsearch.outcome import Trial
 from lrsearch.report.schedule_figure import finish_axes
-from lrsearch.result import Result, Trial
+from lrsearch.result import Result
 
 #: Largest number of curves. With more trials, every n-th in order of the peak is drawn.
 MOST_CURVES = 40

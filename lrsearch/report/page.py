@@ -38,10 +38,7 @@ def draw_page(result: Result, figure: Figure) -> str:
         f'<p class="answer">{escape(answer.sentence)}</p>',
     ]
     if answer.rows:
-        noise = (
-            " on the selection seeds. The 95 % t intervals are not corrected for the number of "
-            "baselines; the verdicts are (Holm)."
-        )
+        noise = ". The 95 % intervals are Student's t intervals."
         how = f"Comparison: {answer.how}{noise if answer.secondary else '.'}"
         notes = [how, *answer.remarks]
         parts += [_table(answer.rows), *(f'<p class="small">{escape(n)}</p>' for n in notes)]
@@ -49,7 +46,7 @@ def draw_page(result: Result, figure: Figure) -> str:
         summary = "<details><summary>Medians and bootstrap intervals</summary>"
         parts += [summary, _table(answer.secondary), "</details>"]
     parts += [
-        f"<pre>{escape(repr(answer.schedule))}</pre>",
+        f"<p>The recommended schedule:</p><pre>{escape(repr(answer.schedule))}</pre>",
         f'<p class="small">Objective {escape(result.objective)}, space {escape(result.space)}, '
         f"{result.budget.steps} steps, first batch size {result.budget.batch}. "
         f"Trials: {answer.counts}. {escape(answer.luck)}</p>",

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from lrsearch.outcome import Trial
 from lrsearch.report.comparison_figure import draw_comparison
 from lrsearch.report.schedule_figure import finish_axes
-from lrsearch.result import Result, Trial
+from lrsearch.result import Result
 
 #: Number of schedules that are drawn after the best one.
 RUNNERS_UP = 9

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lrsearch.outcome import Trial
 from lrsearch.ranges import Value
-from lrsearch.result import Trial
 from lrsearch.space import Space
 
 

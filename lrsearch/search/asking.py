@@ -8,8 +8,8 @@ from functools import partial
 
 from lrsearch.contract import Setup
 from lrsearch.distributions import check_point, distributions
+from lrsearch.outcome import Trial
 from lrsearch.ranges import Value
-from lrsearch.result import Trial
 from lrsearch.sampling.registry import make_sampler
 from lrsearch.sampling.sampler import History, Problem, Proposal, penalty
 from lrsearch.study.spec import StudySpec

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 
 
 class Callback:

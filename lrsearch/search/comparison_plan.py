@@ -1,21 +1,23 @@
 """The protocol of a comparison, without the code that runs it.
 
 Candidates are the best schedules of a search; baselines are common schedules. The peak of each is
-tuned on the same grid with the same selection seeds. The candidate and the best baseline are
-chosen on these seeds too. The reported values come from other seeds. Choosing on the reported
-seeds would give 8 % false wins (simulated).
+tuned on the same grid with the same selection seeds. The user's current schedule is compared at
+its own peak and at a tuned one, which tells how much is due to the peak; the default schedule at
+its usual peak. The candidate and the best alternative are chosen on the selection seeds too. The
+reported values come from other seeds. Choosing on the reported seeds would give 8 % false wins
+(simulated).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.comparison import Comparison
+from lrsearch.comparison import CURRENT, CURRENT_TUNED, DEFAULT, Comparison
 from lrsearch.contender import Contender
 from lrsearch.errors import RequestError, log
 from lrsearch.ranges import Entry, Range
@@ -213,6 +215,8 @@ def plan_comparison(
     exact: bool = False,
     points: int = GRID_PEAKS,
     nearest: int | None = None,
+    reached: Collection[str] | None = None,
+    default: bool = True,
 ) -> ComparisonPlan:
     """Plan the comparison of a study.
 
@@ -224,10 +228,13 @@ def plan_comparison(
         seeds: number of seeds of the report.
         selection: number of selection seeds; None for `seeds`.
         against: names of baselines with None, or names with schedules; empty for all of
-            `BASELINES` and the enqueued schedules.
+            `BASELINES`, the current and the default schedule.
         exact: True if a schedule always has the same value.
         points: number of peaks of the grid.
         nearest: number of peaks around the best trial's peak to keep; None for all.
+        reached: fields that reach the objective, as in `lrsearch.contract.Setup`. A schedule that
+            differs in another field would be trained as if it did not.
+        default: False to leave out the default schedule, to save runs.
 
     Raises:
         NothingFinished: the study has no finished trial.
@@ -244,8 +251,9 @@ def plan_comparison(
     candidates = [(names[s], s) for s in list(distinct)[:top]]
     shapes = [
         (name, _usual_shape(name, found) if schedule is None else schedule.with_momentum(momentum))
-        for name, schedule in against or _usual(result)
+        for name, schedule in against or _usual(result, default=default)
     ]
+    shapes = _reaching(shapes, found, reached, given=bool(against))
     fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=bool(against))]
     if not fitting:
         raise RequestError(
@@ -254,7 +262,10 @@ def plan_comparison(
     return ComparisonPlan(
         candidates=tuple(_tuned_shape(name, s, grid) for name, s in candidates),
         baselines=tuple(
-            _tuned_shape(name, s, grid, own=s.peak != found.peak) for name, s in fitting
+            TunedShape(name=name, schedules=(s,))
+            if name in (CURRENT, DEFAULT)
+            else _tuned_shape(name, s, grid, own=s.peak != found.peak)
+            for name, s in fitting
         ),
         selection=1 if exact else selection or seeds,
         seeds=1 if exact else seeds,
@@ -268,10 +279,12 @@ def _usual_shape(name: str, found: Schedule) -> Schedule:
     return baseline(name, found.peak, momentum).with_momentum(momentum)
 
 
-def _usual(result: Result) -> list[tuple[str, Schedule | None]]:
-    """Return the default opponents: all baselines and the enqueued schedules."""
-    own = [(n, t.schedule) for n, t in result.firsts.items() if n != "default"]
-    return [*((name, None) for name in BASELINES), *own]
+def _usual(result: Result, *, default: bool) -> list[tuple[str, Schedule | None]]:
+    """Return the default opponents: all baselines, the current and the default schedule."""
+    names = (CURRENT, DEFAULT) if default else (CURRENT,)
+    own = [(n, t.schedule) for n, t in result.firsts.items() if n in names]
+    tuned = [(CURRENT_TUNED, schedule) for name, schedule in own if name == CURRENT]
+    return [*((name, None) for name in BASELINES), *tuned, *own]
 
 
 def shrink(protocols: Iterable[ComparisonPlan], limit: int) -> ComparisonPlan | None:
@@ -288,6 +301,38 @@ def _tuned_shape(
         nearest = int(np.argmin(np.abs(np.log(np.array(peaks) / schedule.peak))))
         peaks[nearest] = schedule.peak
     return TunedShape(name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks)))
+
+
+def _reaching(
+    shapes: list[tuple[str, Schedule]],
+    found: Schedule,
+    reached: Collection[str] | None,
+    *,
+    given: bool,
+) -> list[tuple[str, Schedule]]:
+    """Return the shapes that differ from the searched schedule only in fields that are reached.
+
+    Raises:
+        RequestError: the user has named one of the others.
+    """
+    if reached is None:
+        return shapes
+    kept: list[tuple[str, Schedule]] = []
+    lost: list[tuple[str, Schedule]] = []
+    for name, shape in shapes:
+        same = shape.replace(**{field: getattr(found, field) for field in reached})
+        (kept if same == found else lost).append((name, shape))
+    if lost and given:
+        raise RequestError(
+            f"baseline {lost[0][0]} has another shape, which the objective does not get; leave it "
+            "out, or give the objective the whole schedule, such as {lr_csv}"
+        )
+    if lost:
+        log.warning(
+            "not compared, because the objective gets no other shapes: %s",
+            ", ".join(name for name, _ in lost),
+        )
+    return kept
 
 
 def _fits(name: str, schedule: Schedule, result: Result, *, given: bool) -> bool:

@@ -15,8 +15,9 @@ from lrsearch.comparison import Comparison
 from lrsearch.contract import Elastic
 from lrsearch.distributions import digest
 from lrsearch.errors import SearchFailed, log
+from lrsearch.outcome import Outcome
 from lrsearch.ranges import Entry, Range
-from lrsearch.result import Outcome, Result
+from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
@@ -109,6 +110,8 @@ class ComparisonRun(RunStream):
                 exact=exact,
                 points=asked.grid,
                 nearest=nearest,
+                reached=self._setup.reached,
+                default=nearest is None,  # a smaller comparison leaves it out
             )
 
         whole = plan(None, asked.top, asked.seeds)

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from lrsearch.baselines import BASELINES
 from lrsearch.bounds import Bound
+from lrsearch.comparison import CURRENT, CURRENT_TUNED, DEFAULT, SEARCHED
 from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import Schedule
 from lrsearch.study.settings import check_settings, setting
+
+#: Names of other contenders, which a file cannot have.
+RESERVED = (SEARCHED, CURRENT, CURRENT_TUNED, DEFAULT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class ComparisonSpec:
         seeds: number of selection seeds, and number of seeds of the report.
         grid: number of peaks on which every schedule is tuned.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
-            empty for all baselines and the enqueued schedules.
+            empty for all baselines, the current and the default schedule.
         frugal: True to use at most as many runs as the study has trials, if a run takes 2 s or
             more.
         opponents: `against` by name; None stands for a baseline of this name.
@@ -52,7 +56,7 @@ class ComparisonSpec:
     against: Sequence[str | Schedule] = setting(
         (),
         "Baseline to compare with: a name or a Schedule's .json file. Repeatable. Default: all "
-        "baselines and the enqueued schedules.",
+        "baselines, the current and the default schedule.",
         metavar="NAME|FILE",
         multiple=True,
     )
@@ -73,7 +77,7 @@ def _name_opponent(index: int, given: object) -> tuple[str, Schedule | None]:
         return f"schedule {index + 1}", given
     if isinstance(given, str) and given.endswith(".json"):
         path = Path(given)
-        taken = path.stem in BASELINES or path.stem.startswith("trial")  # candidates' names
+        taken = path.stem in {*BASELINES, *RESERVED} or path.stem.startswith("trial")
         return (path.name if taken else path.stem), Schedule.load(path)
     if not isinstance(given, str) or given not in BASELINES:
         hint = closest(given, BASELINES) if isinstance(given, str) else ""

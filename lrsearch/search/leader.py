@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lrsearch.errors import log
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 from lrsearch.study.heartbeat import BROKEN, Heartbeat
 from lrsearch.study.store import Store
 from lrsearch.tracking.tracker import Tracker, study_facts

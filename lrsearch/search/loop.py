@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from lrsearch.contract import Objective, Probes
 from lrsearch.errors import SearchFailed
-from lrsearch.result import Outcome, Result, Trial
+from lrsearch.outcome import Outcome, Trial
+from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.search.asking import Asker
 from lrsearch.search.callbacks import Callback

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
-from lrsearch.result import Outcome
 from lrsearch.schedule import Schedule
 from lrsearch.search.seed_pruning import SeedPruner
 

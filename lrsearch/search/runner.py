@@ -96,7 +96,7 @@ def _search(
                 ", ".join(edited),
             )
         shield.hurry = store.clock.hurry
-        store.enqueue(spec.queue)
+        store.enqueue(spec.queue, current=spec.current is not None)
         result = store.result(seconds=0.0)
         again = store.table.to_retry(spec.max_retries) if retry else set()
         complete = store.table.complete(spec.trials) and not again

@@ -16,7 +16,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from lrsearch.result import Trial
+from lrsearch.outcome import Trial
 from lrsearch.stats import mean
 
 #: Standard errors by which the first seeds must be worse. A convention.

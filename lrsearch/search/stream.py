@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lrsearch.contract import Objective, Probes
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.signals import Shield

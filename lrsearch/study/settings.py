@@ -177,9 +177,14 @@ class Settings:
         Bound(kind="int", low=1, high=65_536, optional=True),
         metavar="K",
     )
+    current: Schedule | str | Path | None = setting(
+        None,
+        "Schedule (.json file) that you use today: tried first, and compared with the others.",
+        metavar="FILE",
+    )
     enqueue: Sequence[Schedule | str | Path] = setting(
         (),
-        "Schedule (.json file) to run first, such as your current schedule. Repeatable.",
+        "Schedule (.json file) to try before the search. Repeatable.",
         metavar="FILE",
         multiple=True,
     )
@@ -202,24 +207,26 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        object.__setattr__(self, "enqueue", _read_queue(self.enqueue))
+        object.__setattr__(self, "enqueue", _read_queue("enqueue", self.enqueue))
+        if self.current is not None:
+            object.__setattr__(self, "current", _read_queue("current", self.current)[0])
         name = "study" if self.study is None else self.study
         object.__setattr__(self, "location", Location.of(name, self.storage))
 
     @property
     def queue(self) -> tuple[Schedule, ...]:
-        """The schedules of `enqueue`."""
-        return tuple(s for s in self.enqueue if isinstance(s, Schedule))
+        """The schedules that are tried first: `current`, then those of `enqueue`."""
+        return tuple(s for s in (self.current, *self.enqueue) if isinstance(s, Schedule))
 
 
-def _read_queue(given: object) -> tuple[Schedule, ...]:
+def _read_queue(name: str, given: object) -> tuple[Schedule, ...]:
     single = isinstance(given, str) or not isinstance(given, Sequence)
     queue = []
     for one in (given,) if single else tuple(given):  # type: ignore[arg-type]
         schedule = Schedule.load(Path(one)) if isinstance(one, str | Path) else one
         if not isinstance(schedule, Schedule):
             raise RequestError(
-                f"`enqueue=` contains {schedule!r}; give Schedule objects or .json files"
+                f"`{name}=` contains {schedule!r}; give Schedule objects or .json files"
             )
         queue.append(schedule)
     return tuple(queue)

@@ -16,7 +16,7 @@ from lrsearch.origin import COMMAND_LINE
 from lrsearch.origin import differences as code_differences
 from lrsearch.ranges import Value
 from lrsearch.sampling.registry import SAMPLERS
-from lrsearch.schedule import Budget
+from lrsearch.schedule import DEFAULTS, Budget
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
 
@@ -74,7 +74,9 @@ class StudySpec(Settings):
         for name in ("objective", "unit"):
             _TEXT.check(f"the objective's {name}", getattr(self, name))
         filled = tuple(schedule.with_momentum(self.momentum) for schedule in self.queue)
-        object.__setattr__(self, "enqueue", filled)
+        own = self.current is not None
+        object.__setattr__(self, "current", filled[0] if own else None)
+        object.__setattr__(self, "enqueue", filled[own:])
         object.__setattr__(self, "location", Location.of(self.name, self.storage))
 
     @property
@@ -156,16 +158,17 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
             raise RequestError(
                 f"neither space {space.name} nor objective {setup.name} has a range of peak; set "
                 'one with `settings={"peak": {"low": LOW, "high": HIGH}}`, or give your current '
-                "schedule with `enqueue=`"
+                "schedule with `current=`"
             )
         current = settings.queue[0].peak
         around = {"low": current / NEAR, "high": current * NEAR, "log": True}
         space = space.with_entries({"peak": around})
     if setup.reached is not None and (lost := sorted(space.free.keys() - set(setup.reached))):
+        fixed = [f'`settings={{"{name}": {DEFAULTS[name]}}}`' for name in lost]
         raise RequestError(
             f"space {space.name} varies {' and '.join(lost)}, which objective {setup.name} does "
-            f"not get; give it with a placeholder such as {{{lost[0]}}}, or fix it with "
-            f'`settings={{"{lost[0]}": VALUE}}`'
+            f"not get; give it a placeholder such as {{{lost[0]}}}, or fix the field with "
+            f"{' '.join(fixed)}"
         )
     budget = Budget(steps=settings.steps or setup.steps, batch=settings.batch or setup.batch)
     largest = space.check_budget(budget)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lrsearch.errors import LrsearchError
-from lrsearch.result import STATES
+from lrsearch.outcome import STATES
 from lrsearch.study.heartbeat import LEASE, Worker, is_here, workers_of
 from lrsearch.study.location import Location
 from lrsearch.study.store import Store
@@ -24,7 +24,7 @@ class StudyStatus:
         objective: name of the objective.
         unit: unit of the values.
         storage: the journal or the database, without a password.
-        trials: number of trials in each state of `lrsearch.result.STATES`.
+        trials: number of trials in each state of `lrsearch.outcome.STATES`.
         running: indices of the trials that a live worker runs.
         orphans: indices of the trials whose worker has died; the next search runs them again.
         lost: number of attempts that were lost with their process.

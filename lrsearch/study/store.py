@@ -20,11 +20,14 @@ from lrsearch.codec import decode, encode
 from lrsearch.comparison import Comparison
 from lrsearch.distributions import digest
 from lrsearch.errors import RequestError, closest, one_line
-from lrsearch.result import Outcome, Result, Trial
+from lrsearch.outcome import Outcome, Trial
+from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.study.backend import Backend, OpenBackend, begin, has, look_up, names_of
+from lrsearch.study.comparison_records import Measured, StoredComparison
 from lrsearch.study.keys import (
     COMPARISON,
+    CURRENT,
     FACTS,
     MEASURED,
     OPTIMUM,
@@ -46,6 +49,7 @@ KINDS: dict[str, Any] = {
     TRACKING: tuple[str | None, str | None] | None,
     SLOTS: tuple[int, int] | None,
     QUEUE: tuple[Schedule, ...] | None,
+    CURRENT: bool | None,
     TOLD: tuple[int, ...] | None,
 }
 
@@ -68,22 +72,6 @@ class Facts:
     diagnostics: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _StoredComparison:
-    """A comparison, and the number of trials without failed ones at that time."""
-
-    trials: int
-    confirmation: Comparison
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """The outcomes of one schedule in a comparison."""
-
-    schedule: Schedule
-    outcomes: tuple[Outcome, ...]
-
-
 class Store:
     """One study in its storage.
 
@@ -95,6 +83,7 @@ class Store:
         optimum: the best possible value of the problem, or None if it is unknown.
         slots: number of runs in flight, or None before the first search has started.
         enqueued: schedules to run before all others.
+        current: True if the first of them is the user's current schedule.
         window: W; trial n is sampled from the outcomes of trials 0 … n-1-W.
         tracking: URI of MLflow without its password and id of the parent run, each or None.
         facts: facts for trackers.
@@ -131,15 +120,16 @@ class Store:
                 raise RequestError("its direction is not minimize; choose another `study=`")
             self.spec: StudySpec = decode(StudySpec, known, "study")
             found = {name: decode(kind, kept.get(name), name) for name, kind in KINDS.items()}
-            comparison = decode(_StoredComparison | None, kept.get(COMPARISON), COMPARISON)
+            comparison = decode(StoredComparison | None, kept.get(COMPARISON), COMPARISON)
             self.facts: Facts = decode(Facts, kept.get(FACTS) or {}, FACTS)
-        self._comparison: _StoredComparison | None = comparison
+        self._comparison: StoredComparison | None = comparison
         self.table.spec = self.spec
         self.optimum: float | None = found[OPTIMUM]
         self.slots: int | None
         self.window: int
         self.slots, self.window = found[SLOTS] or (None, 0)
         self.enqueued = tuple(s.with_momentum(self.spec.momentum) for s in found[QUEUE] or ())
+        self.current: bool = found[CURRENT] or False
         self.tracking: tuple[str | None, str | None] = found[TRACKING] or (None, None)
         self._told: tuple[int, ...] = found[TOLD] or ()
 
@@ -227,6 +217,7 @@ class Store:
             trials=tuple(known.values()),
             optimum=self.optimum,
             enqueued=len(self.enqueued),
+            current=self.current,
             comparison=self.comparison(len(known) - len(self.table.failed)),
         )
 
@@ -240,8 +231,12 @@ class Store:
         """Store an attribute of the study."""
         self.storage.set_study_user_attr(self.key, name, encode(value))
 
-    def enqueue(self, schedules: Sequence[Schedule]) -> None:
+    def enqueue(self, schedules: Sequence[Schedule], *, current: bool = False) -> None:
         """Store the schedules to run first, unless the study has already started.
+
+        Args:
+            schedules: the schedules.
+            current: True if the first of them is the user's current schedule.
 
         Raises:
             RequestError: the study has started with other schedules.
@@ -250,15 +245,17 @@ class Store:
 
         def keep() -> None:
             self.look()
-            if self.slots is None and given and given != self.enqueued:
-                self.enqueued = given
+            if self.slots is None and given and (given, current) != (self.enqueued, self.current):
+                self.enqueued, self.current = given, current
                 self.keep(QUEUE, given)
+                self.keep(CURRENT, current)
 
         with_lock(self.lock, keep)
-        if given and given != self.enqueued:
+        if given and (given, current) != (self.enqueued, self.current):
             raise RequestError(
-                f"study {self.name} began with {len(self.enqueued) or 'no'} enqueued schedules, "
-                "which cannot change; leave out `enqueue=`, or choose another `study=`"
+                f"study {self.name} began with {len(self.enqueued) or 'no'} schedules to try "
+                "first, which cannot change; leave out `current=` and `enqueue=`, or choose "
+                "another `study=`"
             )
 
     def measured(self, stage: str) -> dict[Schedule, dict[int, Outcome]]:
@@ -271,7 +268,7 @@ class Store:
         with reading(self.location):
             for name, kept in self.storage.get_study_user_attrs(self.key).items():
                 if name.startswith(f"{MEASURED}.{stage}."):
-                    known: _Measured = decode(_Measured, kept, name)
+                    known: Measured = decode(Measured, kept, name)
                     schedule = known.schedule.with_momentum(self.spec.momentum)
                     outcomes = {outcome.replicate: outcome for outcome in known.outcomes}
                     found[schedule] = {**found.get(schedule, {}), **outcomes}
@@ -283,7 +280,7 @@ class Store:
         """Store the outcomes of a schedule in a stage of the comparison, by seed."""
         kept = tuple(outcomes[replicate].thin() for replicate in sorted(outcomes))
         name = f"{MEASURED}.{stage}.{digest(schedule)}"
-        self.keep(name, _Measured(schedule=schedule, outcomes=kept))
+        self.keep(name, Measured(schedule=schedule, outcomes=kept))
 
     def comparison(self, trials: int) -> Comparison | None:
         """Return the latest comparison if it was made with this number of trials, else None."""
@@ -295,7 +292,7 @@ class Store:
         """Store a comparison and its number of trials, unless one with more trials is stored."""
         self.look()
         if self._comparison is None or self._comparison.trials <= trials:
-            self._comparison = _StoredComparison(trials=trials, confirmation=comparison)
+            self._comparison = StoredComparison(trials=trials, confirmation=comparison)
             self.keep(COMPARISON, self._comparison)
 
     def set_slots(self, slots: int, window: int) -> None:

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.codec import decode
 from lrsearch.errors import RequestError, one_line
+from lrsearch.outcome import STATES, Outcome, Trial
 from lrsearch.ranges import Value
-from lrsearch.result import STATES, Outcome, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.study.keys import RUNNING
 from lrsearch.study.settings import MOST_TRIALS
@@ -110,7 +110,7 @@ class EndedTrial:
 
     Attributes:
         study: id of the study.
-        index, schedule, outcomes: as in `lrsearch.result.Trial`.
+        index, schedule, outcomes: as in `lrsearch.outcome.Trial`.
         state: state of the trial.
         told: value that is reported to Optuna, or None. For a diverged trial it is a finite
             penalty, from which samplers learn to avoid the region.

@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from lrsearch.codec import encode
 from lrsearch.distributions import distributions
 from lrsearch.errors import log
+from lrsearch.outcome import Trial
 from lrsearch.ranges import Value
-from lrsearch.result import Trial
 from lrsearch.study.backend import Backend
 from lrsearch.study.heartbeat import BROKEN, Heartbeat
 from lrsearch.study.keys import ENDED, LOST, RUNNING

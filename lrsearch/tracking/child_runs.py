@@ -13,7 +13,8 @@ from typing import Any
 
 from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.trace import Trace
 from lrsearch.tracking.metric_points import mean_trace, planned, points, share
@@ -58,17 +59,18 @@ def comparison_records(
 ) -> Iterator[dict[str, Any]]:
     """Yield one child run per schedule of the comparison: the mean over its fresh seeds."""
     now = int(1000 * time.time())
-    versus = found.versus
-    for contender in (found.best, *found.baselines):
+    versus, chosen = found.versus, result.recommended.name
+    for name, contender in found.contenders.items():
         tags = {
             **_tags(facts, "comparison", f"comparison-{contender.name}"),
             "lrsearch.contender": contender.name,
             "lrsearch.role": "searched" if contender is found.best else "baseline",
+            **({"lrsearch.recommended": "true"} if name == chosen else {}),
             "lrsearch.state": "diverged" if contender.value is None else "finished",
         }
         numbers = list(_contender_numbers(facts, contender))
-        if contender.name in versus:
-            comparison = versus[contender.name]
+        if name in versus:
+            comparison = versus[name]
             tags["lrsearch.verdict"] = comparison.verdict
             if comparison.difference is not None:
                 numbers.append(("searched_minus_it", 0, comparison.difference))

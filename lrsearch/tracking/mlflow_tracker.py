@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from lrsearch.errors import log
+from lrsearch.outcome import Trial
 from lrsearch.redaction import redact, redact_text
-from lrsearch.result import Result, Trial
+from lrsearch.result import Result
 from lrsearch.study.location import storage_option
 from lrsearch.tracking.child_runs import comparison_records, trial_key, trial_record
 from lrsearch.tracking.parent_run import best_so_far, end_record, study_record

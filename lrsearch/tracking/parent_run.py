@@ -18,7 +18,8 @@ from typing import Any
 
 from lrsearch.answer import answer_of, differing_fields, rounded_fields
 from lrsearch.origin import command_words
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 from lrsearch.study.spec import StudySpec
 from lrsearch.tracking.child_runs import TEXT_LIMIT
 from lrsearch.tracking.tracker import StudyFacts, tracked_settings
@@ -145,9 +146,11 @@ def end_record(
         if result.reference is not None:
             metrics.append(("ratio", 0, result.reference["ratio"]))
     if result.comparison is not None:
-        found = result.comparison
-        tags["lrsearch.comparison_schedule"] = repr(found.best.schedule)[:TEXT_LIMIT]
-        metrics += [("comparison", 0, found.best.value)] if found.best.value is not None else []
+        chosen = result.recommended
+        tags["lrsearch.recommended"] = chosen.name
+        tags["lrsearch.evidence"] = chosen.evidence
+        tags["lrsearch.recommended_schedule"] = repr(chosen.schedule)[:TEXT_LIMIT]
+        metrics += [("recommended", 0, chosen.value)] if chosen.value is not None else []
     return {
         "kind": "end",
         "tags": tags,

@@ -15,7 +15,7 @@ from typing import Any
 
 from lrsearch.codec import decode
 from lrsearch.errors import log
-from lrsearch.result import STORED_POINTS
+from lrsearch.outcome import STORED_POINTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lrsearch.result import Result, Trial
+from lrsearch.outcome import Trial
+from lrsearch.result import Result
 from lrsearch.study.settings import declared
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Facts, Store

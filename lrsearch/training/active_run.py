@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lrsearch.contract import Probes
 from lrsearch.errors import RunStopped
-from lrsearch.result import Outcome
+from lrsearch.outcome import Outcome
 from lrsearch.run import Run
 from lrsearch.trace import Trace
 

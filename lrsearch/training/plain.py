@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from lrsearch.contract import Probes, Runs
 from lrsearch.errors import RequestError, RunStopped, closest
-from lrsearch.result import Outcome
+from lrsearch.outcome import Outcome
 from lrsearch.run import Run
 from lrsearch.stacked import flatten
 from lrsearch.tasks.task import OPTIMIZERS, TorchTask, validation_steps

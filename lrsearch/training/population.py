@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lrsearch.contract import Probes, Runs
 from lrsearch.errors import log
-from lrsearch.result import Outcome
+from lrsearch.outcome import Outcome
 from lrsearch.run import Run
 from lrsearch.tasks.task import TorchTask, validation_steps
 from lrsearch.training.active_run import ActiveRun

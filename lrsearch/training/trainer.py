@@ -10,8 +10,8 @@ import torch
 from lrsearch.contract import Runs, Setup
 from lrsearch.errors import log
 from lrsearch.failure import reason_of
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
-from lrsearch.result import Outcome
 from lrsearch.schedule import Budget
 from lrsearch.tasks.structure import flat_task
 from lrsearch.tasks.task import TorchTask

@@ -18,8 +18,8 @@ from typing import Any, Protocol, cast
 from lrsearch.codec import decode, encode
 from lrsearch.contract import Elastic, KeepsModel, Objective, Runs
 from lrsearch.errors import SearchFailed
+from lrsearch.outcome import Outcome
 from lrsearch.plan import Plan
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 

@@ -21,7 +21,8 @@ from lrsearch.codec import decode, encode
 from lrsearch.contract import Objective, Runs
 from lrsearch.errors import NothingFinished, RequestError, SearchFailed
 from lrsearch.objectives.function import FunctionObjective
-from lrsearch.result import Outcome, Result
+from lrsearch.outcome import Outcome
+from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Budget
 

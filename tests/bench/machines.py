@@ -21,7 +21,7 @@ import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
 from lrsearch.distributions import distributions
-from lrsearch.result import Outcome, Trial
+from lrsearch.outcome import Outcome, Trial
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.study.heartbeat import BEAT, Heartbeat

@@ -144,7 +144,7 @@ BAD = [
     ("export growing.json --to csv --steps 100", "give --batch"),
     ("export good.json --to csv --steps 0", "steps is 0"),
     ("export good.json --to csv --steps 9 -o no/where.csv", "cannot write no/where.csv"),
-    ("export good.json --to json --trial 3", "has only one schedule"),
+    ("export good.json --to json --schedule trial:3", "has only one schedule"),
     ("export broken.json --to csv --steps 9", "not a JSON schedule"),
     ("export list.json --to csv --steps 9", "mapping from fields to values"),
     ("export nopeak.json --to csv --steps 9", "has no peak"),

@@ -89,9 +89,10 @@ def test_tune_answers_on_stdout_and_shows_progress_on_stderr(here, say):
     code, out, err = say(*TUNE, "--trials", 12)
     assert code == 0
     assert out.startswith("quadratic-default: 12 trials (")
-    assert re.search(r"best +trial \d+ +0\.\d+ expected loss", out)
+    assert "\n\nUse " in out
+    assert re.search(r"best single trial +trial \d+ +0\.\d+ expected loss", out)
     assert re.search(r"default +trial 0 +0\.\d+ expected loss", out)
-    assert re.search(r"trial \d+: peak \d", out)
+    assert re.search(r"recommended: peak \d", out)
     assert "12/12" in err
     assert "best 0." in err
     assert (here / "lrsearch-studies" / "quadratic-default.journal").is_file()
@@ -125,7 +126,7 @@ def test_the_exported_rates_give_the_reported_value(here, say):
     for row in rows:
         eta, kappa = float(row["lr"]), 1 / int(row["batch"]) - 1 / 256
         q = (1 - eta * h) ** 2 * q + eta**2 * kappa * h**2 * q.sum()
-    assert 0.5 * q.mean() == pytest.approx(record["best"]["value"], rel=1e-10)
+    assert 0.5 * q.mean() == pytest.approx(record["recommended"]["value"], rel=1e-10)
 
 
 def test_a_second_call_says_that_the_study_is_complete_and_how_to_go_on(here, say):
@@ -228,7 +229,8 @@ def test_show_ranks_the_finished_trials(here, say):
 def test_show_and_export_take_a_schedules_json(here, say):
     say(*TUNE, "--trials", 3)
     say("export", "quadratic-default", "--to", "json", "-o", "best.json")
-    best = json.loads(say("show", "quadratic-default", "--json")[1])["best"]["schedule"]
+    record = json.loads(say("show", "quadratic-default", "--json")[1])
+    best = record["recommended"]["schedule"]
     assert json.loads(say("show", "best.json", "--json")[1]) == best
     assert Schedule.from_dict(best) == Schedule.load(here / "best.json")
     assert "peak" in say("show", "best.json")[1]
@@ -239,16 +241,18 @@ def test_show_and_export_take_a_schedules_json(here, say):
 
 def test_export_takes_any_trial(here, say):
     say(*TUNE, "--trials", 3)
-    out = say("export", "quadratic-default", "--to", "json", "--trial", 0)[1]
+    out = say("export", "quadratic-default", "--to", "json", "--schedule", "trial:0")[1]
     space = Space.load("default")
     assert Schedule.from_json(out).warmup == space.default_point()["warmup"]
-    assert say("export", "quadratic-default", "--to", "json", "--trial", 9)[0] == 2
+    code, _, err = say("export", "quadratic-default", "--to", "json", "--schedule", "trial:9")
+    assert code == 2
+    assert "has no trial 9" in err
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "flags"])
 def test_export_writes_every_format_and_the_file_holds_the_plan(here, say, form):
     say(*TUNE, "--trials", 3)
-    best = load("quadratic-default").best.schedule
+    best = load("quadratic-default").recommended.schedule
     assert say("export", "quadratic-default", "--to", form, "-o", "out")[0] == 0
     text = (here / "out").read_text()
     assert text == say("export", "quadratic-default", "--to", form)[1]
@@ -257,6 +261,10 @@ def test_export_writes_every_format_and_the_file_holds_the_plan(here, say, form)
         assert Schedule.from_json(text) == best
     elif form == "csv":
         assert all(repr(lr) in text for lr in plan.lr.tolist())
+    elif form == "python":
+        names = {}
+        exec(text, names)
+        assert [names["get_lr"](t) for t in range(200)] == pytest.approx(plan.lr, rel=1e-14)
     else:
         functions = [n for n in ast.parse(text).body if getattr(n, "name", "") == "rate_at"]
         names = {"math": math}
@@ -266,7 +274,7 @@ def test_export_writes_every_format_and_the_file_holds_the_plan(here, say, form)
 
 def test_export_scales_to_another_batch_by_the_coupling_law(here, say):
     say(*TUNE, "--trials", 3)
-    best = load("quadratic-default").best.schedule
+    best = load("quadratic-default").recommended.schedule
 
     def export(*words):
         code, out, err = say("export", "quadratic-default", "--to", "csv", *words)

@@ -169,8 +169,8 @@ def test_the_peak_is_searched_around_that_of_the_current_schedule(here, say):
     (here / "today.json").write_text(json.dumps({"peak": 0.02, "warmup": 0.1}))
     code, _, err = say("tune", *ASKED, *VALUE, "--", *NUMBERS)
     assert code == 2
-    assert "or give your current schedule with --enqueue" in err
-    words = ["tune", *ASKED, *VALUE, "--enqueue", "today.json", "--", *NUMBERS]
+    assert "or give your current schedule with --current" in err
+    words = ["tune", *ASKED, *VALUE, "--current", "today.json", "--", *NUMBERS]
     assert say(*words)[0] == 0
     result = lrsearch.load("my_train-linear")
     assert [t.schedule.peak for t in result.trials[:2]] == pytest.approx([0.02, 0.02])
@@ -186,7 +186,24 @@ def test_a_field_that_the_command_does_not_get_is_not_searched(here, say):
     code, _, err = say("tune", *words)
     assert code == 2
     assert "space linear varies floor, which objective my_train does not get" in err
-    assert "fix it with --set floor=VALUE" in err
+    assert "fix the field with --set floor=0.0" in err
+
+
+def test_a_schedule_of_another_shape_is_not_compared_with_a_command_that_gets_numbers(
+    here, say, caplog
+):
+    words = [*ASKED, *VALUE, *PEAK, "--", *NUMBERS]
+    assert say("tune", *words)[0] == 0
+    small = ["--top", "1", "--seeds", "5", "--grid", "3", "--quiet", *VALUE]
+    code, _, err = say("compare", "my_train-linear", *small, "--", *NUMBERS)
+    assert code == 0, err
+    found = lrsearch.load("my_train-linear").comparison
+    assert set(found.versus) == {"linear", "default"}  # both of the shape of the search
+    assert "no other shapes: constant, cosine, wsd, step, onecycle" in caplog.text
+    more = ["--against", "cosine", "--", *NUMBERS]
+    code, _, err = say("compare", "my_train-linear", *small, *more)
+    assert code == 2
+    assert "baseline cosine has another shape" in err
 
 
 def test_a_changed_script_is_a_warning(here, say, caplog):
@@ -209,7 +226,7 @@ def test_the_printed_comparison_names_the_command_again(here, say, monkeypatch):
     line = next(line for line in out.splitlines() if line.startswith("compare"))
     words = shlex.split(line, comments=True)[1:]
     assert words[:3] == ["lrsearch", "compare", "my_train-linear"]
-    small = ["--top", "1", "--seeds", "5", "--grid", "3", "--against", "constant", "--quiet"]
+    small = ["--top", "1", "--seeds", "5", "--grid", "3", "--against", "linear", "--quiet"]
     assert say(*words[1:3], *small, *words[3:])[0] == 0
 
 

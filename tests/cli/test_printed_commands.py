@@ -68,7 +68,7 @@ def test_the_commands_of_messages_run_as_printed(odd, capsys):
     storage = STORAGES[0]
     words = ["tune", TRAIN, *TUNE, "--storage", storage, "--tracking-uri", "none"]
     assert main([*words, "--no-compare"]) == 0
-    assert main(["export", "s", "--storage", storage, "--compared", "--to", "json"]) == 2
+    assert main(["export", "s", "--storage", storage, "--schedule", "wsd", "--to", "json"]) == 2
     (command,) = re.findall(r"run `(lrsearch .*)`", capsys.readouterr().err)
     assert run(f"{command} --objective {shlex.quote(TRAIN)}") == 0
     journal = odd / storage

@@ -137,7 +137,6 @@ def write(name, server=None):
             }
             for c in (found.best, *found.baselines)
         }
-        expected["sentence"] = found.sentence
         expected["runs"] = found.runs
     kept = lrsearch.load(name, storage=storage)
     expected["trials"] = {str(t.index): trial(t) for t in kept.trials}

@@ -471,7 +471,7 @@ def test_many_trials_are_read_in_several_queries(postgres, store):
 
 
 def test_a_failed_trial_that_was_marked_as_lost_does_not_count(store):
-    from lrsearch.result import Outcome, Trial
+    from lrsearch.outcome import Outcome, Trial
     from lrsearch.schedule import Schedule
     from lrsearch.study.trials import LOST
 

@@ -284,6 +284,7 @@ def test_a_signal_ends_the_command_and_its_children_and_the_search_continues(her
         "time.sleep(600)\n"
     )
     words = ["tune", *WORDS, *MORE, "--set", "peak=1e-3..1", *VALUE_IS]
+    words += ["--set", "warmup=0", "--set", "floor=0"]
     words += ["--", sys.executable, "slow.py", "{peak}"]
     search = launch(*words)
     wait_until((here / "pids").exists, 60)

@@ -17,8 +17,8 @@ from lrsearch.codec import decode, encode
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.function import FunctionObjective
 from lrsearch.objectives.loading import find_objective, load_reference
+from lrsearch.outcome import Outcome
 from lrsearch.ranges import Range
-from lrsearch.result import Outcome
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.seeding import run_seed

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from lrsearch.errors import RequestError
+from lrsearch.outcome import Outcome, Trial
 from lrsearch.ranges import Choices, Range
-from lrsearch.result import Outcome, Trial
 from lrsearch.sampling import optuna_models
 from lrsearch.sampling.registry import SAMPLERS, make_sampler
 from lrsearch.sampling.sampler import History, Problem

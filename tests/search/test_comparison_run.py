@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 import lrsearch
+from lrsearch.baselines import BASELINES
 from lrsearch.cli import main
+from lrsearch.comparison_tables import comparison_remarks, comparison_rows, secondary_rows
 from lrsearch.errors import RequestError, RunStopped, SearchFailed
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.search.runner import run_search
 from lrsearch.seeding import stream
 from lrsearch.space import Space
+from lrsearch.stats import VERDICTS
 from lrsearch.study.settings import Settings
 from lrsearch.study.spec import resolve
 from lrsearch.tracking.tracker import NoTracker
@@ -70,14 +73,14 @@ def test_a_search_ends_with_its_comparison_after_a_cost_estimate(tmp_path, slots
     # The standard error of a difference of two means over ten seeds.
     error, far = 0.05 * math.sqrt(2 / 10), []
     for name, versus in found.versus.items():
-        truth = objective.truth(found.best.schedule) - objective.truth(
-            found.baseline(name).schedule
-        )
+        rival = found.contenders[name].schedule
+        truth = objective.truth(found.best.schedule) - objective.truth(rival)
         assert versus.difference == pytest.approx(truth, abs=4 * error)
         if abs(truth) > 10 * error:
             far.append(name)
-            assert versus.verdict == ("better" if truth < 0 else "worse")
-    assert far == ["constant", "wsd", "onecycle"]  # they decay late
+            assert versus.verdict in ("better" if truth < 0 else "worse", "not tested")
+            assert versus.p < 0.05
+    assert {"constant", "wsd", "onecycle"} <= set(far)  # they decay late
     used = {seed for _, _, seed in objective.seeds[:30]}
     assert not used & {seed for _, _, seed in objective.seeds[30:]}, (
         "the comparison used seeds of the search"
@@ -111,10 +114,10 @@ def test_a_comparison_with_more_seeds_runs_only_the_new_ones(tmp_path):
     more = compare(objective, tmp_path, seeds=12).comparison
     assert len(objective.seeds) < more.runs - few.runs + 60
     assert len(more.best.values) == 12
-    kept = [b for b in more.baselines if b.schedule == few.baseline(b.name).schedule]
+    kept = [b for b in more.baselines if b.schedule == few.contenders[b.name].schedule]
     assert len(kept) >= 3  # more seeds may choose another peak, and another candidate
     for rival in kept:
-        assert rival.values[:6] == few.baseline(rival.name).values
+        assert rival.values[:6] == few.contenders[rival.name].values
 
 
 def test_a_study_with_more_trials_is_compared_again(tmp_path):
@@ -149,23 +152,33 @@ def test_an_expensive_comparison_shrinks_to_the_number_of_trials_or_is_declined(
     assert compare(Costly(), tmp_path / "a", trials=90).comparison.runs > 500  # without the limit
 
 
-def test_enqueued_and_named_schedules_are_baselines(tmp_path):
+def test_the_current_schedule_and_named_ones_compete(tmp_path):
     mine = lrsearch.Schedule(peak=0.03, decay="polynomial", power=3.0)
     (tmp_path / "mine.json").write_text(json.dumps(mine.to_dict()))
     found = compare(Noisy(), tmp_path, against=["cosine", str(tmp_path / "mine.json"), mine])
-    assert list(found.comparison.versus) == ["cosine", "mine", "schedule 3"]
-    assert found.comparison.baseline("mine").schedule.power == 3.0
-    assert 0.03 in found.comparison.baseline("mine").peaks
+    assert set(found.comparison.versus) == {"cosine", "mine", "schedule 3"}
+    assert found.comparison.contenders["mine"].schedule.power == 3.0
+    assert 0.03 in found.comparison.contenders["mine"].peaks
     result = lrsearch.tune(
         "quadratic",
         trials=5,
-        enqueue=[mine],
+        current=mine,
+        enqueue=[mine.replace(power=2.0)],
         compare=True,
         tracking_uri="none",
         storage=tmp_path / "q.journal",
         steps=60,
     )
-    assert list(result.comparison.versus)[-1] == "enqueued"
+    found = result.comparison
+    assert next(iter(found.versus)) == "current"
+    assert set(found.versus) == {*BASELINES, "current", "current, tuned", "default"}
+    own, tuned = found.contenders["current"], found.contenders["current, tuned"]
+    assert (own.schedule, own.peaks) == (mine, (0.03,))
+    assert tuned.schedule.replace(peak=0.03) == mine
+    assert tuned.value <= own.value
+    assert list(result.firsts) == ["current", "enqueued", "default"]
+    assert result.named("current") == mine
+    assert found.contenders["default"].schedule == result.firsts["default"].schedule
 
 
 @pytest.mark.parametrize(
@@ -243,19 +256,23 @@ class Odd(Noisy):
 def test_total_divergence_is_reported(tmp_path):
     words = {"against": ["constant", "wsd"], "trials": 12}
     found = compare(Odd(late=True), tmp_path / "a", **words).comparison
-    assert found.sentence == (
-        "Use the searched schedule: every seed diverged with the best baseline, constant with "
-        f"peak {found.baseline('constant').schedule.peak:.3g}."
+    peaks = [found.contenders[name].schedule.peak for name in ("searched", "constant")]
+    chosen = found.recommended
+    assert chosen.sentence == (
+        f"Use the searched schedule with peak {peaks[0]:.3g}: every seed diverged with tuned "
+        f"constant with peak {peaks[1]:.3g}."
     )
+    assert (chosen.name, chosen.evidence) == ("searched", "better")
     assert {c.verdict for c in found.versus.values()} == {"better"}
-    assert "wsd: every seed diverged." in found.remarks
+    assert "wsd: every seed diverged." in comparison_remarks(found)
     found = compare(Odd(late=False), tmp_path / "b", **words).comparison
-    assert found.sentence.endswith("every seed diverged with the searched schedule.")
+    chosen = found.recommended
+    assert chosen.sentence.endswith("every seed diverged with the searched schedule.")
+    assert (chosen.name, chosen.evidence) == (found.best_baseline, "worse")
     assert {c.verdict for c in found.versus.values()} == {"worse"}
     few = compare(Odd(late=True), tmp_path / "c", seeds=5, trials=12).comparison
     assert any(
-        "5 seeds are too few to decide over 6 baselines; use at least 8" in line
-        for line in few.remarks
+        "5 seeds are too few to decide; use at least 6" in line for line in comparison_remarks(few)
     )
 
 
@@ -267,9 +284,11 @@ def test_extreme_values_are_compared_and_written_as_json(tmp_path, value, varies
             return value * (1 + (run.seed % varies) / 10 if varies else 1)
 
     result = compare(Flat(limit=math.inf), tmp_path, trials=25, seeds=6)
-    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["comparison"]["sentence"]
-    assert len(result.comparison.rows) == 2 + 6  # header, searched schedule, every baseline
-    assert len(result.comparison.secondary_rows) == 2 + 6
+    record = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert record["recommended"]["sentence"]
+    # Header, searched schedule, every baseline and the default schedule.
+    assert len(comparison_rows(result.comparison)) == 2 + 7
+    assert len(secondary_rows(result.comparison)) == 2 + 7
 
 
 def test_the_pruner_of_a_study_applies_to_its_comparison(tmp_path):
@@ -323,8 +342,9 @@ def test_the_searched_schedule_may_be_a_baseline(tmp_path):
     best = compare(Noisy(), tmp_path, trials=12).best.schedule
     found = compare(Noisy(), tmp_path, trials=12, against=[best], top=1).comparison
     assert found.baselines[0].schedule == found.best.schedule
-    assert found.sentence.startswith("Use schedule 1 with peak ")
-    assert found.sentence.endswith(". The best schedule of the search is the same.")
+    sentence = found.recommended.sentence
+    assert sentence.startswith("Use tuned schedule 1 with peak ")
+    assert sentence.endswith(". The best schedule of the search is the same.")
 
 
 def test_the_result_of_a_search_is_printed_if_its_comparison_fails(here, capsys):
@@ -386,7 +406,7 @@ def test_user_code_is_loaded_only_if_the_command_names_it(here, capsys):
     words = ["--tracking-uri", "none", "--quiet"]
     tune = ["tune", "own.py:bowl", "--trials", "12", "--sampler", "random", "--no-compare", *words]
     assert main(tune) == 0
-    assert "Not confirmed" in " ".join(capsys.readouterr().out.split())
+    assert "It was not compared" in " ".join(capsys.readouterr().out.split())
     assert main(["compare", "bowl-default", *words]) == 2
     assert "--objective FILE.py:NAME" in capsys.readouterr().err
     assert main(["compare", "bowl-default", "--objective", "quadratic", *words]) == 2
@@ -394,19 +414,37 @@ def test_user_code_is_loaded_only_if_the_command_names_it(here, capsys):
     asked = ["compare", "bowl-default", "--objective", "own.py:bowl", "--seeds", "6", *words]
     assert main(asked) == 0
     out = capsys.readouterr().out
-    assert "difference" in out
+    assert "searched - it" in out
     assert "6 fresh seeds" in out
     assert main([*asked, "--json"]) == 0
-    record = json.loads(capsys.readouterr().out)["comparison"]
-    assert {"value", "interval", "seeds", "schedule", "versus"} <= set(record)
+    whole = json.loads(capsys.readouterr().out)
+    record = whole["comparison"]
+    assert set(record) == {"seeds", "best_baseline", "noise", "contenders"}
     assert record["seeds"] == 6
-    assert set(record["versus"]) == {"constant", "linear", "cosine", "wsd", "step", "onecycle"}
-    for rival in record["versus"].values():
-        assert {"value", "difference", "interval", "verdict"} <= set(rival)
-        assert rival["verdict"] in ("better", "worse", "not distinguishable")
-    assert lrsearch.Schedule.from_dict(record["schedule"])
-    assert main(["export", "bowl-default", "--compared", "--to", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == record["schedule"]
+    contenders = record["contenders"]
+    assert set(contenders) == {"searched", *BASELINES, "default"}
+    for name, rival in contenders.items():
+        assert {"schedule", "peak", "value", "interval", "diverged"} <= set(rival)
+        assert rival["schedule"]["peak"] == rival["peak"]
+        if name == "searched":
+            assert (rival["difference"], rival["verdict"]) == (None, None)
+        else:
+            apart = contenders["searched"]["value"] - rival["value"]
+            assert rival["difference"] == pytest.approx(apart)
+            assert rival["percent"] == pytest.approx(100 * apart / abs(rival["value"]))
+            assert rival["verdict"] in VERDICTS
+    chosen = whole["recommended"]
+    assert chosen["value"] == contenders[chosen["name"]]["value"]
+    for name in (None, "searched", "onecycle", "trial:3"):
+        words = ["export", "bowl-default", "--to", "json"]
+        assert main([*words, *(["--schedule", name] if name else [])]) == 0
+        exported = json.loads(capsys.readouterr().out)
+        if name != "trial:3":
+            assert exported == contenders[name or chosen["name"]]["schedule"]
+        else:
+            assert exported == lrsearch.load("bowl-default").trial(3).schedule.to_dict()
+    assert main(["export", "bowl-default", "--to", "json", "--schedule", "onecyle"]) == 2
+    assert "did you mean 'onecycle'" in capsys.readouterr().err
 
 
 def test_compare_accepts_a_result_of_tune(here):
@@ -426,13 +464,14 @@ def test_the_answer_is_in_the_text_the_page_and_the_picture(here, capsys):
     words = ["--tracking-uri", "none", "--quiet", "--sampler", "random"]
     assert main(["tune", "quadratic", "--trials", "25", *words]) == 0
     out = capsys.readouterr().out
-    assert "lrsearch export quadratic-default --compared --to torch" in out
+    assert "lrsearch export quadratic-default --to torch" in out
     result = lrsearch.load("quadratic-default")
-    assert " ".join(result.comparison.sentence.split()) in " ".join(out.split())
+    sentence = result.recommended.sentence
+    assert " ".join(sentence.split()) in " ".join(out.split())
     assert main(["show", "quadratic-default", "--html", "r.html", "--plot", "r.png"]) == 0
     page = (here / "r.html").read_text()
-    assert result.comparison.sentence in page
-    for word in ("wsd", "better", "data:image/png;base64,", "--compared"):
+    assert sentence in page
+    for word in ("wsd", "recommended", "data:image/png;base64,", "lrsearch export"):
         assert word in page
     for outside in ("http", "<script", 'src="/', "url("):
         assert outside not in page.replace("data:image/png", "")

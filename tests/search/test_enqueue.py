@@ -46,11 +46,11 @@ def test_a_resumed_search_keeps_its_enqueued_schedules(tmp_path, sampler, slots)
 
 def test_a_study_that_has_started_refuses_other_enqueued_schedules(tmp_path):
     search(Bowl(), tmp_path, trials=3)
-    with pytest.raises(RequestError, match="began with no enqueued schedules"):
+    with pytest.raises(RequestError, match="began with no schedules to try first"):
         search(Bowl(), tmp_path, trials=5, enqueue=[INSIDE])
     search(Bowl(), tmp_path / "b", trials=3, enqueue=[INSIDE])
     search(Bowl(), tmp_path / "b", trials=4, enqueue=[INSIDE])  # the same command again
-    with pytest.raises(RequestError, match="began with 1 enqueued"):
+    with pytest.raises(RequestError, match="began with 1 schedules"):
         search(Bowl(), tmp_path / "b", trials=5, enqueue=[OUTSIDE])
 
 

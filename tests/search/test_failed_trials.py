@@ -9,7 +9,7 @@ import pytest
 
 from lrsearch import Schedule, api
 from lrsearch.errors import SearchFailed
-from lrsearch.result import Outcome, Trial
+from lrsearch.outcome import Outcome, Trial
 from lrsearch.search.asking import Asker
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space

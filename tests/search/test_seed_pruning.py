@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lrsearch import Schedule
-from lrsearch.result import Outcome, Trial
+from lrsearch.outcome import Outcome, Trial
 from lrsearch.search.seed_pruning import ERRORS, SeedPruner, hopeless
 from lrsearch.seeding import stream
 from tests.doubles import Bowl, asked, search

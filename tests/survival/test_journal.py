@@ -12,7 +12,7 @@ import pytest
 from lrsearch import api, maintenance
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
-from lrsearch.result import Trial
+from lrsearch.outcome import Trial
 from lrsearch.study.journal import JournalLine, lines_of
 from tests.doubles import Bowl, asked, search
 from tests.survival.swarm import essence

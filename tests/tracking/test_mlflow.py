@@ -18,8 +18,8 @@ from lrsearch import api
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.objectives.builtin import make
+from lrsearch.outcome import Outcome
 from lrsearch.redaction import redact
-from lrsearch.result import Outcome
 from lrsearch.schedule import Schedule
 from lrsearch.space import Space
 from lrsearch.trace import Trace
@@ -283,17 +283,20 @@ def test_a_compared_study_shows_its_comparison_in_mlflow(tmp_path, uri, monkeypa
     client = MlflowClient(tracking_uri=uri)
     before = client.get_run(result.run_id).data.tags["mlflow.note.content"]
     assert before.startswith(f"**Best of 6 trials: {result.best.value:.4g}")
-    assert "not confirmed by a comparison" in before
+    assert "It was not compared" in before
     found = api.compare(result)
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["comparison"] == found.best.value
+    chosen = found.recommended
+    assert run.data.metrics["recommended"] == chosen.value
+    assert run.data.tags["lrsearch.recommended"] == chosen.name
+    assert run.data.tags["lrsearch.evidence"] == chosen.evidence
     note = run.data.tags["mlflow.note.content"]
-    assert note.startswith(f"**{found.sentence}**")
+    assert note.startswith(f"**{chosen.sentence}**")
     assert len(note) < 8000
     for name, versus in found.versus.items():
-        assert re.search(rf"^\| {name}( \*)? \| .* \| {versus.verdict} \| ", note, re.M)
-    assert "lrsearch export quadratic-default --compared" in note
+        assert re.search(rf"^\| {name}( \*)? \| .* \| {versus.verdict} \|$", note, re.M)
+    assert "lrsearch export quadratic-default --to torch" in note
     kept = {artifact.path for artifact in client.list_artifacts(result.run_id)}
     assert kept == {
         *("report.html", "schedule.json", "schedule.csv"),

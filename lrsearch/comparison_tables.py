@@ -1,0 +1,119 @@
+"""The tables and remarks of a comparison, for the terminal, HTML and MLflow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrsearch.comparison import SEARCHED, Comparison, percent, show_percent
+from lrsearch.contender import Contender
+from lrsearch.stats import ALPHA, PairedTest, bca_interval
+
+Rows = list[tuple[str, ...]]
+
+
+def comparison_rows(found: Comparison) -> Rows:
+    """Return the table of a comparison: header, searched schedule, then every alternative.
+
+    A difference is searched - alternative, in percent of the alternative's value. The recommended
+    schedule is marked with a star, and values are also shown relative to it.
+    """
+    chosen = found.recommended
+    rows = [["schedule", "peak", found.unit, "± 95 %", "vs. *", "searched - it (95 %)", "verdict"]]
+    for name, each in found.contenders.items():
+        test = found.versus.get(name)
+        star = " *" if name == chosen.name else ""
+        value = "diverged" if each.value is None else f"{each.value:.4g}"
+        low, high = each.interval or (0.0, 0.0)
+        apart = ""
+        if each.value is not None and chosen.value is not None and not star:
+            apart = show_percent(each.value - chosen.value, chosen.value, "+")
+        rows.append(
+            [
+                (f"searched ({each.name})" if name == SEARCHED else name) + star,
+                f"{each.schedule.peak:.3g}",
+                value,
+                "" if each.interval is None else f"{(high - low) / 2:.2g}",
+                apart,
+                "" if test is None else _show_difference(test, each),
+                "" if test is None else test.verdict,
+            ]
+        )
+    if found.exact:  # no intervals
+        rows = [[cell for i, cell in enumerate(row) if i != 3] for row in rows]
+        rows[0][4] = "searched - it"
+    if any(each.diverged for each in found.contenders.values()):
+        lost = [f"{each.diverged}/{found.seeds}" for each in found.contenders.values()]
+        rows = [[*row, cell] for row, cell in zip(rows, ["diverged", *lost], strict=True)]
+    return [tuple(row) for row in rows]
+
+
+def secondary_rows(found: Comparison) -> Rows:
+    """Return the table of medians and bootstrap intervals, which no verdict uses."""
+    head = ("schedule", "median", "BCa 95 %", "median difference", "BCa 95 %")
+    rows: Rows = [head]
+    for name, contender in found.contenders.items():
+        median = "diverged" if contender.median is None else f"{contender.median:.4g}"
+        row = [name, median, _show_interval(contender.bca, ".4g"), "", ""]
+        if name != SEARCHED and not contender.diverged and not found.best.diverged:
+            differences = found.best.array - contender.array
+            row[3] = f"{float(np.median(differences)):+.4g}"
+            row[4] = _show_interval(bca_interval(differences), "+.3g")
+        rows.append(tuple(row))
+    return rows
+
+
+def comparison_remarks(found: Comparison) -> list[str]:
+    """Return further sentences about a comparison."""
+    lines = []
+    for name, contender in found.contenders.items():
+        if contender.value is None:
+            lines.append(f"{name}: every seed diverged.")
+        elif contender.diverged:
+            lines.append(
+                f"{name}: {contender.diverged} of {found.seeds} seeds diverged. The mean excludes "
+                "them; the verdict ranks them last."
+            )
+        if contender.at_edge:
+            lines.append(
+                f"{name}: the best peak is at an end of the grid; a peak outside the grid may be "
+                "better."
+            )
+    if len(found.best.peaks) < 2:
+        lines.append("The peaks were not tuned. This favours the searched schedule.")
+    fewest = next(n for n in range(5, 100) if 2.0 ** (1 - n) < ALPHA)
+    if found.seeds < fewest and any(c.test == "signed ranks" for c in found.versus.values()):
+        lines.append(
+            f"With a diverged seed, {found.seeds} seeds are too few to decide; use at least "
+            f"{fewest}."
+        )
+    if any(test.verdict == "not tested" for test in found.versus.values()):
+        lines.append(
+            "Schedules are tested in a fixed order, up to the first that is not distinguishable; "
+            "later ones are not tested."
+        )
+    needed = found.seeds_to_settle
+    if needed is not None:
+        lines.append(
+            f"If the true difference is as large as it looks, about {needed} seeds would be "
+            "needed to show it."
+        )
+    return lines
+
+
+def _show_difference(test: PairedTest, rival: Contender) -> str:
+    """Return a difference and its interval, as percentages of the rival's value if possible."""
+    if test.difference is None:
+        return ""
+    ends = (test.difference, *(test.interval or ()))
+    shares = [percent(end, rival.value) for end in ends]
+    known = [share for share in shares if share is not None and abs(share) < 1000]
+    if len(known) == len(ends):
+        texts, unit = [f"{share:+.2g}" for share in known], " %"
+    else:
+        texts, unit = [f"{end:+.3g}" for end in ends], ""
+    middle, *outer = texts
+    return f"{middle}{unit}{f' ({outer[0]} to {outer[1]}{unit})' if outer else ''}"
+
+
+def _show_interval(interval: tuple[float, float] | None, form: str) -> str:
+    return "" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
