@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     except LrsearchError as error:
         if rank_here() and not isinstance(error, RankLost):
             return error.exit_code  # rank 0 prints the same message
-        echo(error.details, err=True, nl=False)
+        echo(error.details.rstrip("\n"), err=True, nl=bool(error.details))
         return _refuse(str(error), error.exit_code)
     finally:
         if arguments is None:

@@ -13,6 +13,7 @@ from lrsearch.cli.output import echo
 from lrsearch.comparison import CURRENT_TUNED
 from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_flags, to_json, to_module, to_python
+from lrsearch.objectives.placeholders import carried, used
 from lrsearch.schedule import Budget, Schedule
 from lrsearch.study.location import storage_option
 
@@ -74,6 +75,13 @@ def export(
       lrsearch export train-default --to flags
     """
     schedule, budget, command = _find(study, **asked)  # type: ignore[arg-type]  # from click
+    got = carried(used(_words(study, command))) if command else None
+    if got and form not in ("flags", "json"):
+        echo(
+            f"lrsearch: the command of {study} got only {', '.join(sorted(got))}; its own code "
+            "decided the rest of the schedule, so --to flags repeats what was trained",
+            err=True,
+        )
     if form == "json":
         text = to_json(schedule)
     else:

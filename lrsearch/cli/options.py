@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lrsearch.errors import RequestError
+from lrsearch.errors import RequestError, log
 from lrsearch.objectives.command import VALUE_IS, Command
 from lrsearch.ranges import parse_setting, parse_value
 from lrsearch.schedule import Schedule
@@ -290,8 +290,11 @@ def read_command(asked: dict[str, Any], *, other: bool) -> Command | None:
     Raises:
         RequestError: the command is wrong, or the options have no command.
     """
-    words = click.get_current_context().meta.get(OWN_COMMAND, ())
+    meta = click.get_current_context().meta
+    words = meta.get(OWN_COMMAND, ())
     own = {name: asked.pop(name) for name in COMMAND}
+    if OWN_COMMAND in meta and not words:
+        raise RequestError("there is no command after --; give one, or leave out --")
     if not words:
         for name in ("value", "value_from", "report"):
             if own[name] is not None:
@@ -300,7 +303,13 @@ def read_command(asked: dict[str, Any], *, other: bool) -> Command | None:
         return None
     if other:
         raise RequestError("an objective and a command after -- exclude each other; give one")
-    return Command(words=words, **own)
+    command = Command(words=words, **own)
+    if not command.takes_seed:
+        log.warning(
+            "the command has no {seed}, and its files do not name LRSEARCH_RUN_SEED: if it sets "
+            "its own seed, all seeds are the same run"
+        )
+    return command
 
 
 class TakesCommand(click.Command):

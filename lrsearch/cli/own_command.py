@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 
 from lrsearch.cli.output import table
@@ -35,12 +36,13 @@ def describe_first_command(spec: StudySpec, command: Command) -> str:
     return f"\nThe first command; its files are written in {home}:\n\n{line}\n"
 
 
-def describe_patterns(log: str, value: str | None, report: str | None) -> str:
+def describe_patterns(log: str, value: str | None, value_is: str, report: str | None) -> str:
     """Return what patterns read in the file of an old output.
 
     Args:
         log: path of the file.
         value: pattern of the lines with the value, or None.
+        value_is: `last` or `min`: which of the values counts.
         report: pattern of the lines with the loss of a step, or None.
 
     Raises:
@@ -58,11 +60,13 @@ def describe_patterns(log: str, value: str | None, report: str | None) -> str:
     rows = []
     if value is not None:
         found = [each["value"] for each in _read(log, lines, LogPattern(value, ("value",)))]
+        finite = [each for each in found if math.isfinite(each)] or found
+        counts = min(finite) if value_is == "min" else found[-1]
         rows.append(
             (
                 "value",
-                f"{_times(found)}; first {found[0]:.4g}, smallest {min(found):.4g}, "
-                f"last {found[-1]:.4g} (this is the value, unless --value-is min)",
+                f"{counts:.4g} ({_times(found)}; first {found[0]:.4g}, smallest "
+                f"{min(finite):.4g}, last {found[-1]:.4g})",
             )
         )
     if report is not None:

@@ -112,7 +112,10 @@ def tune(
     from lrsearch import api
 
     if try_patterns is not None:
-        echo(describe_patterns(try_patterns, asked["value"], asked["report"]), nl=False)
+        echo(
+            describe_patterns(try_patterns, *(asked[n] for n in ("value", "value_is", "report"))),
+            nl=False,
+        )
         return
     asked["space"] = space = Space.load(asked["space"])
     asked["settings"] = read_settings(space, settings)
@@ -122,6 +125,8 @@ def tune(
     command = read_command(asked, other=named)
     if command is not None and asked["steps"] is None:
         raise RequestError("a command needs --steps; give the number of its optimizer updates")
+    if command is not None and command.takes_batch and asked["batch"] is None:
+        raise RequestError("the command takes {batch}; give --batch, its batch size")
     given: Any = objective if command is None else command
     again = _named_again(objective, command)
     asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -9,19 +10,20 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
+from typing import Any
 
 from lrsearch.bounds import Bound
 from lrsearch.client import PLAN, REPORTS
 from lrsearch.codec import Line
 from lrsearch.contract import Runs, Setup
-from lrsearch.errors import RequestError, RunStopped
+from lrsearch.errors import RequestError, RunStopped, log
 from lrsearch.objectives.client_reports import NAME, ClientReports
-from lrsearch.objectives.command_files import calls_client, digests, name_of
-from lrsearch.objectives.command_process import LOOK, CommandProcess
+from lrsearch.objectives.command_files import calls_client, digests, mentions, name_of
+from lrsearch.objectives.command_process import LOOK, MARK, CommandProcess
 from lrsearch.objectives.log_patterns import LogPattern
-from lrsearch.objectives.placeholders import CARRIERS, FILES, carried, fill, used
+from lrsearch.objectives.placeholders import CARRIERS, FILES, carried, fill, folder_for, used
 from lrsearch.objectives.value_file import ValueFile
 from lrsearch.origin import COMMAND_LINE
 from lrsearch.outcome import Outcome
@@ -86,18 +88,21 @@ class Command:
     report: Line | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "words", tuple(self.words))
-        if not self.words or not all(isinstance(w, str) and "\0" not in w for w in self.words):
+        given: Any = self.words
+        words = () if isinstance(given, str) else tuple(given)
+        if not words or not all(isinstance(w, str) and "\0" not in w for w in words):
             raise RequestError(
-                "the command has no words; give the program and its arguments as texts"
+                f"the command is {self.words!r}; give a list of texts, the program and its "
+                "arguments"
             )
+        object.__setattr__(self, "words", words)
         names = used(self.words)
         if self.value is None and self.value_from is None:
             if not calls_client(self.words, "value"):
                 raise RequestError(
                     "the command has no value; give `value=` with the text before it in the "
-                    "output, such as 'val loss {value}', or `value_from=` with FILE:KEY of a JSON "
-                    "file, or call lrsearch.client.value in the script"
+                    "output, such as 'val loss {value}', `value_from=` with FILE:KEY of a JSON "
+                    "file, or `value_from=client` if a script calls lrsearch.client.value"
                 )
             object.__setattr__(self, "value_from", CLIENT)
         elif self.value is not None and self.value_from is not None:
@@ -106,7 +111,7 @@ class Command:
             raise RequestError(
                 "no placeholder of the command carries the schedule; give {lr_csv}, {plan_json} "
                 "or fields of the schedule such as {peak} and {warmup_steps}, or call "
-                "lrsearch.client.rates in the script"
+                "lrsearch.client.rates in the script that the command names"
             )
         if not used(self.words[:1]) and shutil.which(self.words[0]) is None:
             raise RequestError(f"there is no program {self.words[0]}; check the command")
@@ -119,6 +124,16 @@ class Command:
     def _may_ask(self) -> bool:
         """True if the command may ask for its rates itself; each run is checked."""
         return self.value_from == CLIENT or calls_client(self.words, "rates")
+
+    @property
+    def takes_batch(self) -> bool:
+        """True if the command gets the batch size as a number."""
+        return "batch" in used(self.words)
+
+    @property
+    def takes_seed(self) -> bool:
+        """True if the command gets the seed of a run, or a file of it may read the variable."""
+        return "seed" in used(self.words) or mentions(self.words, "LRSEARCH_RUN_SEED")
 
     @property
     def reached(self) -> set[str] | None:
@@ -169,7 +184,7 @@ class Command:
             "LRSEARCH_RUN_TRIAL": str(run.trial),
             "LRSEARCH_RUN_SEED": str(run.seed),
             "LRSEARCH_RUN_STEPS": str(len(run.plan)),
-            "LRSEARCH_RUN_FOLDER": str(run.folder),
+            MARK: str(folder_for(run)),
             PLAN: str(FILES["lr_csv"](run)),
             REPORTS: str(run.folder / NAME),
         }
@@ -239,26 +254,32 @@ class CommandObjective:
         environment.pop("LRSEARCH_WORKER", None)  # the command may search itself
         before = None if file is None else file.stamp(run)
         with (
+            nullcontext() if file is None else file.alone(run),
             ClientReports(run.folder / NAME) as reports,
             CommandProcess(words, environment, run.folder / OUTPUT) as process,
         ):
             values = self._follow(run, process, reports, last)
             code = process.code(run.limit)
+            if code and values and not math.isfinite(values[-1]):
+                raise RunStopped(
+                    "diverged", f"its value is {values[-1]}, and it ended with {_describe(code)}"
+                )
             if code:
                 raise ValueError(f"the command ended with {_describe(code)}")
-        if command.must_ask and not reports.asked:
-            raise ValueError(
-                "the command has not asked for its learning rates with lrsearch.client.rates"
-            )
-        if file is not None:
-            return file.read(run, before)
+            if command.must_ask and not reports.asked:
+                raise ValueError(
+                    "the command has not asked for its learning rates with lrsearch.client.rates"
+                )
+            if file is not None:
+                return file.read(run, before)
         if not values:
             raise ValueError(
                 "the command reported no value with lrsearch.client.value"
                 if command.value is None
                 else f"no line of the output matches {command.value!r}"
             )
-        return min(values) if command.value_is == "min" else values[-1]
+        finite = [value for value in values if math.isfinite(value)]
+        return min(finite) if finite and command.value_is == "min" else values[-1]
 
     def _follow(
         self, run: Run, process: CommandProcess, reports: ClientReports, last: deque[str]
@@ -289,6 +310,10 @@ class CommandObjective:
                 values.append(message["value"])
 
 
+#: Last steps of the plans for which a report outside them was logged.
+_warned: set[int] = set()
+
+
 class _Losses:
     """The losses of a run in the order of its steps; a line may be printed again."""
 
@@ -297,10 +322,13 @@ class _Losses:
 
     def report(self, step: float, loss: float) -> None:
         """Report the loss of a step, unless it or a later one was reported."""
-        if not step > self._latest:
-            return
-        self._run.report(int(step), loss)
-        self._latest = int(step)
+        last = len(self._run.plan) - 1
+        if step > last and last not in _warned:
+            _warned.add(last)
+            log.warning("a report of step %d is ignored; the steps are 0 to %d", int(step), last)
+        if self._latest < step <= last:
+            self._run.report(int(step), loss)
+            self._latest = int(step)
 
 
 def _describe(code: int) -> str:

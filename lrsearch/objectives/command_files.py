@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import itertools
 import re
@@ -14,11 +15,20 @@ LARGEST = 2**20
 
 
 def name_of(words: Sequence[str]) -> str:
-    """Return the name of a command: the stem of its script or module, else of its program."""
-    scripts = [Path(word).stem for word in words if word.endswith(".py")]
-    modules = [word.rpartition(".")[2] for word in _modules(words)]
-    stem = [*scripts, *modules, Path(words[0]).stem][0]
-    return re.sub(r"[^\w.-]", "_", stem) or "command"
+    """Return the name of a command: the stem of its module or script, else of its program.
+
+    It is the beginning of a study's name, so it has only characters that are allowed there.
+    """
+    modules = [word.rpartition(".")[2] for word in _modules(words) if not _launches(word)]
+    plain = [word for word in words if not word.startswith("-") and "=" not in word]
+    scripts = [Path(word).stem for word in plain if word.endswith(".py")]
+    stem = [*modules, *scripts, Path(words[0]).stem][0]
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", stem).strip("_.-")[:60] or "command"
+
+
+def _launches(module: str) -> bool:
+    """Return True if a module starts another script, such as `torch.distributed.run`."""
+    return module.partition(".")[0] in ("torch", "accelerate", "deepspeed")
 
 
 def _modules(words: Sequence[str]) -> list[str]:
@@ -53,6 +63,15 @@ def digests(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def mentions(words: Sequence[str], text: str) -> bool:
+    """Return whether a file of a command contains a text."""
+    for path in files_of(words):
+        with suppress(OSError):
+            if text.encode() in path.read_bytes():
+                return True
+    return False
+
+
 def calls_client(words: Sequence[str], function: str) -> bool:
     """Return whether a file of a command calls a function of `lrsearch.client`.
 
@@ -62,12 +81,38 @@ def calls_client(words: Sequence[str], function: str) -> bool:
         words: words of the command.
         function: name of the function.
     """
-    call = re.compile(rf"\b{function}\s*\(")
     for path in files_of(words):
-        with suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            if re.search(
-                r"\bimport\b.*\bclient\b|\blrsearch\.client\b|\bclient\b.*\bimport\b", text
-            ):
-                return call.search(text) is not None
+        with suppress(OSError, SyntaxError, ValueError):  # not a Python file
+            if function in _calls(ast.parse(path.read_bytes())):
+                return True
     return False
+
+
+def _calls(tree: ast.Module) -> set[str]:
+    """Return the functions of `lrsearch.client`, or of a copy of it, that a module calls."""
+    modules, functions = _imports(tree)
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = {
+        each.attr
+        for each in called
+        if isinstance(each, ast.Attribute) and ast.unparse(each.value) in modules
+    }
+    names = {each.id for each in called if isinstance(each, ast.Name)}
+    return found | {functions[name] for name in functions.keys() & names}
+
+
+def _imports(tree: ast.Module) -> tuple[set[str], dict[str, str]]:
+    """Return the names of the client in a module, and of its functions with their own names."""
+    modules, functions = {"lrsearch.client"}, {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            own = [each for each in node.names if each.name in ("client", "lrsearch.client")]
+            modules |= {each.asname or each.name for each in own}
+        elif isinstance(node, ast.ImportFrom):
+            from_client = (node.module or "").rpartition(".")[2] == "client"
+            for each in node.names:
+                if from_client:
+                    functions[each.asname or each.name] = each.name
+                elif each.name == "client":
+                    modules.add(each.asname or each.name)
+    return modules, functions

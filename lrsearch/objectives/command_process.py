@@ -18,13 +18,16 @@ from typing import IO, cast
 import psutil
 
 from lrsearch.objectives.child_processes import PATIENCE, end_processes
+from lrsearch.objectives.guardian import Guardian
 
 #: Bytes of an output that are kept from its begin, and from its end.
 HEAD, TAIL = 2**20, 2**18
 #: Longest line that is read as one; the rest of a longer one is not read.
-LONGEST_LINE = 2**16
+LONGEST_LINE = 2**14
 #: Seconds between two looks at the time limit while the command prints nothing.
 LOOK = 0.2
+#: Environment variable whose value only the processes of one command have.
+MARK = "LRSEARCH_RUN_FOLDER"
 #: Ends of lines; progress bars rewrite their line after a carriage return.
 ENDS = re.compile(rb"[\r\n]+")
 
@@ -34,7 +37,7 @@ class CommandProcess:
 
     Args:
         words: the command and its arguments.
-        environment: its environment.
+        environment: its environment; `MARK` in it tells its processes from all others.
         output: file for its output, standard output and error together; the middle of an output
             beyond `HEAD + TAIL` bytes is left out.
 
@@ -57,6 +60,8 @@ class CommandProcess:
         except BaseException:
             self._output.close()
             raise
+        self._mark = environment.get(MARK)
+        self._guardian = Guardian(self._process.pid)
         self.began = time.monotonic()
 
     def __enter__(self) -> CommandProcess:
@@ -72,6 +77,7 @@ class CommandProcess:
         try:
             self._end_all()
         finally:
+            self._guardian.dismiss()
             cast(IO[bytes], self._process.stdout).close()
             if self._dropped:
                 self._output.write(b"\n[%d bytes left out]\n" % self._dropped)
@@ -90,15 +96,17 @@ class CommandProcess:
         Raises:
             TimeoutError: the limit is reached.
         """
-        pipe, rest = cast(IO[bytes], self._process.stdout), b""
+        pipe, rest, ended = cast(IO[bytes], self._process.stdout), b"", None
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while True:
                 if limit is not None and time.monotonic() - self.began > limit:
                     raise TimeoutError
+                if ended is None and self._process.poll() is not None:
+                    ended = time.monotonic()
+                if ended is not None and time.monotonic() - ended > LOOK:
+                    break  # a process that it left behind holds its output open, and may print
                 if not selector.select(LOOK):
-                    if self._process.poll() is not None:
-                        break  # a process that it left behind holds its output open
                     yield ""
                     continue
                 read = os.read(pipe.fileno(), 2**16)
@@ -135,10 +143,6 @@ class CommandProcess:
 
     def _end_all(self) -> None:
         """End the process group, and the processes of it that have a session of their own."""
-        found: list[psutil.Process] = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            own = psutil.Process(self._process.pid)
-            found = [own, *own.children(recursive=True)]
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
@@ -147,4 +151,11 @@ class CommandProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        end_processes(found)
+        end_processes(list(self._marked()))
+
+    def _marked(self) -> Iterator[psutil.Process]:
+        """Yield the processes that have the mark of this command in their environment."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if self._mark and process.environ().get(MARK) == self._mark:
+                    yield process

@@ -12,14 +12,15 @@ from lrsearch.plan import csv_text
 from lrsearch.run import Run
 from lrsearch.schedule import FIELDS, Schedule
 
-_PLACEHOLDER = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}|\{([a-z][a-z0-9_]*)\}")
+#: A name in braces, or in double braces for the text itself. `${name}` is a shell's own.
+_PLACEHOLDER = re.compile(r"(?<!\$)(?:\{\{([a-z][a-z0-9_]*)\}\}|\{([a-z][a-z0-9_]*)\})")
 
 #: Placeholders of a run that do not carry its schedule.
 _RUN: dict[str, Callable[[Run], object]] = {
     "seed": lambda run: run.seed,
     "steps": lambda run: len(run.plan),
     "batch": lambda run: run.plan.batch[0],
-    "folder": lambda run: run.folder,
+    "folder": lambda run: folder_for(run),
     "trial": lambda run: run.trial,
 }
 #: Files with the schedule, which are written to the folder of the run.
@@ -57,6 +58,13 @@ CARRIERS = {**FILES, **{name: _field(name) for name in FIELDS}, **_NUMBERS}
 PLACEHOLDERS = {**_RUN, **CARRIERS}
 
 
+def folder_for(run: Run) -> Path:
+    """Return the folder of a run's command, which contains none of lrsearch's own files."""
+    folder = run.folder / "out"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def used(words: Iterable[str]) -> list[str]:
     """Return the placeholders in words, in their order.
 
@@ -67,8 +75,8 @@ def used(words: Iterable[str]) -> list[str]:
     for name in names:
         if name not in PLACEHOLDERS:
             raise RequestError(
-                f"the command has the placeholder {{{name}}}{closest(name, PLACEHOLDERS)}; "
-                f"write {{{{{name}}}}} for the text {{{name}}} itself"
+                f"the command has the placeholder {{{name}}}; write {{{{{name}}}}} for the text "
+                f"{{{name}}} itself{closest(name, PLACEHOLDERS)}"
             )
     return names
 

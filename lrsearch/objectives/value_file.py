@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,10 @@ from lrsearch.run import Run
 
 #: Size and times of a file, which differ after it has been written; None if there is none.
 Stamp = tuple[int, int, int] | None
+
+
+#: The result of a path that leads nowhere.
+_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,25 @@ class ValueFile:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
+    @contextlib.contextmanager
+    def alone(self, run: Run) -> Iterator[None]:
+        """Keep other runs on this machine from writing the file at the same time.
+
+        Raises:
+            ValueError: another run writes it.
+        """
+        name = hashlib.sha256(str(self.path(run).absolute()).encode()).hexdigest()[:16]
+        user = os.getuid()
+        with open(Path(tempfile.gettempdir()) / f"lrsearch-{user}-{name}.lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ValueError(
+                    f"another run writes {self.path(run)} at the same time; give it a path that "
+                    "contains {folder}"
+                ) from error
+            yield
+
     def read(self, run: Run, before: Stamp) -> float:
         """Return the value of a run.
 
@@ -72,14 +101,15 @@ class ValueFile:
         if now == before:
             raise ValueError(f"{path} is of an earlier run: the command did not write it")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not a JSON file: {one_line(str(error))[:200]}") from error
         key = self.text.rpartition(":")[2]
         number = _look_up(found, key)
         if isinstance(number, bool) or not isinstance(number, int | float):
-            what = "has no such key" if number is None else "is not a number there"
-            raise ValueError(f"{path} {what}: {key}")
+            if number is _MISSING:
+                raise ValueError(f"{path} has no key {key}")
+            raise ValueError(f"the value at key {key} of {path} is not a number")
         try:
             return float(number)
         except OverflowError:
@@ -87,7 +117,7 @@ class ValueFile:
 
 
 def _look_up(found: Any, key: str) -> Any:
-    """Return what a path leads to, or None; a key of an object may contain dots itself."""
+    """Return what a path leads to, or `_MISSING`; a key of an object may contain dots itself."""
     if isinstance(found, dict):
         if key in found:
             return found[key]
@@ -95,12 +125,12 @@ def _look_up(found: Any, key: str) -> Any:
         for place in reversed(places):
             if key[:place] in found:
                 return _look_up(found[key[:place]], key[place + 1 :])
-        return None
+        return _MISSING
     if isinstance(found, list):
         index, _, rest = key.partition(".")
         try:
             item = found[int(index)]
         except (ValueError, IndexError):
-            return None
+            return _MISSING
         return _look_up(item, rest) if rest else item
-    return None
+    return _MISSING

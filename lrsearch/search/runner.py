@@ -88,7 +88,7 @@ def _search(
                 spec.name,
                 ", ".join(spec.not_compared),
             )
-        if edited := store.spec.edited(spec):
+        if (edited := store.spec.edited(spec)) and store.result().ranked:
             log.warning(
                 "study %s continues with other files than it was created with: %s; if values have "
                 "changed, choose another `study=`",

@@ -16,7 +16,7 @@ from lrsearch.origin import COMMAND_LINE
 from lrsearch.origin import differences as code_differences
 from lrsearch.ranges import Value
 from lrsearch.sampling.registry import SAMPLERS
-from lrsearch.schedule import DEFAULTS, Budget
+from lrsearch.schedule import DEFAULTS, FIELDS, Budget, Schedule
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
 
@@ -195,7 +195,28 @@ def resolve(settings: Settings, setup: Setup) -> StudySpec:
     )
     for schedule in spec.queue:  # raises an error for an invalid plan before anything starts
         budget.plan(schedule)
+        _check_reached(schedule, space.schedule(spec.first), setup)
     return spec
+
+
+def _check_reached(schedule: Schedule, own: Schedule, setup: Setup) -> None:
+    """Refuse a schedule to try first whose shape does not reach the objective.
+
+    Args:
+        schedule: the schedule.
+        own: a schedule of the space.
+        setup: the objective.
+    """
+    if setup.reached is None:
+        return
+    for name in FIELDS:
+        given, ours = getattr(schedule, name), getattr(own.with_momentum(setup.momentum), name)
+        if name not in setup.reached and given != ours:
+            raise RequestError(
+                f"a schedule to try first has {name} {given}, but objective {setup.name} does not "
+                f"get {name}, and the space has {ours}; write {name} {ours} into its file, or "
+                "choose another `space=`"
+            )
 
 
 def _check_fit(settings: Settings, setup: Setup) -> None:

@@ -7,6 +7,7 @@ processes that it has started are ended too.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -170,8 +171,8 @@ def gpu_shares(count: int, gpus: float | None) -> list[list[str]]:
         )
     if count > _fitting(len(devices), gpus):
         raise RequestError(
-            f"{count} workers with {gpus:g} GPUs each do not fit on the {len(devices)} GPUs of "
-            "this machine; reduce `workers=` or `worker_gpus=`"
+            f"this machine has too few GPUs ({len(devices)}) for workers={count} with "
+            f"worker_gpus={gpus:g}; reduce one of them"
         )
     if gpus < 1:
         return [[devices[i // int(1 / gpus)]] for i in range(count)]
@@ -183,5 +184,7 @@ def _devices() -> list[str]:
     """Return the names of the GPUs that this process may use, without loading torch."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip()]
+        names = [name.strip() for name in given.split(",") if name.strip()]
+        # CUDA ignores a name like -1, and those after it.
+        return list(itertools.takewhile(lambda name: not name.startswith("-"), names))
     return [str(i) for i in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]

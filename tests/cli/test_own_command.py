@@ -92,7 +92,9 @@ def test_patterns_are_tried_on_an_old_log(here, say):
     code, out, _ = say("tune", *VALUE, *report, "--try-patterns", "old.log")
     assert code == 0
     value, losses = out.splitlines()
-    assert "3 lines match; first 4, smallest 3, last 3.25 (this is the value" in value
+    assert "3.25 (3 lines match; first 4, smallest 3, last 3.25)" in value
+    out = say("tune", *VALUE, "--value-is", "min", "--try-patterns", "old.log")[1]
+    assert "3 (3 lines match;" in out
     assert "3 lines match; steps 0 to 20, losses 4.5 to 2.5" in losses
     assert sorted(path.name for path in here.iterdir()) == ["my train.py", "old.log"]
 
@@ -166,7 +168,9 @@ def test_flags_need_a_study_with_a_command(here, say):
 
 
 def test_the_peak_is_searched_around_that_of_the_current_schedule(here, say):
-    (here / "today.json").write_text(json.dumps({"peak": 0.02, "warmup": 0.1}))
+    (here / "today.json").write_text(
+        json.dumps({"peak": 0.02, "warmup": 0.1, "decay": "polynomial"})
+    )
     code, _, err = say("tune", *ASKED, *VALUE, "--", *NUMBERS)
     assert code == 2
     assert "or give your current schedule with --current" in err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import signal
 import sys
@@ -16,6 +17,7 @@ from lrsearch import Command, Run, Schedule
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.objectives.command import OUTPUT, CommandObjective
+from lrsearch.objectives.command_files import calls_client
 from lrsearch.objectives.placeholders import PLACEHOLDERS
 from lrsearch.schedule import FIELDS
 from lrsearch.seeding import run_seed
@@ -88,10 +90,11 @@ def test_a_script_that_follows_a_file_is_searched_and_compared(here):
 
 def test_every_placeholder_is_what_it_says(tmp_path):
     run = make_run(tmp_path)
-    words = ["true", *(f"{name}={{{name}}}" for name in PLACEHOLDERS), "{{peak}}", "{1}", "{}"]
+    words = ["true", *(f"{name}={{{name}}}" for name in PLACEHOLDERS)]
+    words += ["{{peak}}", "{1}", "{}", "${peak}"]
     filled = Command(words=tuple(words), value="{value}").for_run(run)
-    assert filled[-3:] == ["{peak}", "{1}", "{}"]
-    found = dict(word.split("=", 1) for word in filled[1:-3])
+    assert filled[-4:] == ["{peak}", "{1}", "{}", "${peak}"]
+    found = dict(word.split("=", 1) for word in filled[1:-4])
     assert found["peak"] == "0.1"
     assert found["floor"] == "0.01"
     assert set(FIELDS) <= set(found)
@@ -100,7 +103,8 @@ def test_every_placeholder_is_what_it_says(tmp_path):
     assert {name: float(found[name]) for name in numbers} == pytest.approx(numbers)
     assert float(found["first_lr"]) == run.plan.lr[0]
     assert float(found["final_lr"]) == run.plan.lr[-1]
-    assert found["folder"] == str(tmp_path / "home")
+    assert found["folder"] == str(tmp_path / "home" / "out")
+    assert list((tmp_path / "home" / "out").iterdir()) == []
     with open(found["lr_csv"]) as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lr"]) for row in rows] == run.plan.lr.tolist()
@@ -113,14 +117,16 @@ def test_every_placeholder_is_what_it_says(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("true", "{paek}"), "placeholder {paek}; did you mean 'peak'"),
+        (("true", "{paek}"), "write {{paek}} for the text {paek} itself; did you mean 'peak'"),
         (("true", "{seed}", "{{peak}}"), "no placeholder of the command carries the schedule"),
         (("no-such-program", "{peak}"), "there is no program no-such-program"),
-        ((), "the command has no words"),
+        ((), "the command is (); give a list of texts"),
+        ("python train.py {peak}", "give a list of texts, the program and its arguments"),
+        (("python", 1, "{peak}"), "give a list of texts"),
     ],
 )
 def test_a_wrong_command_is_refused_before_anything_starts(words, message):
-    with pytest.raises(RequestError, match=message.replace("{", r"\{").replace("}", r"\}")):
+    with pytest.raises(RequestError, match=re.escape(message)):
         Command(words=words, value="{value}")
 
 
@@ -129,6 +135,11 @@ def test_a_wrong_command_is_refused_before_anything_starts(words, message):
     [
         ("print('val loss 2.5')", "finished", ""),
         ("print('val loss nan')", "diverged", "the value at the end is nan"),
+        (
+            "print('val loss 1'); print('val loss nan'); exit(1)",
+            "diverged",
+            "its value is nan, and it ended with exit code 1",
+        ),
         ("print('done')", "failed", f"{UNMATCHED}; its last line: done"),
         ("pass", "failed", f"{UNMATCHED}; it printed nothing"),
         ("print('x'); exit(3)", "failed", f"{ENDED} exit code 3; its last line: x"),
@@ -154,6 +165,9 @@ def test_the_end_of_a_command_is_the_outcome_of_its_run(tmp_path, code, state, r
 def test_the_last_value_counts_or_the_smallest(tmp_path):
     code = "print('val loss 3'); print('val loss 1'); print('val loss 2')"
     assert answer(tmp_path, python(code)).value == 2.0
+    assert answer(tmp_path, python(code, value_is="min")).value == 1.0
+    code += "; print('val loss nan')"
+    assert answer(tmp_path, python(code)).state == "diverged"
     assert answer(tmp_path, python(code, value_is="min")).value == 1.0
 
 
@@ -192,7 +206,7 @@ def test_the_environment_is_passed_on_and_has_no_option_of_a_nested_lrsearch(
         "LRSEARCH_RUN_TRIAL": "3",
         "LRSEARCH_RUN_SEED": "11",
         "LRSEARCH_RUN_STEPS": "20",
-        "LRSEARCH_RUN_FOLDER": str(tmp_path / "home"),
+        "LRSEARCH_RUN_FOLDER": str(tmp_path / "home" / "out"),
         "LRSEARCH_RUN_PLAN": str(tmp_path / "home" / "lr.csv"),
         "LRSEARCH_RUN_REPORTS": str(tmp_path / "home" / "reports.jsonl"),
     }
@@ -245,7 +259,8 @@ def test_a_command_after_two_dashes_is_the_objective(here, capsys):
         (["--value-from", "a:b"], "--value-from needs a command"),
         ([*WORDS, "--value", "val", "--", *LINE], "has the placeholders []; give {value}"),
         ([*WORDS, *VALUE_IS, "--", *LINE], "set one with --set peak=LOW..HIGH"),
-        ([*WORDS, *VALUE_IS, "--"], "--value needs a command"),
+        ([*WORDS, *VALUE_IS, "--"], "there is no command after --"),
+        ([*WORDS, "--"], "there is no command after --"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_error(here, capsys, words, message):
@@ -299,3 +314,97 @@ def test_a_signal_ends_the_command_and_its_children_and_the_search_continues(her
     assert [t.value for t in lrsearch.load("slow-cosine").trials] == [
         t.schedule.peak for t in lrsearch.load("slow-cosine").trials
     ]
+
+
+def test_a_process_that_a_command_leaves_behind_is_ended_though_it_prints(tmp_path):
+    script = "while sleep 0.02; do echo tick; done & setsid sleep 600 & echo $! val loss $1"
+    command = Command(words=("bash", "-c", script, "x", "{peak}"), value="val loss {value}")
+    outcome = answer(tmp_path, command)
+    assert (outcome.state, outcome.value) == ("finished", 0.1)
+    assert outcome.seconds < 30
+    text = (tmp_path / "home" / OUTPUT).read_text()
+    (left,) = re.findall(r"(\d+) val loss", text)
+    wait_until(lambda: not psutil.pid_exists(int(left)))
+
+
+SLOW = """
+import os, subprocess, sys, time
+if os.path.exists('quick'):
+    sys.exit(print('val loss', sys.argv[1]))
+child = subprocess.Popen(['sleep', '600'])
+with open('pids', 'a') as file:
+    file.write(f'{os.getpid()} {child.pid}\\n')
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [(signal.SIGKILL, 1), *(pytest.param(n, 2, marks=pytest.mark.slow) for n in (2, 9, 15))],
+)
+def test_no_command_outlives_its_search(here, number, workers):
+    (here / "slow.py").write_text(SLOW)
+    words = ["tune", *WORDS, *MORE, "--set", "peak=1e-3..1", *VALUE_IS, "--set", "warmup=0"]
+    words += ["--set", "floor=0", "--workers", str(workers)]
+    search = launch(*words, "--", sys.executable, "slow.py", "{peak}")
+
+    def pids():
+        text = (here / "pids").read_text() if (here / "pids").exists() else ""
+        return [int(pid) for pid in text.split()]
+
+    wait_until(lambda: len(pids()) == 2 * workers, 60)
+    search.send_signal(number)
+    search.communicate(timeout=60)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids()), 30)
+
+
+def test_a_name_is_taken_from_the_script_or_module():
+    def name(*words):
+        return Command(words=(*words, "{peak}"), value="{value}").name
+
+    assert name("python3", "a/my train.py") == "my_train"
+    assert name("python3", "-m", "pkg.trainer", "config/small.py") == "trainer"
+    assert name("python3", "-m", "torch.distributed.run", "train.py") == "train"
+    assert name("bash", "--config=small.py") == "bash"
+    assert name("python3", "_träin.py") == "tr_in"
+    assert name("python3", "训练.py") == "command"
+    assert name("python3", f"{'a' * 100}.py") == "a" * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("import lrsearch.client\nlrsearch.client.value(1)", True),
+        ("import lrsearch.client as c\nc.value(1)", True),
+        ("from lrsearch import client\nclient.value(1)", True),
+        ("import client\nclient.value(1)", True),
+        ("from client import value as v\nv(1)", True),
+        ("from lrsearch.client import rates, value\nvalue(1)", True),
+        ("# lrsearch.client.value(1)", False),
+        ("import http.client\nvalue(1)", False),
+        ("import client\nclient.rates(f)", False),
+        ("def value(x): ...\nvalue(1)", False),
+        ("print 'python 2'", False),
+    ],
+)
+def test_a_call_of_the_client_is_found_in_the_code(here, text, calls):
+    (here / "script.py").write_text(text)
+    assert calls_client(["python", "script.py"], "value") == calls
+
+
+def test_a_command_without_a_seed_or_with_a_batch_that_is_not_given(here, capsys, caplog):
+    words = ["tune", *WORDS, *MORE, "--set", "peak=1e-3..1", *VALUE_IS, "--dry-run", "--"]
+    assert main([*words, *LINE]) == 0
+    assert "has no {seed}" not in caplog.text
+    assert main([*words, *LINE[:-2]]) == 0
+    assert "the command has no {seed}" in caplog.text
+    assert main([*words, *LINE, "{batch}"]) == 2
+    assert "give --batch" in capsys.readouterr().err
+
+
+def test_a_schedule_whose_shape_does_not_reach_the_command_is_refused(here, capsys):
+    (here / "today.json").write_text('{"peak": 0.1, "decay": "constant"}')
+    words = ["tune", *WORDS, *MORE, *VALUE_IS, "--set", "warmup=0", "--set", "floor=0"]
+    words += ["--current", "today.json", "--"]
+    assert main([*words, sys.executable, "-c", "print('val loss 1')", "{peak}"]) == 2
+    assert "has decay constant, but objective" in capsys.readouterr().err

@@ -41,6 +41,13 @@ def test_a_report_is_read_as_it_is_printed(pattern, line, numbers):
         ("accuracy: {value} %", "accuracy: 97.25 %", 97.25),
         ("{value}", "0.5", 0.5),
         ("loss={value}", "loss=inf", math.inf),
+        ("loss {value}", "loss 1,234.5", 1234.5),
+        ("loss {value}", "loss 12,345,678", 12_345_678),
+        ("loss: {value}", "loss: '2.5'", 2.5),
+        ('"loss": {value}', '{"loss": "2.5"}', 2.5),
+        ("{},{},{value}", "1,0.25,0.5", 0.5),
+        ("{}a{}loss {value}{}", "b a loss x loss 0.5 nats", 0.5),
+        ("loss {value}nats", "loss 0.5nats", 0.5),
     ],
 )
 def test_a_value_is_the_last_match_of_a_line(pattern, line, value):
@@ -48,7 +55,11 @@ def test_a_value_is_the_last_match_of_a_line(pattern, line, value):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "val loss", "val loss n/a", "train loss 1.0", "val\nloss", "eval loss: 1.0"]
+    "line",
+    [
+        *("", "val loss", "val loss n/a", "train loss 1.0", "val\nloss", "eval loss: 1.0"),
+        *("val loss information saved", "val loss nanosecond", "val loss 1,5", "val loss 1x5"),
+    ],
 )
 def test_other_lines_do_not_match(line):
     assert LogPattern("val loss {value}", VALUE).read(line) is None
@@ -60,3 +71,21 @@ def test_other_lines_do_not_match(line):
 def test_wrong_placeholders_are_refused_with_the_right_ones(pattern):
     with pytest.raises(RequestError, match=r"give \{t\} and \{loss\}, each once"):
         LogPattern(pattern, REPORT)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        ("{value}", "1" * 16_000 + "x1"),
+        ("loss {value}", "loss " + "1" * 16_000 + "x1"),
+        ("a{}b{}c{}loss {value}", "abc" * 1_000),
+        ("{}loss {value}", "x" * 16_000),
+    ],
+)
+def test_a_line_costs_no_more_than_a_few_passes_over_it(pattern, line):
+    """Backtracking over every split of these lines would take minutes, or years."""
+    assert LogPattern(pattern, VALUE).read(line) is None
+
+
+def test_an_index_of_too_many_digits_does_not_match():
+    assert LogPattern("{t} {loss}", REPORT).read("1" * 400 + " 2.5") is None
