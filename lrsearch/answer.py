@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
 from lrsearch.comparison_tables import comparison_remarks, comparison_rows, secondary_rows
+from lrsearch.hints import edge_hints
 from lrsearch.objectives.placeholders import CARRIERS, FILES
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
@@ -23,7 +24,7 @@ class Answer:
         sentence: the recommendation as a sentence.
         rows: table of the comparison, header first; empty without a comparison.
         how: how the comparison was done, one line; empty without a comparison.
-        remarks: further sentences about the comparison.
+        remarks: further sentences about the comparison and the search.
         secondary: table of medians and bootstrap intervals, header first; empty for exact
             objectives.
         luck: the best single value of the search; empty without a comparison.
@@ -55,6 +56,7 @@ def answer_of(result: Result) -> Answer:
         sentence=chosen.sentence,
         counts=", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
         schedule=chosen.schedule,
+        remarks=tuple(edge_hints(result)),
         export=f"lrsearch export {result.study}{storage} --to {_form(result.command)}",
     )
     if found is None:
@@ -63,7 +65,7 @@ def answer_of(result: Result) -> Answer:
         answer,
         rows=tuple(comparison_rows(found)),
         how=_how(found),
-        remarks=tuple(comparison_remarks(found)),
+        remarks=(*comparison_remarks(found), *answer.remarks),
         secondary=() if found.exact else tuple(secondary_rows(found)),
         luck=f"Best single trial (partly luck): {best.value:.4g} {result.unit} "
         f"(trial {best.index} of {len(result.trials)}).",
@@ -98,8 +100,8 @@ def _how(found: Comparison) -> str:
     own = [each.name for each in found.baselines if len(each.peaks) == 1]
     untuned = f" (but {' and '.join(own)})" if own and peaks > 1 else ""
     return (
-        f"{seeds}; searched: the best of {found.candidates} candidates; every peak{untuned} tuned "
-        f"on {peaks} points; *: recommended"
+        f"*: recommended; {seeds}; searched: the best of {found.candidates} candidates; every "
+        f"peak{untuned} tuned on {peaks} points"
     )
 
 

@@ -289,9 +289,11 @@ def _interval(found: Comparison) -> str:
 
 
 def show_percent(difference: float, value: float | None, sign: str = "") -> str:
-    """Return a difference as a percentage of a value, as text.
+    """Return a difference as a percentage of a value, as text with two digits.
 
     Empty if the value is 0 or missing, or if the percentage has four digits.
     """
     share = percent(difference, value)
-    return "" if share is None or abs(share) >= 1000 else f"{share:{sign}.2g} %"
+    if share is None or abs(share) >= 1000:
+        return ""
+    return f"{share:{sign}.0f} %" if abs(share) >= 99.5 else f"{share:{sign}.2g} %"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrsearch.comparison import SEARCHED, Comparison, percent, show_percent
+from lrsearch.comparison import SEARCHED, Comparison, show_percent
 from lrsearch.contender import Contender
 from lrsearch.stats import ALPHA, PairedTest, bca_interval
 
@@ -91,6 +91,7 @@ def comparison_remarks(found: Comparison) -> list[str]:
             "Schedules are tested in a fixed order, up to the first that is not distinguishable; "
             "later ones are not tested."
         )
+    lines += _robustness(found)
     needed = found.seeds_to_settle
     if needed is not None:
         lines.append(
@@ -100,16 +101,42 @@ def comparison_remarks(found: Comparison) -> list[str]:
     return lines
 
 
+def _robustness(found: Comparison) -> list[str]:
+    """Return how far the recommended peak may be changed, from the values of its tuning.
+
+    The neighbouring peaks count whose value on the selection seeds is at most one standard error
+    of the reported value above the lowest; for an exact objective, 1 % above it.
+    """
+    chosen = found.contenders[found.recommended.name]
+    known = dict(zip(chosen.peaks, chosen.selection, strict=True))
+    lowest = min((value for value in known.values() if value is not None), default=None)
+    values = chosen.array[np.isfinite(chosen.array)]
+    if len(known) < 2 or lowest is None or (not found.exact and len(values) < 2):
+        return []
+    near = abs(lowest) / 100 if found.exact else values.std(ddof=1) / np.sqrt(len(values))
+    good = [value is not None and value <= lowest + near for value in known.values()]
+    peaks = list(known)
+    at = peaks.index(chosen.schedule.peak)
+    if not good[at]:
+        return []
+    low = next((i + 1 for i in range(at, -1, -1) if not good[i]), 0)
+    high = next((i - 1 for i in range(at, len(peaks)) if not good[i]), len(peaks) - 1)
+    within = "1 %" if found.exact else "one standard error"
+    if low == high:
+        return [f"The recommended peak is sensitive: no neighbouring peak is within {within}."]
+    return [
+        f"The recommended schedule is within {within} of its best for peaks from "
+        f"{peaks[low]:.3g} to {peaks[high]:.3g}."
+    ]
+
+
 def _show_difference(test: PairedTest, rival: Contender) -> str:
     """Return a difference and its interval, as percentages of the rival's value if possible."""
     if test.difference is None:
         return ""
     ends = (test.difference, *(test.interval or ()))
-    shares = [percent(end, rival.value) for end in ends]
-    known = [share for share in shares if share is not None and abs(share) < 1000]
-    if len(known) == len(ends):
-        texts, unit = [f"{share:+.2g}" for share in known], " %"
-    else:
+    texts, unit = [show_percent(end, rival.value, "+").removesuffix(" %") for end in ends], " %"
+    if not all(texts):
         texts, unit = [f"{end:+.3g}" for end in ends], ""
     middle, *outer = texts
     return f"{middle}{unit}{f' ({outer[0]} to {outer[1]}{unit})' if outer else ''}"

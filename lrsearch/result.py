@@ -6,12 +6,14 @@ Records contain no infinite or NaN numbers, so they survive a round trip through
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lrsearch.comparison import SEARCHED, Comparison, Recommended
 from lrsearch.errors import NothingFinished, RequestError, closest
 from lrsearch.outcome import STATES, Trial
+from lrsearch.ranges import Entry
 from lrsearch.schedule import FIELDS, Budget, Schedule
 
 
@@ -27,6 +29,7 @@ class Result:
         storage, tracking_uri: where the study is stored and tracked.
         run_id: MLflow's parent run, or None.
         trials: trials in the order of their index.
+        entries: the search space, by field.
         command: the command line that was run, with its placeholders; empty for other objectives.
         optimum: the best possible value if it is known.
         enqueued: number of enqueued trials, which come first; the default schedule is the next.
@@ -52,6 +55,7 @@ class Result:
     tracking_uri: str | None
     run_id: str | None
     trials: tuple[Trial, ...]
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False, compare=False)
     command: str = ""
     optimum: float | None = None
     enqueued: int = 0

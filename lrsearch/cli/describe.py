@@ -10,6 +10,7 @@ from lrsearch.cli.output import table
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
+from lrsearch.hints import grouped_failures
 from lrsearch.outcome import Trial
 from lrsearch.plan import Plan
 from lrsearch.ranges import Choices, Entry, Range
@@ -95,6 +96,7 @@ def describe_result(
         lines += [describe_comparison(answer).rstrip()]
     else:
         lines += [fill(answer.sentence, WIDTH)]
+        lines += [fill(remark, WIDTH, subsequent_indent="  ") for remark in answer.remarks]
     lines += ["", f"recommended: {_brief(answer.schedule)}"]
     plan = result.budget.plan(answer.schedule)
     lines += [f"0 {spark(plan)} {len(plan)}"]
@@ -158,10 +160,8 @@ def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str
         ("trial", result.unit, *beside, *fields),
         *(_row(trial, beside, fields) for trial in shown),
     ]
-    failed = [
-        f"trial {t.index} failed: {t.reason}\n" for t in result.trials if t.state == "failed"
-    ]
-    return table(rows, right=range(len(rows[0]))) + "".join(failed[-top:])
+    failed = "".join(f"{line}\n" for line in grouped_failures(result)[:top])
+    return table(rows, right=range(len(rows[0]))) + failed
 
 
 def describe_ranking(result: Result, ranking: Ranking) -> str:

@@ -59,7 +59,7 @@ PLACEHOLDERS = {**_RUN, **CARRIERS}
 
 
 def folder_for(run: Run) -> Path:
-    """Return the folder of a run's command, which contains none of lrsearch's own files."""
+    """Return the folder of a run's command; lrsearch writes its own files elsewhere."""
     folder = run.folder / "out"
     folder.mkdir(exist_ok=True)
     return folder

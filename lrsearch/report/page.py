@@ -40,8 +40,8 @@ def draw_page(result: Result, figure: Figure) -> str:
     if answer.rows:
         noise = ". The 95 % intervals are Student's t intervals."
         how = f"Comparison: {answer.how}{noise if answer.secondary else '.'}"
-        notes = [how, *answer.remarks]
-        parts += [_table(answer.rows), *(f'<p class="small">{escape(n)}</p>' for n in notes)]
+        parts += [_table(answer.rows), f'<p class="small">{escape(how)}</p>']
+    parts += [f'<p class="small">{escape(remark)}</p>' for remark in answer.remarks]
     if answer.secondary:
         summary = "<details><summary>Medians and bootstrap intervals</summary>"
         parts += [summary, _table(answer.secondary), "</details>"]

@@ -208,6 +208,7 @@ class Store:
             objective=spec.objective,
             space=spec.space.name,
             unit=spec.unit,
+            entries=spec.space.entries,
             command=spec.command,
             budget=spec.budget,
             seconds=math.fsum(t.seconds for t in known.values()) if seconds is None else seconds,

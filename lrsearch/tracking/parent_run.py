@@ -172,8 +172,8 @@ def describe(facts: StudyFacts, result: Result) -> str:
     parts = [f"**{answer.sentence}**"]
     if answer.rows:
         parts += [_table(answer.rows), f"({answer.how})"]
-        parts += ["\n".join(f"- {remark}" for remark in answer.remarks)] if answer.remarks else []
-        parts.append(answer.luck)
+    parts += ["\n".join(f"- {remark}" for remark in answer.remarks)] if answer.remarks else []
+    parts += [answer.luck] if answer.luck else []
     parts += [
         _table([("field", "value"), *rounded_fields(answer.schedule)]),
         "Export the schedule, or repeat the search with the artifact `space.yaml`:",

@@ -1,0 +1,150 @@
+"""Which schedule a comparison recommends, and how it says so."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lrsearch import Schedule
+from lrsearch.comparison import CURRENT, CURRENT_TUNED, DEFAULT, EVIDENCE, Comparison
+from lrsearch.comparison_tables import comparison_remarks, comparison_rows
+from lrsearch.contender import Contender
+
+NOISE = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.03, -0.03])
+PEAKS = (0.1, 0.2, 0.4)
+
+
+def contender(name, mean, *, spread=1.0, lost=(), peaks=PEAKS, selection=None, warmup=0.0):
+    values = tuple(
+        None if seed in lost else float(mean + spread * noise) for seed, noise in enumerate(NOISE)
+    )
+    if selection is None:
+        selection = tuple(mean + abs(math.log2(peak / peaks[len(peaks) // 2])) for peak in peaks)
+    schedule = Schedule(peak=peaks[len(peaks) // 2], warmup=warmup)
+    return Contender(name=name, schedule=schedule, values=values, peaks=peaks, selection=selection)
+
+
+def compare(best, *others, rival=None, exact=False):
+    return Comparison(
+        unit="nats",
+        exact=exact,
+        best=best,
+        baselines=others,
+        best_baseline=rival or others[0].name,
+        candidates=3,
+        seeds=len(NOISE),
+        runs=99,
+    )
+
+
+def searched(mean, **words):
+    return contender("trial 3", mean, warmup=0.3, **words)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "name", "evidence", "words"),
+    [
+        (1.0, 2.0, "searched", "better", "Use the searched schedule with peak 0.2: 50 % lower"),
+        (2.0, 1.0, "cosine", "worse", "Use tuned cosine with peak 0.2. The searched schedule is"),
+    ],
+)
+def test_a_shown_difference_decides(ours, theirs, name, evidence, words):
+    found = compare(searched(ours, spread=0.9), contender("cosine", theirs))
+    chosen = found.recommended
+    assert (chosen.name, chosen.evidence) == (name, evidence)
+    assert chosen.evidence in EVIDENCE
+    assert chosen.sentence.startswith(words)
+    assert "95 % interval: " in chosen.sentence
+    assert chosen.schedule == found.contenders[name].schedule
+    assert chosen.value == found.contenders[name].value
+    assert chosen.interval == found.contenders[name].interval
+
+
+@pytest.mark.parametrize(
+    ("ours", "name", "evidence", "words"),
+    [
+        (0.99, "searched", "leading", "ahead of tuned cosine with peak 0.2 by 1 % on 8 seeds"),
+        (1.01, "cosine", "behind", "The searched schedule is 1 % worse, within noise."),
+    ],
+)
+def test_without_proof_the_lower_mean_is_recommended(ours, name, evidence, words):
+    found = compare(searched(ours, spread=-1.0), contender("cosine", 1.0))
+    chosen = found.recommended
+    assert (chosen.name, chosen.evidence) == (name, evidence)
+    assert words in chosen.sentence
+
+
+def test_a_searched_schedule_that_diverges_more_often_must_be_shown_better():
+    few = compare(searched(0.9, spread=-1.0, lost=(0,)), contender("cosine", 1.0))
+    assert (few.recommended.name, few.recommended.evidence) == ("cosine", "behind")
+    assert "but diverged on 1 of 8 seeds" in few.recommended.sentence
+    both = compare(searched(0.9, spread=-1.0, lost=(0,)), contender("cosine", 1.0, lost=(1,)))
+    assert both.recommended.name == "searched"
+
+
+def test_if_no_seed_finished_with_both_the_rarer_divergence_decides():
+    half, rest = (0, 1, 2), (3, 4, 5, 6, 7)
+    found = compare(searched(1.0, lost=half), contender("cosine", 1.0, lost=rest))
+    assert found.versus["cosine"].difference is None
+    assert found.recommended.name == "searched"
+    assert "diverged less often; no seed finished with both" in found.recommended.sentence
+
+
+def test_the_current_schedule_is_tested_first_then_the_best_then_by_selection():
+    found = compare(
+        searched(1.0),
+        contender("linear", 3.0, selection=(9.0, 7.0, 9.0)),
+        contender("cosine", 2.0),
+        contender("wsd", 3.0, selection=(9.0, 6.0, 9.0)),
+        contender(CURRENT, 4.0, peaks=(0.3,)),
+        contender(CURRENT_TUNED, 2.5, selection=(9.0, 8.0, 9.0)),
+        contender(DEFAULT, 5.0, peaks=(0.1,), selection=(None,)),
+        rival="cosine",
+    )
+    assert list(found.versus) == [CURRENT, "cosine", "wsd", "linear", CURRENT_TUNED, DEFAULT]
+
+
+@pytest.mark.parametrize(
+    ("name", "peaks", "words"),
+    [
+        (CURRENT, (0.3,), "Use your current schedule with peak 0.3."),
+        (CURRENT_TUNED, PEAKS, "Use your current schedule with its peak tuned to 0.2."),
+        (DEFAULT, (0.3,), "Use the default schedule with peak 0.3."),
+        ("cosine", PEAKS, "Use tuned cosine with peak 0.2."),
+    ],
+)
+def test_a_recommended_alternative_is_named_with_its_peak(name, peaks, words):
+    found = compare(searched(2.0), contender(name, 1.0, peaks=peaks))
+    assert found.recommended.sentence.startswith(words)
+
+
+def test_the_table_shows_what_the_others_cost():
+    found = compare(
+        searched(2.0, spread=0.9), contender("cosine", 1.0), contender("wsd", 1.5, lost=(2,))
+    )
+    head, ours, cosine, wsd = comparison_rows(found)
+    assert head[:3] == ("schedule", "peak", "nats")
+    assert head[-1] == "diverged"
+    assert (ours[0], ours[4], ours[-1]) == ("searched (trial 3)", "+100 %", "0/8")
+    assert (cosine[0], cosine[4], cosine[6]) == ("cosine *", "", "worse")
+    assert cosine[5].startswith("+100 % (+")
+    assert (wsd[0], wsd[-1]) == ("wsd", "1/8")
+    exact = compare(searched(1.0, spread=0.0), contender("cosine", 2.0, spread=0.0), exact=True)
+    assert [len(row) for row in comparison_rows(exact)] == [6, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        ((1.5, 1.0, 1.5), "no neighbouring peak is within one standard error"),
+        ((1.01, 1.0, 1.5), "for peaks from 0.1 to 0.2."),
+        ((1.01, 1.0, 0.99), "for peaks from 0.1 to 0.4."),
+        ((0.5, 1.0, 1.0), None),  # the chosen peak itself is not among the good ones
+    ],
+)
+def test_the_sensitivity_to_the_peak_is_a_sentence(selection, words):
+    """The standard error of these values is .025."""
+    found = compare(searched(1.0, selection=selection), contender("cosine", 2.0))
+    remarks = " ".join(comparison_remarks(found))
+    assert ("peaks from" in remarks or "neighbouring" in remarks) == (words is not None)
+    assert words is None or words in remarks
