@@ -1,4 +1,4 @@
-"""Read an existing study and export its best schedule to JSON and CSV.
+"""Read an existing study and export its recommended schedule to JSON and CSV.
 
 The script first runs the search `lrsearch tune quadratic` itself.
 """
@@ -18,6 +18,8 @@ for trial in result.trials:
     if trial.state == "diverged":
         print(f"trial {trial.index:3d}  {trial.reason}")
 
-Path("best.json").write_text(lrsearch.export.to_json(result.best.schedule))
-Path("best.csv").write_text(lrsearch.export.to_csv(result.budget.plan(result.best.schedule)))
+chosen = result.recommended
+print(chosen.sentence)
+Path("best.json").write_text(lrsearch.export.to_json(chosen.schedule))
+Path("best.csv").write_text(lrsearch.export.to_csv(result.budget.plan(chosen.schedule)))
 print("wrote best.json and best.csv")

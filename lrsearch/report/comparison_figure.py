@@ -13,7 +13,10 @@ from lrsearch.contender import Contender
 from lrsearch.report.schedule_figure import finish_axes
 from lrsearch.result import Result
 
-COLOURS = ("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+COLOURS = (
+    *("tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink"),
+    *("tab:olive", "tab:cyan", "tab:gray", "darkkhaki"),
+)
 #: Number of points at which the losses of several seeds are averaged.
 POINTS = 60
 

@@ -16,7 +16,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #222 }
 h1 { font-size: 1.3em } .answer { font-size: 1.15em; margin: 1em 0 }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .25em .8em; text-align: left }
-th { border-bottom: 1px solid #888; font-weight: 600 } tr:nth-child(2) td { font-weight: 600 }
+th { border-bottom: 1px solid #888; font-weight: 600 } .chosen td { font-weight: 600 }
 img { max-width: 100% } code, pre { background: #f4f4f4; padding: .15em .3em }
 pre { padding: .8em; white-space: pre-wrap } .small { color: #666; font-size: .9em }
 """
@@ -65,7 +65,9 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
-    return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+    marks = ["", *(' class="chosen"' * row[0].endswith(" *") for row in body)]
+    text = "\n".join(f"<tr{m}>{line}</tr>" for m, line in zip(marks, lines, strict=True))
+    return f"<table>\n{text}\n</table>"
 
 
 def _image(figure: Figure) -> str:
