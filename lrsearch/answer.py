@@ -99,9 +99,10 @@ def _how(found: Comparison) -> str:
     peaks = len(found.best.peaks)
     own = [each.name for each in found.baselines if len(each.peaks) == 1]
     untuned = f" (but {' and '.join(own)})" if own and peaks > 1 else ""
+    where = "" if found.exact and peaks > 1 else f" on {peaks} points"
     return (
         f"*: recommended; {seeds}; searched: the best of {found.candidates} candidates; every "
-        f"peak{untuned} tuned on {peaks} points"
+        f"peak{untuned} tuned{where}"
     )
 
 

@@ -154,8 +154,13 @@ def test_the_json_object_has_exactly_the_documented_keys():
     record = result(trial(0, outcome(figures={"accuracy": 0.5})), optimum=0.5).to_dict()
     assert list(record) == [
         *("study", "objective", "space", "unit", "steps", "seconds", "storage", "tracking_uri"),
-        *("run_id", "trials", "best", "reference", "comparison"),
+        *("run_id", "runs", "trials", "recommended", "best", "reference", "comparison"),
     ]
+    assert record["runs"] == {"search": 1, "comparison": 0}
+    assert list(record["recommended"]) == [
+        *("name", "schedule", "value", "interval", "evidence", "sentence")
+    ]
+    assert record["recommended"]["evidence"] == "not compared"
     assert list(record["best"]) == ["trial", "value", "schedule", "diagnostics"]
     assert record["best"]["diagnostics"] == {"accuracy": 0.5}
     assert Schedule.from_dict(record["best"]["schedule"]) == Schedule(peak=0.1)

@@ -116,13 +116,17 @@ def describe_result(
         measured = sum(name in DIAGNOSTICS for name in best.diagnostics)
         rows.append(("measured", "", f"{measured} diagnostics ({100 * share:.1f} % extra time)"))
     if result.reference is not None:
-        reference = result.reference
-        above = 100 * (reference["ratio"] - 1)
-        note = f"{reference['optimum']:.4g} {result.unit}; the best is {above:.2f} % above it"
+        optimum, value = result.reference["optimum"], result.recommended.value
+        above = "" if value is None else f"; the recommended schedule is {_above(value, optimum)}"
+        note = f"{optimum:.4g} {result.unit}{above}"
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip()]
     lines += ["", table(_next_steps(result, answer, complete, estimate, again)).rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def _above(value: float, optimum: float) -> str:
+    return f"{100 * (value / optimum - 1):.2f} % above it"
 
 
 def _brief(schedule: Schedule) -> str:

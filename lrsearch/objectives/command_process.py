@@ -37,7 +37,8 @@ class CommandProcess:
 
     Args:
         words: the command and its arguments.
-        environment: its environment; `MARK` in it tells its processes from all others.
+        environment: its environment; `MARK` in it, or the path of its output, tells its processes
+            from all others.
         output: file for its output, standard output and error together; the middle of an output
             beyond `HEAD + TAIL` bytes is left out.
 
@@ -46,6 +47,7 @@ class CommandProcess:
     """
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+        self._mark = environment.get(MARK, str(output.absolute()))
         self._output, self._written, self._dropped = output.open("wb"), 0, 0
         self._end: deque[bytes] = deque()
         try:
@@ -54,13 +56,12 @@ class CommandProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, MARK: self._mark},
                 start_new_session=True,  # so that Ctrl-C reaches only the search
             )
         except BaseException:
             self._output.close()
             raise
-        self._mark = environment.get(MARK)
         self._guardian = Guardian(self._process.pid)
         self.began = time.monotonic()
 
@@ -157,5 +158,5 @@ class CommandProcess:
         """Yield the processes that have the mark of this command in their environment."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if self._mark and process.environ().get(MARK) == self._mark:
+                if process.environ().get(MARK) == self._mark:
                     yield process

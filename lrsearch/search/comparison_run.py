@@ -21,15 +21,10 @@ from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
-from lrsearch.search.comparison_plan import (
-    FEWEST_SEEDS,
-    FEWEST_SELECTION,
-    SMALLER,
-    ComparisonPlan,
-    plan_comparison,
-    shrink,
-)
+from lrsearch.search.comparison_plan import FEWEST_SEEDS, FEWEST_SELECTION, ComparisonPlan
 from lrsearch.search.comparison_spec import ComparisonSpec
+from lrsearch.search.contending_shapes import SMALLER, plan_comparison, shrink
+from lrsearch.search.exact_peaks import next_peak
 from lrsearch.search.importance import importances
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
@@ -143,6 +138,8 @@ class ComparisonRun(RunStream):
             log.warning("the space fixes the peak, but the comparison tunes it")
         self.slots = self._fit(plan.runs)
         measured = self._measure(SELECT, plan.schedules, plan.look)
+        if plan.exact:
+            plan, measured = self._refine(plan, measured)
         measured |= self._measure(SELECT, plan.kept(measured), plan.selection)
         finalists = list(plan.finalists(measured).values())
         if plan.exact:
@@ -150,6 +147,24 @@ class ComparisonRun(RunStream):
         reported = self._measure(REPORT, finalists, plan.seeds)
         losses = self._losses(finalists, plan.seeds)
         return plan.conclude(self.spec.unit, measured, reported, losses)
+
+    def _refine(
+        self, plan: ComparisonPlan, measured: dict[Schedule, list[float]]
+    ) -> tuple[ComparisonPlan, dict[Schedule, list[float]]]:
+        """Return a plan with the best peak of every shape, for exact values, and all values."""
+        while True:
+            shapes = {shape.name: shape.schedules for shape in plan.shapes}
+            new = {}
+            for name, known in shapes.items():
+                if len(known) == 1:
+                    continue  # it competes at its own peak
+                peak = next_peak({s.peak: measured[s][0] for s in known})
+                if peak is not None:
+                    new[name] = known[0].replace(peak=peak)
+            if not new:
+                return plan, measured
+            measured |= self._measure(SELECT, list(new.values()), 1)
+            plan = plan.with_schedules(new)
 
     def _fit(self, runs: int) -> int:
         """Return the number of slots, which the sampler's window does not limit here."""

@@ -14,7 +14,8 @@ import optuna
 
 from lrsearch import Schedule
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.search.comparison_plan import ComparisonPlan, TunedShape, peak_grid
+from lrsearch.search.comparison_plan import ComparisonPlan, TunedShape
+from lrsearch.search.contending_shapes import peak_grid
 from lrsearch.seeding import stream, stream_seed
 from tests.bench.machine import record
 

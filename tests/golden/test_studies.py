@@ -152,7 +152,13 @@ def test_an_earlier_comparison_opens_with_identical_numbers_and_repeats_no_run(
         tracking_uri="none",
         **words,
     )
-    assert again(found) == expected["comparison"]
+    if name == "compared":
+        assert again(found) == expected["comparison"]
+        return
+    # Peaks of exact values are now tuned further than on a grid.
+    for own, earlier in zip(found.contenders.values(), kept.contenders.values(), strict=True):
+        assert set(earlier.peaks) < set(own.peaks)
+        assert own.value < earlier.value
 
 
 def test_the_spool_of_an_earlier_version_is_uploaded_to_mlflow(golden, tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def test_a_command_that_hangs_is_ended_at_its_limit_with_all_its_processes(tmp_p
 def test_a_process_that_the_command_leaves_behind_does_not_hold_it_up(tmp_path):
     code = "import subprocess; print(subprocess.Popen(['sleep', '599']).pid)"
     with start(code, tmp_path) as process:
-        (pid,) = process.lines(None)
+        (pid,) = filter(None, process.lines(None))
         assert process.code(None) == 0
     wait_until(lambda: not psutil.pid_exists(int(pid)))
 

@@ -18,10 +18,9 @@ from lrsearch.search.comparison_plan import (
     KEPT_PEAKS,
     ComparisonPlan,
     TunedShape,
-    peak_grid,
     rank_key,
-    shrink,
 )
+from lrsearch.search.contending_shapes import peak_grid, shrink
 from lrsearch.seeding import stream
 from tests.bench.comparison import worth
 
