@@ -100,6 +100,8 @@ def _how(found: Comparison) -> str:
     own = [each.name for each in found.baselines if len(each.peaks) == 1]
     untuned = f" (but {' and '.join(own)})" if own and peaks > 1 else ""
     where = "" if found.exact and peaks > 1 else f" on {peaks} points"
+    if peaks == 1:
+        return f"*: recommended; {seeds}; no peak was tuned"
     return (
         f"*: recommended; {seeds}; searched: the best of {found.candidates} candidates; every "
         f"peak{untuned} tuned{where}"

@@ -21,7 +21,7 @@ from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space
 from lrsearch.study.location import Location
-from lrsearch.study.settings import Settings, declared
+from lrsearch.study.settings import Settings, declared, trials_of
 from lrsearch.study.spec import StudySpec, resolve
 from lrsearch.tracking.uri import check_uri
 from lrsearch.workers.ranks import check_ranks, search_ranks, several_ranks
@@ -38,7 +38,8 @@ def tune(
     space: str | Space = "default",
     settings: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-    trials: int = 100,
+    trials: int | None = None,
+    runs: int | None = None,
     timeout: float | str | None = None,
     trial_timeout: float | str | None = None,
     max_retries: int = 3,
@@ -60,7 +61,7 @@ def tune(
     tracking_uri: str | None = None,
     diagnostics: str = "cheap",
     log_model: str | None = None,
-    compare: bool | ComparisonSpec = False,
+    compare: bool | ComparisonSpec | None = None,
     callback: Callback | None = None,
 ) -> Result:
     """Search for the best learning-rate schedule of an objective.
@@ -74,7 +75,10 @@ def tune(
         settings: fields of the space to fix or to search in another range, such as
             `{"warmup": 0.1}` or `{"peak": {"low": 1e-3, "high": 1e-1, "log": True}}`.
         options: options of a built-in objective, or fields of a task class.
-        trials: total number of trials, including those of earlier calls.
+        trials: total number of trials, including those of earlier calls; None for 100.
+        runs: in place of it, the total number of training runs, search and comparison together;
+            from 12 runs on, half of them compare the best schedule with the current or default
+            one, or with tuned baselines if they suffice.
         timeout: time after which no new trial starts, in seconds or as text such as `15m`.
         trial_timeout: longest time of a run, in seconds or as text; a longer run fails. A function
             is then run in a separate process, which can be ended if it hangs.
@@ -107,7 +111,8 @@ def tune(
         log_model: for a task, train the best schedule once more and log the model to MLflow,
             registered under this name unless it is empty.
         compare: True to end with `lrsearch.compare`: in full if a run takes under two seconds,
-            else within the number of runs of the search, or not at all. Or its settings.
+            else within the number of runs of the search, or not at all. Or its settings. None is
+            True if `runs` is given.
         callback: object whose methods are called while the search runs.
 
     Returns:
@@ -125,12 +130,18 @@ def tune(
     asked = dict(locals())  # every argument, so that the settings need not be listed again
     for name in ("compare", "log_model", "callback"):
         del asked[name]
+    if runs is not None and compare is False and trials is None:
+        asked |= {"trials": max(1, runs // seeds), "runs": None}
     spec, answers = prepare(**asked)
 
     from lrsearch.search.callbacks import Callback
     from lrsearch.search.runner import run_search  # loads Optuna, which no RequestError needs
 
-    comparison = ComparisonSpec(frugal=True) if compare is True else compare or None
+    comparison = None
+    if isinstance(compare, ComparisonSpec):
+        comparison = compare
+    elif compare or (compare is None and runs is not None):
+        comparison = ComparisonSpec(frugal=True, limit=runs)
     keep = None if log_model is None else model_keeper(spec, answers, log_model)
     probes, watcher = Diagnosis(spec.diagnostics), callback or Callback()
 
@@ -292,6 +303,7 @@ def prepare(
     workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)
     check_device(device)
     chosen = space if isinstance(space, Space) else Space.load(space)
+    asked["trials"] = trials_of(asked.pop("trials", None), asked.get("runs"), asked.get("seeds"))
     request = Settings(space=chosen.with_entries(settings or {}), **asked)
     if tracking_uri is not None:
         check_uri(tracking_uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lrsearch.baselines import BASELINES
 from lrsearch.comparison import SEARCHED, Comparison, show_percent
 from lrsearch.contender import Contender
 from lrsearch.stats import ALPHA, PairedTest, bca_interval
@@ -80,6 +81,10 @@ def comparison_remarks(found: Comparison) -> list[str]:
             )
     if len(found.best.peaks) < 2:
         lines.append("The peaks were not tuned. This favours the searched schedule.")
+        if not {*BASELINES} & found.contenders.keys():
+            lines.append(
+                "No common schedule was compared; `lrsearch compare` does so, with more runs."
+            )
     fewest = next(n for n in range(5, 100) if 2.0 ** (1 - n) < ALPHA)
     if found.seeds < fewest and any(c.test == "signed ranks" for c in found.versus.values()):
         lines.append(

@@ -197,6 +197,29 @@ def paired_tests(
     return found
 
 
+def detectable(seeds: int, *, power: float = 0.8, alpha: float = ALPHA) -> float:
+    """Return the difference that a paired t test detects, in standard deviations of a difference.
+
+    Args:
+        seeds: number of paired seeds, at least 2.
+        power: probability of detecting the difference.
+        alpha: probability of a false verdict.
+
+    Example:
+        >>> round(lrsearch.stats.detectable(10), 2)
+        1.0
+    """
+    from scipy import optimize, stats
+
+    limit = stats.t.ppf(1 - alpha / 2, seeds - 1)
+
+    def missing(effect: float) -> float:
+        return float(stats.nct.sf(limit, seeds - 1, effect * math.sqrt(seeds))) - power
+
+    # With two seeds, a difference of 20 standard deviations is enough.
+    return float(optimize.brentq(missing, 1e-6, 50.0 / math.sqrt(seeds)))
+
+
 def seeds_needed(
     differences: ArrayLike, *, power: float = 0.8, alpha: float = ALPHA
 ) -> int | None:

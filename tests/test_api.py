@@ -54,7 +54,7 @@ def test_options_are_for_built_in_objectives_only():
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"trials": "a"}, {"trials": None}, {"trials": 1.5}, {"seeds": 1.5}, {"seed": "x"}),
+        *({"trials": "a"}, {"trials": 1.5}, {"seeds": 1.5}, {"seed": "x"}),
         *({"settings": {"peak": "x"}}, {"settings": 3}, {"space": None}, {"space": 3}),
         *({"objective": 3}, {"objective": None}, {"objective": print}, {"sampler": None}),
         *({"timeout": "x"}, {"timeout": -1}, {"timeout": 0}, {"study": 3}, {"storage": 3}),

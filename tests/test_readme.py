@@ -144,12 +144,12 @@ print("val loss", x * x)
 
 @pytest.mark.slow
 def test_its_search_with_a_script_runs(tmp_path, monkeypatch):
-    """As printed, but for fewer trials; then the export below it."""
+    """As printed, but for fewer runs; then the export below it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SCRIPT)
     search, export = (line for line in commands() if "train-default" in line or " -- " in line)
-    quick = ["--tracking-uri", "none", "--no-compare", "--trials", "3"]
-    words = shlex.split(search.replace("--trials 15", ""))[2:]
+    quick = ["--tracking-uri", "none", "--runs", "3"]
+    words = shlex.split(search.replace("--runs 15", ""))[2:]
     assert main(["tune", *quick, *words]) == 0
     assert lrsearch.load("train-default").counts["finished"] == 3
     assert main(shlex.split(export)[1:]) == 0

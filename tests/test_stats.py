@@ -8,7 +8,14 @@ from scipy import stats as scipy_stats
 
 from lrsearch.errors import RequestError
 from lrsearch.seeding import stream
-from lrsearch.stats import bca_interval, mean_interval, paired_p, paired_tests, seeds_needed
+from lrsearch.stats import (
+    bca_interval,
+    detectable,
+    mean_interval,
+    paired_p,
+    paired_tests,
+    seeds_needed,
+)
 
 INF = math.inf
 
@@ -143,3 +150,11 @@ def test_bca_of_skewed_values_covers_less_than_its_level():
         low, high = bca_interval(rng.exponential(size=10))
         covered.append(low <= 1.0 <= high)
     assert 0.80 <= np.mean(covered) <= 0.93
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 6, 16, 40])
+def test_a_detectable_difference_is_detected_in_four_of_five_cases(seeds):
+    rng = np.random.default_rng(6)
+    draws = rng.normal(detectable(seeds), 1.0, size=(40_000, seeds))
+    found = (scipy_stats.ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05).mean()
+    assert found == pytest.approx(0.8, abs=0.006)  # three standard errors

@@ -127,6 +127,8 @@ def tune(
         raise RequestError("a command needs --steps; give the number of its optimizer updates")
     if command is not None and command.takes_batch and asked["batch"] is None:
         raise RequestError("the command takes {batch}; give --batch, its batch size")
+    if context.get_parameter_source("trials") not in GIVEN:
+        asked["trials"] = None
     given: Any = objective if command is None else command
     again = _named_again(objective, command)
     asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from lrsearch.comparison import Comparison
 from lrsearch.contender import Contender
 from lrsearch.schedule import Schedule
-from lrsearch.stats import mean
+from lrsearch.stats import detectable, mean
 from lrsearch.trace import Trace
 
 FEWEST_SEEDS, FEWEST_SELECTION = 5, 3
@@ -97,6 +97,13 @@ class ComparisonPlan:
 
     def describe(self) -> str:
         """Return the runs of the comparison in one line."""
+        if not self.selection:
+            rival = self.baselines[0].name
+            return (
+                f"comparing: the best schedule with the {rival} one, {self.seeds} fresh seeds: "
+                f"{self.runs} runs, to show a difference above {detectable(self.seeds):.2g} "
+                "standard deviations"
+            )
         peaks = max(len(shape.schedules) for shape in self.shapes)
         seeds = "" if self.exact else f", {self.selection} + {self.seeds} fresh seeds"
         return (

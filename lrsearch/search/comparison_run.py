@@ -7,7 +7,6 @@ continues there, and a comparison with more seeds runs only the new ones.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -23,13 +22,15 @@ from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_plan import FEWEST_SEEDS, FEWEST_SELECTION, ComparisonPlan
 from lrsearch.search.comparison_spec import ComparisonSpec
-from lrsearch.search.contending_shapes import SMALLER, plan_comparison, shrink
+from lrsearch.search.contending_shapes import PAIR_SEEDS, SMALLER, pair_plan, plan_comparison
 from lrsearch.search.exact_peaks import next_peak
 from lrsearch.search.importance import importances
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace
 
+#: The stages whose runs are stored.
+STAGES = (SELECT, REPORT)
 #: Mean seconds per run below which the comparison has its full size. Above, a frugal comparison
 #: has at most as many runs as the study has trials.
 CHEAP = 2.0
@@ -110,7 +111,8 @@ class ComparisonRun(RunStream):
             )
 
         whole = plan(None, asked.top, asked.seeds)
-        if not asked.frugal or seconds_a_run(result) < CHEAP:
+        limited = asked.frugal and seconds_a_run(result) >= CHEAP
+        if exact or (asked.limit is None and not limited):
             return whole
         least = SMALLER[-1]
         smaller = [
@@ -119,8 +121,24 @@ class ComparisonRun(RunStream):
             *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
             (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
         ]
-        made = (plan(*sizes) for sizes in smaller)
-        return shrink(itertools.chain([whole], made), result.counted)
+        made = [whole, *(plan(*sizes) for sizes in smaller)]
+        if not asked.opponents:
+            pairs = (pair_plan(result, seeds) for seeds in PAIR_SEEDS)
+            made += [pair for pair in pairs if pair is not None]
+        if asked.limit is None:
+            return next((each for each in made if each.runs <= result.counted), None)
+        counted = [trial for trial in result.trials if trial.state != "failed"]
+        left = asked.limit - sum(len(trial.outcomes) for trial in counted)
+        left -= sum(len(held) for stage in STAGES for held in self.store.measured(stage).values())
+        return next((each for each in made if self._missing(each) <= left), None)
+
+    def _missing(self, plan: ComparisonPlan) -> int:
+        """Return the number of runs of a plan that the study has not stored, at most."""
+        known = plan.runs - self.known(plan)
+        if plan.selection:
+            return known
+        reported = self.store.measured(REPORT)
+        return known - sum(min(plan.seeds, len(reported.get(s, ()))) for s in plan.schedules)
 
     def known(self, plan: ComparisonPlan) -> int:
         """Return the number of selection runs of a plan that the study has stored."""

@@ -29,6 +29,8 @@ class ComparisonSpec:
             empty for all baselines, the current and the default schedule.
         frugal: True to use at most as many runs as the study has trials, if a run takes 2 s or
             more.
+        limit: largest number of runs of the search and its comparisons together; None for no
+            limit.
         opponents: `against` by name; None stands for a baseline of this name.
 
     Raises:
@@ -61,6 +63,7 @@ class ComparisonSpec:
         multiple=True,
     )
     frugal: bool = False
+    limit: int | None = None
     opponents: tuple[tuple[str, Schedule | None], ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_plan import ComparisonPlan, TunedShape
 
+#: Numbers of seeds of the smallest comparison, the largest first. A convention: with fewer than
+#: three seeds nothing can be shown, and more than sixteen are worth a comparison with baselines.
+PAIR_SEEDS = tuple(range(16, 2, -1))
 #: Number of peaks of the grid, and smaller numbers for a limited number of runs.
 GRID_PEAKS, SMALLER = 9, (7, 5, 3)
 
@@ -93,8 +97,10 @@ def plan_comparison(
         (name, _usual_shape(name, found) if schedule is None else schedule.with_momentum(momentum))
         for name, schedule in against or _usual(result, default=default)
     ]
-    shapes = _reaching(shapes, found, reached, given=bool(against))
-    fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=bool(against))]
+    log_level = logging.WARNING if nearest is None else logging.DEBUG  # once is enough
+    shapes = _reaching(shapes, found, reached, given=bool(against), level=log_level)
+    named = bool(against)
+    fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=named, level=log_level)]
     if not fitting:
         raise RequestError(
             f"no baseline fits into {result.budget.steps} steps; create a study with more `steps=`"
@@ -113,6 +119,35 @@ def plan_comparison(
     )
 
 
+def pair_plan(result: Result, seeds: int) -> ComparisonPlan | None:
+    """Plan the smallest comparison: the best trial and one alternative on fresh seeds.
+
+    The alternative is the current schedule, else the default one. Both were run in the search, so
+    nothing is chosen or tuned on selection seeds.
+
+    Args:
+        result: result of the study.
+        seeds: number of seeds of the report.
+
+    Returns:
+        The plan, or None if the study has no alternative or nothing else has finished.
+    """
+    names = [name for name in (CURRENT, DEFAULT) if name in result.firsts]
+    if not names:
+        return None
+    rival = result.firsts[names[0]].schedule
+    others = [trial for trial in result.ranked if trial.schedule != rival]
+    if not others:
+        return None
+    searched = TunedShape(name=f"trial {others[0].index}", schedules=(others[0].schedule,))
+    return ComparisonPlan(
+        candidates=(searched,),
+        baselines=(TunedShape(name=names[0], schedules=(rival,)),),
+        selection=0,
+        seeds=seeds,
+    )
+
+
 def _usual_shape(name: str, found: Schedule) -> Schedule:
     """Return a baseline with the momentum of the searched schedule, so that only shapes differ."""
     momentum = found.momentum or 0.0
@@ -125,11 +160,6 @@ def _usual(result: Result, *, default: bool) -> list[tuple[str, Schedule | None]
     own = [(n, t.schedule) for n, t in result.firsts.items() if n in names]
     tuned = [(CURRENT_TUNED, schedule) for name, schedule in own if name == CURRENT]
     return [*((name, None) for name in BASELINES), *tuned, *own]
-
-
-def shrink(protocols: Iterable[ComparisonPlan], limit: int) -> ComparisonPlan | None:
-    """Return the first plan with at most `limit` runs, or None."""
-    return next((p for p in protocols if p.runs <= limit), None)
 
 
 def _tuned_shape(
@@ -149,6 +179,7 @@ def _reaching(
     reached: Collection[str] | None,
     *,
     given: bool,
+    level: int,
 ) -> list[tuple[str, Schedule]]:
     """Return the shapes that differ from the searched schedule only in fields that are reached.
 
@@ -168,20 +199,21 @@ def _reaching(
             "out, or give the objective the whole schedule, such as {lr_csv}"
         )
     if lost:
-        log.warning(
+        log.log(
+            level,
             "not compared, because the objective gets no other shapes: %s",
             ", ".join(name for name, _ in lost),
         )
     return kept
 
 
-def _fits(name: str, schedule: Schedule, result: Result, *, given: bool) -> bool:
+def _fits(name: str, schedule: Schedule, result: Result, *, given: bool, level: int) -> bool:
     """Return True if a baseline fits into the budget; raise an error if a named one does not."""
     try:
         result.budget.plan(schedule)
     except RequestError as error:
         if given:
             raise RequestError(f"baseline {name}: {error}") from error
-        log.warning("skipping baseline %s: %s", name, error)
+        log.log(level, "skipping baseline %s: %s", name, error)
         return False
     return True

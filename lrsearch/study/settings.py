@@ -26,6 +26,10 @@ from lrsearch.study.location import Location
 AUTO = "auto"
 #: Largest number of trials of a study.
 MOST_TRIALS = 10_000_000
+#: Default number of trials.
+TRIALS = 100
+#: Smallest number of runs that are divided between a search and its comparison.
+SMALLEST = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +91,15 @@ class Settings:
 
     space: Space
     trials: int = setting(
-        100,
+        TRIALS,
         "Total number of trials; repeat the command with a larger N to continue.",
         Bound(kind="int", low=1, high=MOST_TRIALS),
+        metavar="N",
+    )
+    runs: int | None = setting(
+        None,
+        "Total number of training runs, search and comparison together; not with trials.",
+        Bound(kind="int", low=1, high=MOST_TRIALS, optional=True),
         metavar="N",
     )
     timeout: float | str | None = setting(
@@ -217,6 +227,30 @@ class Settings:
     def queue(self) -> tuple[Schedule, ...]:
         """The schedules that are tried first: `current`, then those of `enqueue`."""
         return tuple(s for s in (self.current, *self.enqueue) if isinstance(s, Schedule))
+
+
+def trials_of(trials: object, runs: object, seeds: object) -> Any:
+    """Return the number of trials that a number of trials or of runs asks for.
+
+    From `SMALLEST` runs on, half of them are for the comparison. With fewer, a comparison would
+    show nothing, and cost the search more than it helps (simulated).
+
+    Args:
+        trials: number of trials, or None.
+        runs: number of runs, or None.
+        seeds: runs per trial, or None for 1.
+
+    Raises:
+        RequestError: both numbers are given.
+    """
+    if runs is None:
+        return TRIALS if trials is None else trials
+    if trials is not None:
+        raise RequestError("`trials=` and `runs=` exclude each other; give one of them")
+    each = 1 if seeds is None else seeds
+    if not isinstance(runs, int) or not isinstance(each, int) or each < 1:
+        return TRIALS  # refused by the bounds of the settings
+    return max(1, (runs - runs // 2 if runs >= SMALLEST else runs) // each)
 
 
 def _read_queue(name: str, given: object) -> tuple[Schedule, ...]:

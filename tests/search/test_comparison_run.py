@@ -136,12 +136,12 @@ class Costly(Expensive, Noisy):
 @pytest.mark.slow
 def test_an_expensive_comparison_shrinks_to_the_number_of_trials_or_is_declined(tmp_path):
     watch = Watch()
-    assert (
-        compare(Costly(), tmp_path / "a", trials=90, watch=watch, frugal=True).comparison is None
-    )
+    assert compare(Costly(), tmp_path / "a", trials=5, watch=watch, frugal=True).comparison is None
     ((estimate, seconds),) = watch.refused
     assert "runs" in estimate
     assert seconds > 1000
+    found = compare(Costly(), tmp_path / "b", trials=90, frugal=True).comparison
+    assert (found.runs, list(found.versus)) == (32, ["default"])
     for trials, runs in ((100, 98), (200, 200)):
         objective = Costly()
         folder = tmp_path / str(trials)

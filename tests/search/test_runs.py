@@ -1,0 +1,149 @@
+"""A budget of runs: search and comparison together, interrupted and continued."""
+
+import json
+import math
+
+import pytest
+from scipy import stats
+
+import lrsearch
+from lrsearch import Schedule
+from lrsearch.cli import main
+from lrsearch.comparison import EVIDENCE
+from lrsearch.errors import RequestError
+from lrsearch.seeding import stream
+from lrsearch.study.settings import trials_of
+from tests.doubles import Bowl
+
+ASKED = {"space": "cosine", "tracking_uri": "none", "sampler": "random"}
+
+
+class Training(Bowl):
+    """An objective with noise whose runs last half a minute, as they say."""
+
+    def value(self, run):
+        own = stream(run.seed, "own", *(int(1e6 * lr) for lr in run.plan.lr[[3, 10, -1]])).normal()
+        return 1.0 + (math.log10(float(run.plan.lr.max())) + 1.5) ** 2 + 0.01 * own
+
+    def outcome(self, run):
+        ended = super().outcome(run)
+        object.__setattr__(ended, "seconds", 30.0)
+        return ended
+
+
+def tune(objective, folder, **words):
+    return lrsearch.tune(objective, study="s", storage=folder / "s.journal", **ASKED, **words)
+
+
+@pytest.mark.parametrize(
+    ("runs", "search", "comparison"),
+    [(4, 4, 0), (8, 8, 0), (11, 11, 0), (12, 6, 6), (15, 8, 6), (24, 12, 12), (60, 30, 30)],
+)
+def test_a_budget_is_divided_between_the_search_and_its_comparison(
+    tmp_path, runs, search, comparison
+):
+    objective = Training()
+    result = tune(objective, tmp_path, runs=runs)
+    assert len(objective.seeds) == search + comparison <= runs
+    assert result.to_dict()["runs"] == {"search": search, "comparison": comparison}
+    chosen = result.recommended
+    if not comparison:
+        assert chosen.evidence == "not compared"
+        return
+    assert chosen.evidence in EVIDENCE[:4]
+    found = result.comparison
+    assert list(found.contenders) == ["searched", "default"]
+    assert found.seeds == comparison // 2
+    values = {name: each.array for name, each in found.contenders.items()}
+    p = stats.ttest_rel(values["searched"], values["default"]).pvalue
+    assert found.versus["default"].p == pytest.approx(p)
+
+
+def test_a_large_budget_is_a_comparison_with_tuned_baselines(tmp_path):
+    objective = Training()
+    result = tune(objective, tmp_path, runs=240)
+    assert len(objective.seeds) <= 240
+    assert {"linear", "cosine"} <= set(result.comparison.contenders)
+    assert len(result.comparison.best.peaks) >= 3
+
+
+def test_the_current_schedule_is_the_opponent(tmp_path):
+    today = Schedule(peak=0.003, warmup=0.1)
+    result = tune(Training(), tmp_path, runs=24, current=today)
+    found = result.comparison
+    assert list(found.contenders) == ["searched", "current"]
+    assert found.contenders["current"].schedule == today
+    assert result.trials[0].schedule == today
+    assert result.recommended.name == "searched"  # a peak of .003 is far from the best one, .03
+    assert result.recommended.evidence == "better"
+    assert "your current schedule with peak 0.003" in result.recommended.sentence
+
+
+def test_if_the_opponent_is_the_best_trial_the_next_one_is_compared_with_it(tmp_path):
+    best = Schedule(peak=10**-1.5)
+    result = tune(Training(), tmp_path, runs=12, current=best)
+    found = result.comparison
+    assert found.contenders["searched"].schedule != best
+    assert result.recommended.name == "current"
+
+
+def test_a_larger_budget_continues_and_never_exceeds_it(tmp_path):
+    objective = Training()
+    for runs in (6, 12, 24, 40, 40):
+        result = tune(objective, tmp_path, runs=runs)
+        assert len(objective.seeds) <= runs
+    assert result.counted == 20
+    assert result.comparison is not None
+
+
+@pytest.mark.parametrize("stop", [3, 12, 17])
+def test_an_interrupted_budget_gives_the_same_answer(tmp_path, stop):
+    whole = tune(Training(), tmp_path / "a", runs=24)
+    with pytest.raises(KeyboardInterrupt):
+        tune(Training(stop_after=stop), tmp_path / "b", runs=24)
+    rest = Training()
+    parts = tune(rest, tmp_path / "b", runs=24)
+    assert parts.comparison == whole.comparison
+    assert parts.recommended == whole.recommended
+    assert stop + len(rest.seeds) <= 24 + whole.comparison.seeds  # at most one schedule again
+
+
+def test_seeds_count_as_runs(tmp_path):
+    objective = Training()
+    result = tune(objective, tmp_path, runs=24, seeds=3)
+    assert result.counted == 4
+    assert len(objective.seeds) <= 24
+
+
+def test_without_a_comparison_all_runs_search(tmp_path):
+    result = tune(Training(), tmp_path, runs=24, compare=False)
+    assert (result.counted, result.comparison) == (24, None)
+
+
+def test_an_exact_objective_is_compared_in_full(tmp_path):
+    result = tune("quadratic", tmp_path, runs=12)
+    assert result.counted == 6
+    assert {"linear", "cosine"} <= set(result.comparison.contenders)
+
+
+def test_trials_and_runs_exclude_each_other(tmp_path, monkeypatch, capsys):
+    with pytest.raises(RequestError, match="`trials=` and `runs=` exclude each other"):
+        tune(Training(), tmp_path, runs=12, trials=6)
+    with pytest.raises(RequestError, match="`runs=` is 0"):
+        tune(Training(), tmp_path, runs=0)
+    monkeypatch.chdir(tmp_path)
+    words = ["tune", "quadratic", "--tracking-uri", "none", "--quiet", "--runs", "12"]
+    assert main([*words, "--trials", "6"]) == 2
+    assert "--trials and --runs exclude each other" in capsys.readouterr().err
+    assert main([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["runs"]["search"] == 6
+
+
+def test_the_share_of_the_search_is_that_of_the_budget():
+    shares = {runs: trials_of(None, runs, 1) for runs in (1, 8, 11, 12, 24, 60, 120, 600)}
+    assert shares == {1: 1, 8: 8, 11: 11, 12: 6, 24: 12, 60: 30, 120: 60, 600: 300}
+    assert trials_of(None, 24, 5) == 2
+    assert trials_of(None, 2, 5) == 1
+    assert trials_of(None, None, 1) == 100
+    assert trials_of(7, None, None) == 7
