@@ -163,6 +163,7 @@ def compare(
     | None = None,
     top: int = 5,
     seeds: int = 10,
+    runs: int | None = None,
     grid: int = 9,
     against: Sequence[str | Schedule] = (),
     device: str = "auto",
@@ -185,6 +186,8 @@ def compare(
         top: number of best trials that are considered.
         seeds: number of selection seeds and number of reported seeds, at least 5. An exact
             objective needs no seeds.
+        runs: largest number of runs, in place of `top` and `seeds`; the smallest comparison, which
+            is of the best trial with the current or default schedule, needs 6.
         grid: number of peaks on which every schedule is tuned.
         against: names of baselines, Schedules, or .json files of Schedules; empty for all
             baselines, the current and the default schedule.
@@ -215,7 +218,7 @@ def compare(
             "a comparison of its own is not possible under torchrun; use `compare=True` in "
             "lrsearch.tune"
         )
-    asked = ComparisonSpec(top=top, seeds=seeds, grid=grid, against=against)
+    asked = ComparisonSpec(top=top, seeds=seeds, runs=runs, grid=grid, against=against)
     name = study.study if isinstance(study, Result) else study
     place = study.storage if isinstance(study, Result) and storage is None else storage
     with Store.read(Location.of(name, place)) as store:

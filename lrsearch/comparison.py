@@ -279,12 +279,14 @@ def _sentence(found: Comparison, evidence: str) -> str:
 
 
 def _interval(found: Comparison) -> str:
+    """Return the interval of the difference from the best alternative, without its sign."""
     interval = found.versus[found.best_baseline].interval
-    if interval is None:
+    if interval is None or interval[0] < 0 < interval[1]:
         return ""
     low, high = sorted(abs(end) for end in interval)
-    if interval[0] < 0 < interval[1]:
-        return ""
+    shares = [show_percent(end, found.rival.value) for end in (low, high)]
+    if all(shares):
+        return f" (95 % interval: {shares[0].removesuffix(' %')} to {shares[1]})"
     return f" (95 % interval: {low:.2g} to {high:.2g} {found.unit})"
 
 

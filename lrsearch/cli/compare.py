@@ -51,6 +51,7 @@ def compare(
     \b
     Examples:
       lrsearch compare digits-default
+      lrsearch compare digits-default --runs 24
       lrsearch compare digits-default --top 10 --seeds 28 --against cosine --against today.json
       lrsearch compare small_gpt-cosine --objective train.py:small_gpt
       lrsearch compare train-default --value 'val loss {value}' -- \\

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from lrsearch.comparison import Comparison
 from lrsearch.contract import Elastic
 from lrsearch.distributions import digest
-from lrsearch.errors import SearchFailed, log
+from lrsearch.errors import RequestError, SearchFailed, log
 from lrsearch.outcome import Outcome
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Result
@@ -71,6 +71,11 @@ class ComparisonRun(RunStream):
             SearchFailed: a run failed.
         """
         plan, each = self.plan(result, asked), seconds_a_run(result)
+        if plan is None and asked.runs is not None:
+            raise RequestError(
+                f"no comparison fits into {asked.runs} runs, those of earlier comparisons "
+                "included; give a larger `runs=`"
+            )
         if plan is None:
             whole = self.plan(result, dataclasses.replace(asked, frugal=False))
             if whole is not None:
@@ -112,7 +117,7 @@ class ComparisonRun(RunStream):
 
         whole = plan(None, asked.top, asked.seeds)
         limited = asked.frugal and seconds_a_run(result) >= CHEAP
-        if exact or (asked.limit is None and not limited):
+        if exact or (asked.runs is None and asked.limit is None and not limited):
             return whole
         least = SMALLER[-1]
         smaller = [
@@ -125,12 +130,19 @@ class ComparisonRun(RunStream):
         if not asked.opponents:
             pairs = (pair_plan(result, seeds) for seeds in PAIR_SEEDS)
             made += [pair for pair in pairs if pair is not None]
-        if asked.limit is None:
+        if asked.runs is None and asked.limit is None:
             return next((each for each in made if each.runs <= result.counted), None)
-        counted = [trial for trial in result.trials if trial.state != "failed"]
-        left = asked.limit - sum(len(trial.outcomes) for trial in counted)
-        left -= sum(len(held) for stage in STAGES for held in self.store.measured(stage).values())
+        left = self._left(result, asked)
         return next((each for each in made if self._missing(each) <= left), None)
+
+    def _left(self, result: Result, asked: ComparisonSpec) -> int:
+        """Return the number of runs that a budget leaves after those that are done."""
+        held = [held for stage in STAGES for held in self.store.measured(stage).values()]
+        left = (asked.runs or asked.limit or 0) - sum(map(len, held))
+        if asked.runs is None:
+            counted = [trial for trial in result.trials if trial.state != "failed"]
+            left -= sum(len(trial.outcomes) for trial in counted)
+        return left
 
     def _missing(self, plan: ComparisonPlan) -> int:
         """Return the number of runs of a plan that the study has not stored, at most."""

@@ -13,6 +13,10 @@ from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import Schedule
 from lrsearch.study.settings import check_settings, setting
 
+#: Default numbers of trials that compete, and of seeds.
+TOP, SEEDS = 5, 10
+#: Number of runs of the smallest comparison: two schedules on three seeds.
+SMALLEST_PAIR = 6
 #: Names of other contenders, which a file cannot have.
 RESERVED = (SEARCHED, CURRENT, CURRENT_TUNED, DEFAULT)
 
@@ -24,6 +28,8 @@ class ComparisonSpec:
     Attributes:
         top: number of best trials that are considered.
         seeds: number of selection seeds, and number of seeds of the report.
+        runs: largest number of runs of the comparison, with those that are stored; then `top` and
+            `seeds` are the largest that fit.
         grid: number of peaks on which every schedule is tuned.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
             empty for all baselines, the current and the default schedule.
@@ -38,15 +44,21 @@ class ComparisonSpec:
     """
 
     top: int = setting(
-        5,
+        TOP,
         "Number of best trials that compete.",
         Bound(kind="int", low=1, high=1000),
         metavar="K",
     )
     seeds: int = setting(
-        10,
+        SEEDS,
         "Selection seeds; the report uses the same number of other fresh seeds.",
         Bound(kind="int", low=5, high=1000),
+        metavar="N",
+    )
+    runs: int | None = setting(
+        None,
+        "Largest number of runs of the comparison, in place of numbers of trials and seeds.",
+        Bound(kind="int", low=SMALLEST_PAIR, high=1_000_000, optional=True),
         metavar="N",
     )
     grid: int = setting(
@@ -68,6 +80,10 @@ class ComparisonSpec:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.runs is not None and (self.top, self.seeds) != (TOP, SEEDS):
+            raise RequestError(
+                "`runs=` excludes `top=` and `seeds=`; give the number of runs, or these numbers"
+            )
         given = (self.against,) if isinstance(self.against, str | Schedule) else self.against
         named = dict(_name_opponent(i, opponent) for i, opponent in enumerate(given))
         if len(named) < len(given):

@@ -147,3 +147,24 @@ def test_the_share_of_the_search_is_that_of_the_budget():
     assert trials_of(None, 2, 5) == 1
     assert trials_of(None, None, 1) == 100
     assert trials_of(7, None, None) == 7
+
+
+def test_a_comparison_of_its_own_has_a_budget(tmp_path):
+    objective = Training()
+    result = tune(objective, tmp_path, trials=12)
+    begun = len(objective.seeds)
+    found = lrsearch.compare(result, runs=13)
+    assert (found.seeds, len(objective.seeds) - begun) == (6, 12)
+    found = lrsearch.compare(result, runs=20)  # the seeds of the first one count, and are kept
+    assert (found.seeds, len(objective.seeds) - begun) == (10, 20)
+    assert lrsearch.compare(result, runs=20) == found
+    assert len(objective.seeds) - begun == 20
+    found = lrsearch.compare(result, runs=140)
+    assert {"linear", "cosine"} <= set(found.contenders)
+    assert len(objective.seeds) - begun <= 140
+    with pytest.raises(RequestError, match="no comparison fits into 8 runs"):
+        lrsearch.compare(result, runs=8)
+    with pytest.raises(RequestError, match=r"`runs=` is 5; give an integer in \[6"):
+        lrsearch.compare(result, runs=5)
+    with pytest.raises(RequestError, match="`runs=` excludes `top=` and `seeds=`"):
+        lrsearch.compare(result, runs=24, top=2)
