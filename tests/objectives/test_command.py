@@ -261,6 +261,7 @@ def test_a_command_after_two_dashes_is_the_objective(here, capsys):
         ([*WORDS, *VALUE_IS, "--", *LINE], "set one with --set peak=LOW..HIGH"),
         ([*WORDS, *VALUE_IS, "--"], "there is no command after --"),
         ([*WORDS, "--"], "there is no command after --"),
+        ([*WORDS, *VALUE_IS, *LINE], "to run a command of your own, put -- before it"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_error(here, capsys, words, message):
