@@ -321,12 +321,13 @@ class TakesCommand(click.Command):
             place = args.index("--")
             ctx.meta[OWN_COMMAND] = tuple(args[place + 1 :])
             args = args[:place]
+        given = list(args)  # the parser empties the list
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             # A script, or the program that runs it, among the arguments, but no `--` before it.
-            own = {"python", "python3", "bash", "sh", "torchrun"} & {Path(a).name for a in args}
-            if not own and not any(a.endswith(".py") for a in args[1:]):
+            own = {"python", "python3", "bash", "sh", "torchrun"} & {Path(a).name for a in given}
+            if not own and not any(a.endswith(".py") for a in given[1:]):
                 raise
             hint = f"{error.format_message()}; to run a command of your own, put -- before it"
             raise click.UsageError(hint, ctx) from error
