@@ -153,11 +153,11 @@ def test_the_description_shows_the_answer_the_table_and_the_commands(page, addre
     page.get_by_text("Show more").click()
     heads = page.locator("table th")
     heads.first.wait_for()
-    assert {"schedule", "verdict", "difference"} <= set(heads.all_inner_texts())
+    assert {"schedule", "peak", "verdict", "searched - it (95 %)"} <= set(heads.all_inner_texts())
     for name in ("constant", "linear", "cosine", "wsd", "step", "onecycle"):
         assert page.locator("table td", has_text=re.compile(rf"^{name}( \*)?$")).count() >= 1
     code = page.locator("code").all_inner_texts()
-    assert any("lrsearch export digits-default --compared" in text for text in code)
+    assert any("lrsearch export digits-default --to torch" in text for text in code)
     assert any("lrsearch tune digits --space space.yaml" in text for text in code)
     sentence = parent.data.tags["mlflow.note.content"].splitlines()[0].strip("*")
     page.get_by_text(sentence[:60]).first.wait_for()
