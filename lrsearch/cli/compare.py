@@ -12,17 +12,10 @@ import click
 
 from lrsearch.answer import answer_of
 from lrsearch.cli.describe import describe_comparison
-from lrsearch.cli.options import (
-    COMMAND,
-    WORKFORCE,
-    TakesCommand,
-    options,
-    read_command,
-    read_workforce,
-    settings_of,
-)
+from lrsearch.cli.options import WORKFORCE, options, read_workforce, settings_of
 from lrsearch.cli.output import echo
 from lrsearch.cli.progress import Progress
+from lrsearch.cli.takes_command import COMMAND, TakesCommand, read_command
 from lrsearch.search.comparison_spec import ComparisonSpec
 
 

@@ -14,12 +14,8 @@ from click.core import ParameterSource
 
 from lrsearch.cli.describe import describe_result, describe_search
 from lrsearch.cli.options import (
-    COMMAND,
-    OWN_COMMAND,
     WORKFORCE,
-    TakesCommand,
     options,
-    read_command,
     read_options,
     read_queue,
     read_settings,
@@ -29,6 +25,7 @@ from lrsearch.cli.options import (
 from lrsearch.cli.output import echo
 from lrsearch.cli.own_command import describe_first_command, describe_patterns
 from lrsearch.cli.progress import Progress
+from lrsearch.cli.takes_command import COMMAND, OWN_COMMAND, TakesCommand, read_command
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.objectives.command import Command
 from lrsearch.objectives.loading import is_reference
