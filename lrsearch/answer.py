@@ -97,11 +97,11 @@ def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:
 def _how(found: Comparison) -> str:
     seeds = "exact values" if found.exact else f"{found.seeds} fresh seeds"
     peaks = len(found.best.peaks)
-    own = [each.name for each in found.baselines if len(each.peaks) == 1]
-    untuned = f" (but {' and '.join(own)})" if own and peaks > 1 else ""
-    where = "" if found.exact and peaks > 1 else f" on {peaks} points"
     if peaks == 1:
         return f"*: recommended; {seeds}; no peak was tuned"
+    own = [each.name for each in found.baselines if len(each.peaks) == 1]
+    untuned = f" (but {' and '.join(own)})" if own else ""
+    where = "" if found.exact else f" on {peaks} points"
     return (
         f"*: recommended; {seeds}; searched: the best of {found.candidates} candidates; every "
         f"peak{untuned} tuned{where}"

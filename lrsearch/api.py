@@ -130,9 +130,7 @@ def tune(
     asked = dict(locals())  # every argument, so that the settings need not be listed again
     for name in ("compare", "log_model", "callback"):
         del asked[name]
-    if runs is not None and compare is False and trials is None:
-        asked |= {"trials": max(1, runs // seeds), "runs": None}
-    spec, answers = prepare(**asked)
+    spec, answers = prepare(**asked, compared=compare is not False)
 
     from lrsearch.search.callbacks import Callback
     from lrsearch.search.runner import run_search  # loads Optuna, which no RequestError needs
@@ -276,6 +274,7 @@ def prepare(
     device: str = "auto",
     workers: int | Workforce | None = None,
     tracking_uri: str | None = None,
+    compared: bool = True,
     **asked: Any,
 ) -> tuple[StudySpec, Objective]:
     """Check a request without starting anything; cheap checks come first.
@@ -288,6 +287,7 @@ def prepare(
         device: device of tasks.
         workers: number of worker processes, or a `Workforce`.
         tracking_uri: MLflow tracking URI.
+        compared: False if a number of runs has no share for a comparison.
         asked: further fields of `lrsearch.study.settings.Settings`.
 
     Returns:
@@ -306,7 +306,8 @@ def prepare(
     workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)
     check_device(device)
     chosen = space if isinstance(space, Space) else Space.load(space)
-    asked["trials"] = trials_of(asked.pop("trials", None), asked.get("runs"), asked.get("seeds"))
+    numbers = (asked.get(name) for name in ("trials", "runs", "seeds"))
+    asked["trials"] = trials_of(*numbers, compared=compared)
     request = Settings(space=chosen.with_entries(settings or {}), **asked)
     if tracking_uri is not None:
         check_uri(tracking_uri)

@@ -11,6 +11,7 @@ from lrsearch.objectives.command import Command
 from lrsearch.objectives.log_patterns import LogPattern
 from lrsearch.run import Run
 from lrsearch.seeding import run_seed
+from lrsearch.study.location import run_folder
 from lrsearch.study.spec import StudySpec
 
 
@@ -20,7 +21,7 @@ def describe_first_command(spec: StudySpec, command: Command) -> str:
     They are where the search will write them, unless there is a study of this name already.
     """
     runs, journal = spec.location.runs, spec.location.path
-    home = runs / "0000-0"
+    home = runs / run_folder(0, 0)
     taken = home.exists() if journal is None else (spec.location.here / journal).exists()
     if taken:
         home = runs / "dry-run"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from types import TracebackType
 from typing import Any
 
 from lrsearch.cli.wording import as_options
@@ -37,12 +36,7 @@ class Progress(Callback):
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._close()
 
     def begin(self, result: Result, total: int) -> None:

@@ -131,7 +131,7 @@ def tune(
     asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])
     asked["workers"] = read_workforce(asked)
     if dry_run:
-        search, answers = api.prepare(given, **asked)
+        search, answers = api.prepare(given, compared=not no_compare, **asked)
         echo(describe_search(search, answers.setup), nl=False)
         if command is not None:
             echo(describe_first_command(search, command), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import shlex
@@ -20,7 +21,7 @@ from lrsearch.codec import Line
 from lrsearch.contract import Runs, Setup
 from lrsearch.errors import RequestError, RunStopped, log
 from lrsearch.objectives.client_reports import NAME, ClientReports
-from lrsearch.objectives.command_files import calls_client, digests, mentions, name_of
+from lrsearch.objectives.command_files import client_calls, digests, mentions, name_of
 from lrsearch.objectives.command_process import LOOK, MARK, CommandProcess
 from lrsearch.objectives.log_patterns import LogPattern
 from lrsearch.objectives.placeholders import CARRIERS, FILES, carried, fill, folder_for, used
@@ -96,9 +97,8 @@ class Command:
                 "arguments"
             )
         object.__setattr__(self, "words", words)
-        names = used(self.words)
         if self.value is None and self.value_from is None:
-            if not calls_client(self.words, "value"):
+            if "value" not in self._calls:
                 raise RequestError(
                     "the command has no value; give `value=` with the text before it in the "
                     "output, such as 'val loss {value}', `value_from=` with FILE:KEY of a JSON "
@@ -107,7 +107,7 @@ class Command:
             object.__setattr__(self, "value_from", CLIENT)
         elif self.value is not None and self.value_from is not None:
             raise RequestError("`value=` and `value_from=` exclude each other; give one of them")
-        if not CARRIERS.keys() & set(names) and not self._may_ask:
+        if self.must_ask and self.value_from != CLIENT and "rates" not in self._calls:
             raise RequestError(
                 "no placeholder of the command carries the schedule; give {lr_csv}, {plan_json} "
                 "or fields of the schedule such as {peak} and {warmup_steps}, or call "
@@ -120,10 +120,10 @@ class Command:
             raise RequestError("a JSON file has one value; leave out `value_is=`")
         _ = self.patterns, self.value_file  # raise an error if they are wrong
 
-    @property
-    def _may_ask(self) -> bool:
-        """True if the command may ask for its rates itself; each run is checked."""
-        return self.value_from == CLIENT or calls_client(self.words, "rates")
+    @functools.cached_property
+    def _calls(self) -> set[str]:
+        """The functions of `lrsearch.client` that its files call."""
+        return client_calls(self.words)
 
     @property
     def takes_batch(self) -> bool:
@@ -138,7 +138,7 @@ class Command:
     @property
     def reached(self) -> set[str] | None:
         """The fields of the schedule that reach the command; None for all, which a file has."""
-        return None if calls_client(self.words, "rates") else carried(used(self.words)) or None
+        return None if "rates" in self._calls else carried(used(self.words)) or None
 
     @property
     def must_ask(self) -> bool:
@@ -171,9 +171,14 @@ class Command:
         given = {name: each for name, each in known.items() if each is not None}
         return {COMMAND_LINE: shlex.join(self.words), **given}
 
-    def for_run(self, run: Run) -> list[str]:
-        """Return the words for a run, and write the files that they name."""
-        return fill(self.words, run)
+    def for_run(self, run: Run, **known: str) -> list[str]:
+        """Return the words for a run, and write the files that they name.
+
+        Args:
+            run: the run.
+            known: texts of placeholders that are known already.
+        """
+        return fill(self.words, run, **known)
 
     def environment_for(self, run: Run) -> dict[str, str]:
         """Return the variables of a run, and write the file that they name.
@@ -249,7 +254,8 @@ class CommandObjective:
             ValueError: it failed, or has no value.
         """
         command, file = self.command, self.command.value_file
-        words, own = command.for_run(run), command.environment_for(run)
+        own = command.environment_for(run)
+        words = command.for_run(run, lr_csv=own[PLAN])
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, **own}  # no report is kept back
         environment.pop("LRSEARCH_WORKER", None)  # the command may search itself
         before = None if file is None else file.stamp(run)

@@ -72,20 +72,16 @@ def mentions(words: Sequence[str], text: str) -> bool:
     return False
 
 
-def calls_client(words: Sequence[str], function: str) -> bool:
-    """Return whether a file of a command calls a function of `lrsearch.client`.
+def client_calls(words: Sequence[str]) -> set[str]:
+    """Return the functions of `lrsearch.client` that the files of a command call.
 
     Only the text of these files is read, so a script that another one starts is not found.
-
-    Args:
-        words: words of the command.
-        function: name of the function.
     """
+    found: set[str] = set()
     for path in files_of(words):
         with suppress(OSError, SyntaxError, ValueError):  # not a Python file
-            if function in _calls(ast.parse(path.read_bytes())):
-                return True
-    return False
+            found |= _calls(ast.parse(path.read_bytes()))
+    return found
 
 
 def _calls(tree: ast.Module) -> set[str]:

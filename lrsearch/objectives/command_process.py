@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, cast
 
 import psutil
@@ -68,12 +67,7 @@ class CommandProcess:
     def __enter__(self) -> CommandProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """End the command and all processes that it has started, and close its output."""
         try:
             self._end_all()

@@ -15,18 +15,47 @@ from lrsearch.schedule import FIELDS, Schedule
 #: A name in braces, or in double braces for the text itself. `${name}` is a shell's own.
 _PLACEHOLDER = re.compile(r"(?<!\$)(?:\{\{([a-z][a-z0-9_]*)\}\}|\{([a-z][a-z0-9_]*)\})")
 
+
+def folder_for(run: Run) -> Path:
+    """Return the folder of a run's command; lrsearch writes its own files elsewhere."""
+    folder = run.folder / "out"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _schedule(run: Run) -> Schedule:
+    if run.schedule is None:
+        raise RequestError("this run has no schedule; use {lr_csv} or {plan_json}")
+    return run.schedule
+
+
+def _write_csv(run: Run) -> Path:
+    path = run.folder / "lr.csv"
+    path.write_text(csv_text(run.plan), encoding="utf-8")
+    return path
+
+
+def _write_json(run: Run) -> Path:
+    lr, batch, momentum = run.plan.to_plain()
+    plan = {"lr": lr, "batch": batch, "momentum": momentum}
+    schedule = None if run.schedule is None else run.schedule.to_dict()
+    path = run.folder / "plan.json"
+    path.write_text(json.dumps({"schedule": schedule, **plan}) + "\n", encoding="utf-8")
+    return path
+
+
 #: Placeholders of a run that do not carry its schedule.
 _RUN: dict[str, Callable[[Run], object]] = {
     "seed": lambda run: run.seed,
     "steps": lambda run: len(run.plan),
     "batch": lambda run: run.plan.batch[0],
-    "folder": lambda run: folder_for(run),
+    "folder": folder_for,
     "trial": lambda run: run.trial,
 }
 #: Files with the schedule, which are written to the folder of the run.
 FILES: dict[str, Callable[[Run], Path]] = {
-    "lr_csv": lambda run: _write_csv(run),
-    "plan_json": lambda run: _write_json(run),
+    "lr_csv": _write_csv,
+    "plan_json": _write_json,
 }
 #: What scripts take in place of fractions of the run and of the peak.
 _NUMBERS: dict[str, Callable[[Run], object]] = {
@@ -56,13 +85,6 @@ _OF_NUMBERS = {
 CARRIERS = {**FILES, **{name: _field(name) for name in FIELDS}, **_NUMBERS}
 #: All placeholders, by name.
 PLACEHOLDERS = {**_RUN, **CARRIERS}
-
-
-def folder_for(run: Run) -> Path:
-    """Return the folder of a run's command; lrsearch writes its own files elsewhere."""
-    folder = run.folder / "out"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def used(words: Iterable[str]) -> list[str]:
@@ -108,24 +130,3 @@ def fill(words: Iterable[str], run: Run, **known: str) -> list[str]:
         return known[match[2]]
 
     return [_PLACEHOLDER.sub(put, word) for word in words]
-
-
-def _schedule(run: Run) -> Schedule:
-    if run.schedule is None:
-        raise RequestError("this run has no schedule; use {lr_csv} or {plan_json}")
-    return run.schedule
-
-
-def _write_csv(run: Run) -> Path:
-    path = run.folder / "lr.csv"
-    path.write_text(csv_text(run.plan), encoding="utf-8")
-    return path
-
-
-def _write_json(run: Run) -> Path:
-    lr, batch, momentum = run.plan.to_plain()
-    plan = {"lr": lr, "batch": batch, "momentum": momentum}
-    schedule = None if run.schedule is None else run.schedule.to_dict()
-    path = run.folder / "plan.json"
-    path.write_text(json.dumps({"schedule": schedule, **plan}) + "\n", encoding="utf-8")
-    return path

@@ -7,8 +7,9 @@ continues there, and a comparison with more seeds runs only the new ones.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lrsearch.comparison import Comparison
 from lrsearch.contract import Elastic
@@ -29,8 +30,8 @@ from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace
 
-#: The stages whose runs are stored.
-STAGES = (SELECT, REPORT)
+#: The stored outcomes of a stage, by schedule and seed.
+Held = Mapping[Schedule, Mapping[int, Outcome]]
 #: Mean seconds per run below which the comparison has its full size. Above, a frugal comparison
 #: has at most as many runs as the study has trials.
 CHEAP = 2.0
@@ -126,36 +127,20 @@ class ComparisonRun(RunStream):
             *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
             (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
         ]
-        made = [whole, *(plan(*sizes) for sizes in smaller)]
-        if not asked.opponents:
-            pairs = (pair_plan(result, seeds) for seeds in PAIR_SEEDS)
-            made += [pair for pair in pairs if pair is not None]
+        plans = itertools.chain([whole], (plan(*sizes) for sizes in smaller))
+        pair = None if asked.opponents else pair_plan(result, PAIR_SEEDS[0])
+        if pair is not None:
+            pairs = (dataclasses.replace(pair, seeds=seeds) for seeds in PAIR_SEEDS)
+            plans = itertools.chain(plans, pairs)
         if asked.runs is None and asked.limit is None:
-            return next((each for each in made if each.runs <= result.counted), None)
-        left = self._left(result, asked)
-        return next((each for each in made if self._missing(each) <= left), None)
-
-    def _left(self, result: Result, asked: ComparisonSpec) -> int:
-        """Return the number of runs that a budget leaves after those that are done."""
-        held = [held for stage in STAGES for held in self.store.measured(stage).values()]
-        left = (asked.runs or asked.limit or 0) - sum(map(len, held))
-        if asked.runs is None:
-            counted = [trial for trial in result.trials if trial.state != "failed"]
-            left -= sum(len(trial.outcomes) for trial in counted)
-        return left
-
-    def _missing(self, plan: ComparisonPlan) -> int:
-        """Return the number of runs of a plan that the study has not stored, at most."""
-        known = plan.runs - self.known(plan)
-        if plan.selection:
-            return known
-        reported = self.store.measured(REPORT)
-        return known - sum(min(plan.seeds, len(reported.get(s, ()))) for s in plan.schedules)
+            return next((each for each in plans if each.runs <= result.counted), None)
+        held = {stage: self.store.measured(stage) for stage in (SELECT, REPORT)}
+        left = _left(result, asked, held)
+        return next((each for each in plans if _missing(each, held) <= left), None)
 
     def known(self, plan: ComparisonPlan) -> int:
         """Return the number of selection runs of a plan that the study has stored."""
-        held = self.store.measured(SELECT)
-        self.done = sum(min(plan.selection, len(held.get(s, ()))) for s in plan.schedules)
+        self.done = _stored(plan, plan.selection, self.store.measured(SELECT))
         return self.done
 
     def measure(self, plan: ComparisonPlan) -> Comparison:
@@ -263,3 +248,26 @@ class ComparisonRun(RunStream):
             s: [known[s][r].traces["loss"] for r in range(seeds) if "loss" in known[s][r].traces]
             for s in schedules
         }
+
+
+def _left(result: Result, asked: ComparisonSpec, held: Mapping[str, Held]) -> int:
+    """Return the number of runs that a budget leaves after those that are done."""
+    left = (asked.runs or asked.limit or 0) - sum(
+        len(outcomes) for stage in held.values() for outcomes in stage.values()
+    )
+    if asked.runs is None:
+        counted = [trial for trial in result.trials if trial.state != "failed"]
+        left -= sum(len(trial.outcomes) for trial in counted)
+    return left
+
+
+def _missing(plan: ComparisonPlan, held: Mapping[str, Held]) -> int:
+    """Return the number of runs of a plan that the study has not stored, at most."""
+    missing = plan.runs - _stored(plan, plan.selection, held[SELECT])
+    # Without a selection, the schedules of the report are known before it.
+    return missing if plan.selection else missing - _stored(plan, plan.seeds, held[REPORT])
+
+
+def _stored(plan: ComparisonPlan, seeds: int, held: Held) -> int:
+    """Return the number of stored runs of a plan's schedules, with this number of seeds each."""
+    return sum(min(seeds, len(held.get(schedule, ()))) for schedule in plan.schedules)

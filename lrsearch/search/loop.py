@@ -25,6 +25,7 @@ from lrsearch.search.signals import Shield
 from lrsearch.search.slots import parallel
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import run_seed
+from lrsearch.study.location import run_folder
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 from lrsearch.study.trial_records import reading
@@ -246,7 +247,7 @@ class Loop(RunStream):
             trial.schedule,
             trial.plan,
             seed=run_seed(self.spec.seed, replicate),
-            folder=f"{index:04d}-{replicate}",
+            folder=run_folder(index, replicate),
             retries=trial.retries,
         )
 

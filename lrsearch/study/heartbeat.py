@@ -21,7 +21,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import optuna
@@ -153,12 +152,7 @@ class Heartbeat:
         self._key = next(key for key in keys if key not in taken)
         self._attend()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         _active.discard(self.worker.id)
         self._over.set()
         self._thread.join()

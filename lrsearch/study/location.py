@@ -104,6 +104,11 @@ class Location:
         return (self.here / self.path).with_name(f"{self.study}.runs")
 
 
+def run_folder(index: int, replicate: int) -> str:
+    """Return the name of a run's folder in a search, within `Location.runs`."""
+    return f"{index:04d}-{replicate}"
+
+
 def storage_option(study: str, storage: str) -> str:
     """Return the option that names a study's storage in a command; empty for the default.
 

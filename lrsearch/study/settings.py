@@ -229,7 +229,7 @@ class Settings:
         return tuple(s for s in (self.current, *self.enqueue) if isinstance(s, Schedule))
 
 
-def trials_of(trials: object, runs: object, seeds: object) -> Any:
+def trials_of(trials: object, runs: object, seeds: object, *, compared: bool = True) -> Any:
     """Return the number of trials that a number of trials or of runs asks for.
 
     From `SMALLEST` runs on, half of them are for the comparison. With fewer, a comparison would
@@ -239,6 +239,7 @@ def trials_of(trials: object, runs: object, seeds: object) -> Any:
         trials: number of trials, or None.
         runs: number of runs, or None.
         seeds: runs per trial, or None for 1.
+        compared: False if all runs are for the search.
 
     Raises:
         RequestError: both numbers are given.
@@ -250,7 +251,8 @@ def trials_of(trials: object, runs: object, seeds: object) -> Any:
     each = 1 if seeds is None else seeds
     if not isinstance(runs, int) or not isinstance(each, int) or each < 1:
         return TRIALS  # refused by the bounds of the settings
-    return max(1, (runs - runs // 2 if runs >= SMALLEST else runs) // each)
+    rest = runs // 2 if compared and runs >= SMALLEST else 0
+    return max(1, (runs - rest) // each)
 
 
 def _read_queue(name: str, given: object) -> tuple[Schedule, ...]:

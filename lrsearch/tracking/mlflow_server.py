@@ -16,7 +16,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from types import TracebackType
 
 from lrsearch.errors import RequestError, SearchFailed
 from lrsearch.redaction import redact
@@ -77,12 +76,7 @@ class MlflowServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Stop the server and all processes that it started."""
         self._stop()
 

@@ -17,7 +17,7 @@ from lrsearch import Command, Run, Schedule
 from lrsearch.cli import main
 from lrsearch.errors import RequestError
 from lrsearch.objectives.command import OUTPUT, CommandObjective
-from lrsearch.objectives.command_files import calls_client
+from lrsearch.objectives.command_files import client_calls
 from lrsearch.objectives.placeholders import PLACEHOLDERS
 from lrsearch.schedule import FIELDS
 from lrsearch.seeding import run_seed
@@ -390,7 +390,7 @@ def test_a_name_is_taken_from_the_script_or_module():
 )
 def test_a_call_of_the_client_is_found_in_the_code(here, text, calls):
     (here / "script.py").write_text(text)
-    assert calls_client(["python", "script.py"], "value") == calls
+    assert ("value" in client_calls(["python", "script.py"])) == calls
 
 
 def test_a_command_without_a_seed_or_with_a_batch_that_is_not_given(here, capsys, caplog):

@@ -118,6 +118,8 @@ def test_seeds_count_as_runs(tmp_path):
 def test_without_a_comparison_all_runs_search(tmp_path):
     result = tune(Training(), tmp_path, runs=24, compare=False)
     assert (result.counted, result.comparison) == (24, None)
+    with pytest.raises(RequestError, match="`seeds=` is 0"):
+        tune(Training(), tmp_path, runs=24, seeds=0, compare=False)
 
 
 def test_an_exact_objective_is_compared_in_full(tmp_path):
