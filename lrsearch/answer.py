@@ -96,16 +96,17 @@ def rounded_fields(schedule: Schedule) -> list[tuple[str, str]]:
 
 def _how(found: Comparison) -> str:
     seeds = "exact values" if found.exact else f"{found.seeds} fresh seeds"
-    peaks = len(found.best.peaks)
-    if peaks == 1:
+    contenders = found.contenders.items()
+    tuned = [name for name, each in contenders if len(each.peaks) > 1]
+    if not tuned:
         return f"*: recommended; {seeds}; no peak was tuned"
-    own = [each.name for each in found.baselines if len(each.peaks) == 1]
+    own = [name for name, _ in contenders if name not in tuned]
     untuned = f" (but {' and '.join(own)})" if own else ""
-    where = "" if found.exact else f" on {peaks} points"
-    return (
-        f"*: recommended; {seeds}; searched: the best of {found.candidates} candidates; every "
-        f"peak{untuned} tuned{where}"
-    )
+    best = f"; searched: the best of {found.candidates} candidates" * (found.candidates > 1)
+    beside = ""
+    if found.unreported:
+        beside = f"; also tuned, but worse on selection seeds: {', '.join(found.unreported)}"
+    return f"*: recommended; {seeds}{best}; every peak{untuned} tuned{beside}"
 
 
 def differing_fields(schedules: list[Schedule]) -> list[str]:

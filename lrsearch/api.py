@@ -160,9 +160,8 @@ def compare(
     | Callable[[Run], float]
     | None = None,
     top: int = 5,
-    seeds: int = 10,
+    seeds: int = 20,
     runs: int | None = None,
-    grid: int = 9,
     against: Sequence[str | Schedule] = (),
     device: str = "auto",
     workers: int | Workforce | None = None,
@@ -172,9 +171,9 @@ def compare(
 ) -> Comparison:
     """Compare the best schedules of a study with baselines, on seeds that the search never used.
 
-    The peak of every candidate and baseline is tuned on the same grid with the same selection
-    seeds. The candidate and the best baseline are chosen on these seeds too. The reported values
-    come from other seeds. Runs are saved: the same call again returns at once, and with more
+    The peaks of the best candidate and of every baseline are tuned with the same selection seeds.
+    The candidate and the best baseline are chosen on these seeds too. The reported values come
+    from other seeds. Runs are saved: the same call again returns at once, and with twice the
     seeds only the new seeds are trained.
 
     Args:
@@ -182,11 +181,10 @@ def compare(
         objective: the objective of the study; None for the Result's own, or for the built-in one
             that the study names. Your own code is never loaded because a study names it.
         top: number of best trials that are considered.
-        seeds: number of selection seeds and number of reported seeds, at least 5. An exact
-            objective needs no seeds.
+        seeds: largest number of fresh seeds per schedule, at least 3; fewer are run if the
+            verdict is clear early. An exact objective needs no seeds.
         runs: largest number of runs, in place of `top` and `seeds`; the smallest comparison, which
             is of the best trial with the current or default schedule, needs 6.
-        grid: number of peaks on which every schedule is tuned.
         against: names of baselines, Schedules, or .json files of Schedules; empty for all
             baselines, the current and the default schedule.
         device: device of tasks.
@@ -216,7 +214,7 @@ def compare(
             "a comparison of its own is not possible under torchrun; use `compare=True` in "
             "lrsearch.tune"
         )
-    asked = ComparisonSpec(top=top, seeds=seeds, runs=runs, grid=grid, against=against)
+    asked = ComparisonSpec(top=top, seeds=seeds, runs=runs, against=against)
     name = study.study if isinstance(study, Result) else study
     place = study.storage if isinstance(study, Result) and storage is None else storage
     with Store.read(Location.of(name, place)) as store:

@@ -18,16 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from lrsearch.contender import Contender
+from lrsearch.comparison_sentence import sentence_of
+from lrsearch.contender import CURRENT, SEARCHED, Contender
 from lrsearch.schedule import Schedule
-from lrsearch.stats import PairedTest, paired_tests, seeds_needed
-
-#: Name of the searched schedule among the contenders.
-SEARCHED = "searched"
-#: Names of the user's current schedule, at its own peak and at a tuned one, and of the default
-#: schedule at its usual peak.
-CURRENT, CURRENT_TUNED, DEFAULT = "current", "current, tuned", "default"
-
+from lrsearch.sequential import SINGLE, Looks, sequence_of_tests
+from lrsearch.stats import PairedTest, percent, seeds_needed
 
 #: What is known about the recommended schedule: the searched one is better, or ahead without
 #: proof; an alternative is recommended, and the searched one is behind without proof, or worse; or
@@ -78,8 +73,16 @@ class Comparison:
         baselines: its alternatives: common schedules, the current and the default one.
         best_baseline: name of the alternative that was best on the selection seeds.
         candidates: number of schedules of the search that were considered.
-        seeds: number of fresh seeds of the reported values.
+        seeds: number of fresh seeds of the searched schedule.
         runs: number of training runs of the comparison.
+        looks: the planned looks at the seeds, at which it is tested.
+        others: planned number of seeds of alternatives other than the current schedule and the
+            best one.
+        unreported: names of alternatives whose peaks were tuned, but which were not run on fresh
+            seeds because the budget is small.
+        folded: names of alternatives that have the shape of the searched schedule.
+        around: peaks around the recommended one, and their mean values on selection seeds; None
+            if every run diverged.
         importance: share of the variance of the search's values by field (functional ANOVA);
             empty if too few trials finished.
 
@@ -101,6 +104,11 @@ class Comparison:
     candidates: int
     seeds: int
     runs: int
+    looks: Looks = SINGLE
+    others: int = 0
+    unreported: tuple[str, ...] = ()
+    folded: tuple[str, ...] = ()
+    around: tuple[tuple[float, float | None], ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,8 +135,14 @@ class Comparison:
         names = [each.name for each in self.baselines]
         named = [n for n in (CURRENT, self.best_baseline) if n in names]
         rest = sorted(names, key=lambda name: _selected(self.contenders[name]))
-        order = dict.fromkeys([*named, *rest])
-        return paired_tests(self.best.array, {n: self.contenders[n].array for n in order})
+        order = {name: self.contenders[name] for name in dict.fromkeys([*named, *rest])}
+        few = self.looks.limited(self.others)
+        return sequence_of_tests(
+            self.best.array,
+            {name: each.array for name, each in order.items()},
+            {name: self.looks if name in named else few for name in order},
+            {name: each.remainder for name, each in order.items()},
+        )
 
     @functools.cached_property
     def recommended(self) -> Recommended:
@@ -152,14 +166,18 @@ class Comparison:
     def seeds_to_settle(self) -> int | None:
         """Number of seeds that would decide the comparison with the best alternative.
 
-        None if it is decided, if a seed diverged, or if no reasonable number is enough. A guess,
-        because it assumes that the true difference is the observed one.
+        None if it is decided, if a seed diverged, if only a better peak of the alternative is in
+        doubt, or if no reasonable number is enough. A guess, because it assumes that the true
+        difference is the observed one.
         """
         decided = self.versus[self.best_baseline].verdict in ("better", "worse")
         if self.exact or decided or self.best.diverged or self.rival.diverged:
             return None
-        needed = seeds_needed(self.best.array - self.rival.array)
-        return None if needed is None or needed <= self.seeds else needed
+        test = self.versus[self.best_baseline]
+        if test.explained or test.seeds < 2:
+            return None
+        needed = seeds_needed(self.best.array[: test.seeds] - self.rival.array[: test.seeds])
+        return None if needed is None or needed <= test.seeds else needed
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object under `comparison` of `--json`."""
@@ -182,22 +200,18 @@ class Comparison:
             "difference_interval": None if found is None else _listed(found.interval),
             "percent": None if difference is None else percent(difference, each.value),
             "verdict": None if found is None else found.verdict,
+            "seeds": len(each.values),
             "diverged": each.diverged,
+            "peak_may_gain": each.remainder,
         }
-
-
-def percent(difference: float, value: float | None) -> float | None:
-    """Return a difference as a percentage of a value; None if the value is 0 or missing."""
-    if not value:
-        return None
-    share = 100 * difference / abs(value)
-    return share if math.isfinite(share) else None
 
 
 def _selected(contender: Contender) -> tuple[bool, float]:
     """Return the sort key of a contender: its value on the selection seeds at its chosen peak."""
     known = dict(zip(contender.peaks, contender.selection, strict=True))
-    value = known.get(contender.schedule.peak)
+    value = contender.estimate
+    if value is None:  # comparisons of earlier versions tuned peaks on a grid
+        value = known.get(contender.schedule.peak)
     return value is None, math.inf if value is None else value
 
 
@@ -208,10 +222,11 @@ def _listed(interval: tuple[float, float] | None) -> list[float] | None:
 def _recommend(found: Comparison) -> Recommended:
     searched, rival = found.best, found.rival
     test = found.versus[rival.name]
+    lost, lost_by_rival = test.diverged
     if test.difference is None:  # no seed finished with both
-        ours = searched.diverged < rival.diverged
+        ours = lost < lost_by_rival
     else:
-        ours = test.difference < 0 and searched.diverged <= rival.diverged
+        ours = test.difference < 0 and lost <= lost_by_rival
     ours = ours or test.verdict == "better"
     if test.verdict == "better":
         evidence = "better"
@@ -226,76 +241,5 @@ def _recommend(found: Comparison) -> Recommended:
         value=chosen.value,
         interval=chosen.interval,
         evidence=evidence,
-        sentence=_sentence(found, evidence),
+        sentence=sentence_of(searched, rival, test, evidence, found.unit, found.seeds_to_settle),
     )
-
-
-def name_of(contender: Contender) -> str:
-    """Return an alternative's name and peak, such as `tuned cosine with peak 0.2`."""
-    peak = f"with peak {contender.schedule.peak:.3g}"
-    if contender.name == CURRENT:
-        return f"your current schedule {peak}"
-    if contender.name.startswith(CURRENT):
-        return f"your current schedule with its peak tuned to {contender.schedule.peak:.3g}"
-    if contender.name == DEFAULT:
-        return f"the default schedule {peak}"
-    return f"{'tuned ' * (len(contender.peaks) > 1)}{contender.name} {peak}"
-
-
-def _sentence(found: Comparison, evidence: str) -> str:
-    searched, rival = found.best, found.rival
-    test, named = found.versus[rival.name], name_of(rival)
-    ours = f"the searched schedule with peak {searched.schedule.peak:.3g}"
-    if searched.schedule == rival.schedule:
-        return f"Use {named}. The best schedule of the search is the same."
-    if searched.value is None and rival.value is None:
-        return f"Every seed diverged, with the searched schedule and with {named}."
-    if rival.value is None:
-        return f"Use {ours}: every seed diverged with {named}."
-    if searched.value is None:
-        return f"Use {named}: every seed diverged with the searched schedule."
-    if test.difference is None:
-        use = ours if evidence in ("better", "leading") else named
-        return f"Use {use}, which diverged less often; no seed finished with both schedules."
-    size = show_percent(abs(test.difference), rival.value) or (
-        f"{abs(test.difference):.3g} {found.unit}"
-    )
-    if evidence == "better":
-        return f"Use {ours}: {size} lower than {named}{_interval(found)}."
-    if evidence == "worse":
-        return f"Use {named}. The searched schedule is {size} worse{_interval(found)}."
-    if evidence == "leading":
-        needed = found.seeds_to_settle
-        more = "" if needed is None else f"; about {needed} seeds would settle it"
-        return (
-            f"Use {ours}: it is ahead of {named} by {size} on {found.seeds} seeds, but not shown "
-            f"better{more}."
-        )
-    side = "worse" if test.difference > 0 else "better"
-    if searched.diverged > rival.diverged:
-        lost = f"diverged on {searched.diverged} of {found.seeds} seeds"
-        return f"Use {named}. The searched schedule is {size} {side}, but {lost}."
-    return f"Use {named}. The searched schedule is {size} {side}, within noise."
-
-
-def _interval(found: Comparison) -> str:
-    """Return the interval of the difference from the best alternative, without its sign."""
-    interval = found.versus[found.best_baseline].interval
-    if interval is None or interval[0] < 0 < interval[1]:
-        return ""
-    low, high = sorted(abs(end) for end in interval)
-    shares = [show_percent(end, found.rival.value) for end in (low, high)]
-    if all(shares):
-        return f" (95 % interval: {shares[0].removesuffix(' %')} to {shares[1]})"
-    return f" (95 % interval: {low:.2g} to {high:.2g} {found.unit})"
-
-
-def show_percent(difference: float, value: float | None, sign: str = "") -> str:
-    """Return a difference as a percentage of a value, as text with two digits.
-
-    Empty if the value is 0 or missing, or if the percentage has four digits.
-    """
-    share = percent(difference, value)
-    if share is None or abs(share) >= 1000:
-        return ""
-    return f"{share:{sign}.0f} %" if abs(share) >= 99.5 else f"{share:{sign}.2g} %"

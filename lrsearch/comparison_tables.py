@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from lrsearch.baselines import BASELINES
-from lrsearch.comparison import SEARCHED, Comparison, show_percent
-from lrsearch.contender import Contender
-from lrsearch.stats import ALPHA, PairedTest, bca_interval
+from lrsearch.comparison import Comparison
+from lrsearch.comparison_sentence import show_percent
+from lrsearch.contender import SEARCHED, Contender
+from lrsearch.stats import ALPHA, PairedTest, bca_interval, mean, sample_skewness
 
 Rows = list[tuple[str, ...]]
 
@@ -25,9 +28,7 @@ def comparison_rows(found: Comparison) -> Rows:
         star = " *" if name == chosen.name else ""
         value = "diverged" if each.value is None else f"{each.value:.4g}"
         low, high = each.interval or (0.0, 0.0)
-        apart = ""
-        if each.value is not None and chosen.value is not None and not star:
-            apart = show_percent(each.value - chosen.value, chosen.value, "+")
+        apart = "" if star else _show_apart(found.contenders[chosen.name], each)
         rows.append(
             [
                 (f"searched ({each.name})" if name == SEARCHED else name) + star,
@@ -42,49 +43,47 @@ def comparison_rows(found: Comparison) -> Rows:
     if found.exact:  # no intervals
         rows = [[cell for i, cell in enumerate(row) if i != 3] for row in rows]
         rows[0][4] = "searched - it"
+    seeds = [str(len(each.values)) for each in found.contenders.values()]
+    if len(set(seeds)) > 1:
+        rows = [[*row, cell] for row, cell in zip(rows, ["seeds", *seeds], strict=True)]
     if any(each.diverged for each in found.contenders.values()):
-        lost = [f"{each.diverged}/{found.seeds}" for each in found.contenders.values()]
+        lost = [f"{each.diverged}/{len(each.values)}" for each in found.contenders.values()]
         rows = [[*row, cell] for row, cell in zip(rows, ["diverged", *lost], strict=True)]
     return [tuple(row) for row in rows]
 
 
 def secondary_rows(found: Comparison) -> Rows:
     """Return the table of medians and bootstrap intervals, which no verdict uses."""
-    head = ("schedule", "median", "BCa 95 %", "median difference", "BCa 95 %")
+    head = ("schedule", "median", "BCa 95 %", "median difference", "BCa 95 %", "peak may gain")
     rows: Rows = [head]
     for name, contender in found.contenders.items():
         median = "diverged" if contender.median is None else f"{contender.median:.4g}"
         row = [name, median, _show_interval(contender.bca, ".4g"), "", ""]
         if name != SEARCHED and not contender.diverged and not found.best.diverged:
-            differences = found.best.array - contender.array
+            n = min(len(found.best.values), len(contender.values))
+            differences = found.best.array[:n] - contender.array[:n]
             row[3] = f"{float(np.median(differences)):+.4g}"
             row[4] = _show_interval(bca_interval(differences), "+.3g")
+        row.append(f"{contender.remainder:.2g}" if contender.remainder else "")
         rows.append(tuple(row))
     return rows
 
 
 def comparison_remarks(found: Comparison) -> list[str]:
     """Return further sentences about a comparison."""
-    lines = []
-    for name, contender in found.contenders.items():
-        if contender.value is None:
-            lines.append(f"{name}: every seed diverged.")
-        elif contender.diverged:
-            lines.append(
-                f"{name}: {contender.diverged} of {found.seeds} seeds diverged. The mean excludes "
-                "them; the verdict ranks them last."
-            )
-        if contender.at_edge:
-            lines.append(
-                f"{name}: the best peak is at an end of the grid; a peak outside the grid may be "
-                "better."
-            )
-    if len(found.best.peaks) < 2:
+    lines = [line for name, each in found.contenders.items() for line in _of_one(name, each)]
+    if found.folded:
+        lines.append(
+            f"The searched schedule has the shape of {' and '.join(found.folded)}, which is "
+            "therefore not listed again."
+        )
+    if not any(len(each.peaks) > 1 for each in found.baselines):
         lines.append("The peaks were not tuned. This favours the searched schedule.")
         if not {*BASELINES} & found.contenders.keys():
             lines.append(
                 "No common schedule was compared; `lrsearch compare` does so, with more runs."
             )
+    lines += _doubts(found)
     fewest = next(n for n in range(5, 100) if 2.0 ** (1 - n) < ALPHA)
     if found.seeds < fewest and any(c.test == "signed ranks" for c in found.versus.values()):
         lines.append(
@@ -106,33 +105,79 @@ def comparison_remarks(found: Comparison) -> list[str]:
     return lines
 
 
-def _robustness(found: Comparison) -> list[str]:
-    """Return how far the recommended peak may be changed, from the values of its tuning.
+def _of_one(name: str, contender: Contender) -> Iterator[str]:
+    """Yield sentences about one schedule of a comparison."""
+    seeds = len(contender.values)
+    if contender.value is None:
+        yield f"{name}: every seed diverged."
+    elif contender.diverged:
+        yield (
+            f"{name}: {contender.diverged} of {seeds} seeds diverged. The mean excludes them; the "
+            "verdict ranks them last."
+        )
+    if contender.at_edge:
+        yield (
+            f"{name}: the best peak is at an end of those that were tried; a peak beyond may be "
+            "better."
+        )
 
-    The neighbouring peaks count whose value on the selection seeds is at most one standard error
-    of the reported value above the lowest; for an exact objective, 1 % above it.
+
+def _doubts(found: Comparison) -> Iterator[str]:
+    """Yield what may make a verdict wrong: the peak of an alternative, or skewed differences."""
+    for name, test in found.versus.items():
+        if test.explained:
+            yield (
+                f"{name}: the searched schedule is better by more than the seeds explain, but a "
+                "better peak of this alternative could explain it."
+            )
+    test, rival = found.versus[found.best_baseline], found.rival.array
+    n = test.seeds
+    differences = found.best.array[:n] - rival[:n]
+    if test.verdict == "better" and n > 2 and np.isfinite(differences).all():
+        skewness = sample_skewness(differences)
+        if abs(skewness) > 1:
+            yield (
+                f"The differences between seeds are skewed (skewness {skewness:.2g}), so the "
+                "probability of a false verdict may be above 5 %."
+            )
+
+
+def _robustness(found: Comparison) -> list[str]:
+    """Return how far the recommended peak may be changed, from runs at peaks around it.
+
+    A peak counts whose value on the selection seeds is at most one standard error of the reported
+    value above that of the recommended peak; for an exact objective, 1 % above it.
     """
     chosen = found.contenders[found.recommended.name]
-    known = dict(zip(chosen.peaks, chosen.selection, strict=True))
-    lowest = min((value for value in known.values() if value is not None), default=None)
+    known = dict(found.around)
+    own = known.get(chosen.schedule.peak)
     values = chosen.array[np.isfinite(chosen.array)]
-    if len(known) < 2 or lowest is None or (not found.exact and len(values) < 2):
+    if own is None or (not found.exact and len(values) < 2):
         return []
-    near = abs(lowest) / 100 if found.exact else values.std(ddof=1) / np.sqrt(len(values))
-    good = [value is not None and value <= lowest + near for value in known.values()]
+    near = abs(own) / 100 if found.exact else values.std(ddof=1) / np.sqrt(len(values))
+    good = [value is not None and value <= own + near for value in known.values()]
     peaks = list(known)
     at = peaks.index(chosen.schedule.peak)
-    if not good[at]:
-        return []
     low = next((i + 1 for i in range(at, -1, -1) if not good[i]), 0)
     high = next((i - 1 for i in range(at, len(peaks)) if not good[i]), len(peaks) - 1)
     within = "1 %" if found.exact else "one standard error"
+    tried = f"of the peaks from {peaks[0]:.3g} to {peaks[-1]:.3g} that were tried"
     if low == high:
-        return [f"The recommended peak is sensitive: no neighbouring peak is within {within}."]
+        return [f"The recommended peak is sensitive: {tried}, no other is within {within}."]
     return [
-        f"The recommended schedule is within {within} of its best for peaks from "
-        f"{peaks[low]:.3g} to {peaks[high]:.3g}."
+        f"The recommended schedule is within {within} for peaks from {peaks[low]:.3g} to "
+        f"{peaks[high]:.3g}."
     ]
+
+
+def _show_apart(chosen: Contender, other: Contender) -> str:
+    """Return the difference of a schedule from the recommended one on the seeds of both."""
+    n = min(len(chosen.values), len(other.values))
+    a, b = chosen.array[:n], other.array[:n]
+    both = np.isfinite(a) & np.isfinite(b)
+    if not both.any():
+        return ""
+    return show_percent(mean((b[both] - a[both]).tolist()), mean(a[both].tolist()), "+")
 
 
 def _show_difference(test: PairedTest, rival: Contender) -> str:

@@ -12,6 +12,10 @@ from lrsearch.schedule import Schedule
 from lrsearch.stats import bca_interval, mean, mean_interval
 from lrsearch.trace import Trace
 
+#: Names of the searched schedule, of the user's current one at its own peak and at a tuned one,
+#: and of the default schedule at its usual peak.
+SEARCHED, CURRENT, CURRENT_TUNED, DEFAULT = "searched", "current", "current, tuned", "default"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
@@ -21,9 +25,11 @@ class Contender:
         name: `trial 71`, or the name of a baseline.
         schedule: the schedule with its tuned peak.
         values: value of each seed; None if the run diverged.
-        peaks: the grid of peaks on which it was tuned.
-        selection: mean value at each peak over the selection seeds that all peaks share; None if
-            every run diverged.
+        peaks: the peaks at which it was run on selection seeds or in the search.
+        selection: mean value at each of these peaks; None if every run diverged.
+        estimate: value at the chosen peak on the selection seeds; None if it is not known.
+        remainder: expected gain of the unknown best peak over the chosen one; 0 if its own peak
+            was not tuned.
         losses: training curves of the reported runs, one per seed.
 
     Raises:
@@ -35,6 +41,8 @@ class Contender:
     values: tuple[float | None, ...]
     peaks: tuple[float, ...]
     selection: tuple[float | None, ...]
+    estimate: float | None = None
+    remainder: float = 0.0
     losses: tuple[Trace, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +86,6 @@ class Contender:
 
     @property
     def at_edge(self) -> bool:
-        """True if the best peak is the first or the last of the grid."""
+        """True if the chosen peak is not between two others."""
         known = {value for value in self.selection if value is not None}
-        return len(known) > 1 and self.schedule.peak in (self.peaks[0], self.peaks[-1])
+        return len(known) > 1 and not self.peaks[0] < self.schedule.peak < self.peaks[-1]

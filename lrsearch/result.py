@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrsearch.comparison import SEARCHED, Comparison, Recommended
+from lrsearch.comparison import Comparison, Recommended
+from lrsearch.contender import SEARCHED
 from lrsearch.errors import NothingFinished, RequestError, closest
 from lrsearch.outcome import STATES, Trial
 from lrsearch.ranges import Entry

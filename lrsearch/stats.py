@@ -2,17 +2,15 @@
 
 Two schedules run on the same seeds see the same initialisation and the same data, so the test uses
 the differences per seed. A paired t test decides. If a seed diverged, a signed-rank test decides,
-in which that seed has the worst rank, because one diverged seed ruins a t test. Several rivals are
-tested one after the other, each at the full level, up to the first that is not distinguishable.
-The order must not depend on the values that are tested. Then the probability of any false verdict
-is at most that of one test (fixed-sequence procedure; Maurer, Hothorn and Lehmacher 1995).
+in which that seed has the worst rank, because one diverged seed ruins a t test.
+`lrsearch.sequential` says when such a comparison may stop.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +23,8 @@ LEVEL = 0.95
 VERDICTS = ("better", "worse", "not distinguishable", "not tested")
 #: Largest number of seeds that `seeds_needed` returns; more are not practical.
 MOST_SEEDS = 8_192
+#: Largest number of differences for which the distribution of signed ranks is exact.
+EXACT_RANKS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,18 @@ class PairedTest:
     Attributes:
         difference: mean of schedule - rival over the seeds on which both finished; None if there
             is no such seed.
-        interval: marginal 95 % t interval of the difference; None if a seed diverged or if the
-            test is not a t test.
+        interval: t interval of the difference at `1 - level`; None if a seed diverged or if the
+            test is not a t test. The intervals of all looks together cover the true difference in
+            at least 95 % of comparisons (repeated intervals; Jennison and Turnbull 1989).
         p: two-sided p-value.
         verdict: one of `VERDICTS`, for the schedule.
         diverged: number of seeds on which the schedule diverged, and on which the rival did.
         test: `t`, `signed ranks`, or `exact` if the difference is the same on every seed.
+        seeds: number of seeds that were compared.
+        level: p-value up to which a difference counts as shown.
+        explained: True if the schedule would be better, but a better peak of the rival could
+            explain it.
+        complete: False if more seeds are planned.
     """
 
     difference: float | None
@@ -48,6 +54,10 @@ class PairedTest:
     verdict: str
     diverged: tuple[int, int]
     test: str
+    seeds: int
+    level: float
+    explained: bool = False
+    complete: bool = True
 
 
 def mean_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float] | None:
@@ -80,6 +90,26 @@ def mean(values: Sequence[float]) -> float:
         return math.fsum(values) / len(values)
     except OverflowError:
         return math.fsum(value / len(values) for value in values)
+
+
+def percent(difference: float, value: float | None) -> float | None:
+    """Return a difference as a percentage of a value; None if the value is 0 or missing."""
+    if not value:
+        return None
+    share = 100 * difference / abs(value)
+    return share if math.isfinite(share) else None
+
+
+def sample_skewness(values: np.ndarray) -> float:
+    """Return the skewness of values, 0 if all are equal.
+
+    Args:
+        values: finite numbers, shape `[n]`.
+    """
+    with np.errstate(all="ignore"):
+        centred = values - values.mean()
+        found = float((centred**3).mean() / (centred**2).mean() ** 1.5)
+    return found if math.isfinite(found) else 0.0
 
 
 def _finite(low: float, high: float) -> tuple[float, float] | None:
@@ -153,48 +183,35 @@ def paired_p(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, float, str]:
     difference[lost_x & ~lost_y], difference[lost_y & ~lost_x] = worst, -worst
     if not difference.any():
         return 1.0, 0.0, "signed ranks"
-    ranks = stats.rankdata(np.abs(difference)) * np.sign(difference)
-    test = stats.wilcoxon(difference, zero_method="wilcox", method="auto")
-    return float(test.pvalue), float(np.sign(ranks.sum())), "signed ranks"
+    return *_signed_ranks(difference[difference != 0]), "signed ranks"
 
 
-def paired_tests(
-    ours: ArrayLike, against: Mapping[str, ArrayLike], alpha: float = ALPHA
-) -> dict[str, PairedTest]:
-    """Compare one schedule with several rivals on the same seeds, in a fixed sequence.
+def _signed_ranks(difference: np.ndarray) -> tuple[float, float]:
+    """Return the two-sided p-value of Wilcoxon's signed ranks, and the sign of their sum.
+
+    The distribution is exact, also with ties, which get their mean rank: each of the 2^n signs is
+    equally probable. SciPy's is exact only without ties. Above `EXACT_RANKS` differences it is
+    SciPy's normal approximation.
 
     Args:
-        ours: values of the schedule by seed, shape `[n]`; not finite if a seed diverged.
-        against: values of each rival on the same seeds, by name, in the order of the tests. Rivals
-            after the first that is not distinguishable are not tested.
-        alpha: probability of any false verdict.
-
-    Returns:
-        one `PairedTest` per rival, by name.
-
-    Raises:
-        RequestError: a rival has another number of seeds.
+        difference: differences, none of them 0, shape `[n]`.
     """
-    x = np.asarray(ours, dtype=np.float64)
-    found: dict[str, PairedTest] = {}
-    testing = True
-    for name, values in against.items():
-        p, sign, test = paired_p(x, values)
-        y = np.asarray(values, dtype=np.float64)
-        both = np.isfinite(x) & np.isfinite(y)
-        difference = mean((x - y)[both].tolist()) if both.any() else None
-        decided = p < alpha and bool(sign)
-        verdict = VERDICTS[3 if not testing else 2 if not decided else 0 if sign < 0 else 1]
-        testing = testing and decided
-        found[name] = PairedTest(
-            difference=difference,
-            interval=mean_interval(x - y) if both.all() and test == "t" else None,
-            p=p,
-            verdict=verdict,
-            diverged=(int((~np.isfinite(x)).sum()), int((~np.isfinite(y)).sum())),
-            test=test,
-        )
-    return found
+    from scipy import stats
+
+    ranks = stats.rankdata(np.abs(difference))
+    sign = float(np.sign((ranks * np.sign(difference)).sum()))
+    if len(ranks) > EXACT_RANKS:
+        return float(stats.wilcoxon(difference, method="asymptotic").pvalue), sign
+    doubled = np.rint(2 * ranks).astype(int)  # mean ranks are multiples of one half
+    chance = np.zeros(doubled.sum() + 1)  # of each sum of the positive ranks
+    chance[0] = 1.0
+    for rank in doubled:
+        moved = np.zeros_like(chance)
+        moved[rank:] = chance[: len(chance) - rank]
+        chance = (chance + moved) / 2
+    positive = int(doubled[difference > 0].sum())
+    tail = min(chance[: positive + 1].sum(), chance[positive:].sum())
+    return min(1.0, 2 * float(tail)), sign
 
 
 def detectable(seeds: int, *, power: float = 0.8, alpha: float = ALPHA) -> float:

@@ -1,30 +1,35 @@
 """Which schedule a comparison recommends, and how it says so."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from lrsearch import Schedule
-from lrsearch.comparison import CURRENT, CURRENT_TUNED, DEFAULT, EVIDENCE, Comparison
-from lrsearch.comparison_tables import comparison_remarks, comparison_rows
-from lrsearch.contender import Contender
+from lrsearch.comparison import EVIDENCE, Comparison
+from lrsearch.comparison_tables import comparison_remarks, comparison_rows, secondary_rows
+from lrsearch.contender import CURRENT, CURRENT_TUNED, DEFAULT, Contender
 
 NOISE = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.03, -0.03])
 PEAKS = (0.1, 0.2, 0.4)
 
 
-def contender(name, mean, *, spread=1.0, lost=(), peaks=PEAKS, selection=None, warmup=0.0):
+def contender(
+    name, mean, *, spread=1.0, lost=(), peaks=PEAKS, selection=None, warmup=0.0, **words
+):
     values = tuple(
         None if seed in lost else float(mean + spread * noise) for seed, noise in enumerate(NOISE)
     )
     if selection is None:
         selection = tuple(mean + abs(math.log2(peak / peaks[len(peaks) // 2])) for peak in peaks)
     schedule = Schedule(peak=peaks[len(peaks) // 2], warmup=warmup)
-    return Contender(name=name, schedule=schedule, values=values, peaks=peaks, selection=selection)
+    return Contender(
+        name=name, schedule=schedule, values=values, peaks=peaks, selection=selection, **words
+    )
 
 
-def compare(best, *others, rival=None, exact=False):
+def compare(best, *others, rival=None, exact=False, **words):
     return Comparison(
         unit="nats",
         exact=exact,
@@ -34,6 +39,7 @@ def compare(best, *others, rival=None, exact=False):
         candidates=3,
         seeds=len(NOISE),
         runs=99,
+        **words,
     )
 
 
@@ -134,17 +140,60 @@ def test_the_table_shows_what_the_others_cost():
 
 
 @pytest.mark.parametrize(
-    ("selection", "words"),
+    ("values", "words"),
     [
-        ((1.5, 1.0, 1.5), "no neighbouring peak is within one standard error"),
-        ((1.01, 1.0, 1.5), "for peaks from 0.1 to 0.2."),
-        ((1.01, 1.0, 0.99), "for peaks from 0.1 to 0.4."),
-        ((0.5, 1.0, 1.0), None),  # the chosen peak itself is not among the good ones
+        ((1.5, 1.1, 1.0, 1.1, 1.2, 2.0), "no other is within one standard error"),
+        ((1.5, 1.01, 1.0, 1.1, 1.2, 2.0), "for peaks from 0.15 to 0.2."),
+        ((1.01, 1.02, 1.0, 0.9, 0.99, None), "for peaks from 0.1 to 0.3."),
+        ((1.0, 1.0, 1.0, 1.0, 1.0, 1.0), "for peaks from 0.1 to 0.4."),
+        ((1.0, 1.0, None, 1.0, 1.0, 1.0), None),  # diverged at the recommended peak itself
+        ((), None),
     ],
 )
-def test_the_sensitivity_to_the_peak_is_a_sentence(selection, words):
+def test_the_sensitivity_to_the_peak_is_a_sentence(values, words):
     """The standard error of these values is .025."""
-    found = compare(searched(1.0, selection=selection), contender("cosine", 2.0))
+    factors = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+    around = tuple((0.2 * f, v) for f, v in zip(factors, values, strict=False))
+    found = compare(searched(1.0), contender("cosine", 2.0), around=around)
     remarks = " ".join(comparison_remarks(found))
-    assert ("peaks from" in remarks or "neighbouring" in remarks) == (words is not None)
+    assert ("one standard error" in remarks) == (words is not None)
     assert words is None or words in remarks
+
+
+def test_a_difference_that_a_better_peak_could_explain_is_not_shown():
+    rival = contender("cosine", 1.5, remainder=0.4)
+    found = compare(searched(1.0, spread=-1.0), rival)
+    assert found.versus["cosine"].verdict == "not distinguishable"
+    chosen = found.recommended
+    assert (chosen.name, chosen.evidence) == ("searched", "leading")
+    assert "33 % lower than tuned cosine" in chosen.sentence
+    assert "but a better peak for cosine could explain this" in chosen.sentence
+    assert found.seeds_to_settle is None
+    assert "but a better peak of this alternative could explain it" in " ".join(
+        comparison_remarks(found)
+    )
+    assert found.to_dict()["contenders"]["cosine"]["peak_may_gain"] == 0.4
+
+
+def test_skewed_differences_are_a_remark():
+    best = searched(1.0)
+    values = tuple(2.0 + 0.01 * v for v in (0, 0, 0, 0, 0, 0, 0, 9))
+    rival = dataclasses.replace(contender("cosine", 2.0), values=values)
+    best = dataclasses.replace(best, values=tuple(1.0 + 0.0 * v for v in values))
+    remarks = " ".join(comparison_remarks(compare(best, rival)))
+    assert "are skewed (skewness -2.3)" in remarks
+    assert "skewed" not in " ".join(
+        comparison_remarks(compare(searched(1.0, spread=-1.0), contender("cosine", 2.0)))
+    )
+
+
+def test_schedules_with_different_numbers_of_seeds_are_compared_on_those_of_both():
+    few = dataclasses.replace(contender("wsd", 2.0), values=(1.9, 2.1, 2.0))
+    found = compare(searched(1.0, spread=0.9), contender("cosine", 2.0), few, rival="cosine")
+    rows = comparison_rows(found)
+    assert [row[-1] for row in rows] == ["seeds", "8", "8", "3"]
+    ours = found.best.array[:3]
+    assert found.versus["wsd"].difference == pytest.approx(ours.mean() - 2.0)
+    assert len(secondary_rows(found)) == 4
+    percent = 100 * (2.0 / ours.mean() - 1)
+    assert rows[3][4] == f"+{percent:.2g} %" or rows[3][4] == f"+{percent:.0f} %"

@@ -1,5 +1,6 @@
 """Statistics compared with SciPy, enumeration and simulation."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,12 +9,12 @@ from scipy import stats as scipy_stats
 
 from lrsearch.errors import RequestError
 from lrsearch.seeding import stream
+from lrsearch.sequential import SINGLE, paired_test
 from lrsearch.stats import (
     bca_interval,
     detectable,
     mean_interval,
     paired_p,
-    paired_tests,
     seeds_needed,
 )
 
@@ -36,37 +37,42 @@ def test_the_paired_t_test_equals_scipys():
     assert (sign, test) == (-1.0, "t")
 
 
-def test_rivals_are_tested_in_a_fixed_sequence_up_to_the_first_undecided_one():
-    rng = np.random.default_rng(2)
-    x = rng.normal(size=10)
-    rivals = {"a": x + 3 + rng.normal(size=10), "b": x - 3 + rng.normal(size=10)}
-    rivals |= {"c": rng.permutation(x), "d": x + 5 + rng.normal(size=10)}
-    found = paired_tests(x, rivals)
-    verdicts = [test.verdict for test in found.values()]
-    assert verdicts == ["better", "worse", "not distinguishable", "not tested"]
-    assert found["d"].p < 0.001  # it would be better, if it were tested
-    assert found["d"].difference == pytest.approx((x - rivals["d"]).mean())
-    order = {name: rivals[name] for name in "dabc"}
-    assert paired_tests(x, order)["d"].verdict == "better"
-
-
 def test_equal_values_are_not_distinguishable_and_constant_differences_need_no_test():
-    same = paired_tests([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 3.0]})["a"]
+    same = paired_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], SINGLE)
     assert (same.verdict, same.test, same.interval) == ("not distinguishable", "exact", None)
-    lower = paired_tests([1.0, 1.0], {"a": [2.0, 2.0]})["a"]
+    lower = paired_test([1.0, 1.0], [2.0, 2.0], SINGLE)
     assert (lower.verdict, lower.difference, lower.test) == ("better", -1.0, "exact")
-    assert paired_tests([2.0], {"a": [1.0]})["a"].verdict == "worse"
+    assert paired_test([2.0], [1.0], SINGLE).verdict == "worse"
 
 
 def test_a_diverged_seed_has_the_worst_rank_and_no_interval():
     ours = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 1.02, 0.98]
     theirs = [2.0, 2.1, INF, 1.9, 2.2, INF, 2.05, 2.02]
-    found = paired_tests(ours, {"a": theirs})["a"]
+    found = paired_test(ours, theirs, SINGLE)
     assert (found.test, found.verdict, found.diverged) == ("signed ranks", "better", (0, 2))
     assert found.interval is None
     assert found.p == 2 / 2**8  # all eight signs agree
     assert found.difference == pytest.approx(np.mean(ours[:2] + ours[3:5] + ours[6:]) - 2.045)
-    assert paired_tests(theirs, {"a": ours})["a"].verdict == "worse"
+    assert paired_test(theirs, ours, SINGLE).verdict == "worse"
+
+
+def test_signed_ranks_are_exact_also_with_ties():
+    """Enumerated over all signs; diverged seeds of one schedule have the same rank."""
+    theirs = np.array([1.0, 2.0, 0.5, INF, INF, 3.0, 1.5])
+    ours = np.array([0.5, 2.5, 0.0, 1.0, 2.0, INF, 1.0])
+    p, sign, test = paired_p(ours, theirs)
+    ranks = np.array([2.5, 2.5, 2.5, 6.0, 6.0, 6.0, 2.5])
+    signs = np.array([-1, 1, -1, -1, -1, 1, -1])
+    sums = [ranks[np.array(s) > 0].sum() for s in itertools.product((-1, 1), repeat=7)]
+    observed = ranks[signs > 0].sum()
+    assert p == pytest.approx(2 * np.mean(np.array(sums) <= observed))
+    assert (sign, test) == (-1.0, "signed ranks")
+    rng = np.random.default_rng(7)
+    for n in (4, 12, 40):
+        x, y = rng.normal(0.3, size=n), np.zeros(n)
+        x[0] = INF
+        known = scipy_stats.wilcoxon(np.r_[100.0, x[1:]], method="exact").pvalue
+        assert paired_p(x, y)[0] == pytest.approx(known, rel=1e-12)
 
 
 def test_seeds_that_diverge_for_both_schedules_do_not_count():
@@ -79,32 +85,6 @@ def test_values_of_different_seeds_are_rejected():
         paired_p([1.0, 2.0], [1.0])
     with pytest.raises(RequestError, match="same seeds"):
         paired_p([], [])
-
-
-def test_at_most_five_percent_of_verdicts_over_six_rivals_are_false():
-    rng = np.random.default_rng(3)
-    wrong = 0
-    for _ in range(400):
-        values = rng.normal(size=(7, 10))
-        found = paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})
-        wrong += any(c.verdict in ("better", "worse") for c in found.values())
-    # Binomial: with a probability of 5 %, 400 draws exceed 7.3 % in one of fifty cases.
-    assert wrong / 400 < 0.073
-
-
-def test_a_difference_of_two_standard_deviations_is_found_with_ten_seeds():
-    rng = np.random.default_rng(4)
-    found = 0
-    for _ in range(300):
-        values = rng.normal(size=(7, 10))
-        values[1] += 2.0
-        found += (
-            paired_tests(values[0], {str(i): values[i] for i in range(1, 7)})["1"].verdict
-            == "better"
-        )
-    # The power of the t test at an effect of √2 standard deviations of a difference, .975, minus
-    # two standard errors, .018.
-    assert found / 300 > 0.957
 
 
 @pytest.mark.parametrize("effect", [0.5, 1.0, 0.25])

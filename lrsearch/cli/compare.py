@@ -34,9 +34,9 @@ def compare(
 ) -> None:
     """Compare the best schedules of STUDY with baselines, on fresh seeds.
 
-    Every schedule, searched or baseline, gets its peak tuned on the same grid with the same
-    selection seeds. The reported values come from other seeds. Runs are saved: the same command
-    again prints the saved answer, and a larger --seeds trains only the new seeds.
+    Every schedule, searched or baseline, gets its peak tuned with the same selection seeds. The
+    reported values come from other seeds. Runs are saved: the same command again prints the saved
+    answer, and twice the --seeds trains only the new seeds.
 
     If the study trained your own code, give it as in the search: with --objective, or as the
     COMMAND after -- with its options.

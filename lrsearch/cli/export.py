@@ -10,7 +10,7 @@ import click
 from lrsearch.baselines import BASELINES
 from lrsearch.cli.options import options
 from lrsearch.cli.output import echo
-from lrsearch.comparison import CURRENT_TUNED
+from lrsearch.contender import CURRENT_TUNED
 from lrsearch.errors import RequestError
 from lrsearch.export import FORMATS, to_csv, to_flags, to_json, to_module, to_python
 from lrsearch.objectives.placeholders import carried, used

@@ -52,7 +52,7 @@ def draw_comparison(
     finish_axes(losses, f"Training loss{seeds}", "step", "loss")
     _set_log(losses)
     _set_log(peaks)
-    title = "Loss vs. peak on the first selection seeds (ring: chosen)"
+    title = "Loss vs. peak on selection seeds (ring: chosen)"
     finish_axes(peaks, title, "peak learning rate", result.unit, log_x=True)
     _draw_importance(fields, found.importance)
 
@@ -77,8 +77,10 @@ def _draw_peaks(axes: Axes, contender: Contender, colour: str, width: float) -> 
     if not known:
         return
     axes.plot(*zip(*known, strict=True), ".-", color=colour, linewidth=width, markersize=4)
-    chosen = [(p, v) for p, v in known if p == contender.schedule.peak]
-    axes.plot(*zip(*chosen, strict=True), "o", color=colour, markersize=8, fillstyle="none")
+    peak = contender.schedule.peak
+    value = contender.estimate if contender.estimate is not None else dict(known).get(peak)
+    if value is not None:
+        axes.plot([peak], [value], "o", color=colour, markersize=8, fillstyle="none")
 
 
 def _draw_importance(axes: Axes, importance: Mapping[str, float]) -> None:

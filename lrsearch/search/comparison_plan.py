@@ -1,185 +1,127 @@
-"""The protocol of a comparison, without the code that runs it.
-
-Candidates are the best schedules of a search; baselines are common schedules. The peak of each is
-tuned on the same grid with the same selection seeds. The user's current schedule is compared at
-its own peak and at a tuned one, which tells how much is due to the peak; the default schedule at
-its usual peak. The candidate and the best alternative are chosen on the selection seeds too. The
-reported values come from other seeds. Choosing on the reported seeds would give 8 % false wins
-(simulated).
-"""
+"""The plan of a comparison: which schedules compete, and with how many runs at most."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrsearch.comparison import Comparison
-from lrsearch.contender import Contender
+from lrsearch.contender import CURRENT
 from lrsearch.schedule import Schedule
-from lrsearch.stats import detectable, mean
-from lrsearch.trace import Trace
+from lrsearch.sequential import Looks
+from lrsearch.stats import mean
 
-FEWEST_SEEDS, FEWEST_SELECTION = 5, 3
-#: All peaks are run on the first few selection seeds, the best few peaks of each shape on all
-#: seeds. A convention: it halves the cost, and a few paired seeds tell good peaks from bad ones.
-FIRST_SEEDS, KEPT_PEAKS = 3, 3
+#: Runs of a shape of an exact objective, for the estimate: each needs 15 to 35.
+EXACT_RUNS = 30
+#: Peaks at which the recommended schedule is run to see how much its peak matters, as multiples of
+#: its peak.
+AROUND = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TunedShape:
-    """A shape with all peaks at which it is run.
+class Shape:
+    """A schedule that competes.
 
     Attributes:
-        name: `trial 71`, or the name of a baseline.
-        schedules: one schedule per peak, in increasing order of the peak.
+        name: `trial 71`, or the name of an alternative.
+        schedule: the schedule; tuning its peak begins at its own.
+        fixed: True if it competes at its own peak.
+        most: largest number of runs that tune its peak.
+        known: peak and value of the search's trials of this shape; infinite if it diverged.
     """
 
     name: str
-    schedules: tuple[Schedule, ...]
+    schedule: Schedule
+    fixed: bool = False
+    most: int = 0
+    known: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
-    """The runs of a comparison, and the rules by which its result is computed.
+    """The schedules of a comparison, and the numbers of its runs.
 
     Attributes:
-        candidates, baselines: the shapes that are compared.
-        selection: number of seeds on which peaks, candidate and best baseline are chosen.
-        seeds: number of fresh seeds of the report. For exact objectives both numbers are 1.
+        candidates: schedules of the search, of which the best one is the searched schedule.
+        alternatives: the schedules with which it is compared.
+        selection: number of seeds on which candidates and fixed alternatives are chosen; 0 if
+            there is nothing to choose.
+        seeds: number of fresh seeds of the searched schedule, the current one and the best
+            alternative, at most.
+        others: the same of the other alternatives.
+        reported: number of alternatives that are run on fresh seeds, the best ones.
+        tuned: True if the peak of the searched schedule is tuned; False if it was in the search.
+        around: True to run the recommended schedule at some peaks around its own.
         exact: True if a schedule always has the same value.
+        grid: peaks at which every shape of an exact objective is run first.
+        folded: names of alternatives that have the shape of the only candidate.
     """
 
-    candidates: tuple[TunedShape, ...]
-    baselines: tuple[TunedShape, ...]
-    selection: int
-    seeds: int
+    candidates: tuple[Shape, ...]
+    alternatives: tuple[Shape, ...]
+    selection: int = 0
+    seeds: int = 1
+    others: int = 1
+    reported: int = 1
+    tuned: bool = False
+    around: bool = False
     exact: bool = False
-
-    @property
-    def shapes(self) -> tuple[TunedShape, ...]:
-        """All shapes that are compared."""
-        return (*self.candidates, *self.baselines)
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        """All schedules of the selection, each once."""
-        return list(dict.fromkeys(s for shape in self.shapes for s in shape.schedules))
-
-    @property
-    def look(self) -> int:
-        """Number of selection seeds on which all peaks are run."""
-        return min(FIRST_SEEDS, self.selection)
+    grid: tuple[float, ...] = ()
+    folded: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:
-        """Number of runs. It is an upper limit if shapes share schedules."""
-        kept = sum(min(KEPT_PEAKS, len(shape.schedules)) for shape in self.shapes)
-        reported = 0 if self.exact else (1 + len(self.baselines)) * self.seeds
-        selected = len(self.schedules) * self.look + kept * (self.selection - self.look)
-        return selected + reported
+        """Number of runs at most. For exact objectives, an estimate."""
+        around = len(AROUND) * self.around
+        if self.exact:
+            fixed = sum(shape.fixed for shape in self.alternatives)
+            shapes = len(self.candidates) + len(self.alternatives) - fixed
+            return EXACT_RUNS * shapes + fixed + around
+        chosen = len(self.candidates) * (len(self.candidates) > 1 or self.tuned)
+        if len(self.alternatives) > 1:
+            chosen += sum(shape.fixed for shape in self.alternatives)
+        tuning = sum(shape.most for shape in self.alternatives)
+        tuning += self.candidates[0].most if self.tuned else 0
+        reported = min(self.reported, len(self.alternatives))
+        leading = min(reported, 1 + any(shape.name == CURRENT for shape in self.alternatives))
+        report = (1 + leading) * self.seeds + (reported - leading) * self.others
+        return (chosen + around) * self.selection + tuning + report
 
-    def with_schedules(self, new: Mapping[str, Schedule]) -> ComparisonPlan:
-        """Return a plan in which some shapes have one more peak, by name."""
+    @property
+    def looks(self) -> Looks:
+        """The looks of the comparison, if it is the first of its study."""
+        return Looks(seeds=0 if self.exact else self.seeds)
 
-        def grown(shape: TunedShape) -> TunedShape:
-            if shape.name not in new:
-                return shape
-            schedules = sorted((*shape.schedules, new[shape.name]), key=lambda s: s.peak)
-            return TunedShape(name=shape.name, schedules=tuple(schedules))
-
-        return dataclasses.replace(
-            self,
-            candidates=tuple(map(grown, self.candidates)),
-            baselines=tuple(map(grown, self.baselines)),
-        )
+    def with_seeds(self, seeds: int) -> ComparisonPlan:
+        """Return the plan with another number of fresh seeds, at most the present one."""
+        return dataclasses.replace(self, seeds=seeds, others=min(self.others, seeds))
 
     def describe(self) -> str:
         """Return the runs of the comparison in one line."""
-        if not self.selection:
-            rival = self.baselines[0].name
+        if self.exact:
             return (
-                f"comparing: the best schedule with the {rival} one, {self.seeds} fresh seeds: "
-                f"{self.runs} runs, to show a difference above {detectable(self.seeds):.2g} "
-                "standard deviations"
+                f"comparing: {_count(len(self.candidates), 'candidate')}, "
+                f"{_count(len(self.alternatives), 'alternative')}, exact values: about "
+                f"{self.runs} runs"
             )
-        peaks = max(len(shape.schedules) for shape in self.shapes)
-        seeds = "" if self.exact else f", {self.selection} + {self.seeds} fresh seeds"
+        detectable = (
+            f"to show a difference above {self.looks.detectable():.2g} standard deviations"
+        )
+        if not self.selection and not any(shape.most for shape in self.alternatives):
+            return (
+                f"comparing: the best schedule with the {self.alternatives[0].name} one, "
+                f"{self.seeds} fresh seeds: {self.runs} runs, {detectable}"
+            )
         return (
-            f"comparing: best {len(self.candidates)} schedules, {len(self.baselines)} baselines, "
-            f"{peaks} peaks each{seeds}: {self.runs} runs"
+            f"comparing: {_count(len(self.candidates), 'candidate')}, "
+            f"{_count(len(self.alternatives), 'alternative')}, {self.seeds} fresh seeds: at most "
+            f"{self.runs} runs, {detectable}"
         )
 
-    def kept(self, measured: Mapping[Schedule, Sequence[float]]) -> list[Schedule]:
-        """Return the best few peaks of every shape, which are run on all selection seeds.
 
-        Args:
-            measured: values of every schedule by seed; not finite for a diverged seed.
-        """
-        ranked = (
-            sorted(shape.schedules, key=lambda s: rank_key(measured[s][: self.look]))[:KEPT_PEAKS]
-            for shape in self.shapes
-        )
-        return list(dict.fromkeys(schedule for best in ranked for schedule in best))
-
-    def choose(self, measured: Mapping[Schedule, Sequence[float]]) -> dict[str, Schedule]:
-        """Return the best peak of every shape by name, among those with all selection seeds."""
-        whole = {s for s, values in measured.items() if len(values) >= self.selection}
-        return {
-            shape.name: min(
-                (s for s in shape.schedules if s in whole), key=lambda s: rank_key(measured[s])
-            )
-            for shape in self.shapes
-        }
-
-    def finalists(self, measured: Mapping[Schedule, Sequence[float]]) -> dict[str, Schedule]:
-        """Return the schedules of the report: the best candidate first, then every baseline."""
-        chosen = self.choose(measured)
-        names = [c.name for c in self.candidates]
-        first = min(names, key=lambda name: rank_key(measured[chosen[name]]))
-        return {name: chosen[name] for name in (first, *(b.name for b in self.baselines))}
-
-    def conclude(
-        self,
-        unit: str,
-        measured: Mapping[Schedule, Sequence[float]],
-        reported: Mapping[Schedule, Sequence[float]],
-        losses: Mapping[Schedule, Sequence[Trace]] = {},
-    ) -> Comparison:
-        """Return the comparison from the values of the selection and of the report.
-
-        Args:
-            unit: unit of the values.
-            measured: values of every schedule by selection seed.
-            reported: values of every finalist by fresh seed.
-            losses: training curves of the finalists.
-        """
-        finalists = self.finalists(measured)
-        shapes = {shape.name: shape for shape in self.shapes}
-
-        def contender(name: str) -> Contender:
-            schedule, tried = finalists[name], shapes[name].schedules
-            return Contender(
-                name=name,
-                schedule=schedule,
-                values=tuple(v if math.isfinite(v) else None for v in reported[schedule]),
-                peaks=tuple(s.peak for s in tried),
-                selection=tuple(mean_of_finite(measured[s][: self.look]) for s in tried),
-                losses=tuple(losses.get(schedule, ())),
-            )
-
-        first, *names = finalists
-        return Comparison(
-            unit=unit,
-            exact=self.exact,
-            best=contender(first),
-            baselines=tuple(contender(name) for name in names),
-            best_baseline=min(names, key=lambda name: rank_key(measured[finalists[name]])),
-            candidates=len(self.candidates),
-            seeds=self.seeds,
-            runs=self.runs,
-        )
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def rank_key(values: Sequence[float]) -> tuple[int, float]:

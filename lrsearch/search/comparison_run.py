@@ -7,9 +7,10 @@ continues there, and a comparison with more seeds runs only the new ones.
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from lrsearch.comparison import Comparison
 from lrsearch.contract import Elastic
@@ -21,10 +22,11 @@ from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
-from lrsearch.search.comparison_plan import FEWEST_SEEDS, FEWEST_SELECTION, ComparisonPlan
+from lrsearch.search.comparison_plan import ComparisonPlan
+from lrsearch.search.comparison_protocol import Protocol, Request
+from lrsearch.search.comparison_sizes import FULL, PAIR_SEEDS, SIZES
 from lrsearch.search.comparison_spec import ComparisonSpec
-from lrsearch.search.contending_shapes import PAIR_SEEDS, SMALLER, pair_plan, plan_comparison
-from lrsearch.search.exact_peaks import next_peak
+from lrsearch.search.contending_shapes import pair_plan, plan_comparison
 from lrsearch.search.importance import importances
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
@@ -58,10 +60,12 @@ class ComparisonRun(RunStream):
         store = search.store
         super().__init__(search.spec, search.objective, store, search.shield, store.slots or 1)
         self._callback = callback
-        self._stage, self._seeds = "", 0
+        self._stage = ""
         self._queue: list[tuple[Schedule, int]] = []
+        self._missing: Counter[Schedule] = Counter()
         self._schedules: list[Schedule] = []
         self._held: dict[Schedule, dict[int, Outcome]] = {}
+        self._known = {stage: store.measured(stage) for stage in (SELECT, REPORT)}
         self.done = 0
 
     def answer(self, result: Result, asked: ComparisonSpec) -> None:
@@ -71,7 +75,7 @@ class ComparisonRun(RunStream):
             RequestError: a baseline is unknown or does not fit into the budget.
             SearchFailed: a run failed.
         """
-        plan, each = self.plan(result, asked), seconds_a_run(result)
+        plan = self.plan(result, asked)
         if plan is None and asked.runs is not None:
             raise RequestError(
                 f"no comparison fits into {asked.runs} runs, those of earlier comparisons "
@@ -80,12 +84,9 @@ class ComparisonRun(RunStream):
         if plan is None:
             whole = self.plan(result, dataclasses.replace(asked, frugal=False))
             if whole is not None:
-                self._callback.declined(whole.describe(), whole.runs * each)
+                self._callback.declined(whole.describe(), whole.runs * seconds_a_run(result))
             return
-        done = self.known(plan)
-        left = plan.runs - done
-        self._callback.comparing(plan.describe(), left * each, plan.runs, done)
-        found = dataclasses.replace(self.measure(plan), importance=importances(self.store))
+        found = self.measure(plan, seconds_a_run(result))
         with self.shield:
             self.store.set_comparison(found, result.counted)
 
@@ -96,55 +97,48 @@ class ComparisonRun(RunStream):
             NothingFinished: the study has no finished trial.
             RequestError: a baseline is unknown or does not fit into the budget.
         """
-        exact, entries = self._setup.exact, self._entries()
-
-        def plan(
-            nearest: int | None, top: int, seeds: int, selection: int | None = None
-        ) -> ComparisonPlan:
-            return plan_comparison(
-                result,
-                entries,
-                momentum=self.spec.momentum,
-                top=top,
-                seeds=seeds,
-                against=asked.opponents,
-                selection=selection,
-                exact=exact,
-                points=asked.grid,
-                nearest=nearest,
-                reached=self._setup.reached,
-                default=nearest is None,  # a smaller comparison leaves it out
-            )
-
-        whole = plan(None, asked.top, asked.seeds)
+        exact = self._setup.exact
+        plan = functools.partial(
+            plan_comparison,
+            result,
+            self._entries(),
+            momentum=self.spec.momentum,
+            against=asked.opponents,
+            exact=exact,
+            reached=self._setup.reached,
+        )
         limited = asked.frugal and seconds_a_run(result) >= CHEAP
         if exact or (asked.runs is None and asked.limit is None and not limited):
-            return whole
-        least = SMALLER[-1]
-        smaller = [
-            *((peaks, asked.top, asked.seeds) for peaks in SMALLER),
-            *((least, top, asked.seeds) for top in range(asked.top - 1, 0, -1)),
-            *((least, 1, seeds) for seeds in range(asked.seeds - 1, FEWEST_SEEDS - 1, -1)),
-            (least, 1, FEWEST_SEEDS, FEWEST_SELECTION),
-        ]
-        plans = itertools.chain([whole], (plan(*sizes) for sizes in smaller))
-        pair = None if asked.opponents else pair_plan(result, PAIR_SEEDS[0])
-        if pair is not None:
-            pairs = (dataclasses.replace(pair, seeds=seeds) for seeds in PAIR_SEEDS)
-            plans = itertools.chain(plans, pairs)
+            return plan(size=dataclasses.replace(FULL, top=asked.top), seeds=asked.seeds)
         if asked.runs is None and asked.limit is None:
-            return next((each for each in plans if each.runs <= result.counted), None)
-        held = {stage: self.store.measured(stage) for stage in (SELECT, REPORT)}
-        left = _left(result, asked, held)
-        return next((each for each in plans if _missing(each, held) <= left), None)
+            left = result.counted
+        else:
+            left = _left(result, asked, self._known.values())
+        for size in SIZES:
+            low, high = size.seeds
+            largest = plan(size=size, seeds=high, quiet=True)
+            found = (largest.with_seeds(seeds) for seeds in range(high, low - 1, -1))
+            fitting = next((each for each in found if each.runs <= left), None)
+            if fitting is not None:
+                return fitting
+        low, high = PAIR_SEEDS
+        pair = None if asked.opponents else pair_plan(result, high, self.spec.momentum)
+        if pair is None:
+            return None
+        # The schedules of a pair are known before it, and with them the runs that are stored.
+        done = sum(
+            sum(replicate < high for replicate in self._known[REPORT].get(shape.schedule, ()))
+            for shape in (*pair.candidates, *pair.alternatives)
+        )
+        pairs = (pair.with_seeds(seeds) for seeds in range(high, low - 1, -1))
+        return next((each for each in pairs if each.runs - done <= left), None)
 
-    def known(self, plan: ComparisonPlan) -> int:
-        """Return the number of selection runs of a plan that the study has stored."""
-        self.done = _stored(plan, plan.selection, self.store.measured(SELECT))
-        return self.done
-
-    def measure(self, plan: ComparisonPlan) -> Comparison:
+    def measure(self, plan: ComparisonPlan, seconds: float = 0.0) -> Comparison:
         """Run what is missing, and return the comparison.
+
+        Args:
+            plan: its plan.
+            seconds: mean time of a run, for the estimate.
 
         Raises:
             SearchFailed: a run failed.
@@ -152,34 +146,23 @@ class ComparisonRun(RunStream):
         if not isinstance(self._entries().get("peak"), Range):
             log.warning("the space fixes the peak, but the comparison tunes it")
         self.slots = self._fit(plan.runs)
-        measured = self._measure(SELECT, plan.schedules, plan.look)
-        if plan.exact:
-            plan, measured = self._refine(plan, measured)
-        measured |= self._measure(SELECT, plan.kept(measured), plan.selection)
-        finalists = list(plan.finalists(measured).values())
-        if plan.exact:
-            return plan.conclude(self.spec.unit, measured, measured)
-        reported = self._measure(REPORT, finalists, plan.seeds)
-        losses = self._losses(finalists, plan.seeds)
-        return plan.conclude(self.spec.unit, measured, reported, losses)
-
-    def _refine(
-        self, plan: ComparisonPlan, measured: dict[Schedule, list[float]]
-    ) -> tuple[ComparisonPlan, dict[Schedule, list[float]]]:
-        """Return a plan with the best peak of every shape, for exact values, and all values."""
-        while True:
-            shapes = {shape.name: shape.schedules for shape in plan.shapes}
-            new = {}
-            for name, known in shapes.items():
-                if len(known) == 1:
-                    continue  # it competes at its own peak
-                peak = next_peak({s.peak: measured[s][0] for s in known})
-                if peak is not None:
-                    new[name] = known[0].replace(peak=peak)
-            if not new:
-                return plan, measured
-            measured |= self._measure(SELECT, list(new.values()), 1)
-            plan = plan.with_schedules(new)
+        self.done = 0
+        protocol, announced = Protocol(plan, self.store.comparison()), False
+        for request in protocol.requests():
+            missing = self._take_up(request, protocol)
+            if missing and not announced:
+                announced = True
+                left = max(0, plan.runs - self.done)
+                self._callback.comparing(plan.describe(), left * seconds, plan.runs, self.done)
+            if missing:
+                self.drain()
+            for schedule, replicate in request.runs:
+                value = self._held[schedule][replicate].value
+                key = request.stage, schedule, replicate
+                protocol.values[key] = math.inf if value is None else value
+        losses = {} if plan.exact else self._losses(protocol.reported)
+        found = protocol.conclude(self.spec.unit, losses)
+        return dataclasses.replace(found, importance=importances(self.store))
 
     def _fit(self, runs: int) -> int:
         """Return the number of slots, which the sampler's window does not limit here."""
@@ -218,56 +201,42 @@ class ComparisonRun(RunStream):
         held = self._held[schedule]
         held[outcome.replicate] = outcome
         self.done += 1
-        if all(replicate in held for replicate in range(self._seeds)):
+        self._missing[schedule] -= 1
+        if not self._missing[schedule]:
             with self.shield:
                 self.store.keep_measured(self._stage, schedule, held)
+            self._known[self._stage][schedule] = held
         self._callback.compared_runs(self.done)
 
     def _entries(self) -> dict[str, Entry]:
         return {**self._setup.entries, **self.spec.space.entries}
 
-    def _measure(
-        self, stage: str, schedules: Sequence[Schedule], seeds: int
-    ) -> dict[Schedule, list[float]]:
-        """Return values by seed, infinite for a diverged seed; run what is missing."""
-        known = self.store.measured(stage)
-        self._stage, self._seeds = stage, seeds
-        self._schedules = list(dict.fromkeys(schedules))
-        self._held = held = {s: dict(known.get(s, {})) for s in self._schedules}
-        self._queue = [(s, r) for s in held for r in range(seeds) if r not in held[s]]
-        if self._queue:
-            self.drain()
-        return {
-            s: [math.inf if (v := held[s][r].value) is None else v for r in range(seeds)]
-            for s in held
-        }
+    def _take_up(self, request: Request, protocol: Protocol) -> int:
+        """Prepare the runs of a request that are not stored, and return their number."""
+        known = self._known[request.stage]
+        self._stage = request.stage
+        self._schedules = list(dict.fromkeys(schedule for schedule, _ in request.runs))
+        self._held = {schedule: dict(known.get(schedule, {})) for schedule in self._schedules}
+        self._queue = [(s, r) for s, r in request.runs if r not in self._held[s]]
+        self._missing = Counter(schedule for schedule, _ in self._queue)
+        new = sum((request.stage, *run) not in protocol.values for run in request.runs)
+        self.done += new - len(self._queue)
+        return len(self._queue)
 
-    def _losses(self, schedules: Sequence[Schedule], seeds: int) -> dict[Schedule, list[Trace]]:
-        known = self.store.measured(REPORT)
+    def _losses(self, schedules: Sequence[Schedule]) -> dict[Schedule, list[Trace]]:
+        known = self._known[REPORT]
         return {
-            s: [known[s][r].traces["loss"] for r in range(seeds) if "loss" in known[s][r].traces]
+            s: [o.traces["loss"] for _, o in sorted(known[s].items()) if "loss" in o.traces]
             for s in schedules
         }
 
 
-def _left(result: Result, asked: ComparisonSpec, held: Mapping[str, Held]) -> int:
+def _left(result: Result, asked: ComparisonSpec, held: Iterable[Held]) -> int:
     """Return the number of runs that a budget leaves after those that are done."""
     left = (asked.runs or asked.limit or 0) - sum(
-        len(outcomes) for stage in held.values() for outcomes in stage.values()
+        len(outcomes) for stage in held for outcomes in stage.values()
     )
     if asked.runs is None:
         counted = [trial for trial in result.trials if trial.state != "failed"]
         left -= sum(len(trial.outcomes) for trial in counted)
     return left
-
-
-def _missing(plan: ComparisonPlan, held: Mapping[str, Held]) -> int:
-    """Return the number of runs of a plan that the study has not stored, at most."""
-    missing = plan.runs - _stored(plan, plan.selection, held[SELECT])
-    # Without a selection, the schedules of the report are known before it.
-    return missing if plan.selection else missing - _stored(plan, plan.seeds, held[REPORT])
-
-
-def _stored(plan: ComparisonPlan, seeds: int, held: Held) -> int:
-    """Return the number of stored runs of a plan's schedules, with this number of seeds each."""
-    return sum(min(seeds, len(held.get(schedule, ()))) for schedule in plan.schedules)

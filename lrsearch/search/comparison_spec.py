@@ -8,13 +8,13 @@ from pathlib import Path
 
 from lrsearch.baselines import BASELINES
 from lrsearch.bounds import Bound
-from lrsearch.comparison import CURRENT, CURRENT_TUNED, DEFAULT, SEARCHED
+from lrsearch.contender import CURRENT, CURRENT_TUNED, DEFAULT, SEARCHED
 from lrsearch.errors import RequestError, closest
 from lrsearch.schedule import Schedule
 from lrsearch.study.settings import check_settings, setting
 
 #: Default numbers of trials that compete, and of seeds.
-TOP, SEEDS = 5, 10
+TOP, SEEDS = 5, 20
 #: Number of runs of the smallest comparison: two schedules on three seeds.
 SMALLEST_PAIR = 6
 #: Names of other contenders, which a file cannot have.
@@ -27,10 +27,10 @@ class ComparisonSpec:
 
     Attributes:
         top: number of best trials that are considered.
-        seeds: number of selection seeds, and number of seeds of the report.
+        seeds: largest number of fresh seeds. A study that was compared may be compared with twice
+            as many, or four times.
         runs: largest number of runs of the comparison, with those that are stored; then `top` and
             `seeds` are the largest that fit.
-        grid: number of peaks on which every schedule is tuned.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
             empty for all baselines, the current and the default schedule.
         frugal: True to use at most as many runs as the study has trials, if a run takes 2 s or
@@ -51,20 +51,14 @@ class ComparisonSpec:
     )
     seeds: int = setting(
         SEEDS,
-        "Selection seeds; the report uses the same number of other fresh seeds.",
-        Bound(kind="int", low=5, high=1000),
+        "Largest number of fresh seeds per schedule; fewer are run if the verdict is clear early.",
+        Bound(kind="int", low=3, high=1000),
         metavar="N",
     )
     runs: int | None = setting(
         None,
         "Largest number of runs of the comparison, in place of numbers of trials and seeds.",
         Bound(kind="int", low=SMALLEST_PAIR, high=1_000_000, optional=True),
-        metavar="N",
-    )
-    grid: int = setting(
-        9,
-        "Number of peaks on which every schedule is tuned.",
-        Bound(kind="int", low=1, high=101),
         metavar="N",
     )
     against: Sequence[str | Schedule] = setting(

@@ -1,31 +1,36 @@
-"""Which schedules compete in a comparison, and at which peaks they are run first."""
+"""Which schedules compete in a comparison."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from lrsearch.baselines import BASELINES, baseline
-from lrsearch.comparison import CURRENT, CURRENT_TUNED, DEFAULT
+from lrsearch.contender import CURRENT, CURRENT_TUNED, DEFAULT
 from lrsearch.errors import RequestError, log
+from lrsearch.outcome import Trial
 from lrsearch.ranges import Entry, Range
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
-from lrsearch.search.comparison_plan import ComparisonPlan, TunedShape
+from lrsearch.search.comparison_plan import ComparisonPlan, Shape
+from lrsearch.search.comparison_sizes import FULL, Size
 
-#: Numbers of seeds of the smallest comparison, the largest first. A convention: with fewer than
-#: three seeds nothing can be shown, and more than sixteen are worth a comparison with baselines.
-PAIR_SEEDS = tuple(range(16, 2, -1))
-#: Number of peaks of the grid, and smaller numbers for a limited number of runs.
-GRID_PEAKS, SMALLER = 9, (7, 5, 3)
+#: Number of peaks at which every shape of an exact objective is run first.
+GRID_PEAKS = 9
+#: The baselines, those first that are usually better. A convention.
+PREFERRED = ("linear", "cosine", "wsd", "onecycle", "step", "constant")
+#: Largest distance of two schedules of the same shape: the root mean square of the difference of
+#: the rates, divided by their peaks; and the steps at which they are compared.
+SAME_SHAPE, POINTS = 0.02, 256
+#: Trials of a shape from which its peak can be tuned without further runs.
+ENOUGH_TRIALS = 3
 
 
-def peak_grid(
-    anchor: float, low: float, high: float, points: int = GRID_PEAKS, nearest: int | None = None
-) -> list[float]:
+def peak_grid(anchor: float, low: float, high: float, points: int = GRID_PEAKS) -> list[float]:
     """Return peaks evenly spaced on a logarithmic scale, one of which is the anchor.
 
     Args:
@@ -33,7 +38,6 @@ def peak_grid(
         low: lower end of the searched range; the anchor if that is lower.
         high: upper end of the searched range; the anchor if that is higher.
         points: number of peaks.
-        nearest: number of peaks around the anchor to keep; None for all.
     """
     low, high = min(low, anchor), max(high, anchor)
     if points == 1 or low == high:
@@ -42,7 +46,7 @@ def peak_grid(
     below = math.floor(math.log(anchor / low) / math.log(ratio) + 1e-9)
     above = math.floor(math.log(high / anchor) / math.log(ratio) + 1e-9)
     # The range can hold one point too many.
-    while below + 1 + above > (points if nearest is None else nearest):
+    while below + 1 + above > points:
         below, above = (below - 1, above) if below > above else (below, above - 1)
     return [anchor * ratio**j if j else anchor for j in range(-below, above + 1)]
 
@@ -52,15 +56,12 @@ def plan_comparison(
     entries: Mapping[str, Entry],
     *,
     momentum: float = 0.0,
-    top: int,
+    size: Size = FULL,
     seeds: int,
-    selection: int | None = None,
     against: Sequence[tuple[str, Schedule | None]] = (),
     exact: bool = False,
-    points: int = GRID_PEAKS,
-    nearest: int | None = None,
     reached: Collection[str] | None = None,
-    default: bool = True,
+    quiet: bool = False,
 ) -> ComparisonPlan:
     """Plan the comparison of a study.
 
@@ -68,84 +69,160 @@ def plan_comparison(
         result: result of the study.
         entries: entries of its space and objective, for the range of the peak.
         momentum: momentum of schedules that define none.
-        top: number of candidates, the best trials of the study.
-        seeds: number of seeds of the report.
-        selection: number of selection seeds; None for `seeds`.
-        against: names of baselines with None, or names with schedules; empty for all of
-            `BASELINES`, the current and the default schedule.
+        size: how much is compared.
+        seeds: number of fresh seeds.
+        against: names of baselines with None, or names with schedules; empty for the baselines,
+            the current and the default schedule.
         exact: True if a schedule always has the same value.
-        points: number of peaks of the grid.
-        nearest: number of peaks around the best trial's peak to keep; None for all.
         reached: fields that reach the objective, as in `lrsearch.contract.Setup`. A schedule that
             differs in another field would be trained as if it did not.
-        default: False to leave out the default schedule, to save runs.
+        quiet: True to log nothing about alternatives that are left out.
 
     Raises:
         NothingFinished: the study has no finished trial.
         RequestError: a baseline is unknown or does not fit into the budget.
     """
     found = result.best.schedule
-    searched = entries.get("peak")
-    low, high = found.peak / 10, found.peak * 10
-    if isinstance(searched, Range):
-        low, high = searched.low, searched.high
-    grid = peak_grid(found.peak, low, high, points, nearest)
-    distinct = dict.fromkeys(t.schedule for t in result.ranked)
-    names = {t.schedule: f"trial {t.index}" for t in reversed(result.ranked)}
-    candidates = [(names[s], s) for s in list(distinct)[:top]]
     shapes = [
         (name, _usual_shape(name, found) if schedule is None else schedule.with_momentum(momentum))
-        for name, schedule in against or _usual(result, default=default)
+        for name, schedule in against or _usual(result, size)
     ]
-    log_level = logging.WARNING if nearest is None else logging.DEBUG  # once is enough
-    shapes = _reaching(shapes, found, reached, given=bool(against), level=log_level)
-    named = bool(against)
-    fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=named, level=log_level)]
+    level, named = logging.DEBUG if quiet else logging.WARNING, bool(against)
+    shapes = _reaching(shapes, found, reached, given=named, level=level)
+    fitting = [(n, s) for n, s in shapes if _fits(n, s, result, given=named, level=level)]
     if not fitting:
         raise RequestError(
             f"no baseline fits into {result.budget.steps} steps; create a study with more `steps=`"
         )
+    alternatives = [
+        Shape(name=name, schedule=schedule, fixed=True)
+        if name in (CURRENT, DEFAULT)
+        else Shape(name=name, schedule=schedule, most=size.most)
+        for name, schedule in fitting
+    ]
+    twins = _Twins(result, momentum)
+    tuned = [shape for shape in alternatives if not shape.fixed]
+    same = {trial.index: twins.of(trial.schedule, tuned) for trial in result.trials}
+    distinct = {trial.schedule: trial for trial in reversed(result.ranked)}
+    ranked = [trial for trial in result.ranked if distinct[trial.schedule] is trial]
+    own = [trial for trial in ranked if same[trial.index] is None][: size.top]
+    folded: tuple[str, ...] = ()
+    if not own:  # the search found a baseline; it competes as the searched schedule
+        own = ranked[:1]
+        others = [shape for shape in alternatives if shape.name != same[own[0].index]]
+        if others:
+            folded = tuple(shape.name for shape in alternatives if shape not in others)
+            alternatives = others
+    candidates = [
+        Shape(name=f"trial {trial.index}", schedule=trial.schedule, most=size.most)
+        for trial in own
+    ]
+
+    def known(shape: Shape) -> Shape:
+        alike = [t for t in result.trials if twins.same(t.schedule, shape.schedule)]
+        return dataclasses.replace(shape, known=_measured(alike))
+
+    low, high = found.peak / 10, found.peak * 10
+    searched = entries.get("peak")
+    if isinstance(searched, Range):
+        low, high = searched.low, searched.high
+    start = own[0].schedule.peak
     return ComparisonPlan(
-        candidates=tuple(_tuned_shape(name, s, grid) for name, s in candidates),
-        baselines=tuple(
-            TunedShape(name=name, schedules=(s,))
-            if name in (CURRENT, DEFAULT)
-            else _tuned_shape(name, s, grid, own=s.peak != found.peak)
-            for name, s in fitting
+        candidates=tuple(map(known, candidates)),
+        alternatives=tuple(
+            shape
+            if shape.fixed
+            else known(dataclasses.replace(shape, schedule=_at(shape.schedule, start, shape.name)))
+            for shape in alternatives
         ),
-        selection=1 if exact else selection or seeds,
+        selection=1 if exact else size.selection,
         seeds=1 if exact else seeds,
+        others=min(size.others, seeds),
+        reported=size.reported,
+        tuned=size.tuned,
+        around=size.around,
         exact=exact,
+        grid=tuple(peak_grid(found.peak, low, high)) if exact else (),
+        folded=folded,
     )
 
 
-def pair_plan(result: Result, seeds: int) -> ComparisonPlan | None:
+def pair_plan(result: Result, seeds: int, momentum: float = 0.0) -> ComparisonPlan | None:
     """Plan the smallest comparison: the best trial and one alternative on fresh seeds.
 
-    The alternative is the current schedule, else the default one. Both were run in the search, so
-    nothing is chosen or tuned on selection seeds.
+    The alternative is the current schedule, else a linear decay if the search has run it at enough
+    peaks, else the default schedule. All were run in the search, so nothing is tuned on selection
+    seeds.
 
     Args:
         result: result of the study.
         seeds: number of seeds of the report.
+        momentum: momentum of schedules that define none.
 
     Returns:
         The plan, or None if the study has no alternative or nothing else has finished.
     """
-    names = [name for name in (CURRENT, DEFAULT) if name in result.firsts]
-    if not names:
-        return None
-    rival = result.firsts[names[0]].schedule
-    others = [trial for trial in result.ranked if trial.schedule != rival]
+    twins, rival = _Twins(result, momentum), None
+    linear = _usual_shape("linear", result.best.schedule)
+    alike = [trial for trial in result.trials if twins.same(trial.schedule, linear)]
+    if CURRENT not in result.firsts and len(_measured(alike)) >= ENOUGH_TRIALS:
+        rival = Shape(name="linear", schedule=linear, known=_measured(alike))
+        others = [trial for trial in result.ranked if trial not in alike]
+    else:
+        names = [name for name in (CURRENT, DEFAULT) if name in result.firsts]
+        if not names:
+            return None
+        rival = Shape(name=names[0], schedule=result.firsts[names[0]].schedule, fixed=True)
+        others = [trial for trial in result.ranked if trial.schedule != rival.schedule]
     if not others:
         return None
-    searched = TunedShape(name=f"trial {others[0].index}", schedules=(others[0].schedule,))
+    best = others[0]
     return ComparisonPlan(
-        candidates=(searched,),
-        baselines=(TunedShape(name=names[0], schedules=(rival,)),),
-        selection=0,
+        candidates=(Shape(name=f"trial {best.index}", schedule=best.schedule, fixed=True),),
+        alternatives=(rival,),
         seeds=seeds,
     )
+
+
+class _Twins:
+    """Schedules of the same shape: they differ in the peak, and otherwise hardly.
+
+    Args:
+        result: result of the study, for its budget.
+        momentum: momentum of schedules that define none.
+    """
+
+    def __init__(self, result: Result, momentum: float) -> None:
+        steps = min(result.budget.steps, POINTS)
+        self._budget = dataclasses.replace(result.budget, steps=steps)
+        self._momentum = momentum
+        self._curves: dict[Schedule, np.ndarray | None] = {}
+
+    def same(self, first: Schedule, second: Schedule) -> bool:
+        """Return True if two schedules have the same shape."""
+        a, b = self._curve(first), self._curve(second)
+        if a is None or b is None:
+            return first.replace(peak=second.peak) == second
+        apart = np.sqrt(np.mean((a - b) ** 2, axis=1))
+        return bool((apart <= SAME_SHAPE).all())
+
+    def of(self, schedule: Schedule, shapes: Sequence[Shape]) -> str | None:
+        """Return the name of the first shape that a schedule has, or None."""
+        alike = (shape.name for shape in shapes if self.same(schedule, shape.schedule))
+        return next(alike, None)
+
+    def _curve(self, schedule: Schedule) -> np.ndarray | None:
+        """Return rates, batches and momenta in units of their scale; None without a plan."""
+        if schedule not in self._curves:
+            try:
+                plan = self._budget.plan(schedule.with_momentum(self._momentum))
+            except RequestError:  # it needs more steps
+                self._curves[schedule] = None
+            else:
+                # Batches differ by factors, so their logarithms are compared.
+                rows = (plan.lr / schedule.peak, np.log(plan.batch), plan.momentum)
+                self._curves[schedule] = np.stack([_resampled(row) for row in rows])
+        return self._curves[schedule]
 
 
 def _usual_shape(name: str, found: Schedule) -> Schedule:
@@ -154,23 +231,35 @@ def _usual_shape(name: str, found: Schedule) -> Schedule:
     return baseline(name, found.peak, momentum).with_momentum(momentum)
 
 
-def _usual(result: Result, *, default: bool) -> list[tuple[str, Schedule | None]]:
-    """Return the default opponents: all baselines, the current and the default schedule."""
-    names = (CURRENT, DEFAULT) if default else (CURRENT,)
-    own = [(n, t.schedule) for n, t in result.firsts.items() if n in names]
-    tuned = [(CURRENT_TUNED, schedule) for name, schedule in own if name == CURRENT]
-    return [*((name, None) for name in BASELINES), *tuned, *own]
+def _usual(result: Result, size: Size) -> list[tuple[str, Schedule | None]]:
+    """Return the default opponents: baselines, the current and, if there is room, the default."""
+    own = [(n, t.schedule) for n, t in result.firsts.items() if n in (CURRENT, DEFAULT)]
+    today = [(CURRENT_TUNED, schedule) for name, schedule in own if name == CURRENT]
+    common = PREFERRED
+    if not size.default:
+        own = [(name, schedule) for name, schedule in own if name == CURRENT]
+        common = PREFERRED[: size.baselines - len(today)]
+    return [*((name, None) for name in BASELINES if name in common), *today, *own]
 
 
-def _tuned_shape(
-    name: str, schedule: Schedule, grid: Sequence[float], own: bool = True
-) -> TunedShape:
-    """Return a shape on the grid; the shape's own peak replaces the nearest point."""
-    peaks = list(grid)
-    if own and schedule.peak not in peaks:
-        nearest = int(np.argmin(np.abs(np.log(np.array(peaks) / schedule.peak))))
-        peaks[nearest] = schedule.peak
-    return TunedShape(name=name, schedules=tuple(schedule.replace(peak=p) for p in sorted(peaks)))
+def _measured(trials: Iterable[Trial]) -> tuple[tuple[float, float], ...]:
+    """Return peak and value of finished trials, infinite for diverged ones."""
+    return tuple(
+        (trial.schedule.peak, math.inf if trial.value is None else trial.value)
+        for trial in trials
+        if trial.value is not None or trial.state == "diverged"
+    )
+
+
+def _at(schedule: Schedule, peak: float, name: str) -> Schedule:
+    """Return a baseline at the searched peak; the user's own schedules begin at their own."""
+    return schedule.replace(peak=peak) if name in BASELINES else schedule
+
+
+def _resampled(row: np.ndarray) -> np.ndarray:
+    """Return values at `POINTS` places: plans with growing batches have fewer steps."""
+    places = np.linspace(0, len(row) - 1, POINTS)
+    return np.asarray(np.interp(places, np.arange(len(row)), row))
 
 
 def _reaching(

@@ -283,9 +283,9 @@ class Store:
         name = f"{MEASURED}.{stage}.{digest(schedule)}"
         self.keep(name, Measured(schedule=schedule, outcomes=kept))
 
-    def comparison(self, trials: int) -> Comparison | None:
-        """Return the latest comparison if it was made with this number of trials, else None."""
-        if self._comparison is None or self._comparison.trials != trials:
+    def comparison(self, trials: int | None = None) -> Comparison | None:
+        """Return the latest comparison; with a number of trials, only if it was made with them."""
+        if self._comparison is None or trials not in (None, self._comparison.trials):
             return None
         return self._comparison.confirmation
 

@@ -1,5 +1,6 @@
-"""The plan of a comparison: its runs, its choices, and how often its answer is wrong."""
+"""The protocol of a comparison: its runs, its choices, and how often its answer is wrong."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -8,57 +9,53 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import lrsearch
 from lrsearch import Schedule
 from lrsearch.baselines import BASELINES, baseline
 from lrsearch.codec import decode, encode
 from lrsearch.comparison import Comparison
 from lrsearch.comparison_tables import comparison_remarks
-from lrsearch.search.comparison_plan import (
-    FIRST_SEEDS,
-    KEPT_PEAKS,
-    ComparisonPlan,
-    TunedShape,
-    rank_key,
+from lrsearch.search.comparison_plan import ComparisonPlan, Shape, rank_key
+from lrsearch.search.comparison_protocol import Protocol
+from lrsearch.search.comparison_sizes import SIZES
+from lrsearch.search.contending_shapes import pair_plan, peak_grid, plan_comparison
+from lrsearch.seeding import SELECT
+from lrsearch.sequential import Looks
+from tests.bench.comparison import (
+    LAWS,
+    disguise,
+    normal,
+    null,
+    power,
+    run,
+    whole_study,
+    worth,
 )
-from lrsearch.search.contending_shapes import peak_grid
-from lrsearch.seeding import stream
-from tests.bench.comparison import worth
+from tests.doubles import Bowl, search
 
 
-def rivals(*names, peaks=(0.1, 0.2, 0.4)):
+def shapes(*names, fixed=False, peak=0.2):
     """Return one shape per name, each with a different `warmup`."""
     return tuple(
-        TunedShape(
+        Shape(
             name=name,
-            schedules=tuple(Schedule(peak=p, warmup=0.01 * (i + 1)) for p in peaks),
+            schedule=Schedule(peak=peak, warmup=0.01 * (i + 1)),
+            fixed=fixed,
+            most=0 if fixed else 12,
         )
         for i, name in enumerate(names)
     )
 
 
-def protocol(candidates=5, against=6, seeds=10, points=9):
-    names = [f"trial {i}" for i in range(candidates)] + [f"b{i}" for i in range(against)]
-    every = rivals(*names, peaks=tuple(2.0 ** -np.arange(points)))
+def plan_of(*names, candidates, seeds=10, **words):
+    every = shapes(*names)
+    defaults = {"selection": 3, "others": seeds, "reported": len(every), "tuned": True}
     return ComparisonPlan(
-        candidates=every[:candidates], baselines=every[candidates:], selection=seeds, seeds=seeds
+        candidates=every[:candidates],
+        alternatives=every[candidates:],
+        seeds=seeds,
+        **{**defaults, **words},
     )
-
-
-def run(asked, value):
-    """Return the comparison of values `value(schedule, stage, seed)`, and its runs."""
-    calls = []
-
-    def measure(schedules, stage, seeds):
-        calls.append(len(schedules) * len(seeds))
-        return {s: [value(s, stage, r) for r in seeds] for s in schedules}
-
-    measured = measure(asked.schedules, "select", range(asked.look))
-    kept = asked.kept(measured)
-    more = measure(kept, "select", range(asked.look, asked.selection))
-    measured = {s: [*values, *more.get(s, [])] for s, values in measured.items()}
-    reported = measure(list(asked.finalists(measured).values()), "report", range(asked.seeds))
-    assert sum(calls) == asked.runs
-    return asked.conclude("points", measured, reported)
 
 
 def test_a_grid_spans_the_range_evenly_and_contains_the_anchor():
@@ -72,8 +69,6 @@ def test_a_grid_spans_the_range_evenly_and_contains_the_anchor():
         np.testing.assert_allclose(ratios, math.log(1000) / points, rtol=1e-9)
     assert peak_grid(3.0, 0.001, 1.0, 9)[-1] == 3.0  # an anchor outside widens the range
     assert peak_grid(0.1, 0.001, 1.0, 1) == [0.1]
-    near = peak_grid(0.02, 0.001, 1.0, nearest=3)  # with the spacing of the whole grid
-    np.testing.assert_allclose(near, [0.02 / 1000 ** (1 / 9), 0.02, 0.02 * 1000 ** (1 / 9)])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -93,173 +88,270 @@ def test_baselines_have_the_shapes_of_their_names(momentum):
     assert momenta.min() == pytest.approx(momentum * 0.85 / 0.95)
 
 
-def test_the_number_of_runs_is_exact():
-    whole = protocol()
-    assert whole.runs == 11 * 9 * FIRST_SEEDS + 11 * KEPT_PEAKS * (10 - FIRST_SEEDS) + 7 * 10
-    assert f"{whole.runs} runs" in whole.describe()
-    run(whole, lambda s, stage, r: s.peak + r)  # asserts the number of runs
-    smaller = [protocol(points=p) for p in (7, 5, 3)]
-    smaller += [protocol(points=3, candidates=k) for k in (4, 3, 2, 1)]
-    smaller += [protocol(points=3, candidates=1, seeds=s) for s in (9, 8, 7, 6, 5)]
-    sizes = [p.runs for p in smaller]
-    assert sizes == sorted(sizes, reverse=True)
-
-
 def test_peaks_candidate_and_best_baseline_are_chosen_on_selection_seeds_only():
     """The choice does not depend on the values of the report."""
-    names = ("trial 1", "trial 2", "a", "b")
-    every = rivals(*names)
-    asked = ComparisonPlan(candidates=every[:2], baselines=every[2:], selection=6, seeds=6)
-    tuned = {0.01: 0.2, 0.02: 0.4, 0.03: 0.1, 0.04: 0.2}
+    asked = plan_of("trial 1", "trial 2", "a", "b", candidates=2, seeds=6)
+    tuned = {0.01: 0.2, 0.02: 0.4, 0.03: 0.1, 0.04: 0.3}
     order = {"select": {0.01: 1.0, 0.02: 2.0, 0.03: 3.0, 0.04: 4.0}}
     order["report"] = {warmup: -value for warmup, value in order["select"].items()}
 
-    def value(schedule, stage, seed):
-        off = abs(math.log(schedule.peak / tuned[schedule.warmup]))
-        return order[stage][schedule.warmup] + 0.1 * off + 0.01 * math.sin(7 * seed)
+    def value(stage, schedule, seed):
+        off = math.log(schedule.peak / tuned[schedule.warmup], 3) ** 2
+        return order[stage][schedule.warmup] + off + 1e-6 * math.sin(7 * seed)
 
     found = run(asked, value)
     assert found.best.name == "trial 1"
-    assert found.best.schedule == Schedule(peak=0.2, warmup=0.01)
-    assert {b.name: b.schedule.peak for b in found.baselines} == {"a": 0.1, "b": 0.2}
+    assert found.best.schedule.warmup == 0.01
+    peaks = {each.name: each.schedule.peak for each in (found.best, *found.baselines)}
+    assert peaks == {
+        "trial 1": pytest.approx(0.2, rel=1e-3),
+        "a": pytest.approx(0.1, rel=1e-3),
+        "b": pytest.approx(0.3, rel=1e-3),
+    }
     assert found.best_baseline == "a"
-    assert found.versus["a"].difference == pytest.approx(2.0)
-    assert found.versus["a"].verdict == "worse"
-    assert found.contenders["a"].at_edge
+    assert found.versus["a"].difference == pytest.approx(2.0, abs=1e-4)
+    assert (found.versus["a"].verdict, found.versus["a"].seeds) == ("worse", 5)
+    assert found.contenders["a"].estimate == pytest.approx(3.0, abs=1e-4)
+    assert not found.contenders["a"].at_edge
+
+
+def test_all_contenders_use_the_same_seeds():
+    used = {}
+
+    def value(stage, schedule, seed):
+        used.setdefault((stage, schedule.warmup), []).append(seed)
+        return math.log(schedule.peak) ** 2 + 0.1 * math.sin(7 * seed + 100 * schedule.warmup)
+
+    found = run(plan_of("trial 1", "a", "b", "c", candidates=1, seeds=10), value)
+    for (stage, _), seeds in used.items():
+        if stage == SELECT:
+            assert sorted(set(seeds)) == list(range(len(set(seeds))))
+        else:
+            assert seeds == list(range(len(seeds)))
+    assert len(found.best.values) == max(len(each.values) for each in found.baselines)
+
+
+def test_a_protocol_continues_from_the_values_that_it_has():
+    asked = plan_of("trial 1", "trial 2", "a", "b", candidates=2, around=True)
+
+    def value(stage, schedule, seed):
+        own = math.sin(7 * seed + 1000 * schedule.warmup + 50 * schedule.peak + (stage == SELECT))
+        return math.log(schedule.peak / 0.3, 3) ** 2 + 0.2 * own
+
+    whole, calls = run(asked, value), []
+    protocol = Protocol(asked)
+    for request in protocol.requests():
+        calls += [(request.stage, *each) for each in request.runs]
+        protocol.values |= {key: value(*key) for key in calls}
+    assert protocol.conclude("points") == whole
+    assert whole.runs == len(set(calls)) <= asked.runs
+    assert [peak / whole.recommended.schedule.peak for peak, _ in whole.around] == pytest.approx(
+        [0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
+    )
+
+
+def test_the_plan_says_how_many_runs_there_are_at_most():
+    asked = plan_of("trial 1", "trial 2", "a", "b", candidates=2, seeds=10, others=8, around=True)
+    assert asked.runs == 2 * 3 + 3 * 12 + 2 * 10 + 8 + 6 * 3
+    assert f"at most {asked.runs} runs" in asked.describe()
+    assert "2 candidates, 2 alternatives, 10 fresh seeds" in asked.describe()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = run(asked, lambda stage, schedule, seed, rng=rng: float(rng.normal()))
+        assert found.runs <= asked.runs
+    smaller = [asked.with_seeds(seeds).runs for seeds in (9, 8, 7, 3)]
+    assert smaller == sorted(smaller, reverse=True)
+
+
+def test_an_extension_keeps_the_peaks_and_adds_a_look():
+    asked = plan_of("trial 1", "a", candidates=1, seeds=6)
+
+    def value(stage, schedule, seed):
+        own = math.sin(7 * seed + 1000 * schedule.warmup + 50 * schedule.peak)
+        return math.log(schedule.peak / 0.3, 3) ** 2 + 0.5 * own
+
+    first = run(asked, value)
+    assert first.looks == Looks(seeds=6)
+    longer = run(dataclasses.replace(asked, seeds=12, others=12), value, first)
+    assert longer.looks == Looks(seeds=6, extended=1)
+    assert [c.schedule for c in longer.contenders.values()] == [
+        c.schedule for c in first.contenders.values()
+    ]
+    again = run(asked, value, longer)
+    assert again == longer
+    other = run(dataclasses.replace(asked, selection=4), lambda *key: value(*key) + 1, None)
+    assert other.looks.spent == 0
+    changed = dataclasses.replace(asked, alternatives=shapes("b", fixed=True, peak=0.7))
+    later = run(changed, value, first)
+    assert (later.looks.spent, later.versus["b"].level) == (1, 0.005)
 
 
 def test_diverged_seeds_are_counted_and_never_dropped():
     assert rank_key([1.0, math.inf]) > rank_key([5.0, 5.0])
     assert rank_key([math.inf, math.inf]) == (2, math.inf)
-    asked = ComparisonPlan(
-        candidates=rivals("trial 1"), baselines=rivals("x", "b")[1:], selection=10, seeds=10
-    )
+    asked = plan_of("trial 1", "b", candidates=1, seeds=20, tuned=False)
 
-    def value(schedule, stage, seed):
-        if schedule.warmup == 0.02 and stage == "report" and seed < 3:
+    def value(stage, schedule, seed):
+        b = schedule.warmup == 0.02
+        if b and stage == "report" and seed < 3:
             return math.inf
-        return 1.0 + schedule.peak + 0.01 * seed + (0.5 if schedule.warmup == 0.02 else 0.0)
+        return 1.0 + math.log(schedule.peak / 0.2) ** 2 + 0.01 * math.sin(seed) + 0.5 * b
 
     found = run(asked, value)
     versus = found.versus["b"]
     assert (found.baselines[0].diverged, versus.test) == (3, "signed ranks")
     assert (versus.verdict, versus.interval) == ("better", None)
-    assert any("3 of 10 seeds diverged" in remark for remark in comparison_remarks(found))
+    seeds = len(found.baselines[0].values)
+    assert any(f"3 of {seeds} seeds diverged" in remark for remark in comparison_remarks(found))
     record = found.to_dict()["contenders"]["b"]
     assert (record["diverged"], record["difference_interval"]) == (3, None)
     assert decode(Comparison, json.loads(json.dumps(encode(found)))) == found
 
 
+def test_a_peak_whose_runs_diverge_is_not_chosen():
+    asked = plan_of("trial 1", "a", candidates=1, seeds=6, tuned=False)
+
+    def value(stage, schedule, seed):
+        if schedule.warmup == 0.02 and schedule.peak > 0.15:
+            return math.inf
+        return 1.0 + math.log(schedule.peak / 0.2) ** 2 + 0.01 * math.sin(seed)
+
+    found = run(asked, value)
+    assert found.contenders["a"].schedule.peak < 0.15
+    assert found.contenders["a"].diverged == 0
+
+
 def test_an_exact_objective_is_compared_without_intervals():
-    every = rivals("trial 1", "a", "b")
-    asked = ComparisonPlan(
-        candidates=every[:1], baselines=every[1:], selection=1, seeds=1, exact=True
+    asked = plan_of("trial 1", "a", "b", candidates=1, seeds=1, exact=True, grid=(0.1, 0.2, 0.4))
+    worth_of = {0.01: 2.0, 0.02: 2.0, 0.03: 3.0}
+    place = {0.01: 0.2, 0.02: 0.13, 0.03: 0.31}
+
+    def value(stage, schedule, seed):
+        assert (stage, seed) == (SELECT, 0)
+        off = math.log(schedule.peak / place[schedule.warmup]) ** 2
+        return worth_of[schedule.warmup] + off
+
+    found = run(asked, value)
+    assert (found.best.value, found.best.interval) == (pytest.approx(2.0, abs=1e-6), None)
+    assert found.contenders["a"].schedule.peak == pytest.approx(0.13, rel=1e-3)
+    assert found.contenders["b"].value == pytest.approx(3.0, abs=1e-6)
+    verdicts = {name: test.verdict for name, test in found.versus.items()}
+    assert verdicts["b"] in ("better", "not tested")
+
+
+# --- Which schedules compete, and with how many runs --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return search(Bowl(), tmp_path_factory.mktemp("s"), trials=30, sampler="random")
+
+
+@pytest.mark.parametrize(
+    ("runs", "size", "seeds"),
+    [(30, 4, 10), (60, 3, 15), (300, 0, 40)],
+)
+def test_a_budget_is_divided_as_simulations_found_best(result, runs, size, seeds):
+    """Half of 60, 120 and 600 runs: two baselines, three, all of them."""
+    plan = plan_comparison(result, result.entries, size=SIZES[size], seeds=seeds)
+    assert plan.runs <= runs
+    tuned = {shape.name for shape in plan.alternatives if shape.most}
+    common = {4: {"linear", "cosine"}, 3: {"linear", "cosine", "wsd"}, 0: {*BASELINES}}
+    assert tuned == common[size]
+    assert plan.runs > 0.95 * runs
+    assert ("default" in {s.name for s in plan.alternatives}) == (size == 0)
+
+
+def test_trials_of_the_shape_of_a_baseline_count_for_it(result):
+    plan = plan_comparison(result, result.entries, size=SIZES[0], seeds=10)
+    by_name = {shape.name: shape for shape in plan.alternatives}
+    cosine = result.budget.plan(baseline("cosine", 1.0).with_momentum(0.0)).lr
+
+    def apart(trial):
+        lr = result.budget.plan(trial.schedule.replace(peak=1.0)).lr
+        return np.sqrt(np.mean((lr - cosine) ** 2))
+
+    alike = [trial for trial in result.trials if apart(trial) <= 0.02]
+    assert alike, "no trial has the shape of cosine, so the test shows nothing"
+    assert {peak for peak, _ in by_name["cosine"].known} == {t.schedule.peak for t in alike}
+    assert not {f"trial {t.index}" for t in alike} & {s.name for s in plan.candidates}
+
+
+def test_a_pair_is_the_best_trial_and_the_default_schedule(result):
+    plan = pair_plan(result, 6)
+    assert [shape.name for shape in plan.alternatives] == ["default"]
+    assert plan.runs == 12
+    assert "the best schedule with the default one, 6 fresh seeds: 12 runs" in plan.describe()
+    assert "above 1.7 standard deviations" in plan.describe()
+
+
+def test_a_pair_is_with_a_tuned_linear_if_the_search_has_run_it(tmp_path):
+    runs = [baseline("linear", peak) for peak in (0.01, 0.03, 0.09)]
+    words = {"space": "default", "tracking_uri": "none", "storage": tmp_path / "s.journal"}
+    found = lrsearch.tune(
+        Bowl(), study="s", sampler="random", enqueue=runs, trials=8, compare=False, **words
     )
-    assert asked.runs == 9
-    worth = {0.01: 2.0, 0.02: 2.0, 0.03: 3.0}
-    measured = {s: [worth[s.warmup] + s.peak] for s in asked.schedules}
-    found = asked.conclude("loss", measured, measured)
-    assert (found.best.value, found.best.interval) == (2.1, None)
-    assert {n: c.verdict for n, c in found.versus.items()} == {
-        "a": "not distinguishable",
-        "b": "not tested",
-    }
+    plan = pair_plan(found, 6)
+    (linear,) = plan.alternatives
+    assert (linear.name, linear.fixed, plan.runs) == ("linear", False, 12)
+    assert {peak for peak, _ in linear.known} >= {0.01, 0.03, 0.09}
+    compared = run(plan, lambda stage, schedule, seed: schedule.peak + 0.1 * math.sin(seed))
+    rival = compared.contenders["linear"]
+    assert 0.01 < rival.schedule.peak < 0.09
+    assert rival.remainder > 0 or compared.best.value == rival.value
 
 
 # --- Simulations with noise of a known distribution -------------------------------------------
 
 
-def simulate(studies, noise, *, shift=0.0, seeds=10, trials=100, law=None):
-    """Yield the best value and the comparison of random searches.
-
-    `shift[i]` is added to the true value of baseline i; all other schedules are equal.
-    """
-    peaks = tuple(2.0 ** -np.arange(9))
-    baselines = rivals(*(f"b{i}" for i in range(6)), peaks=peaks)
-    shifts = np.broadcast_to(shift, 6)
-    for study in range(studies):
-        rng = stream(study, "simulation")
-        draw = law or (lambda rng, size: rng.normal(size=size))
-        luck = noise * draw(rng, trials)  # values of the search
-        top = np.argsort(luck)[:5]
-        candidates = tuple(
-            TunedShape(
-                name=f"trial {i}",
-                schedules=tuple(Schedule(peak=p, warmup=0.5 + i / 1000) for p in peaks),
-            )
-            for i in top
-        )
-        asked = ComparisonPlan(
-            candidates=candidates, baselines=baselines, selection=seeds, seeds=seeds
-        )
-        values = {}
-
-        def value(schedule, stage, seed, values=values, rng=rng, draw=draw):
-            key = (schedule, stage)
-            if key not in values:
-                values[key] = noise * draw(rng, seeds)
-            truth = 0.0
-            if schedule.warmup < 0.1:
-                truth = shifts[round(100 * schedule.warmup) - 1]
-            return truth + values[key][seed]
-
-        yield luck.min(), run(asked, value)
+@pytest.mark.parametrize("law", LAWS)
+def test_equal_schedules_are_rarely_told_apart(law):
+    """One comparison of 10 seeds, 1500 studies; the limits are those of section `null`."""
+    found = null(LAWS[law], 10, 1500)
+    assert found["any"]["lower_limit"] <= 4.1
+    assert found["any"]["percent"] > 1.0
+    if law == "normal":
+        assert found["coverage"] >= 95.0
+        assert found["naive_coverage"] < found["coverage"]
 
 
 @pytest.mark.slow
-def test_if_all_schedules_are_equal_at_most_five_percent_of_studies_report_a_win():
-    """1000 studies of schedules that are all equal up to noise.
-
-    The 95 % Clopper-Pearson interval of the rate of wins is below 5 %. The rate of wins and losses
-    together is at most 5 %, within the error of the simulation.
-    """
-    wins = losses = covered = total = 0
-    optimism, lucky = [], []
-    for best, found in simulate(1000, 0.03):
-        verdicts = {c.verdict for c in found.versus.values()}
-        wins += "better" in verdicts
-        losses += "worse" in verdicts
-        covered += sum(c.interval[0] <= 0 <= c.interval[1] for c in found.versus.values())
-        total += len(found.versus)
-        optimism.append(-found.best.value / 0.03)
-        lucky.append(-best / 0.03)
-    interval = stats.binomtest(wins, 1000).proportion_ci(0.95)
-    assert interval.high < 0.05, f"{wins} wins"
-    assert wins + losses <= 70, f"{wins} wins and {losses} losses"
-    assert 0.93 <= covered / total <= 0.97
-    assert abs(np.mean(optimism)) < 0.1, "reported values are biased"
-    assert np.mean(lucky) > 1.6, "best values are not biased, so the test shows nothing"
+@pytest.mark.parametrize("law", [law for law in LAWS if law != "5 % diverged"])
+def test_at_most_five_percent_of_whole_studies_report_something_false(law):
+    """Six equal baselines, with an extension of every undecided comparison, 600 studies."""
+    found = whole_study(LAWS[law], 10, 600)
+    assert found["any"]["lower_limit"] <= 5.0
+    assert found["better"]["lower_limit"] <= 2.5
 
 
 @pytest.mark.slow
-def test_a_difference_of_1_5_standard_deviations_is_detected_in_four_of_five_studies():
-    """The first test of the sequence has the power of a t test at the full level."""
-    limit, centre = stats.t.ppf(1 - 0.05 / 2, 9), 1.5 / math.sqrt(2) * math.sqrt(10)
-    power = stats.nct.sf(limit, 9, centre)
-    assert power == pytest.approx(0.846, abs=1e-3)
-    shift = np.full(6, 1.5) * 0.03
-    found = [
-        c.versus[c.best_baseline].verdict == "better" for _, c in simulate(600, 0.03, shift=shift)
-    ]
-    assert np.mean(found) >= 0.8
-    error = math.sqrt(power * (1 - power) / 600)
-    assert np.mean(found) == pytest.approx(power, abs=3 * error)
+@pytest.mark.parametrize("rise", [0.5, 2.0, 8.0])
+def test_a_lucky_peak_is_not_taken_for_a_better_shape(rise):
+    """The searched schedule is at its best peak; a baseline of the same value is tuned."""
+    found = disguise(rise, 10, 600)
+    assert found["better"]["lower_limit"] <= 4.0
+    assert found["better"]["percent"] <= found["without_guard"]["percent"]
 
 
-def test_intervals_cover_the_difference_under_skewed_noise():
-    """With exponential noise, the t interval still covers the difference of two means."""
-    covered = [
-        c.interval[0] <= 0 <= c.interval[1]
-        for _, found in simulate(150, 0.03, law=lambda rng, size: rng.exponential(size=size))
-        for c in found.versus.values()
-    ]
-    assert 0.93 <= np.mean(covered) <= 0.99
+@pytest.mark.slow
+def test_a_difference_of_one_standard_deviation_is_shown_with_twenty_seeds():
+    """A t test of 20 seeds at the level .04 has the power .81; the looks cost .02."""
+    found = power(1.0, 20, 800)
+    assert found["power"] == pytest.approx(0.80, abs=0.045)
+    assert found["mean_seeds"] == pytest.approx(16.0, abs=0.6)
 
 
 @pytest.mark.slow
 def test_a_compared_value_is_unbiased_and_its_schedule_is_nearer_to_the_optimum():
-    """200 studies of 100 TPE trials on a bowl with known true values; see the benchmark."""
-    found = worth(0.03, 200)
+    """120 studies of 100 TPE trials on a bowl with known true values; see the benchmark."""
+    found = worth(0.03, 120)
     assert abs(found["optimism_of_the_compared_value"]) < 0.1
     assert found["optimism_of_the_best_value"] > 1.6
-    assert found["ratio_of_regrets"] <= 0.6
+    assert found["ratio_of_regrets"] <= 0.75
+
+
+def test_a_distribution_of_the_simulation_has_variance_one():
+    rng = np.random.default_rng(0)
+    for law in (LAWS["normal"], LAWS["exponential"], normal):
+        assert law(rng, 20_000).std() == pytest.approx(1.0, abs=0.05)
+    assert stats.kurtosis(LAWS["t3"](rng, 20_000)) > 3

@@ -29,7 +29,7 @@ def test_a_frugal_comparison_that_needs_too_many_runs_is_declined_with_its_cost(
     )
     assert result.comparison is None
     ((estimate, seconds),) = callback.refused
-    assert "1 baselines" in estimate
+    assert "5 candidates, 1 alternative, 20 fresh seeds" in estimate
     assert seconds > 3.0 * 12
 
 

@@ -95,7 +95,7 @@ def test_a_study_with_repeated_points_is_loaded_continued_and_compared(tmp_path,
         Bowl(slots=slots),
         tmp_path / "b",
         trials=12,
-        compare=ComparisonSpec(seeds=5, top=1, grid=1, against=["cosine"]),
+        compare=ComparisonSpec(seeds=5, top=1, against=["cosine"]),
         **repeats,
     )
     assert compared.comparison == api.load("s", storage=storage).comparison

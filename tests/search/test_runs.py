@@ -44,16 +44,22 @@ def test_a_budget_is_divided_between_the_search_and_its_comparison(
 ):
     objective = Training()
     result = tune(objective, tmp_path, runs=runs)
-    assert len(objective.seeds) == search + comparison <= runs
-    assert result.to_dict()["runs"] == {"search": search, "comparison": comparison}
+    used = result.to_dict()["runs"]
+    assert used["search"] == search
+    assert len(objective.seeds) == sum(used.values()) <= search + comparison <= runs
     chosen = result.recommended
     if not comparison:
         assert chosen.evidence == "not compared"
         return
     assert chosen.evidence in EVIDENCE[:4]
     found = result.comparison
+    if runs == 60:  # two baselines are tuned with five runs each, the better one is compared
+        assert {*found.versus, *found.unreported} == {"linear", "cosine"}
+        assert [len(each.peaks) for each in found.baselines] == [5]
+        assert found.looks.seeds == 10
+        return
     assert list(found.contenders) == ["searched", "default"]
-    assert found.seeds == comparison // 2
+    assert found.looks.seeds == comparison // 2
     values = {name: each.array for name, each in found.contenders.items()}
     p = stats.ttest_rel(values["searched"], values["default"]).pvalue
     assert found.versus["default"].p == pytest.approx(p)
@@ -157,10 +163,12 @@ def test_a_comparison_of_its_own_has_a_budget(tmp_path):
     begun = len(objective.seeds)
     found = lrsearch.compare(result, runs=13)
     assert (found.seeds, len(objective.seeds) - begun) == (6, 12)
-    found = lrsearch.compare(result, runs=20)  # the seeds of the first one count, and are kept
-    assert (found.seeds, len(objective.seeds) - begun) == (10, 20)
-    assert lrsearch.compare(result, runs=20) == found
-    assert len(objective.seeds) - begun == 20
+    found = lrsearch.compare(result, runs=20)  # an extension would need 24
+    assert (found.seeds, len(objective.seeds) - begun) == (6, 12)
+    found = lrsearch.compare(result, runs=24)  # the seeds of the first one count, and are kept
+    assert (found.looks.most, len(objective.seeds) - begun) == (12, 24)
+    assert lrsearch.compare(result, runs=24) == found
+    assert len(objective.seeds) - begun == 24
     found = lrsearch.compare(result, runs=140)
     assert {"linear", "cosine"} <= set(found.contenders)
     assert len(objective.seeds) - begun <= 140

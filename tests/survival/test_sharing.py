@@ -353,7 +353,7 @@ def test_a_child_that_was_forked_while_a_lock_was_held_does_not_keep_it(tmp_path
 
 
 def test_a_comparison_is_not_replaced_by_one_with_fewer_trials(tmp_path):
-    search(Bowl(), tmp_path, trials=12, compare=ComparisonSpec(seeds=5, top=1, grid=3))
+    search(Bowl(), tmp_path, trials=12, compare=ComparisonSpec(seeds=5, top=1))
     store = Store.read(Location("s", tmp_path / "x.journal"))
     found = store.result().comparison
     assert found is not None
