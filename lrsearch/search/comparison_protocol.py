@@ -16,22 +16,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
 from lrsearch.contender import CURRENT, Contender
 from lrsearch.errors import log
 from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_plan import AROUND, ComparisonPlan, mean_of_finite, rank_key
-from lrsearch.search.exact_peaks import next_peak
-from lrsearch.search.noisy_peaks import (
-    KNOWN,
-    PeakFit,
-    fit_peak,
-    next_peaks,
-    pooled_noise,
-    residual_noise,
-)
+from lrsearch.search.noisy_peaks import KNOWN, PeakFit, fit_peak, pooled_noise
+from lrsearch.search.peak_tuning import PeakTuning, Request, Values
 from lrsearch.seeding import REPORT, SELECT
 from lrsearch.sequential import Looks, paired_test
 from lrsearch.stats import VERDICTS
@@ -39,19 +31,6 @@ from lrsearch.trace import Trace
 
 #: Fresh seeds of alternatives that are not tested any more, to show about where they are.
 SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Request:
-    """Runs that the comparison needs before it can go on.
-
-    Attributes:
-        stage: `select` or `report`, which have different seeds.
-        runs: schedules and the numbers of their seeds.
-    """
-
-    stage: str
-    runs: tuple[tuple[Schedule, int], ...]
 
 
 class Protocol:
@@ -62,16 +41,13 @@ class Protocol:
         earlier: the latest comparison of the study, whose probability of error counts.
 
     Attributes:
-        values: values by stage, schedule and number of the seed; infinite for a diverged seed.
-            Whoever runs the requests adds to it.
+        values: the values so far. Whoever runs the requests adds to it.
     """
 
     def __init__(self, plan: ComparisonPlan, earlier: Comparison | None = None) -> None:
-        self.plan = plan
-        self.values: dict[tuple[str, Schedule, int], float] = {}
+        self.plan, self.values = plan, Values()
         self._earlier = earlier
-        self._shapes = {shape.name: shape for shape in (*plan.candidates, *plan.alternatives)}
-        self._tuning: dict[str, list[tuple[Schedule, int]]] = {}
+        self._tuning = PeakTuning(plan, self.values)
         self._fits: dict[str, PeakFit] = {}
         self._chosen: dict[str, Schedule] = {}
         self._searched = plan.candidates[0].name
@@ -87,7 +63,8 @@ class Protocol:
     def requests(self) -> Iterator[Request]:
         """Yield requests; all their values must be in `values` before the next is asked for."""
         if self.plan.exact:
-            yield from self._tune_exactly()
+            yield from self._tuning.tune_exactly()
+            self._choose_exactly()
         else:
             yield from self._choose_candidate()
             yield from self._tune()
@@ -104,89 +81,89 @@ class Protocol:
     # --- Selection ----------------------------------------------------------------------------
 
     def _choose_candidate(self) -> Iterator[Request]:
-        plan = self.plan
+        plan, seeds = self.plan, self.plan.selection
         if len(plan.candidates) > 1 or plan.tuned:
-            yield self._select([shape.schedule for shape in plan.candidates], plan.selection)
-            self._noise = pooled_noise(
-                [self._selected(s.schedule, plan.selection) for s in plan.candidates]
-            )
-            best = min(
-                plan.candidates,
-                key=lambda shape: rank_key(self._selected(shape.schedule, plan.selection)),
-            )
-            self._searched = best.name
+            yield _select([shape.schedule for shape in plan.candidates], seeds)
+            found = {s.name: self.values.selected(s.schedule, seeds) for s in plan.candidates}
+            self._noise = pooled_noise(list(found.values()))
+            self._searched = min(found, key=lambda name: rank_key(found[name]))
 
     def _tune(self) -> Iterator[Request]:
         """Tune the peaks of all shapes at the same time."""
         names = [shape.name for shape in self.plan.alternatives if shape.most]
-        names += [self._searched] * (self.plan.tuned and self._shapes[self._searched].most > 0)
-        self._tuning = {name: [] for name in names}
+        names += [self._searched] * self.plan.tuned
         while True:
-            noise = self._noise_of_tuning()
-            goal = KNOWN * noise * math.sqrt(2 / self._seeds)
-            asked = []
-            for name, done in self._tuning.items():
-                shape = self._shapes[name]
-                peaks = next_peaks(
-                    self._run(name),
-                    self._known(name),
-                    shape.schedule.peak,
-                    noise,
-                    goal,
-                    shape.most,
-                )
-                for peak in peaks:
-                    done.append((shape.schedule.replace(peak=peak), len(done)))
-                    asked.append(done[-1])
+            noise = self._tuning.noise() if self._noise is None else self._noise
+            asked = self._tuning.ask(names, noise, KNOWN * noise * math.sqrt(2 / self._seeds))
             if not asked:
-                return
+                break
             yield Request(SELECT, tuple(asked))
+        fixed = {shape.name for shape in self.plan.alternatives if shape.fixed}
+        for name in (self._searched, *(shape.name for shape in self.plan.alternatives)):
+            self._chosen[name] = self._tuning.shapes[name].schedule
+            if name not in fixed and (name != self._searched or self.plan.tuned):
+                self._fits[name] = fit_peak(self._tuning.points(name), noise)
+                self._chosen[name] = self._tuning.at(name, self._fits[name].peak)
 
     def _choose_alternative(self) -> Iterator[Request]:
         """Choose the best alternative, and the order in which they are tested."""
         plan, names = self.plan, [shape.name for shape in self.plan.alternatives]
-        if len(names) > 1 and plan.selection:
-            fixed = [shape.schedule for shape in plan.alternatives if shape.fixed]
-            if fixed:
-                yield self._select(fixed, plan.selection)
-        for name in (self._searched, *names):
-            found = self._fit(name)
-            if found is not None:
-                self._fits[name] = found
-            shape = self._shapes[name]
-            self._chosen[name] = shape.schedule if found is None else self._at(name, found.peak)
-        ranked = sorted(names, key=self._estimate_key)
+        fixed = [shape.schedule for shape in plan.alternatives if shape.fixed]
+        if len(names) > 1 and fixed:
+            yield _select(fixed, plan.selection)
+        ranked = sorted(names, key=self._selected_key)
         self._best = ranked[0]
         first = [name for name in names if name == CURRENT]
         self._order = list(dict.fromkeys([*first, self._best, *ranked]))[: plan.reported]
 
+    def _choose_exactly(self) -> None:
+        for name in self._tuning.shapes:
+            self._chosen[name] = self._tuning.at(name, self._tuning.lowest(name))
+        self._order = [shape.name for shape in self.plan.alternatives]
+        self._searched = min((s.name for s in self.plan.candidates), key=self._selected_key)
+        self._best = min(self._order, key=self._selected_key)
+
+    def _selected_key(self, name: str) -> tuple[int, float]:
+        """Return the sort key of a schedule by its value on the selection seeds."""
+        if name in self._fits:
+            return rank_key([self._fits[name].value])
+        return rank_key(self.values.selected(self._chosen[name], max(1, self.plan.selection)))
+
     # --- Report -------------------------------------------------------------------------------
 
     def _report(self) -> Iterator[Request]:
-        """Test the alternatives one after the other, up to the first that is undecided."""
+        """Test the alternatives one after the other, up to the first that is undecided.
+
+        The best alternative is run on as many seeds even if it is not tested any more: the
+        recommendation depends on it.
+        """
         self._looks = self._planned_looks()
         ours, testing = self._chosen[self._searched], True
         rest = []
         for name in self._order:
-            theirs, looks = self._chosen[name], self._looks_of(name)
-            if not testing:
+            theirs, looks = self._chosen[name], self._looks
+            if name not in (CURRENT, self._best):
+                looks = looks.limited(self.plan.others)
+            if not testing and name != self._best:
                 rest.append((theirs, min(SHOWN, looks.most)))
                 continue
             for look in looks.plan():
-                yield self._fresh([(ours, look.seeds), (theirs, look.seeds)])
+                yield _fresh([(ours, look.seeds), (theirs, look.seeds)])
+                pair = self.values.fresh(ours), self.values.fresh(theirs)
                 if self._noise is None:  # from the first seeds that were repeated
-                    self._noise = pooled_noise([self._fresh_values(s) for s in (ours, theirs)])
-                test = paired_test(
-                    self._fresh_values(ours),
-                    self._fresh_values(theirs),
-                    looks,
-                    self._remainder(name),
-                )
+                    self._noise = pooled_noise(pair)
+                test = paired_test(*pair, looks, self._remainder(name))
                 if test.complete:
                     break
-            testing = test.verdict in VERDICTS[:2]
+            testing = testing and test.verdict in VERDICTS[:2]
         if rest:
-            yield self._fresh([(ours, max(n for _, n in rest)), *rest])
+            yield _fresh([(ours, max(seeds for _, seeds in rest)), *rest])
+
+    def _remainder(self, name: str) -> float:
+        """Return what a better peak may still gain, with the noise that is known by now."""
+        if name not in self._fits:
+            return 0.0
+        return fit_peak(self._tuning.points(name), self._noise or 0.0).remainder
 
     def _planned_looks(self) -> Looks:
         """Return the looks, given what the earlier comparison of the study has spent.
@@ -217,106 +194,10 @@ class Protocol:
         chosen = self.conclude("").recommended.schedule
         near = [chosen.replace(peak=chosen.peak * factor) for factor in AROUND]
         seeds = 1 if self.plan.exact else self.plan.selection
-        yield self._select(near, seeds)
-        self._around = tuple((s.peak, mean_of_finite(self._selected(s, seeds))) for s in near)
-
-    # --- Exact objectives ---------------------------------------------------------------------
-
-    def _tune_exactly(self) -> Iterator[Request]:
-        plan = self.plan
-        tuned = [shape for shape in self._shapes.values() if not shape.fixed]
-        peaks = {shape.name: sorted({*plan.grid, shape.schedule.peak}) for shape in tuned}
-        peaks |= {s.name: [s.schedule.peak] for s in self._shapes.values() if s.fixed}
-        asked = [(self._at(name, peak), 0) for name, found in peaks.items() for peak in found]
-        self._tuning = {name: [(self._at(name, p), 0) for p in peaks[name]] for name in peaks}
-        while asked:
-            yield Request(SELECT, tuple(asked))
-            asked = []
-            for shape in tuned:
-                peak = next_peak(dict(self._run(shape.name)))
-                if peak is not None:
-                    asked.append((self._at(shape.name, peak), 0))
-                    self._tuning[shape.name].append(asked[-1])
-        best = {name: min(self._run(name), key=lambda run: (run[1], run[0])) for name in peaks}
-        self._chosen = {name: self._at(name, peak) for name, (peak, _) in best.items()}
-        self._searched = min((s.name for s in plan.candidates), key=lambda name: best[name][1])
-        self._order = [shape.name for shape in plan.alternatives]
-        self._best = min(self._order, key=lambda name: best[name][1])
-
-    # --- Values -------------------------------------------------------------------------------
-
-    def _at(self, name: str, peak: float) -> Schedule:
-        return self._shapes[name].schedule.replace(peak=peak)
-
-    def _select(self, schedules: Sequence[Schedule], seeds: int) -> Request:
-        return Request(SELECT, tuple((s, r) for s in schedules for r in range(seeds)))
-
-    def _fresh(self, asked: Sequence[tuple[Schedule, int]]) -> Request:
-        return Request(REPORT, tuple((s, r) for s, seeds in asked for r in range(seeds)))
-
-    def _selected(self, schedule: Schedule, seeds: int) -> list[float]:
-        return [self.values[SELECT, schedule, r] for r in range(seeds)]
-
-    def _fresh_values(self, schedule: Schedule) -> list[float]:
-        values: list[float] = []
-        while (value := self.values.get((REPORT, schedule, len(values)))) is not None:
-            values.append(value)
-        return values
-
-    def _run(self, name: str) -> list[tuple[float, float]]:
-        """Return the runs of a shape in its tuning: peaks and values."""
-        done = self._tuning.get(name, ())
-        return [(s.peak, self.values[SELECT, s, replicate]) for s, replicate in done]
-
-    def _known(self, name: str) -> list[tuple[float, float]]:
-        """Return what is known of a shape beside its tuning: trials, and repeated seeds."""
-        shape = self._shapes[name]
-        done = set(self._tuning.get(name, ()))
-        repeats = [
-            (shape.schedule.peak, self.values[SELECT, shape.schedule, r])
-            for r in range(self.plan.selection)
-            if name == self._searched
-            and (shape.schedule, r) not in done
-            and (SELECT, shape.schedule, r) in self.values
-        ]
-        return [*shape.known, *repeats]
-
-    def _noise_of_tuning(self) -> float:
-        if self._noise is not None:
-            return self._noise
-        tuned = [self._points(s.name) for s in self.plan.alternatives if not s.fixed]
-        return residual_noise(tuned) or 0.0
-
-    # --- Conclusions --------------------------------------------------------------------------
-
-    def _points(self, name: str) -> list[tuple[float, float]]:
-        return [*self._run(name), *self._known(name)]
-
-    def _fit(self, name: str) -> PeakFit | None:
-        """Return the fit of a shape's peak; None if it competes at its own."""
-        if self._shapes[name].fixed or (name == self._searched and not self.plan.tuned):
-            return None
-        return fit_peak(self._points(name), self._noise_of_tuning())
-
-    def _remainder(self, name: str) -> float:
-        """Return what a better peak may still gain, with the noise that is known by now."""
-        if name not in self._fits:
-            return 0.0
-        return fit_peak(self._points(name), self._noise or 0.0).remainder
-
-    def _estimate_key(self, name: str) -> tuple[int, float]:
-        """Return the sort key of a schedule by its value on the selection seeds."""
-        if self.plan.exact:
-            return rank_key([self.values[SELECT, self._chosen[name], 0]])
-        if name in self._fits:
-            return rank_key([self._fits[name].value])
-        schedule, seeds = self._shapes[name].schedule, range(self.plan.selection)
-        known = [self.values.get((SELECT, schedule, r)) for r in seeds]
-        return rank_key([value for value in known if value is not None])
-
-    def _looks_of(self, name: str) -> Looks:
-        leading = name in (CURRENT, self._best)
-        return self._looks if leading else self._looks.limited(self.plan.others)
+        yield _select(near, seeds)
+        self._around = tuple(
+            (s.peak, mean_of_finite(self.values.selected(s, seeds))) for s in near
+        )
 
     def conclude(
         self, unit: str, losses: Mapping[Schedule, Sequence[Trace]] | None = None
@@ -341,26 +222,33 @@ class Protocol:
             runs=len(self.values),
             looks=self._looks,
             others=min(self.plan.others, self._looks.seeds),
-            unreported=tuple(n for n in unreported if n in self._tuning),
+            unreported=tuple(name for name in unreported if name in self._fits),
             folded=self.plan.folded,
             around=self._around,
         )
 
     def _contender(self, name: str, losses: Mapping[Schedule, Sequence[Trace]]) -> Contender:
         schedule = self._chosen[name]
-        points = self._points(name) if name in self._tuning or name in self._fits else []
+        tuned = name in self._fits or self.plan.exact
+        points = self._tuning.points(name) if tuned else []
         peaks = sorted({peak for peak, _ in points} or {schedule.peak})
-        if self.plan.exact:
-            values = [self.values[SELECT, schedule, 0]]
-        else:
-            values = self._fresh_values(schedule)
+        exact = self.values.selected(schedule, 1) if self.plan.exact else ()
+        values = exact or self.values.fresh(schedule)
         return Contender(
             name=name,
             schedule=schedule,
             values=tuple(v if math.isfinite(v) else None for v in values),
             peaks=tuple(peaks),
             selection=tuple(mean_of_finite([v for p, v in points if p == each]) for each in peaks),
-            estimate=mean_of_finite([self._estimate_key(name)[1]]),
+            estimate=mean_of_finite([self._selected_key(name)[1]]),
             remainder=self._remainder(name),
             losses=tuple(losses.get(schedule, ())),
         )
+
+
+def _select(schedules: Sequence[Schedule], seeds: int) -> Request:
+    return Request(SELECT, tuple((s, r) for s in schedules for r in range(seeds)))
+
+
+def _fresh(asked: Sequence[tuple[Schedule, int]]) -> Request:
+    return Request(REPORT, tuple((s, r) for s, seeds in asked for r in range(seeds)))

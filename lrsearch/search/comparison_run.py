@@ -23,11 +23,12 @@ from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
 from lrsearch.search.comparison_plan import ComparisonPlan
-from lrsearch.search.comparison_protocol import Protocol, Request
+from lrsearch.search.comparison_protocol import Protocol
 from lrsearch.search.comparison_sizes import FULL, PAIR_SEEDS, SIZES
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.search.contending_shapes import pair_plan, plan_comparison
 from lrsearch.search.importance import importances
+from lrsearch.search.peak_tuning import Request
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace

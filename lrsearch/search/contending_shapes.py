@@ -22,7 +22,7 @@ from lrsearch.search.comparison_sizes import FULL, Size
 #: Number of peaks at which every shape of an exact objective is run first.
 GRID_PEAKS = 9
 #: The baselines, those first that are usually better. A convention.
-PREFERRED = ("linear", "cosine", "wsd", "onecycle", "step", "constant")
+PREFERRED: tuple[str, ...] = ("linear", "cosine", "wsd", "onecycle", "step", "constant")
 #: Largest distance of two schedules of the same shape: the root mean square of the difference of
 #: the rates, divided by their peaks; and the steps at which they are compared.
 SAME_SHAPE, POINTS = 0.02, 256
