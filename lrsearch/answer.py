@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
 from lrsearch.comparison_tables import comparison_remarks, comparison_rows, secondary_rows
-from lrsearch.hints import edge_hints
+from lrsearch.hints import edge_hints, progress_hints
 from lrsearch.objectives.placeholders import CARRIERS, FILES
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
@@ -56,7 +56,7 @@ def answer_of(result: Result) -> Answer:
         sentence=chosen.sentence,
         counts=", ".join(f"{n} {state}" for state, n in result.counts.items() if n),
         schedule=chosen.schedule,
-        remarks=tuple(edge_hints(result)),
+        remarks=(*edge_hints(result), *progress_hints(result)),
         export=f"lrsearch export {result.study}{storage} --to {_form(result.command)}",
     )
     if found is None:

@@ -1,9 +1,8 @@
-"""The public functions: `tune`, `compare`, `load`, and `prepare`, which checks a request."""
+"""The public functions: `tune`, `compare` and `load`."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,23 +11,20 @@ from lrsearch.comparison import Comparison
 from lrsearch.contract import Objective
 from lrsearch.diagnostics.diagnosis import Diagnosis
 from lrsearch.errors import RequestError, SearchFailed
-from lrsearch.objectives.builtin import BUILT_IN, check_device
-from lrsearch.objectives.loading import check_reference, find_objective
-from lrsearch.publishing import make_tracker, model_keeper, tracked_uri
+from lrsearch.publishing import make_tracker, model_keeper
+from lrsearch.request import open_study, prepare
 from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.space import Space
 from lrsearch.study.location import Location
-from lrsearch.study.settings import Settings, declared, trials_of
-from lrsearch.study.spec import StudySpec, resolve
-from lrsearch.tracking.uri import check_uri
-from lrsearch.workers.ranks import check_ranks, search_ranks, several_ranks
+from lrsearch.workers.ranks import search_ranks, several_ranks
 from lrsearch.workers.workforce import Workforce
 
 if TYPE_CHECKING:
     from lrsearch.search.callbacks import Callback
+    from lrsearch.search.comparison_choice import Offer
     from lrsearch.tasks.task import TorchTask
 
 
@@ -61,7 +57,7 @@ def tune(
     tracking_uri: str | None = None,
     diagnostics: str = "cheap",
     log_model: str | None = None,
-    compare: bool | ComparisonSpec | None = None,
+    compare: bool | ComparisonSpec = True,
     callback: Callback | None = None,
 ) -> Result:
     """Search for the best learning-rate schedule of an objective.
@@ -111,8 +107,8 @@ def tune(
         log_model: for a task, train the best schedule once more and log the model to MLflow,
             registered under this name unless it is empty.
         compare: True to end with `lrsearch.compare`: in full if a run takes under two seconds,
-            else within the number of runs of the search, or not at all. Or its settings. None is
-            True if `runs` is given.
+            else within the number of runs of the search, or not at all if that is under six.
+            False for no comparison. Or its settings.
         callback: object whose methods are called while the search runs.
 
     Returns:
@@ -133,15 +129,16 @@ def tune(
     spec, answers = prepare(**asked, compared=compare is not False)
 
     from lrsearch.search.callbacks import Callback
+    from lrsearch.search.comparison_sizes import describe_budget
     from lrsearch.search.runner import run_search  # loads Optuna, which no RequestError needs
 
-    comparison = None
-    if isinstance(compare, ComparisonSpec):
-        comparison = compare
-    elif compare or (compare is None and runs is not None):
+    comparison = compare if isinstance(compare, ComparisonSpec) else None
+    if compare is True:
         comparison = ComparisonSpec(frugal=True, limit=runs)
     keep = None if log_model is None else model_keeper(spec, answers, log_model)
     probes, watcher = Diagnosis(spec.diagnostics), callback or Callback()
+    if runs is not None and compare is True and not answers.setup.exact:
+        watcher.planned(describe_budget(spec.trials * spec.seeds, runs))
 
     def search(objective: Objective) -> Result:
         tracker = make_tracker(tracking_uri, keep)
@@ -207,120 +204,51 @@ def compare(
         >>> list(found.versus)
         ['linear', 'cosine']
     """
-    from lrsearch.study.store import Store
-
     if several_ranks():
         raise RequestError(
             "a comparison of its own is not possible under torchrun; use `compare=True` in "
             "lrsearch.tune"
         )
     asked = ComparisonSpec(top=top, seeds=seeds, runs=runs, against=against)
-    name = study.study if isinstance(study, Result) else study
-    place = study.storage if isinstance(study, Result) and storage is None else storage
-    with Store.read(Location.of(name, place)) as store:
-        known, result = store.spec, store.result()
-    _ = result.best  # raises NothingFinished if there is nothing to compare
-    if objective is None and isinstance(study, Result):
-        objective = study.source
-    words: dict[str, Any] = {}
-    if objective is None:
-        if known.command:
-            raise RequestError(
-                f"the study {name} ran a command, which is never taken from a study; give it "
-                "again with its options: after -- on the command line, a Command in Python"
-            )
-        if known.objective not in BUILT_IN:
-            raise RequestError(
-                f"study {name} used your own objective {known.objective}; name it with "
-                "`objective='FILE.py:NAME'`"
-            )
-        objective, words = known.objective, {"options": known.options}
-    where = tracked_uri(result, tracking_uri)
-    identity = {f.name: getattr(known, f.name) for f, about in declared(known) if about.identity}
-    spec, answers = prepare(
-        objective,
-        space=known.space,
-        device=device,
-        workers=workers,
-        trials=result.counted,
-        study=name,
-        storage=place,
-        tracking_uri=where,
-        **identity,
-        **words,
-    )
+    known = open_study(study, objective, device, workers, storage, tracking_uri)
+    spec = known.spec
 
     from lrsearch.search.callbacks import Callback
     from lrsearch.search.runner import run_search
 
-    tracker, watcher = make_tracker(where), callback or Callback()
-    found = run_search(spec, answers, tracker, watcher, asked, retry=False).comparison
+    tracker, watcher = make_tracker(known.tracking_uri), callback or Callback()
+    found = run_search(spec, known.objective, tracker, watcher, asked, retry=False).comparison
     if found is None:
         raise SearchFailed(
-            f"study {name} was not compared; run `lrsearch compare {name}{spec.location.option}` "
-            "to continue"
+            f"study {spec.name} was not compared; run `lrsearch compare {spec.name}"
+            f"{spec.location.option}` to continue"
         )
     return found
 
 
-def prepare(
-    objective: str | Objective | TorchTask | type[TorchTask] | Callable[[Run], float],
-    *,
-    space: str | Space = "default",
-    settings: Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    workers: int | Workforce | None = None,
-    tracking_uri: str | None = None,
-    compared: bool = True,
-    **asked: Any,
-) -> tuple[StudySpec, Objective]:
-    """Check a request without starting anything; cheap checks come first.
+def preview(
+    study: str, *, objective: Any = None, storage: str | Path | None = None, **asked: Any
+) -> Offer:
+    """Plan a comparison without running it.
 
     Args:
-        objective: the objective, as in `tune`.
-        space: the search space, as in `tune`.
-        settings: fields of the space to fix or to search in another range.
-        options: options of a built-in objective, or fields of a task class.
-        device: device of tasks.
-        workers: number of worker processes, or a `Workforce`.
-        tracking_uri: MLflow tracking URI.
-        compared: False if a number of runs has no share for a comparison.
-        asked: further fields of `lrsearch.study.settings.Settings`.
+        study: name of the study.
+        objective: the objective of the study, as in `compare`.
+        storage: storage of the study; None for `lrsearch-studies/STUDY.journal`.
+        asked: `top`, `seeds`, `runs` and `against` of `compare`.
 
     Returns:
-        The specification of the study, and the objective.
+        The plan of the comparison, with the time that it takes.
 
     Raises:
-        RequestError: an argument is wrong.
+        RequestError: an argument is wrong, or no comparison fits into `runs`.
+        NothingFinished: the study has no finished trial.
     """
-    if "LRSEARCH_WORKER" in os.environ:
-        raise RequestError(
-            "this file starts a search when a worker imports it; put the call below "
-            "`if __name__ == '__main__':`"
-        )
-    if isinstance(objective, str):
-        check_reference(objective, options)
-    workforce = workers if isinstance(workers, Workforce) else Workforce(workers=workers)
-    check_device(device)
-    chosen = space if isinstance(space, Space) else Space.load(space)
-    numbers = (asked.get(name) for name in ("trials", "runs", "seeds"))
-    asked["trials"] = trials_of(*numbers, compared=compared)
-    request = Settings(space=chosen.with_entries(settings or {}), **asked)
-    if tracking_uri is not None:
-        check_uri(tracking_uri)
-    answers = find_objective(objective, options, device)
-    answers = workforce.join(
-        objective,
-        answers,
-        options=options,
-        device=device,
-        alone=request.trial_timeout
-        is not None,  # only a separate process can be ended if it hangs
-        retries=request.max_retries,
-    )
-    check_ranks(answers)
-    return resolve(request, answers.setup), answers
+    from lrsearch.search.comparison_choice import preview_comparison
+
+    wanted = ComparisonSpec(**asked)
+    known = open_study(study, objective, storage=storage)
+    return preview_comparison(known.spec, known.result, known.objective.setup, wanted)
 
 
 def load(study: str, *, storage: str | Path | None = None) -> Result:

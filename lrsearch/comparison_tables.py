@@ -95,6 +95,11 @@ def comparison_remarks(found: Comparison) -> list[str]:
             "Schedules are tested in a fixed order, up to the first that is not distinguishable; "
             "later ones are not tested."
         )
+    if not found.exact and found.recommended.evidence in ("leading", "behind"):
+        lines.append(
+            "The recommended schedule was chosen by these values, so its own is partly luck: up "
+            "to half a standard error too good."
+        )
     lines += _robustness(found)
     needed = found.seeds_to_settle
     if needed is not None:

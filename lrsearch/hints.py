@@ -1,4 +1,4 @@
-"""Hints on a search: its best schedule is at an end of the space, trials failed for one reason."""
+"""Hints on a search: its progress, a schedule at an end of the space, why trials failed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from lrsearch.schedule import FIELDS
 #: Distance from an end of a range, as a fraction of it, within which a value is at this end. A
 #: convention.
 EDGE = 0.02
+#: Number of finished trials from which the progress of a search is judged, and the share of its
+#: gain in the last third above which it has not ended. Conventions.
+FEWEST, MUCH = 15, 0.2
 
 
 def edge_hints(result: Result) -> Iterator[str]:
@@ -60,6 +63,32 @@ def _within(name: str, low: float, high: float) -> tuple[float, float]:
     if high >= bound.high and bound.open_high:
         high = bound.high * 0.99
     return max(low, bound.low), min(high, bound.high)
+
+
+def progress_hints(result: Result) -> Iterator[str]:
+    """Yield a sentence if the last third of the search brought nothing, or still brought much.
+
+    Trials of noisy objectives become better by luck too, so what counts is the improvement in
+    percent of what the search gained over the default schedule. The limits are conventions.
+    """
+    finished = [trial for trial in result.trials if trial.value is not None]
+    if len(finished) < FEWEST:
+        return
+    cut = len(finished) - len(finished) // 3
+    values = [trial.value for trial in finished if trial.value is not None]
+    before, after, first = min(values[:cut]), min(values), values[0]
+    last = len(values) - cut
+    if after >= before:
+        yield (
+            f"The last {last} of {len(values)} trials found nothing better: more trials of this "
+            "space are unlikely to help."
+        )
+    elif before - after > MUCH * (first - after):
+        yield (
+            f"The last {last} of {len(values)} trials still brought "
+            f"{100 * (before - after) / (first - after):.0f} % of the search's gain: more trials "
+            f"may help (`lrsearch tune --trials {2 * result.counted}` with the same settings)."
+        )
 
 
 def grouped_failures(result: Result) -> list[str]:

@@ -199,7 +199,9 @@ def sequence_of_tests(
     found: dict[str, PairedTest] = {}
     testing = True
     for name, values in against.items():
-        test = paired_test(ours, values, looks[name], remainders.get(name, 0.0))
+        # The interval of a schedule that is not tested is that of one look.
+        planned = looks[name] if testing else SINGLE
+        test = paired_test(ours, values, planned, remainders.get(name, 0.0))
         if not testing:
             test = dataclasses.replace(test, verdict=VERDICTS[3], explained=False)
         testing = testing and test.verdict in VERDICTS[:2]

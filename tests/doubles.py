@@ -183,7 +183,7 @@ class Watch(Callback):
     """A callback that records its calls."""
 
     def __init__(self):
-        self.estimates, self.progress, self.refused, self.waits = [], [], [], []
+        self.estimates, self.progress, self.offers, self.waits = [], [], [], []
 
     def comparing(self, estimate, seconds, total, done):
         self.estimates.append((estimate, total, done))
@@ -191,8 +191,8 @@ class Watch(Callback):
     def compared_runs(self, done):
         self.progress.append(done)
 
-    def declined(self, estimate, seconds):
-        self.refused.append((estimate, seconds))
+    def offered(self, offers):
+        self.offers.append(offers)
 
     def waiting(self, what):
         self.waits.append(what)

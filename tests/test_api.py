@@ -16,7 +16,9 @@ def here(tmp_path, monkeypatch):
 
 
 def test_tune_and_load_agree():
-    made = lrsearch.tune("quadratic", trials=6, sampler="random", tracking_uri="none")
+    made = lrsearch.tune(
+        "quadratic", trials=6, sampler="random", tracking_uri="none", compare=False
+    )
     read = lrsearch.load("quadratic-default")
     assert asked(read) == asked(made)
     assert read.reference == made.reference
@@ -24,7 +26,7 @@ def test_tune_and_load_agree():
 
 
 def test_tune_accepts_any_object_that_follows_the_objective_contract():
-    result = lrsearch.tune(Bowl(), space="cosine", trials=4, tracking_uri="none")
+    result = lrsearch.tune(Bowl(), space="cosine", trials=4, tracking_uri="none", compare=False)
     assert (result.study, result.unit, len(result.trials)) == ("bowl-cosine", "points", 4)
 
 
@@ -39,6 +41,7 @@ def test_tune_takes_a_space_and_settings_as_objects():
         trials=5,
         sampler="qmc",
         tracking_uri="none",
+        compare=False,
     )
     assert result.space == "mine"
     for trial in result.trials:
@@ -48,7 +51,7 @@ def test_tune_takes_a_space_and_settings_as_objects():
 
 def test_options_are_for_built_in_objectives_only():
     with pytest.raises(RequestError, match="applies to built-in objectives"):
-        lrsearch.tune(Bowl(), options={"modes": 3})
+        lrsearch.tune(Bowl(), options={"modes": 3}, compare=False)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +69,14 @@ def test_options_are_for_built_in_objectives_only():
 def test_a_wrong_argument_raises_a_request_error_of_one_line(here, wrong):
     words = {"objective": "quadratic", "tracking_uri": "none", "trials": 1, **wrong}
     with pytest.raises(RequestError) as caught:
-        lrsearch.tune(words.pop("objective"), **words)
+        lrsearch.tune(words.pop("objective"), **words, compare=False)
     assert "\n" not in str(caught.value)
     assert not list(here.iterdir())
 
 
 def test_a_study_is_tracked_in_the_current_folder_by_default(here, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    result = lrsearch.tune("quadratic", trials=2, sampler="random")
+    result = lrsearch.tune("quadratic", trials=2, sampler="random", compare=False)
     assert result.tracking_uri == "sqlite:///mlflow.db"
     assert result.run_id
     assert (here / "mlflow.db").is_file()
@@ -84,5 +87,7 @@ def test_a_study_is_tracked_in_the_current_folder_by_default(here, monkeypatch):
 @pytest.mark.parametrize("seed", range(10))
 def test_two_hundred_trials_of_the_spline_space_end_within_two_percent_of_the_optimum(seed):
     """The target is nine of ten seeds. Measured ratios are 1.0009 to 1.0135."""
-    result = lrsearch.tune("quadratic", space="spline", trials=200, seed=seed, tracking_uri="none")
+    result = lrsearch.tune(
+        "quadratic", space="spline", trials=200, seed=seed, tracking_uri="none", compare=False
+    )
     assert result.reference["ratio"] < 1.02

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from lrsearch import Choices, Range, Schedule
-from lrsearch.hints import edge_hints, grouped_failures
+from lrsearch.hints import edge_hints, grouped_failures, progress_hints
 from lrsearch.outcome import Outcome, Trial
 from lrsearch.result import Result
 from lrsearch.schedule import Budget
@@ -73,3 +73,33 @@ def test_equal_failures_are_one_line():
         "7 trials (1, 2, 3, 4, 5, …) failed: no file",
         "trial 8 failed: out of memory",
     ]
+
+
+def progress(values):
+    trials = tuple(
+        Trial(
+            index=i,
+            schedule=Schedule(peak=0.1),
+            outcomes=(Outcome(trial=i, replicate=0, state="finished", value=value),),
+        )
+        for i, value in enumerate(values)
+    )
+    return list(
+        progress_hints(dataclasses.replace(make_result(Schedule(peak=0.1), {}), trials=trials))
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([3.0, 1.0] + 16 * [2.0], "last 6 of 18 trials found nothing better"),
+        ([3.0] + 11 * [2.0] + 6 * [1.0], "last 6 of 18 trials still brought 50 % of the search"),
+        ([3.0] + 11 * [1.1] + 6 * [1.0], None),  # 5 % of the gain
+        ([3.0] + 13 * [2.0], None),  # too few trials
+    ],
+)
+def test_the_progress_of_the_last_third_is_a_hint(values, words):
+    found = progress(values)
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+    assert "--trials 36" in found[0] if words and "still" in words else True

@@ -76,7 +76,12 @@ def test_a_search_it_shows_would_run(line, tmp_path, monkeypatch, capsys):
     if "--from" in line:
         monkeypatch.setattr(sys, "path", list(sys.path))
         lrsearch.tune(
-            "train.py:small_gpt", space="cosine", trials=1, steps=20, tracking_uri="none"
+            "train.py:small_gpt",
+            space="cosine",
+            trials=1,
+            steps=20,
+            tracking_uri="none",
+            compare=False,
         )
     words = shlex.split(line)[1:]
     assert main([words[0], "--dry-run", *words[1:]]) == 0

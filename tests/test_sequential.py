@@ -41,7 +41,7 @@ def test_the_table_is_what_its_script_makes():
 
 
 @pytest.mark.parametrize("seeds", [6, 20, 100])
-def test_equal_schedules_are_told_apart_in_at_most_four_percent(seeds):
+def test_at_most_four_percent_of_verdicts_on_equal_schedules_are_false(seeds):
     rng = stream(seeds, "looks")
     draws = 20_000
     x = rng.normal(size=(draws, seeds))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lrsearch.answer import answer_of
-from lrsearch.cli.describe import describe_comparison
+from lrsearch.cli.describe import describe_comparison, describe_offer
 from lrsearch.cli.options import WORKFORCE, options, read_workforce, settings_of
 from lrsearch.cli.output import echo
 from lrsearch.cli.progress import Progress
@@ -24,10 +24,11 @@ from lrsearch.search.comparison_spec import ComparisonSpec
 @options("objective", *COMMAND)
 @settings_of(ComparisonSpec, prefix="COMPARE_")
 @options("device", *WORKFORCE)
-@options("storage", "tracking_uri", "json", "quiet")
+@options("storage", "tracking_uri", "dry_run", "json", "quiet")
 def compare(
     study: str,
     storage: str | None,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     **asked: Any,
@@ -44,7 +45,7 @@ def compare(
     \b
     Examples:
       lrsearch compare digits-default
-      lrsearch compare digits-default --runs 24
+      lrsearch compare digits-default --runs 24 --dry-run
       lrsearch compare digits-default --top 10 --seeds 28 --against cosine --against today.json
       lrsearch compare small_gpt-cosine --objective train.py:small_gpt
       lrsearch compare train-default --value 'val loss {value}' -- \\
@@ -55,6 +56,11 @@ def compare(
     asked["workers"] = read_workforce(asked)
     command = read_command(asked, other=asked["objective"] is not None)
     asked["objective"] = asked["objective"] if command is None else command
+    if dry_run:
+        own = ("objective", "top", "seeds", "runs", "against")
+        offer = api.preview(study, storage=storage, **{name: asked[name] for name in own})
+        echo(describe_offer(offer), nl=False)
+        return
     with Progress(quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
         found = api.compare(study, storage=storage, callback=progress, **asked)
         result = api.load(study, storage=storage)

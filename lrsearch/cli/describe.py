@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 from lrsearch.answer import Answer, answer_of, differing_fields, rounded_fields
 from lrsearch.cli.output import table
+from lrsearch.cli.progress import show_seconds
 from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
@@ -19,6 +22,9 @@ from lrsearch.schedule import Schedule
 from lrsearch.study.location import storage_option
 from lrsearch.study.settings import declared
 from lrsearch.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from lrsearch.search.comparison_choice import Offer
 
 WIDTH = 100
 
@@ -78,14 +84,14 @@ def describe_comparison(answer: Answer) -> str:
 
 
 def describe_result(
-    result: Result, complete: bool = False, estimate: str = "", again: str = ""
+    result: Result, complete: bool = False, offers: Sequence[Offer] = (), again: str = ""
 ) -> str:
     """Return the answer of a search: the best schedule, the comparison and what to do next.
 
     Args:
         result: the study's result.
         complete: True if the study was complete before this command.
-        estimate: cost of the comparison that was skipped, or nothing.
+        offers: comparisons that would take long and were not run.
         again: the words with which `lrsearch compare` gets the user's own objective.
     """
     best, answer = result.best, answer_of(result)
@@ -121,7 +127,7 @@ def describe_result(
         note = f"{optimum:.4g} {result.unit}{above}"
         rows.append(("optimum", "", note))
     lines += ["", table(rows).rstrip()]
-    lines += ["", table(_next_steps(result, answer, complete, estimate, again)).rstrip()]
+    lines += ["", table(_next_steps(result, answer, complete, offers, again)).rstrip()]
     return "\n".join(lines) + "\n"
 
 
@@ -134,14 +140,21 @@ def _brief(schedule: Schedule) -> str:
 
 
 def _next_steps(
-    result: Result, answer: Answer, complete: bool, estimate: str, again: str
+    result: Result, answer: Answer, complete: bool, offers: Sequence[Offer], again: str
 ) -> list[tuple[str, str]]:
     study, failed = result.study, result.counts["failed"]
     storage = storage_option(result.study, result.storage)
     steps = (
         (failed, "retry", f"the same command, when the error is fixed ({failed} trials failed)"),
         (complete, "continue", f"the same command with --trials {2 * result.counted}"),
-        (estimate, "compare", f"lrsearch compare {study}{storage}{again}   # {estimate}"),
+        *(
+            (
+                True,
+                "compare" if result.comparison is None else "compare more",
+                f"lrsearch compare {study}{storage}{offer.option}{again}   # {cost_of(offer)}",
+            )
+            for offer in offers
+        ),
         (True, "plot", f"lrsearch show {study}{storage} --plot {study}.png"),
         (True, "export", answer.export),
         (result.tracking_uri is not None, "open in MLflow", f"lrsearch ui {study}{storage}"),
@@ -149,20 +162,55 @@ def _next_steps(
     return [(word, command) for offered, word, command in steps if offered]
 
 
+def cost_of(offer: Offer) -> str:
+    """Return the runs and the time of a comparison, and the difference that it can show."""
+    plan = offer.plan
+    time = f"about {show_seconds(offer.seconds)}"
+    if plan.exact:
+        return f"about {plan.runs} runs, {time}"
+    return f"{plan.runs} runs, {time}; shows {plan.looks.detectable():.2g} standard deviations"
+
+
+def describe_offer(offer: Offer) -> str:
+    """Return what a comparison would run, and what it can show."""
+    plan = offer.plan
+    tuned = [shape.name for shape in plan.alternatives if shape.most or shape.known]
+    fixed = [shape.name for shape in plan.alternatives if shape.fixed]
+    rows = [
+        ("runs", f"about {plan.runs}" if plan.exact else f"at most {plan.runs}"),
+        ("time", f"about {show_seconds(offer.seconds)}"),
+        ("candidates", ", ".join(shape.name for shape in plan.candidates)),
+        *((("tuned alternatives", ", ".join(tuned)),) if tuned else ()),
+        *((("other alternatives", ", ".join(fixed)),) if fixed else ()),
+    ]
+    if not plan.exact:
+        shown = f"{plan.looks.detectable():.2g} standard deviations of a paired difference"
+        rows += [
+            ("fresh seeds", f"{plan.seeds} at most, fewer if the verdict is clear early"),
+            ("can show", f"a difference of {shown}, in four of five cases"),
+        ]
+    return table(rows)
+
+
 def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str:
     """Return the best trials, one per row, with the fields in which trials differ.
+
+    Trials of the same schedule are one row, with their number.
 
     Args:
         result: the study's result.
         top: number of rows.
         ranking: the order by a diagnostic, which is shown next to the value; None sorts by value.
     """
-    shown = (result.ranked if ranking is None else ranking.trials)[:top]
+    ranked = result.ranked if ranking is None else ranking.trials
+    count = Counter(trial.schedule for trial in ranked)
+    firsts = {trial.schedule: trial for trial in reversed(ranked)}
+    shown = [trial for trial in ranked if firsts[trial.schedule] is trial][:top]
     beside = [] if ranking is None or ranking.name == "value" else [ranking.name]
     fields = differing_fields([trial.schedule for trial in result.trials])
     rows = [
         ("trial", result.unit, *beside, *fields),
-        *(_row(trial, beside, fields) for trial in shown),
+        *(_row(trial, count[trial.schedule], beside, fields) for trial in shown),
     ]
     failed = "".join(f"{line}\n" for line in grouped_failures(result)[:top])
     return table(rows, right=range(len(rows[0]))) + failed
@@ -184,10 +232,11 @@ def describe_ranking(result: Result, ranking: Ranking) -> str:
     return "".join(f"\n{fill(line, WIDTH)}\n" for line in lines)
 
 
-def _row(trial: Trial, beside: list[str], fields: list[str]) -> tuple[str, ...]:
+def _row(trial: Trial, count: int, beside: list[str], fields: list[str]) -> tuple[str, ...]:
     values = [
         *(trial.diagnostics[n] for n in beside),
         *(getattr(trial.schedule, n) for n in fields),
     ]
     cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-    return (str(trial.index), f"{trial.value:.4g}", *cells)
+    index = f"{trial.index}{f' ({count} times)' if count > 1 else ''}"
+    return (index, f"{trial.value:.4g}", *cells)

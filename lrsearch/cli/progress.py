@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from lrsearch.cli.wording import as_options
 from lrsearch.outcome import Trial
 from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
+
+if TYPE_CHECKING:
+    from lrsearch.search.comparison_choice import Offer
 
 
 class Progress(Callback):
@@ -22,12 +26,13 @@ class Progress(Callback):
 
     Attributes:
         ended: number of trials that ended during this command.
-        estimate: cost of the comparison that was skipped, or nothing.
+        offers: comparisons that would take long and were not run.
     """
 
     def __init__(self, *, quiet: bool, first: str = "") -> None:
-        self.ended, self.estimate = 0, ""
-        self._quiet, self._first = quiet, first
+        self.ended = 0
+        self.offers: Sequence[Offer] = ()
+        self._quiet, self._first, self._budget = quiet, first, ""
         self._bar: Any = None
         self._states: dict[int, str] = {}
         self._counts: Counter[str] = Counter()
@@ -39,14 +44,18 @@ class Progress(Callback):
     def __exit__(self, *exception: object) -> None:
         self._close()
 
+    def planned(self, budget: str) -> None:
+        """Keep how a budget is divided, to print it when the search begins."""
+        self._budget = budget
+
     def begin(self, result: Result, total: int) -> None:
         """Start the bar at the number of trials that the study already has."""
         if self._quiet or result.counted >= total:
             return
         for trial in result.trials:
             self._count(trial)
-        if self._first:
-            print(self._first, file=sys.stderr)
+        for line in filter(None, (self._first, self._budget)):
+            print(line, file=sys.stderr)
         self._open(result.study, "trial", total, result.counted)
 
     def trial_ended(self, trial: Trial, result: Result) -> None:
@@ -74,7 +83,7 @@ class Progress(Callback):
         if self._quiet or done >= total:
             return
         self._close()
-        print(f"{estimate}, about {_show_seconds(seconds)}", file=sys.stderr)
+        print(f"{estimate}, about {show_seconds(seconds)}", file=sys.stderr)
         self._open("comparing", "run", total, done)
 
     def compared_runs(self, done: int) -> None:
@@ -82,9 +91,9 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
-    def declined(self, estimate: str, seconds: float) -> None:
-        """Keep the cost estimate of a comparison that is skipped, to print it with the result."""
-        self.estimate = f"{estimate.removeprefix('comparing: ')}, about {_show_seconds(seconds)}"
+    def offered(self, offers: Sequence[Offer]) -> None:
+        """Keep the comparisons that are left to the user, to print them with the result."""
+        self.offers = offers
 
     def waiting(self, what: str) -> None:
         """Print what the search waits for, above the bar."""
@@ -123,7 +132,7 @@ class Progress(Callback):
             self._bar = None
 
 
-def _show_seconds(seconds: float) -> str:
+def show_seconds(seconds: float) -> str:
     """Return a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

@@ -31,7 +31,9 @@ from lrsearch.objectives.command import Command
 from lrsearch.objectives.loading import is_reference
 from lrsearch.origin import command_words
 from lrsearch.redaction import HIDDEN, redact
+from lrsearch.request import prepare
 from lrsearch.result import Result
+from lrsearch.search.comparison_sizes import describe_budget
 from lrsearch.space import Space
 from lrsearch.study.location import Location
 from lrsearch.study.settings import Settings
@@ -131,10 +133,7 @@ def tune(
     asked["enqueue"] = read_queue(asked["enqueue"], start, asked["storage"])
     asked["workers"] = read_workforce(asked)
     if dry_run:
-        search, answers = api.prepare(given, compared=not no_compare, **asked)
-        echo(describe_search(search, answers.setup), nl=False)
-        if command is not None:
-            echo(describe_first_command(search, command), nl=False)
+        _describe_request(given, command, asked, compared=not no_compare)
         return
     location = Location.of(asked["study"] or "any", asked["storage"])
     first = ""
@@ -159,13 +158,24 @@ def tune(
     _print(result, progress, as_json, again)
 
 
+def _describe_request(
+    given: Any, command: Command | None, asked: dict[str, Any], *, compared: bool
+) -> None:
+    search, answers = prepare(given, compared=compared, **asked)
+    echo(describe_search(search, answers.setup), nl=False)
+    if asked["runs"] and compared and not answers.setup.exact:
+        echo(f"\n{describe_budget(search.trials * search.seeds, asked['runs'])}")
+    if command is not None:
+        echo(describe_first_command(search, command), nl=False)
+
+
 def _print(result: Result, progress: Progress, as_json: bool, again: str) -> None:
     if rank_here():
         return  # rank 0 prints the answer
     if as_json:
         echo(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        echo(describe_result(result, not progress.ended, progress.estimate, again), nl=False)
+        echo(describe_result(result, not progress.ended, progress.offers, again), nl=False)
 
 
 def _named_again(objective: str, command: Command | None) -> str:

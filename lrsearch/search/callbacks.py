@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from lrsearch.outcome import Trial
 from lrsearch.result import Result
+
+if TYPE_CHECKING:
+    from lrsearch.search.comparison_choice import Offer
 
 
 class Callback:
     """An observer of a search. Its methods do nothing; override those that you need."""
+
+    def planned(self, budget: str) -> None:
+        """Handle how a budget of runs is divided, before the search begins.
+
+        Args:
+            budget: the numbers of runs, and what the comparison can show, in one line.
+        """
 
     def begin(self, result: Result, total: int) -> None:
         """Handle the start of the search.
@@ -33,12 +46,11 @@ class Callback:
     def compared_runs(self, done: int) -> None:
         """Handle the end of runs of the comparison; `done` is their total number."""
 
-    def declined(self, estimate: str, seconds: float) -> None:
-        """Handle that the comparison is skipped because it would take too long.
+    def offered(self, offers: Sequence[Offer]) -> None:
+        """Handle that further comparisons would take long, and are left to the user.
 
         Args:
-            estimate: the runs of the comparison, in one line.
-            seconds: estimated time of these runs.
+            offers: the comparisons, the smallest first.
         """
 
     def waiting(self, what: str) -> None:

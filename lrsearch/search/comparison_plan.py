@@ -56,6 +56,7 @@ class ComparisonPlan:
         exact: True if a schedule always has the same value.
         grid: peaks at which every shape of an exact objective is run first.
         folded: names of alternatives that have the shape of the only candidate.
+        spent: number of earlier comparisons of the study and their extensions.
     """
 
     candidates: tuple[Shape, ...]
@@ -69,6 +70,7 @@ class ComparisonPlan:
     exact: bool = False
     grid: tuple[float, ...] = ()
     folded: tuple[str, ...] = ()
+    spent: int = 0
 
     @property
     def runs(self) -> int:
@@ -90,8 +92,8 @@ class ComparisonPlan:
 
     @property
     def looks(self) -> Looks:
-        """The looks of the comparison, if it is the first of its study."""
-        return Looks(seeds=0 if self.exact else self.seeds)
+        """The looks of the comparison, unless it extends an earlier one."""
+        return Looks(seeds=0 if self.exact else self.seeds, spent=self.spent)
 
     def with_seeds(self, seeds: int) -> ComparisonPlan:
         """Return the plan with another number of fresh seeds, at most the present one."""

@@ -134,7 +134,7 @@ class Protocol:
     def _report(self) -> Iterator[Request]:
         """Test the alternatives one after the other, up to the first that is undecided.
 
-        The best alternative is run on as many seeds even if it is not tested any more: the
+        The best alternative gets all its seeds even if it is not tested any more: the
         recommendation depends on it.
         """
         self._looks = self._planned_looks()
@@ -181,7 +181,7 @@ class Protocol:
         extended = max(known.extended, int(math.log2(max(seeds, known.seeds) / known.seeds)))
         if seeds > known.most and known.seeds << extended != seeds:
             log.warning(
-                "the study was compared on %d seeds; an extension has twice as many: %d seeds "
+                "the study was compared on %d seeds, and an extension doubles them: %d seeds "
                 "instead of %d",
                 known.most,
                 known.seeds << extended,

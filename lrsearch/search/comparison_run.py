@@ -7,10 +7,9 @@ continues there, and a comparison with more seeds runs only the new ones.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from lrsearch.comparison import Comparison
 from lrsearch.contract import Elastic
@@ -22,28 +21,15 @@ from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
+from lrsearch.search.comparison_choice import ComparisonChoice, no_comparison_fits
 from lrsearch.search.comparison_plan import ComparisonPlan
 from lrsearch.search.comparison_protocol import Protocol
-from lrsearch.search.comparison_sizes import FULL, PAIR_SEEDS, SIZES
 from lrsearch.search.comparison_spec import ComparisonSpec
-from lrsearch.search.contending_shapes import pair_plan, plan_comparison
 from lrsearch.search.importance import importances
 from lrsearch.search.peak_tuning import Request
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
 from lrsearch.trace import Trace
-
-#: The stored outcomes of a stage, by schedule and seed.
-Held = Mapping[Schedule, Mapping[int, Outcome]]
-#: Mean seconds per run below which the comparison has its full size. Above, a frugal comparison
-#: has at most as many runs as the study has trials.
-CHEAP = 2.0
-
-
-def seconds_a_run(result: Result) -> float:
-    """Return the mean wall time of the finished runs; 0 if there is none."""
-    times = [o.seconds for t in result.trials for o in t.outcomes if o.state == "finished"]
-    return math.fsum(times) / len(times) if times else 0.0
 
 
 class ComparisonRun(RunStream):
@@ -70,69 +56,31 @@ class ComparisonRun(RunStream):
         self.done = 0
 
     def answer(self, result: Result, asked: ComparisonSpec) -> None:
-        """Compare a study, or report the cost if the comparison would take too long.
+        """Compare a study, or report what comparisons there are if none fits.
 
         Raises:
-            RequestError: a baseline is unknown or does not fit into the budget.
+            RequestError: a baseline is unknown or does not fit into the budget, and the user has
+                asked for this comparison.
             SearchFailed: a run failed.
         """
-        plan = self.plan(result, asked)
-        if plan is None and asked.runs is not None:
-            raise RequestError(
-                f"no comparison fits into {asked.runs} runs, those of earlier comparisons "
-                "included; give a larger `runs=`"
-            )
-        if plan is None:
-            whole = self.plan(result, dataclasses.replace(asked, frugal=False))
-            if whole is not None:
-                self._callback.declined(whole.describe(), whole.runs * seconds_a_run(result))
+        earlier = self.store.comparison()
+        choice = ComparisonChoice(result, self.spec, self._setup, self._known, earlier)
+        try:
+            plan = choice.plan(asked)
+        except RequestError as error:
+            if not asked.frugal:
+                raise
+            log.warning("no comparison: %s", error)
             return
-        found = self.measure(plan, seconds_a_run(result))
-        with self.shield:
-            self.store.set_comparison(found, result.counted)
-
-    def plan(self, result: Result, asked: ComparisonSpec) -> ComparisonPlan | None:
-        """Return the plan of the comparison, or None if it needs too many runs.
-
-        Raises:
-            NothingFinished: the study has no finished trial.
-            RequestError: a baseline is unknown or does not fit into the budget.
-        """
-        exact = self._setup.exact
-        plan = functools.partial(
-            plan_comparison,
-            result,
-            self._entries(),
-            momentum=self.spec.momentum,
-            against=asked.opponents,
-            exact=exact,
-            reached=self._setup.reached,
-        )
-        limited = asked.frugal and seconds_a_run(result) >= CHEAP
-        if exact or (asked.runs is None and asked.limit is None and not limited):
-            return plan(size=dataclasses.replace(FULL, top=asked.top), seeds=asked.seeds)
-        if asked.runs is None and asked.limit is None:
-            left = result.counted
-        else:
-            left = _left(result, asked, self._known.values())
-        for size in SIZES:
-            low, high = size.seeds
-            largest = plan(size=size, seeds=high, quiet=True)
-            found = (largest.with_seeds(seeds) for seeds in range(high, low - 1, -1))
-            fitting = next((each for each in found if each.runs <= left), None)
-            if fitting is not None:
-                return fitting
-        low, high = PAIR_SEEDS
-        pair = None if asked.opponents else pair_plan(result, high, self.spec.momentum)
-        if pair is None:
-            return None
-        # The schedules of a pair are known before it, and with them the runs that are stored.
-        done = sum(
-            sum(replicate < high for replicate in self._known[REPORT].get(shape.schedule, ()))
-            for shape in (*pair.candidates, *pair.alternatives)
-        )
-        pairs = (pair.with_seeds(seeds) for seeds in range(high, low - 1, -1))
-        return next((each for each in pairs if each.runs - done <= left), None)
+        if plan is None and asked.runs is not None:
+            raise no_comparison_fits(asked.runs)
+        if plan is not None:
+            found = self.measure(plan, choice.seconds)
+            with self.shield:
+                self.store.set_comparison(found, result.counted)
+            choice = ComparisonChoice(result, self.spec, self._setup, self._known, found)
+        if asked.frugal and asked.limit is None and not choice.cheap:
+            self._callback.offered(choice.offers())
 
     def measure(self, plan: ComparisonPlan, seconds: float = 0.0) -> Comparison:
         """Run what is missing, and return the comparison.
@@ -230,14 +178,3 @@ class ComparisonRun(RunStream):
             s: [o.traces["loss"] for _, o in sorted(known[s].items()) if "loss" in o.traces]
             for s in schedules
         }
-
-
-def _left(result: Result, asked: ComparisonSpec, held: Iterable[Held]) -> int:
-    """Return the number of runs that a budget leaves after those that are done."""
-    left = (asked.runs or asked.limit or 0) - sum(
-        len(outcomes) for stage in held for outcomes in stage.values()
-    )
-    if asked.runs is None:
-        counted = [trial for trial in result.trials if trial.state != "failed"]
-        left -= sum(len(trial.outcomes) for trial in counted)
-    return left

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lrsearch.search.comparison_plan import AROUND
 from lrsearch.search.noisy_peaks import FEWEST, MOST
+from lrsearch.sequential import Looks
+from lrsearch.study.settings import SMALLEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,17 @@ class Size:
     seeds: tuple[int, int]
     others: int = 10
 
+    def runs(self, seeds: int) -> int:
+        """Return the number of runs at most, without a current or default schedule."""
+        chosen = (self.top * self.tuned + len(AROUND) * self.around) * self.selection
+        reported = min(self.reported, self.baselines) - 1
+        return (
+            chosen
+            + self.most * (self.baselines + self.tuned)
+            + 2 * seeds
+            + reported * min(self.others, seeds)
+        )
+
 
 #: The comparison with all baselines, without a limit on runs.
 FULL = Size(top=5, baselines=6, most=MOST, default=True, around=True, seeds=(20, 40), others=16)
@@ -49,3 +63,26 @@ SIZES = (
 #: Numbers of seeds of the smallest comparison, of two schedules. With fewer than three seeds
 #: nothing can be shown, and more than sixteen are worth a comparison with baselines.
 PAIR_SEEDS = (3, 16)
+
+
+def describe_budget(trials: int, runs: int) -> str:
+    """Return how a budget of runs is divided, and what its comparison can show, in one line.
+
+    Args:
+        trials: number of runs of the search.
+        runs: number of all runs.
+    """
+    left = runs - trials
+    sizes = ((size.seeds, size.runs) for size in SIZES)
+    for (low, high), cost in (*sizes, (PAIR_SEEDS, lambda seeds: 2 * seeds)):
+        fitting = [seeds for seeds in range(high, low - 1, -1) if cost(seeds) <= left]
+        if fitting:
+            shown = Looks(seeds=fitting[0]).detectable()
+            return (
+                f"{runs} runs: {trials} for the search, at most {left} for a comparison on "
+                f"{fitting[0]} fresh seeds, which shows a difference above {shown:.2g} standard "
+                "deviations"
+            )
+    return (
+        f"{runs} runs, all for the search: with fewer than {SMALLEST}, a comparison shows nothing"
+    )

@@ -27,8 +27,8 @@ class ComparisonSpec:
 
     Attributes:
         top: number of best trials that are considered.
-        seeds: largest number of fresh seeds. A study that was compared may be compared with twice
-            as many, or four times.
+        seeds: largest number of fresh seeds. A study that was compared may be compared with two
+            or four times the number.
         runs: largest number of runs of the comparison, with those that are stored; then `top` and
             `seeds` are the largest that fit.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;

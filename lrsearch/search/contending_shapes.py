@@ -232,7 +232,7 @@ def _usual_shape(name: str, found: Schedule) -> Schedule:
 
 
 def _usual(result: Result, size: Size) -> list[tuple[str, Schedule | None]]:
-    """Return the default opponents: baselines, the current and, if there is room, the default."""
+    """Return the usual opponents: baselines, the current and, if many, the default schedule."""
     own = [(n, t.schedule) for n, t in result.firsts.items() if n in (CURRENT, DEFAULT)]
     today = [(CURRENT_TUNED, schedule) for name, schedule in own if name == CURRENT]
     common = PREFERRED

@@ -2,7 +2,7 @@
 
 The value is close to a quadratic in the logarithm of the peak near its lowest. The peak of a shape
 is the vertex of a fitted quadratic, never the peak with the lowest value: the lowest of several
-noisy values is lucky, and what it loses grows with their number (simulated in
+noisy values is partly luck, and what it loses grows with their number (simulated in
 `tests/bench/comparison.py`). The fit also says how much a better peak may still gain.
 """
 
@@ -40,7 +40,8 @@ class PeakFit:
     Attributes:
         peak: the best peak: the vertex of the quadratic, at most a factor of two from the peak
             with the lowest value.
-        value: the value at this peak; infinite if every run diverged.
+        value: the value at this peak, at least the lowest measured mean: next to a cliff, where
+            training becomes unstable, the quadratic is too low. Infinite if every run diverged.
         remainder: expected gain of the unknown best peak over this one, in units of the value.
         bend: coefficient of the square of the logarithm, in units of the value; 0 without a fit.
     """
@@ -115,7 +116,7 @@ def fit_peak(points: Points, noise: float) -> PeakFit:
     at = min(max(vertex, low - best), high - best)
     return PeakFit(
         peak=math.exp((best + at) * UNIT),
-        value=scale * (a + b * at + c * at * at),
+        value=max(lowest, scale * (a + b * at + c * at * at)),
         remainder=max(0.0, remainder),
         bend=scale * c,
     )

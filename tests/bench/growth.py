@@ -33,7 +33,9 @@ def search(folder, trials):
 
     path = folder / "growth.journal"
     words = {"sampler": "random", "space": "cosine", "tracking_uri": "none", "storage": path}
-    lrsearch.tune(instant, study="growth", trials=trials, callback=Watch(quiet=False), **words)
+    lrsearch.tune(
+        instant, study="growth", trials=trials, callback=Watch(quiet=False), **words, compare=False
+    )
 
     def cost(end):
         return 1e3 * (marks[end] - marks[end - WINDOW]) / WINDOW

@@ -34,6 +34,7 @@ def search(folder, trials, uri, turn):
         study=f"study-{turn}-{uri == 'none'}",
         storage=folder / f"{turn}-{uri == 'none'}.journal",
         device="cpu",
+        compare=False,
     )
     return time.perf_counter() - began
 

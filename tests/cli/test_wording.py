@@ -92,7 +92,7 @@ def test_a_refusal_is_worded_for_where_it_is_read(capsys):
     from lrsearch.cli import main
 
     with pytest.raises(ValueError, match="`seeds=` is 0") as refused:
-        api.tune("quadratic", seeds=0, tracking_uri="none")
+        api.tune("quadratic", seeds=0, tracking_uri="none", compare=False)
     assert main(["tune", "quadratic", "--seeds", "0"]) == 2
     assert capsys.readouterr().err.strip() == f"lrsearch: {as_options(str(refused.value))}"
     assert "--seeds is 0" in as_options(str(refused.value))

@@ -233,6 +233,7 @@ def test_every_level_measures_more_than_the_level_below():
             tracking_uri="none",
             diagnostics=level,
             study=level,
+            compare=False,
         )
         names[level] = set(result.best.diagnostics)
     assert names["none"] == {"accuracy"}
@@ -254,7 +255,9 @@ def test_the_documented_diagnostics_are_exactly_those_that_are_measured():
     apart = (x + torch.where(y[:, None] == 1, 3.0, -3.0), y)
     task = dataclasses.replace(task, train=apart, validation=apart, weight_decay=1e-3)
     found = set(ends(task, GROUP[:2], slots=2, steps=200)[0].figures)
-    proxy = lrsearch.tune("quadratic", trials=2, tracking_uri="none").best.diagnostics
+    proxy = lrsearch.tune(
+        "quadratic", trials=2, tracking_uri="none", compare=False
+    ).best.diagnostics
     found |= set(proxy) - {"accuracy"}
     assert found - {"accuracy"} == set(DIAGNOSTICS)
     assert proxy["time_above_limit"] == 0  # its range of peaks ends at the limit
@@ -262,7 +265,11 @@ def test_the_documented_diagnostics_are_exactly_those_that_are_measured():
 
 def test_a_proxy_uses_its_known_curvature():
     result = lrsearch.tune(
-        "quadratic", trials=1, settings={"peak": 20.0, "warmup": 0.0}, tracking_uri="none"
+        "quadratic",
+        trials=1,
+        settings={"peak": 20.0, "warmup": 0.0},
+        tracking_uri="none",
+        compare=False,
     )
     plan = result.trials[0].schedule.plan(200, 4)
     above = (plan.lr > 2 / 0.163283).mean()
@@ -278,7 +285,7 @@ def test_a_function_gets_the_diagnostics_of_its_schedule_and_its_losses():
         run.note("total_variation", 7.0)
         return 0.5
 
-    best = lrsearch.tune(spiky, trials=1, tracking_uri="none").best
+    best = lrsearch.tune(spiky, trials=1, tracking_uri="none", compare=False).best
     assert best.diagnostics["spikes"] == 1
     assert best.diagnostics["total_variation"] == 7.0  # the function's own figure has precedence
     assert "rate_sum" in best.diagnostics
@@ -295,9 +302,9 @@ def test_an_outcome_contains_the_time_of_its_measurements():
 
 
 def test_a_study_can_be_continued_at_another_level():
-    first = lrsearch.tune("two-moons", trials=2, steps=60, tracking_uri="none")
+    first = lrsearch.tune("two-moons", trials=2, steps=60, tracking_uri="none", compare=False)
     second = lrsearch.tune(
-        "two-moons", trials=3, steps=60, tracking_uri="none", diagnostics="none"
+        "two-moons", trials=3, steps=60, tracking_uri="none", diagnostics="none", compare=False
     )
     assert second.trials[:2] == first.trials
     assert set(second.trials[2].diagnostics) == {"accuracy"}
@@ -305,7 +312,7 @@ def test_a_study_can_be_continued_at_another_level():
 
 def test_an_unknown_level_is_rejected_before_anything_starts():
     with pytest.raises(RequestError, match="`diagnostics=` is 'all'; known: cheap, full, none"):
-        lrsearch.tune("digits", diagnostics="all")
+        lrsearch.tune("digits", diagnostics="all", compare=False)
     assert CliRunner().invoke(cli, ["tune", "--diagnostics", "all"]).exit_code == 2
 
 
@@ -314,7 +321,9 @@ def test_diagnostics_are_metrics_of_mlflow_under_their_names(tmp_path):
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    result = lrsearch.tune("two-moons", trials=2, steps=400, tracking_uri=uri, diagnostics="full")
+    result = lrsearch.tune(
+        "two-moons", trials=2, steps=400, tracking_uri=uri, diagnostics="full", compare=False
+    )
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("lrsearch").experiment_id
     where = f"tags.`lrsearch.trial` = '{result.best.index}'"

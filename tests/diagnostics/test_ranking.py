@@ -27,6 +27,7 @@ def folder(tmp_path_factory):
             diagnostics="full",
             tracking_uri="none",
             study="moons",
+            compare=False,
         )
     return path
 

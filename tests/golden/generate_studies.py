@@ -91,7 +91,7 @@ def trial(found):
 
 def search(name, storage, **changes):
     words = {"study": name, "storage": storage, "tracking_uri": "none"}
-    return lrsearch.tune(**{"trials": BEGUN, **words, **STUDIES[name], **changes})
+    return lrsearch.tune(**{"trials": BEGUN, **words, **STUDIES[name], **changes}, compare=False)
 
 
 def rows(url):
@@ -124,7 +124,6 @@ def write(name, server=None):
             name,
             storage=storage,
             top=2,
-            grid=3,
             seeds=5,
             against=["cosine", "linear", TODAY],
             tracking_uri="none",

@@ -320,7 +320,7 @@ def test_every_command_reads_a_database_and_none_shows_its_password(database, tm
 
 
 def test_a_result_can_be_compared_although_its_storage_has_no_password(database):
-    result = api.tune("quadratic", storage=with_password(database), **QUADRATIC)
+    result = api.tune("quadratic", storage=with_password(database), **QUADRATIC, compare=False)
     check_no_password(repr(result), repr(Location.of("s", with_password(database))))
     assert api.compare(result, top=2, against=["linear"]).versus
 
@@ -371,7 +371,7 @@ def test_a_record_that_is_too_long_is_rejected_and_not_retried(store):
 def test_what_mlflow_missed_is_kept_in_the_default_folder(database, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     words = {**QUADRATIC, "tracking_uri": "http://127.0.0.1:9"}
-    api.tune("quadratic", storage=database, **words)
+    api.tune("quadratic", storage=database, **words, compare=False)
     assert (tmp_path / "lrsearch-studies" / "quadratic-default.spool.jsonl").is_file()
 
 

@@ -83,7 +83,7 @@ def test_a_script_that_follows_a_file_is_searched_and_compared(here):
         losses = (start * np.cumprod(1 - rates)) ** 2
         assert trial.value == pytest.approx(losses[-1], rel=1e-12)
         assert trial.outcomes[0].traces["loss"].values == pytest.approx(losses, rel=1e-5)
-    words = {"top": 1, "seeds": 5, "grid": 3, "against": ["constant"]}
+    words = {"top": 1, "seeds": 4, "against": ["constant"]}
     found = lrsearch.compare(result, objective=command, **words)
     assert list(found.versus) == ["constant"]
 
@@ -240,7 +240,7 @@ def test_a_command_after_two_dashes_is_the_objective(here, capsys):
     assert found["trials"]["finished"] == 2
     assert main(["compare", "train-cosine"]) == 2
     assert "the study train-cosine ran a command" in capsys.readouterr().err
-    compared = ["compare", "train-cosine", "--top", "1", "--seeds", "5", "--grid", "3"]
+    compared = ["compare", "train-cosine", "--top", "1", "--seeds", "3"]
     compared += ["--against", "constant", "--quiet", *VALUE_IS]
     assert main([*compared, "--", *LINE]) == 0
     assert "constant" in capsys.readouterr().out

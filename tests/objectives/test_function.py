@@ -286,7 +286,7 @@ def test_three_failures_in_a_row_stop_the_search_with_the_traceback(tmp_path):
 
     words = {"trials": 50, "tracking_uri": "none", "storage": tmp_path / "x.journal"}
     with pytest.raises(SearchFailed, match=r"3 trials in a row failed.*trial 6") as caught:
-        lrsearch.tune(fails, sampler="random", **words)
+        lrsearch.tune(fails, sampler="random", **words, compare=False)
     assert calls == [0, 1, 2, 3, 4, 5, 6]
     assert "in fails" in caught.value.details
     result = lrsearch.load("fails-default", storage=tmp_path / "x.journal")
@@ -305,8 +305,8 @@ def test_a_repeated_run_has_the_same_folder(tmp_path):
 
     words = {"trials": 4, "seeds": 2, "tracking_uri": "none", "storage": tmp_path / "x.journal"}
     with pytest.raises(KeyboardInterrupt):
-        lrsearch.tune(resumes, **words)
-    result = lrsearch.tune(resumes, **words)
+        lrsearch.tune(resumes, **words, compare=False)
+    result = lrsearch.tune(resumes, **words, compare=False)
     assert [t.value for t in result.trials] == [1.0, 2.0, 3.5, 4.0]
     assert (tmp_path / "resumes-default.runs" / "0002-1" / "checkpoint").is_file()
 
@@ -406,13 +406,13 @@ def test_options_set_the_fields_of_a_task_class(here):
         )
     )
     words = {"tracking_uri": "none", "trials": 2, "slots": 1}
-    lrsearch.tune("task.py:Line", options={"optimizer": "adam"}, **words)
+    lrsearch.tune("task.py:Line", options={"optimizer": "adam"}, **words, compare=False)
     with pytest.raises(RequestError, match="option optimizer was adam, is now not set"):
-        lrsearch.tune("task.py:Line", **words)
+        lrsearch.tune("task.py:Line", **words, compare=False)
     with pytest.raises(RequestError, match="no field 'optimiser'; did you mean 'optimizer'"):
-        lrsearch.tune("task.py:Line", options={"optimiser": "adam"}, **words)
+        lrsearch.tune("task.py:Line", options={"optimiser": "adam"}, **words, compare=False)
     with pytest.raises(RequestError, match="optimizer is 'lion'"):
-        lrsearch.tune("task.py:Line", options={"optimizer": "lion"}, **words)
+        lrsearch.tune("task.py:Line", options={"optimizer": "lion"}, **words, compare=False)
 
 
 WORKED = '''
@@ -459,7 +459,9 @@ def worked(tmp_path, monkeypatch):
 
 
 def tune(name, trials, **words):
-    return lrsearch.tune(f"worked.py:{name}", trials=trials, tracking_uri="none", **words)
+    return lrsearch.tune(
+        f"worked.py:{name}", trials=trials, tracking_uri="none", **words, compare=False
+    )
 
 
 def test_workers_give_the_same_values_as_one_process(worked):
@@ -547,11 +549,11 @@ def test_objectives_that_workers_cannot_run_are_rejected(tmp_path):
 
     words = {"workers": 2, "tracking_uri": "none", "storage": tmp_path / "x.journal"}
     with pytest.raises(RequestError, match=r"cannot import .*at the top level of a file"):
-        lrsearch.tune(local, **words)
+        lrsearch.tune(local, **words, compare=False)
     with pytest.raises(RequestError, match="runs in this process only"):
-        lrsearch.tune("quadratic", **words)
+        lrsearch.tune("quadratic", **words, compare=False)
     with pytest.raises(RequestError, match="`workers=` is 0"):
-        lrsearch.tune(local, **{**words, "workers": 0})
+        lrsearch.tune(local, **{**words, "workers": 0}, compare=False)
     assert not list(tmp_path.iterdir())
 
 

@@ -326,7 +326,7 @@ def test_at_most_five_percent_of_whole_studies_report_something_false(law):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rise", [0.5, 2.0, 8.0])
-def test_a_lucky_peak_is_not_taken_for_a_better_shape(rise):
+def test_a_peak_chosen_by_chance_is_not_reported_as_a_better_shape(rise):
     """The searched schedule is at its best peak; a baseline of the same value is tuned."""
     found = disguise(rise, 10, 600)
     assert found["better"]["lower_limit"] <= 4.0

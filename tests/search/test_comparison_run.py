@@ -123,12 +123,12 @@ def test_a_comparison_with_more_seeds_runs_only_the_new_ones(tmp_path):
     assert compare(Noisy(), tmp_path, seeds=6).comparison == more  # the seeds stay
 
 
-def test_an_extension_has_twice_as_many_seeds(tmp_path, caplog):
+def test_an_extension_doubles_the_seeds(tmp_path, caplog):
     compare(Noisy(), tmp_path, seeds=6)
     objective = Noisy()
     assert compare(objective, tmp_path, seeds=11).comparison.looks.most == 6
     assert "12 seeds" not in caplog.text
-    assert "an extension has twice as many: 6 seeds instead of 11" in caplog.text
+    assert "an extension doubles them: 6 seeds instead of 11" in caplog.text
     assert objective.seeds == []
 
 
@@ -159,19 +159,23 @@ class Costly(Expensive, Noisy):
 def test_an_expensive_comparison_shrinks_to_the_number_of_trials_or_is_declined(tmp_path):
     watch = Watch()
     assert compare(Costly(), tmp_path / "a", trials=5, watch=watch, frugal=True).comparison is None
-    ((estimate, seconds),) = watch.refused
-    assert "runs" in estimate
-    assert seconds > 1000
-    found = compare(Costly(), tmp_path / "b", trials=90, frugal=True).comparison
-    assert (found.runs, list(found.versus)) == (32, ["default"])
-    for trials, runs in ((100, 98), (200, 200)):
-        objective = Costly()
+    (offers,) = watch.offers
+    assert [offer.asked.runs for offer in offers] == [6, 12, 60, None]
+    assert [offer.plan.runs for offer in offers] == sorted(offer.plan.runs for offer in offers)
+    assert offers[-1].seconds == 3.0 * offers[-1].plan.runs > 600
+    found = compare(Costly(), tmp_path / "b", trials=24, frugal=True).comparison
+    assert (found.looks.seeds, list(found.versus)) == (12, ["default"])
+    for trials, tuned in ((40, 2), (70, 3), (300, 6)):
+        objective, watch = Costly(), Watch()
         folder = tmp_path / str(trials)
-        found = compare(objective, folder, trials=trials, frugal=True).comparison
-        assert len(objective.seeds) - trials <= found.runs <= runs
-        assert len(found.best.peaks) == 3
-        assert found.seeds >= 5
-    assert compare(Costly(), tmp_path / "a", trials=90).comparison.runs > 500  # without the limit
+        found = compare(objective, folder, trials=trials, watch=watch, frugal=True).comparison
+        assert len(objective.seeds) - trials == found.runs <= trials
+        names = {*found.versus, *found.unreported} - {"default"}
+        assert len(names) == tuned
+        done = [offer.plan.runs for offer in watch.offers[0]]
+        assert all(runs > found.runs for runs in done)
+    whole = compare(Costly(), tmp_path / "a", trials=90).comparison  # without the limit
+    assert {*BASELINES, "default"} <= set(whole.versus)
 
 
 def test_the_current_schedule_and_named_ones_compete(tmp_path):
@@ -501,7 +505,7 @@ def test_compare_accepts_a_result_of_tune(here):
     def mine(run):
         return 1.0 + float(np.abs(np.log(run.plan.lr.max() / 0.1))) + run.seed % 7 / 100
 
-    result = lrsearch.tune(mine, trials=12, sampler="random", tracking_uri="none")
+    result = lrsearch.tune(mine, trials=12, sampler="random", tracking_uri="none", compare=False)
     assert result.comparison is None
     found = lrsearch.compare(result, top=3, seeds=5)
     assert found.candidates == 3

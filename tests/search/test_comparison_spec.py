@@ -28,9 +28,9 @@ def test_a_frugal_comparison_that_needs_too_many_runs_is_declined_with_its_cost(
         Expensive(), tmp_path, trials=12, sampler="random", callback=callback, compare=asked
     )
     assert result.comparison is None
-    ((estimate, seconds),) = callback.refused
-    assert "5 candidates, 1 alternative, 20 fresh seeds" in estimate
-    assert seconds > 3.0 * 12
+    (offers,) = callback.offers
+    assert "5 candidates, 7 alternatives, 20 fresh seeds" in offers[-1].plan.describe()
+    assert offers[-1].seconds == 3.0 * offers[-1].plan.runs > 3.0 * 12
 
 
 def test_an_unknown_baseline_is_refused_with_the_nearest_name():

@@ -198,7 +198,13 @@ def test_a_new_study_continues_with_the_versions_that_it_was_created_with(
     monkeypatch.chdir(older.parent.parent)
     with pytest.raises(RequestError, match=f"version 3 of the {rule} .* has version {version}"):
         lrsearch.tune(
-            "quadratic", steps=60, trials=9, sampler="random", study="newer", tracking_uri="none"
+            "quadratic",
+            steps=60,
+            trials=9,
+            sampler="random",
+            study="newer",
+            tracking_uri="none",
+            compare=False,
         )
 
 

@@ -159,7 +159,7 @@ def test_the_share_of_the_search_is_that_of_the_budget():
 
 def test_a_comparison_of_its_own_has_a_budget(tmp_path):
     objective = Training()
-    result = tune(objective, tmp_path, trials=12)
+    result = tune(objective, tmp_path, trials=12, compare=False)
     begun = len(objective.seeds)
     found = lrsearch.compare(result, runs=13)
     assert (found.seeds, len(objective.seeds) - begun) == (6, 12)

@@ -89,13 +89,13 @@ MAKERS = {
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_an_objective_with_another_value_is_not_answered_with_old_results(make):
-    result = lrsearch.tune(make(1.0), study="s", trials=2, **WORDS)
+    result = lrsearch.tune(make(1.0), study="s", trials=2, **WORDS, compare=False)
     before = [trial.value for trial in result.trials]
     with pytest.raises(
         RequestError, match=r"\((inner\.)?target was 1.0, is now 100.0\); choose another"
     ):
-        lrsearch.tune(make(100.0), study="s", trials=3, **WORDS)
-    again = lrsearch.tune(make(1.0), study="s", trials=3, **WORDS)
+        lrsearch.tune(make(100.0), study="s", trials=3, **WORDS, compare=False)
+    again = lrsearch.tune(make(1.0), study="s", trials=3, **WORDS, compare=False)
     assert [trial.value for trial in again.trials][:2] == before
     assert len(again.trials) == 3
 
@@ -149,10 +149,10 @@ def test_a_task_with_other_data_or_another_optimizer_is_not_answered_with_old_re
     changes, said
 ):
     words = {"study": "s", "space": "cosine", "tracking_uri": "none", "sampler": "random"}
-    lrsearch.tune(task(), trials=2, **words)
+    lrsearch.tune(task(), trials=2, **words, compare=False)
     with pytest.raises(RequestError, match=rf"\({said}\); choose another"):
-        lrsearch.tune(task(**changes), trials=3, **words)
-    assert len(lrsearch.tune(task(), trials=3, **words).trials) == 3
+        lrsearch.tune(task(**changes), trials=3, **words, compare=False)
+    assert len(lrsearch.tune(task(), trials=3, **words, compare=False).trials) == 3
 
 
 def test_values_that_cannot_be_compared_are_named_when_a_study_continues(caplog):
@@ -163,9 +163,9 @@ def test_values_that_cannot_be_compared_are_named_when_a_study_continues(caplog)
         return 1.0
 
     with caplog.at_level(logging.WARNING):
-        lrsearch.tune(fit, study="s", trials=2, **WORDS)
+        lrsearch.tune(fit, study="s", trials=2, **WORDS, compare=False)
         assert "cannot be compared" not in caplog.text
-        lrsearch.tune(fit, study="s", trials=4, **WORDS)
+        lrsearch.tune(fit, study="s", trials=4, **WORDS, compare=False)
     said = [r.getMessage() for r in caplog.records if "cannot be compared" in r.getMessage()]
     assert len(said) == 1
     assert "with those of the earlier search: model, seen; if they have changed" in said[0]

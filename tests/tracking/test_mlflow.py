@@ -279,7 +279,7 @@ def test_the_environment_sets_the_default_uri(tmp_path, monkeypatch):
 def test_a_compared_study_shows_its_comparison_in_mlflow(tmp_path, uri, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 6, "steps": 60, "sampler": "random", "tracking_uri": uri}
-    result = api.tune("quadratic", **words)
+    result = api.tune("quadratic", **words, compare=False)
     client = MlflowClient(tracking_uri=uri)
     before = client.get_run(result.run_id).data.tags["mlflow.note.content"]
     assert before.startswith(f"**Best of 6 trials: {result.best.value:.4g}")
@@ -335,7 +335,13 @@ def test_the_winning_model_is_logged_and_registered_and_loads_without_pickle(uri
     import torch
 
     result = api.tune(
-        "two-moons", trials=3, steps=60, tracking_uri=uri, log_model="moons", slots=1
+        "two-moons",
+        trials=3,
+        steps=60,
+        tracking_uri=uri,
+        log_model="moons",
+        slots=1,
+        compare=False,
     )
     mlflow.set_tracking_uri(uri)
     try:
@@ -359,4 +365,4 @@ def test_logging_the_model_of_an_objective_without_one_is_rejected():
     with pytest.raises(
         RequestError, match="quadratic has no model to log, because it is not a task"
     ):
-        api.tune("quadratic", log_model="", tracking_uri="none")
+        api.tune("quadratic", log_model="", tracking_uri="none", compare=False)

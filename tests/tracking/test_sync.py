@@ -72,7 +72,9 @@ def test_a_study_without_tracking_can_be_uploaded_later_and_repeatedly(uri, caps
 @pytest.mark.slow
 def test_records_for_a_dead_server_are_spooled_in_full_and_uploaded_later(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    api.tune("quadratic", tracking_uri="http://127.0.0.1:9", **{**WORDS, "steps": 200})
+    api.tune(
+        "quadratic", tracking_uri="http://127.0.0.1:9", **{**WORDS, "steps": 200}, compare=False
+    )
     spool = Spool(Path("lrsearch-studies/quadratic-default.spool.jsonl"))
     with Store.read(Location.of("quadratic-default")) as store:
         kept = spool.read(store.spec.id)
@@ -200,7 +202,7 @@ def test_the_experiment_has_a_description_a_primary_metric_and_a_view(tmp_path, 
 
 @pytest.mark.slow
 def test_training_data_are_a_logged_input_and_several_seeds_are_one_curve(uri):
-    result = api.tune("two-moons", trials=1, steps=30, seeds=3, tracking_uri=uri)
+    result = api.tune("two-moons", trials=1, steps=30, seeds=3, tracking_uri=uri, compare=False)
     runs = runs_at(uri)
     (given,) = runs["parent"].inputs.dataset_inputs
     assert given.dataset.name == "two-moons"
@@ -238,7 +240,7 @@ def test_a_failed_trial_shows_its_traceback(tmp_path):
 
     uri = f"sqlite:///{tmp_path}/m.db"
     with pytest.raises(SearchFailed):
-        lrsearch.tune(broken, trials=3, tracking_uri=uri)
+        lrsearch.tune(broken, trials=3, tracking_uri=uri, compare=False)
     child = runs_at(uri)["trial-0000"]
     assert child.info.status == "FAILED"
     assert 'raise KeyError("no such layer")' in child.data.tags["mlflow.note.content"]
@@ -253,7 +255,7 @@ def test_messages_do_not_contain_passwords():
 
 
 def test_a_password_is_not_stored_and_must_be_given_again():
-    api.tune("quadratic", tracking_uri="none", **WORDS)
+    api.tune("quadratic", tracking_uri="none", **WORDS, compare=False)
     store = Store.read(Location.of("quadratic-default"))
     store.set_tracking("postgresql://me:***@host/db", "run")
     with pytest.raises(RequestError, match=r"me:\*\*\*@host/db, whose password is not stored"):
@@ -264,7 +266,7 @@ def test_a_password_is_not_stored_and_must_be_given_again():
 def test_a_study_without_tracking_and_a_missing_study_are_rejected(command, capsys):
     assert main([command, "nothing"]) == 2
     assert "there is no study 'nothing'" in capsys.readouterr().err
-    api.tune("quadratic", tracking_uri="none", **WORDS)
+    api.tune("quadratic", tracking_uri="none", **WORDS, compare=False)
     assert main([command, "quadratic-default"]) == 2
     assert "was searched without tracking; give --tracking-uri" in capsys.readouterr().err
 

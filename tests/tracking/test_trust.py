@@ -40,7 +40,13 @@ def study(tmp_path, monkeypatch):
     """Return the id of a study of three trials without tracking, in the current folder."""
     monkeypatch.chdir(tmp_path)
     lrsearch.tune(
-        "quadratic", study="s", trials=3, steps=50, sampler="random", tracking_uri="none"
+        "quadratic",
+        study="s",
+        trials=3,
+        steps=50,
+        sampler="random",
+        tracking_uri="none",
+        compare=False,
     )
     with Store.read(Location.of("s")) as store:
         return store.spec.id

@@ -72,8 +72,8 @@ def check_equal(one, other):
 
 @pytest.mark.slow
 def test_populations_in_workers_give_the_results_of_one_process(task):
-    alone = lrsearch.tune("line.py:Line", study="alone", **task)
-    worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
+    alone = lrsearch.tune("line.py:Line", study="alone", **task, compare=False)
+    worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task, compare=False)
     check_equal(alone, worked)
     assert worked.trials[0].diagnostics
 
@@ -81,9 +81,9 @@ def test_populations_in_workers_give_the_results_of_one_process(task):
 @pytest.mark.slow
 def test_a_killed_population_is_restarted_with_its_runs(task, tmp_path, monkeypatch):
     monkeypatch.setenv("MARK", str(tmp_path / "mark"))
-    alone = lrsearch.tune("line.py:Line", study="alone", **task)
+    alone = lrsearch.tune("line.py:Line", study="alone", **task, compare=False)
     (tmp_path / "mark").touch()
-    worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task)
+    worked = lrsearch.tune("line.py:Line", study="worked", workers=2, **task, compare=False)
     assert not (tmp_path / "mark").exists()
     check_equal(alone, worked)
     # One of two workers was killed, with at most four runs.
@@ -95,16 +95,16 @@ def test_workers_import_a_task_class_and_an_instance_is_rejected(task, monkeypat
     monkeypatch.syspath_prepend(".")
     import line
 
-    assert lrsearch.tune(line.Line, workers=2, **task).counts["finished"] == 8
+    assert lrsearch.tune(line.Line, workers=2, **task, compare=False).counts["finished"] == 8
     with pytest.raises(RequestError, match="a worker cannot import"):
-        lrsearch.tune(line.Line(), workers=2, study="other", **task)
+        lrsearch.tune(line.Line(), workers=2, study="other", **task, compare=False)
 
 
 @pytest.mark.slow
 def test_options_reach_the_workers(task):
     words = {**task, "trials": 4, "options": {"hidden": 4}, "steps": 20}
-    alone = lrsearch.tune("digits", study="alone", **words)
-    check_equal(alone, lrsearch.tune("digits", study="worked", workers=2, **words))
+    alone = lrsearch.tune("digits", study="alone", **words, compare=False)
+    check_equal(alone, lrsearch.tune("digits", study="worked", workers=2, **words, compare=False))
 
 
 class ScriptedWorker:
@@ -274,7 +274,9 @@ def test_text_that_a_run_writes_to_the_pipe_of_its_worker_fails_it_and_the_searc
     )
     monkeypatch.chdir(tmp_path)
     words = {"trials": 3, "workers": 2, "sampler": "random", "max_retries": 1}
-    result = lrsearch.tune("noisy.py:noisy", space="cosine", tracking_uri="none", **words)
+    result = lrsearch.tune(
+        "noisy.py:noisy", space="cosine", tracking_uri="none", **words, compare=False
+    )
     assert result.counts == {"finished": 3, "diverged": 0, "pruned": 0, "failed": 1}
     reason = "its process died 2 times, the last with a message that is not one of lrsearch"
     assert result.trial(1).reason == reason
@@ -306,8 +308,8 @@ def test_invalid_arguments_of_a_workforce_are_rejected(words, message):
 
 @pytest.mark.slow
 def test_a_result_can_be_compared_by_any_number_of_workers(task):
-    result = lrsearch.tune("line.py:Line", workers=2, **task)
-    words = {"top": 1, "seeds": 5, "grid": 1, "against": ["cosine"]}
+    result = lrsearch.tune("line.py:Line", workers=2, **task, compare=False)
+    words = {"top": 1, "seeds": 5, "against": ["cosine"]}
     found = lrsearch.compare(result, **words)
     assert result.source.setup.workers == 2
     assert lrsearch.compare(result, workers=3, **words) == found  # all runs are stored already
@@ -321,7 +323,7 @@ def test_one_gpu_for_several_workers_is_rejected():
 
 
 def test_slots_are_stored_per_worker_and_the_window_for_all_workers(task):
-    lrsearch.tune("line.py:Line", study="s", workers=2, **{**task, "trials": 4})
+    lrsearch.tune("line.py:Line", study="s", workers=2, **{**task, "trials": 4}, compare=False)
     from lrsearch.study.location import Location
     from lrsearch.study.store import Store
 
@@ -332,7 +334,7 @@ def test_slots_are_stored_per_worker_and_the_window_for_all_workers(task):
 def test_a_study_keeps_the_number_of_runs_it_was_created_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 3, "steps": 20, "tracking_uri": "none", "sampler": "tpe"}
-    lrsearch.tune("quadratic", parallel=8, **words)
+    lrsearch.tune("quadratic", parallel=8, **words, compare=False)
     store = api.load("quadratic-default")
     assert len(store.trials) == 3
     from lrsearch.study.location import Location
@@ -340,8 +342,8 @@ def test_a_study_keeps_the_number_of_runs_it_was_created_for(tmp_path, monkeypat
 
     assert Store.read(Location.of("quadratic-default")).window == 15
     with pytest.raises(RequestError, match="for 8 runs at the same time, not for 4; leave out"):
-        lrsearch.tune("quadratic", parallel=4, **{**words, "trials": 5})
-    assert len(lrsearch.tune("quadratic", **{**words, "trials": 5}).trials) == 5
+        lrsearch.tune("quadratic", parallel=4, **{**words, "trials": 5}, compare=False)
+    assert len(lrsearch.tune("quadratic", **{**words, "trials": 5}, compare=False).trials) == 5
 
 
 def test_a_killed_worker_of_a_function_is_replaced(tmp_path, monkeypatch):
@@ -362,7 +364,7 @@ def test_a_killed_worker_of_a_function_is_replaced(tmp_path, monkeypatch):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    result = lrsearch.tune("supervised.py:slow", **words)
+    result = lrsearch.tune("supervised.py:slow", **words, compare=False)
     wait_for_threads(killer)
     assert [t.index for t in result.trials] == list(range(16))
     assert result.counts["finished"] == 16
