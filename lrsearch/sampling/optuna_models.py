@@ -1,7 +1,7 @@
 """Optuna's samplers as pure functions.
 
-Optuna's samplers keep hidden state (a Gaussian process caches kernels, TPE holds generators), so a
-resumed search would differ from one without interruption. Therefore each ask builds a new sampler
+Optuna's samplers keep hidden state (TPE holds generators), so a resumed search would differ from
+one without interruption. Therefore each ask builds a new sampler
 from (study seed, trial index) over a mirror of the study in memory. The mirror is a cache: it is
 updated to the given history, and equals a mirror made from that history alone.
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import optuna
 import threadpoolctl
-from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
 from lrsearch.distributions import distributions
@@ -26,10 +26,6 @@ from lrsearch.sampling.sampler import History, Problem, Proposal, model_value
 from lrsearch.sampling.sequences import QuasiRandom
 from lrsearch.seeding import SAMPLER, stream_seed
 
-#: Trial from which `auto` uses TPE instead of the Gaussian process, whose cost grows with n³. TPE
-#: is equally good with this number of outcomes (measured on the reference least-squares problem:
-#: 256 modes, batch 4, 200 steps).
-GP_TRIALS = 200
 #: Number of known outcomes before a model is used; the first points fill the space evenly.
 STARTUP = 10
 
@@ -127,33 +123,9 @@ class OptunaModel:
         self._mirror.tell(index, model_value(value, positive=self._problem.positive))
 
 
-def gaussian_process(problem: Problem) -> OptunaModel:
-    """Make `gp`: Optuna's Gaussian process."""
-    return OptunaModel(problem, _gaussian_process(problem))
-
-
 def tpe(problem: Problem) -> OptunaModel:
     """Make `tpe`: Optuna's multivariate tree-structured Parzen estimator."""
     return OptunaModel(problem, _tpe(problem))
-
-
-def auto(problem: Problem) -> OptunaModel:
-    """Make `auto`: a Gaussian process for the first 200 trials, TPE afterwards."""
-    first, later = _gaussian_process(problem), _tpe(problem)
-    return OptunaModel(
-        problem, lambda index, seed: (first if index < GP_TRIALS else later)(index, seed)
-    )
-
-
-def _gaussian_process(problem: Problem) -> Make:
-    def make(_: int, seed: int) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return GPSampler(
-                seed=seed, n_startup_trials=STARTUP, deterministic_objective=problem.exact
-            )
-
-    return make
 
 
 def _tpe(problem: Problem) -> Make:

@@ -30,10 +30,14 @@ class Registered:
     version: int = 1
 
 
-#: `auto` is a Gaussian process first and TPE later.
+#: `auto` is the Gaussian process, for any number of trials.
 SAMPLERS: dict[str, Registered] = {
-    "auto": Registered(module="lrsearch.sampling.optuna_models", factory="auto"),
-    "gp": Registered(module="lrsearch.sampling.optuna_models", factory="gaussian_process"),
+    "auto": Registered(
+        module="lrsearch.sampling.gaussian_process", factory="BlockProcess", version=2
+    ),
+    "gp": Registered(
+        module="lrsearch.sampling.gaussian_process", factory="BlockProcess", version=2
+    ),
     "tpe": Registered(module="lrsearch.sampling.optuna_models", factory="tpe"),
     "qmc": Registered(module="lrsearch.sampling.sequences", factory="QuasiRandom"),
     "random": Registered(module="lrsearch.sampling.sequences", factory="Uniform"),

@@ -28,7 +28,7 @@ class Problem:
         positive: True to model the logarithm of the value.
         exact: True if values have no noise.
         untrained: value that stands for a diverged trial; None for the worst finite value.
-        parallel: True if trials are asked before all earlier ones have ended.
+        window: W, the number of preceding trials whose outcomes a trial does not use.
     """
 
     space: Space
@@ -36,7 +36,12 @@ class Problem:
     positive: bool = False
     exact: bool = False
     untrained: float | None = None
-    parallel: bool = False
+    window: int = 0
+
+    @property
+    def parallel(self) -> bool:
+        """True if trials are asked before all earlier ones have ended."""
+        return self.window > 0
 
 
 @dataclass(frozen=True, kw_only=True)

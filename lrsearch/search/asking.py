@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from lrsearch.contract import Setup
@@ -47,7 +47,7 @@ class Asker:
             positive=setup.positive,
             exact=setup.exact,
             untrained=setup.untrained,
-            parallel=window > 0,
+            window=window,
         )
         self._make_sampler = partial(make_sampler, spec.sampler, problem)
         self._sampler = self._make_sampler()
@@ -90,8 +90,7 @@ class Asker:
         if self.independent:  # a history would cost more than the sampler
             history = History()
         else:
-            ended = {i: self._ended[i] for i in range(index - self._window) if i in self._ended}
-            history = History(points=tuple(self.points), ended=ended)
+            history = History(points=self.points, ended=_Before(self._ended, index - self._window))
         found = self._sampler.ask(index, history)
         self.points.append(found.point)
         return found
@@ -108,3 +107,29 @@ class Asker:
             return
         check_point(point, self._searched)
         self.points.append(dict(point))
+
+
+class _Before(Mapping[int, Trial]):
+    """The trials before an index. A copy for every trial would cost more than some samplers.
+
+    Args:
+        trials: all trials by index.
+        end: the index.
+    """
+
+    def __init__(self, trials: Mapping[int, Trial], end: int) -> None:
+        self._trials, self._end = trials, end
+
+    def __getitem__(self, index: int) -> Trial:
+        if index >= self._end:
+            raise KeyError(index)
+        return self._trials[index]
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and index < self._end and index in self._trials
+
+    def __iter__(self) -> Iterator[int]:
+        return (index for index in self._trials if index < self._end)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
