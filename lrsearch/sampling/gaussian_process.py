@@ -172,9 +172,13 @@ class BlockProcess:
             x = self._cube.draw(rng, CANDIDATES)
         else:
             x = self._cube.draw_near(rng, CANDIDATES, block.centre, radius)
-        score = log_improvement(*block.posterior.predict(x), block.best)[0]
         if not self._cube.smooth.any():  # points may have been asked before
-            score[~self._is_new(x, block)] = -np.inf
+            new = self._is_new(x, block)
+            if not new.any():
+                x = self._cube.draw(rng, CANDIDATES)
+                new = self._is_new(x, block)
+            x = x[new] if new.any() else x
+        score = log_improvement(*block.posterior.predict(x), block.best)[0]
         if self._many or not self._cube.smooth.any():
             return np.asarray(x[int(np.argmax(score))])
         top = np.argsort(-score, kind="stable")[:CLIMBERS]

@@ -58,7 +58,7 @@ def _distances(x: np.ndarray, z: np.ndarray, of: Hyperparameters) -> np.ndarray:
     scale = np.exp(-of.lengths)
     a, b = x * scale, z * scale
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
-    return np.sqrt(np.maximum(squares, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 def fit(x: np.ndarray, y: np.ndarray, start: Hyperparameters, *, exact: bool) -> Hyperparameters:
@@ -86,11 +86,11 @@ def fit(x: np.ndarray, y: np.ndarray, start: Hyperparameters, *, exact: bool) ->
         try:
             factor = linalg.cholesky(whole, lower=True, check_finite=False)
         except linalg.LinAlgError:
-            return 1e25, np.zeros_like(theta)
+            return 1e25, np.zeros_like(theta)  # too close to singular
         inverse = linalg.lapack.dpotri(factor, lower=True)[0]
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         alpha = inverse @ y
-        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum())
+        value: float = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum())
         outer = 0.5 * (inverse - alpha[:, None] * alpha[None, :])  # d value / d covariance
         # d k / d log length_i = signal·(5/3)·(1 + √5 r)·exp(-√5 r)·(Δ_i / length_i)²
         common = outer * ((5 / 3) * decay * (1 + ROOT5 * r))
@@ -100,10 +100,10 @@ def fit(x: np.ndarray, y: np.ndarray, start: Hyperparameters, *, exact: bool) ->
         gradient[:d] = [
             g + (v - mean) / LENGTH[1] ** 2 for g, v in zip(slopes, lengths, strict=True)
         ]
-        value += 0.5 * ((signal - SIGNAL[0]) / SIGNAL[1]) ** 2
+        value += float(0.5 * ((signal - SIGNAL[0]) / SIGNAL[1]) ** 2)
         gradient[d] += (signal - SIGNAL[0]) / SIGNAL[1] ** 2
         if not exact:
-            value += 0.5 * ((noise - NOISE[0]) / NOISE[1]) ** 2
+            value += float(0.5 * ((noise - NOISE[0]) / NOISE[1]) ** 2)
             slope = math.exp(noise) * float(np.trace(outer))
             gradient.append(slope + (noise - NOISE[0]) / NOISE[1] ** 2)
         return value, np.asarray(gradient)

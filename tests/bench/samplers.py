@@ -1,8 +1,8 @@
 """Quality and cost of asking: `python -m tests.bench.samplers [SEEDS]`.
 
 Searches of the reference least-squares problem, which has no noise and a known optimum. Trial n
-sees the outcomes before n - W, as with (W + 1)/2 slots. A quality is the ratio of the lowest loss to
-that of the best possible schedule without momentum: median and worst over the seeds. The
+sees the outcomes before n - W, as with (W + 1)/2 slots. A quality is the ratio of the lowest loss
+to that of the best possible schedule without momentum: median and worst over the seeds. The
 alternative is Optuna's Gaussian process, made anew for every trial.
 """
 
