@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy.stats import qmc
-
 from lrsearch.sampling.sampler import History, Problem, Proposal
 from lrsearch.seeding import POINT, SOBOL, stream
 
@@ -40,6 +38,8 @@ class QuasiRandom(_Sequence):
     """A scrambled Sobol sequence (Owen 1998), which fills the space evenly."""
 
     def _unit(self, index: int) -> Sequence[float]:
+        from scipy.stats import qmc  # importing it takes .3 s
+
         sobol = qmc.Sobol(len(self._names), rng=stream(self._seed, SOBOL))
         if index:  # SciPy cannot skip 0 points
             sobol.fast_forward(index)

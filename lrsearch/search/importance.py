@@ -6,7 +6,6 @@ import math
 import warnings
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from lrsearch.distributions import distributions, point_within
@@ -25,6 +24,8 @@ def importances(store: Store) -> dict[str, float]:
     Returns:
         Shares that add up to 1; empty if fewer than 20 trials finished or all values are equal.
     """
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # takes 1 s
+
     searched = distributions(store.spec.space)
     # Sorted by index: the order in which trials end depends on the slots, and the forest depends
     # on the order of its rows.

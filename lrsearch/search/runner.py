@@ -9,7 +9,6 @@ from lrsearch.contract import Objective, Probes
 from lrsearch.errors import LrsearchError, SearchFailed, log
 from lrsearch.result import Result
 from lrsearch.search.callbacks import Callback
-from lrsearch.search.comparison_run import ComparisonRun
 from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.search.leader import Leader
 from lrsearch.search.loop import POLL, Loop, Watchers
@@ -131,7 +130,7 @@ def _search(
                     loop.drain()
                 _find_optimum(spec, objective, store)
                 if compare is not None and not known and loop.complete and loop.result().ranked:
-                    _compare(loop, leader, ComparisonRun(loop, callback), compare)
+                    _compare(loop, leader, callback, compare)
                 state = "finished"
             except SearchFailed as error:
                 error.result = loop.result() if loop.complete else None
@@ -164,12 +163,14 @@ def _find_optimum(spec: StudySpec, objective: Objective, store: Store) -> None:
             store.set_optimum(optimum)
 
 
-def _compare(loop: Loop, leader: Leader, comparer: ComparisonRun, asked: ComparisonSpec) -> None:
+def _compare(loop: Loop, leader: Leader, callback: Callback, asked: ComparisonSpec) -> None:
     """Compare the best schedules with the baselines, or report what that would cost.
 
     The leader runs the comparison. Other processes wait until it is done, or until they become
     the leader.
     """
+    from lrsearch.search.comparison_run import ComparisonRun  # searches alone do not need it
+
     while not _leads(loop, leader):
         loop.say_what_it_waits_for("the comparison, which another process runs")
         time.sleep(5 * POLL)
@@ -177,7 +178,7 @@ def _compare(loop: Loop, leader: Leader, comparer: ComparisonRun, asked: Compari
             return
     result = _look(loop)
     if not (asked.frugal and result.comparison is not None):
-        comparer.answer(result, asked)
+        ComparisonRun(loop, callback).answer(result, asked)
 
 
 def _look(loop: Loop) -> Result:
