@@ -43,7 +43,7 @@ SAME = 1e-9
 
 
 @dataclass
-class _Block:
+class _BlockModel:
     """The model of a block of trials.
 
     Attributes:
@@ -77,7 +77,7 @@ class BlockProcess:
         self._newest = NEWEST_OF_MANY if self._many else NEWEST
         self._vectors: list[np.ndarray | None] = []
         self._chain: list[tuple[int, Hyperparameters]] = []
-        self._block: _Block | None = None
+        self._block: _BlockModel | None = None
         self._threads: threadpoolctl.ThreadpoolController | None = None
 
     @property
@@ -109,7 +109,7 @@ class BlockProcess:
 
     # --- The model ----------------------------------------------------------------------------
 
-    def _begin(self, start: int, history: History) -> _Block | None:
+    def _begin(self, start: int, history: History) -> _BlockModel | None:
         """Return the model of a block, or None if too few outcomes are known."""
         end = max(0, start - self._problem.window)
         rows = [i for i in range(end) if i in history.ended and self._vectors[i] is not None]
@@ -123,7 +123,7 @@ class BlockProcess:
         posterior = Posterior(x, y, of, np.array(pending).reshape(-1, self._cube.dimensions))
         believed = y if self._problem.exact else posterior.mean(x)
         at = int(np.argmin(believed))
-        return _Block(start, posterior, float(believed[at]), x[at], start)
+        return _BlockModel(start, posterior, float(believed[at]), x[at], start)
 
     def _hyperparameters(self, rows: list[int], history: History) -> Hyperparameters:
         """Return hyperparameters from a chain of fits, each started at the one before."""
@@ -164,7 +164,7 @@ class BlockProcess:
 
     # --- The next point -----------------------------------------------------------------------
 
-    def _choose(self, index: int, block: _Block) -> np.ndarray:
+    def _choose(self, index: int, block: _BlockModel) -> np.ndarray:
         """Return the vector of a trial: of the candidates of its class, the most promising."""
         rng = stream(self._problem.seed, SAMPLER, index)
         radius = CLASSES[index % len(CLASSES)]
@@ -190,7 +190,7 @@ class BlockProcess:
         score[~self._is_new(both, block)] = -np.inf
         return np.asarray(both[int(np.argmax(score))])
 
-    def _climb(self, x: np.ndarray, block: _Block) -> np.ndarray:
+    def _climb(self, x: np.ndarray, block: _BlockModel) -> np.ndarray:
         """Return points with a larger expected improvement, by a few steps from each."""
         smooth = self._cube.smooth
 
@@ -215,7 +215,7 @@ class BlockProcess:
         at[:, smooth] = np.clip(found.reshape(len(x), -1), 0.0, 1.0)
         return at
 
-    def _is_new(self, x: np.ndarray, block: _Block) -> np.ndarray:
+    def _is_new(self, x: np.ndarray, block: _BlockModel) -> np.ndarray:
         """Return which points have not been asked before, shape `[m]`."""
         known = block.posterior.points
         apart = np.abs(x[:, None, :] - known[None, :, :]).max(axis=2).min(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
@@ -88,45 +88,58 @@ class ComparisonChoice:
             NothingFinished: the study has no finished trial.
             RequestError: a baseline is unknown or does not fit into the budget.
         """
-        found = self._plan(asked)
-        if found is None or found.exact or self._earlier is None or self._earlier.exact:
-            return found
-        spent = self._earlier.looks
-        return dataclasses.replace(found, spent=1 + spent.spent + spent.extended)
+        left = self._left(asked)
+        found = self._whole(asked, left)
+        if found is not None and not found.exact and self._earlier is not None:
+            looks = self._earlier.looks
+            found = dataclasses.replace(found, spent=1 + looks.spent + looks.extended)
+        return self._pair(left) if found is None and not asked.opponents else found
 
     def offers(self) -> list[Offer]:
-        """Return comparisons with more runs than the study's latest one, the smallest first."""
-        done = 0 if self._earlier is None else self._earlier.runs
+        """Return comparisons that show more than the study's latest one, the smallest first."""
+        earlier = self._earlier
+        shown = math.inf
+        if earlier is not None and earlier.looks.seeds:
+            shown = earlier.looks.detectable()
         found: list[Offer] = []
         for runs in (*OFFERED, None):
-            if runs is not None and runs <= done:
-                continue
             asked = ComparisonSpec(runs=runs)
             try:
                 plan = self.plan(asked)
             except RequestError:  # no baseline fits into the budget
                 continue
-            if plan is not None and plan.runs > max([done, *(o.plan.runs for o in found)]):
+            if plan is not None and plan.looks.detectable() < shown:
+                shown = plan.looks.detectable()
                 seconds = plan.runs * self.seconds
                 found.append(Offer(asked=asked, plan=plan, seconds=seconds))
         return found
 
-    def _plan(self, asked: ComparisonSpec) -> ComparisonPlan | None:
-        setup, result = self._setup, self._result
+    def _left(self, asked: ComparisonSpec) -> float:
+        """Return the number of runs that a comparison may have."""
+        limit = asked.limit if asked.runs is None else asked.runs
+        if limit is None:
+            frugal = asked.frugal and not self.cheap
+            return self._result.counted if frugal else math.inf
+        done = sum(len(each) for stage in self._known.values() for each in stage.values())
+        if asked.runs is None:
+            counted = [trial for trial in self._result.trials if trial.state != "failed"]
+            done += sum(len(trial.outcomes) for trial in counted)
+        return limit - done
+
+    def _whole(self, asked: ComparisonSpec, left: float) -> ComparisonPlan | None:
+        """Return the largest comparison with tuned alternatives that fits, or None."""
+        setup = self._setup
         plan = functools.partial(
             plan_comparison,
-            result,
+            self._result,
             {**setup.entries, **self._spec.space.entries},
             momentum=self._spec.momentum,
             against=asked.opponents,
             exact=setup.exact,
             reached=setup.reached,
         )
-        limited = asked.runs is not None or asked.limit is not None
-        frugal = asked.frugal and not self.cheap
-        if setup.exact or not (limited or frugal):
+        if setup.exact or left == math.inf:
             return plan(size=dataclasses.replace(FULL, top=asked.top), seeds=asked.seeds)
-        left = _left(result, asked, self._known.values()) if limited else result.counted
         for size in SIZES:
             low, high = size.seeds
             largest = plan(size=size, seeds=high, quiet=True)
@@ -134,28 +147,32 @@ class ComparisonChoice:
             fitting = next((each for each in found if each.runs <= left), None)
             if fitting is not None:
                 return fitting
+        return None
+
+    def _pair(self, left: float) -> ComparisonPlan | None:
+        """Return the comparison of two schedules with the most seeds that fit, or None."""
         low, high = PAIR_SEEDS
-        pair = None if asked.opponents else pair_plan(result, high, self._spec.momentum)
+        pair = pair_plan(self._result, high, self._spec.momentum)
         if pair is None:
             return None
-        # The schedules of a pair are known before it, and with them the runs that are stored.
-        done = sum(
-            sum(replicate < high for replicate in self._known[REPORT].get(shape.schedule, ()))
-            for shape in (*pair.candidates, *pair.alternatives)
-        )
-        pairs = (pair.with_seeds(seeds) for seeds in range(high, low - 1, -1))
-        return next((each for each in pairs if each.runs - done <= left), None)
-
-
-def _left(result: Result, asked: ComparisonSpec, held: Iterable[Held]) -> int:
-    """Return the number of runs that a budget leaves after those that are done."""
-    left = (asked.runs or asked.limit or 0) - sum(
-        len(outcomes) for stage in held for outcomes in stage.values()
-    )
-    if asked.runs is None:
-        counted = [trial for trial in result.trials if trial.state != "failed"]
-        left -= sum(len(trial.outcomes) for trial in counted)
-    return left
+        # Its schedules are known before it, and with them the runs that are stored.
+        schedules = {shape.schedule for shape in (*pair.candidates, *pair.alternatives)}
+        fresh = self._known[REPORT]
+        done = sum(sum(seed < high for seed in fresh.get(schedule, ())) for schedule in schedules)
+        plans = [pair.with_seeds(seeds) for seeds in range(high, low - 1, -1)]
+        earlier = self._earlier
+        if earlier is not None:
+            looks = earlier.looks
+            plans = [dataclasses.replace(p, spent=1 + looks.spent + looks.extended) for p in plans]
+            if looks.seeds and {c.schedule for c in earlier.contenders.values()} == schedules:
+                plans = [
+                    dataclasses.replace(
+                        pair.with_seeds(looks.seeds << e), extended=e, spent=looks.spent
+                    )
+                    for e in range(8, -1, -1)
+                    if looks.seeds << e <= high
+                ]
+        return next((each for each in plans if each.runs - done <= left), None)
 
 
 def preview_comparison(

@@ -57,6 +57,7 @@ class ComparisonPlan:
         grid: peaks at which every shape of an exact objective is run first.
         folded: names of alternatives that have the shape of the only candidate.
         spent: number of earlier comparisons of the study and their extensions.
+        extended: number of times that the seeds of an earlier comparison are doubled.
     """
 
     candidates: tuple[Shape, ...]
@@ -71,6 +72,7 @@ class ComparisonPlan:
     grid: tuple[float, ...] = ()
     folded: tuple[str, ...] = ()
     spent: int = 0
+    extended: int = 0
 
     @property
     def runs(self) -> int:
@@ -92,8 +94,9 @@ class ComparisonPlan:
 
     @property
     def looks(self) -> Looks:
-        """The looks of the comparison, unless it extends an earlier one."""
-        return Looks(seeds=0 if self.exact else self.seeds, spent=self.spent)
+        """The looks of the comparison, as far as they are known before it."""
+        first = 0 if self.exact else self.seeds >> self.extended
+        return Looks(seeds=first, extended=self.extended, spent=self.spent)
 
     def with_seeds(self, seeds: int) -> ComparisonPlan:
         """Return the plan with another number of fresh seeds, at most the present one."""

@@ -8,12 +8,14 @@ from scipy import stats
 
 import lrsearch
 from lrsearch import Schedule
+from lrsearch.api import preview as preview_of
 from lrsearch.cli import main
 from lrsearch.comparison import EVIDENCE
 from lrsearch.errors import RequestError
 from lrsearch.seeding import stream
+from lrsearch.sequential import Looks
 from lrsearch.study.settings import trials_of
-from tests.doubles import Bowl
+from tests.doubles import Bowl, Watch
 
 ASKED = {"space": "cosine", "tracking_uri": "none", "sampler": "random"}
 
@@ -178,3 +180,45 @@ def test_a_comparison_of_its_own_has_a_budget(tmp_path):
         lrsearch.compare(result, runs=5)
     with pytest.raises(RequestError, match="`runs=` excludes `top=` and `seeds=`"):
         lrsearch.compare(result, runs=24, top=2)
+
+
+def test_a_preview_tells_what_a_comparison_would_be_and_runs_nothing(tmp_path):
+    objective = Training()
+    result = tune(objective, tmp_path, trials=12, compare=False)
+    begun, place = len(objective.seeds), {"storage": tmp_path / "s.journal"}
+
+    def preview(**asked):
+        found = preview_of("s", objective=objective, **place, **asked).plan
+        return found.seeds, found.runs, found.looks
+
+    assert preview(runs=13) == (6, 12, Looks(seeds=6))
+    assert len(objective.seeds) == begun
+    lrsearch.compare(result, runs=13)
+    begun = len(objective.seeds)
+    assert preview(runs=20) == (6, 12, Looks(seeds=6))  # the next one has 12 seeds
+    assert preview(runs=24) == (12, 24, Looks(seeds=6, extended=1))
+    seeds, runs, looks = preview(runs=60)
+    assert (seeds, looks) == (seeds, Looks(seeds=seeds, spent=1))
+    assert runs <= 48  # twelve of the sixty are spent
+    assert preview()[2] == Looks(seeds=20, spent=1)
+    assert len(objective.seeds) == begun
+    with pytest.raises(RequestError, match="no comparison fits into 6 runs"):
+        preview(runs=6, against=["cosine"])
+
+
+def test_a_budget_is_described_before_the_search(tmp_path):
+    class Told(Watch):
+        def planned(self, budget):
+            self.budget = budget
+
+    for runs, words in (
+        (8, "8 runs, all for the search"),
+        (24, "12 for the search, at most 12 for a comparison on 6 fresh seeds"),
+        (60, "at most 30 for a comparison on 10 fresh seeds, which shows a difference above 1.1"),
+    ):
+        watch = Told()
+        tune(Training(), tmp_path / str(runs), runs=runs, callback=watch)
+        assert words in watch.budget
+    watch = Told()
+    tune("quadratic", tmp_path / "exact", runs=12, callback=watch)
+    assert not hasattr(watch, "budget")  # exact values need no seeds
