@@ -38,6 +38,8 @@ NEWEST, NEWEST_OF_MANY, NEWEST_PENDING = 512, 256, 64
 CLASSES = (None, 0.2, None, 0.1, 0.03)
 #: Number of candidates of a class; the best few climb this number of steps of L-BFGS.
 CANDIDATES, CLIMBERS, STEPS = 512, 2, 8
+#: Value below which positive values are equal.
+SMALLEST = 1e-300
 #: Distance below which two points are the same.
 SAME = 1e-9
 
@@ -144,21 +146,24 @@ class BlockProcess:
     def _table(self, rows: list[int], history: History) -> tuple[np.ndarray, np.ndarray]:
         """Return the points and the values of some trials, for the process.
 
-        The logarithm of the distance from the best value shows small differences between good
-        schedules beside large ones between bad ones. A diverged trial has the untrained value,
-        else the worst one; a failed one has the worst, so that it is avoided.
+        The process models the logarithm of positive values, else the logarithm of the distance
+        from the best one, so that small differences between good schedules count beside large
+        ones between bad ones. A diverged trial has the untrained value, else the worst one; a
+        failed one has the worst, so that it is avoided.
         """
         trials = [history.ended[i] for i in rows]
         known = [t.estimate for t in trials if t.estimate is not None]
         worst = max(known, default=1.0)
         untrained = self._problem.untrained
-        lost = worst if untrained is None else max(untrained, worst)
+        lost = worst if untrained is None else untrained
         values = np.array([_value(trial, worst, lost) for trial in trials])
-        with np.errstate(over="ignore", invalid="ignore"):
-            best, spread = values.min(), np.median(values) - values.min()
-            spread = spread or values.max() - best or 1.0
+        if self._problem.positive:
+            y = np.log(np.maximum(values, SMALLEST))
+        else:
+            values = values / (np.abs(values).max() or 1.0)  # no overflow below
+            best = values.min()
+            spread = np.median(values) - best or values.max() - best or 1.0
             y = np.log((values - best) / spread + 0.1)
-        y = np.nan_to_num(y, nan=0.0, posinf=y[np.isfinite(y)].max(initial=0.0))
         y = (y - y.mean()) / (y.std() or 1.0)
         return np.array([self._vectors[i] for i in rows]), y
 

@@ -463,6 +463,11 @@ def test_user_code_is_loaded_only_if_the_command_names_it(here, capsys):
     assert main(["compare", "bowl-default", "--objective", "quadratic", *words]) == 2
     assert "different settings" in capsys.readouterr().err
     asked = ["compare", "bowl-default", "--objective", "own.py:bowl", "--seeds", "6", *words]
+    assert main([*asked, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "6 at most, fewer if the verdict is clear early" in planned
+    assert "constant, linear, cosine, wsd, step, onecycle" in planned
+    assert lrsearch.load("bowl-default").comparison is None
     assert main(asked) == 0
     out = capsys.readouterr().out
     assert "searched - it" in out
