@@ -23,6 +23,7 @@ results = {
         diagnostics="full",
         tracking_uri="none",
         study=f"edge-{name}",
+        compare=False,
     )
     for name, entries in shapes.items()
 }

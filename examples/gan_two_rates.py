@@ -49,7 +49,7 @@ def gan(run):
 
 
 if __name__ == "__main__":
-    result = lrsearch.tune(gan, trials=10, seeds=2, tracking_uri="none")
+    result = lrsearch.tune(gan, trials=10, seeds=2, tracking_uri="none", compare=False)
     default, best = result.firsts["default"], result.best
     print(f"distance: default schedule {default.value:.3f}, best {best.value:.3f}")
     rate = best.schedule.peak

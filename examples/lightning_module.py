@@ -51,6 +51,6 @@ def wine(run):
 
 
 if __name__ == "__main__":
-    result = lrsearch.tune(wine, space="cosine", trials=10, tracking_uri="none")
+    result = lrsearch.tune(wine, space="cosine", trials=10, tracking_uri="none", compare=False)
     print(f"best {result.best.value:.4f} {result.unit} with {result.best.schedule}")
     print(f"loss after 100 steps: {fit(result.best.schedule.plan(100), seed=1):.4f}")

@@ -40,7 +40,12 @@ schedules = {
     "t^-1": theory.power_schedule(PEAK, 1.0, STEPS),
 }
 result = lrsearch.tune(
-    Points(), enqueue=list(schedules.values()), trials=4, diagnostics="full", tracking_uri="none"
+    Points(),
+    enqueue=list(schedules.values()),
+    trials=4,
+    diagnostics="full",
+    tracking_uri="none",
+    compare=False,
 )
 
 # %% Final angle and margin, and the sum of the rates

@@ -34,7 +34,7 @@ def regression(run):
 
 
 if __name__ == "__main__":
-    result = lrsearch.tune(regression, space="wsd", trials=25, tracking_uri="none")
+    result = lrsearch.tune(regression, space="wsd", trials=25, tracking_uri="none", compare=False)
     best = result.best
     print(f"{best.value:.5f} {result.unit}, distance {best.diagnostics['distance']:.3f}")
     print(result.to_frame().sort_values("value")[["value", "peak", "warmup", "hold"]].head(3))

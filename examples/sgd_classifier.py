@@ -36,7 +36,9 @@ def linear_classifier(run):
 
 
 if __name__ == "__main__":
-    result = lrsearch.tune(linear_classifier, trials=12, seeds=2, tracking_uri="none")
+    result = lrsearch.tune(
+        linear_classifier, trials=12, seeds=2, tracking_uri="none", compare=False
+    )
     default, best = result.firsts["default"], result.best
     print(f"default schedule {default.value:.4f}, best {best.value:.4f} {result.unit}")
     model = fit(best.schedule.plan(steps=500, batch=8), seed=1)

@@ -34,6 +34,7 @@ result = lrsearch.tune(
     sampler="qmc",
     tracking_uri="none",
     study="smooth",
+    compare=False,
 )
 for name in (*names, "rate_sum", "noise_scale_spread", "largest_deviation", "weight_norm"):
     print(f"{name:22s} rank correlation with the value {rank_by(result, name).correlation:+.2f}")

@@ -38,16 +38,15 @@ def sine(run):
 
 
 if __name__ == "__main__":
-    current = lrsearch.Schedule(
-        peak=0.03, decay="constant"
-    )  # your current schedule becomes trial 0
-    result = lrsearch.tune(sine, space="cosine", trials=16, enqueue=[current], tracking_uri="none")
-    print(f"current {result.trials[0].value:.4f}, best {result.best.value:.4f} {result.unit}")
+    current = lrsearch.Schedule(peak=0.03, decay="constant")  # the schedule in use today
+    result = lrsearch.tune(sine, space="cosine", trials=16, current=current, tracking_uri="none")
+    best = result.recommended  # after a comparison on fresh seeds
+    print(f"current {result.trials[0].value:.4f}, best {best.value:.4f} {result.unit}")
 
     # A schedule has no fixed length: here it is used for five times the steps.
     model = build(seed=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    scheduler = lrsearch.export.to_torch(result.best.schedule.plan(1000), optimizer)
+    scheduler = lrsearch.export.to_torch(best.schedule.plan(1000), optimizer)
     for _ in range(1000):
         rows = torch.randint(len(X), (32,))
         optimizer.zero_grad()

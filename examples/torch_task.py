@@ -35,5 +35,7 @@ class Parabola(lrsearch.TorchTask):
 
 
 if __name__ == "__main__":
-    result = lrsearch.tune(Parabola(), space="cosine", trials=20, tracking_uri="none")
+    result = lrsearch.tune(
+        Parabola(), space="cosine", trials=20, tracking_uri="none", compare=False
+    )
     print(f"best {result.best.value:.5f} {result.unit} with {result.best.schedule}")

@@ -55,6 +55,8 @@ def tiny_bert(run):
 
 
 if __name__ == "__main__":
-    result = lrsearch.tune(tiny_bert, space="linear", trials=10, tracking_uri="none")
+    result = lrsearch.tune(
+        tiny_bert, space="linear", trials=10, tracking_uri="none", compare=False
+    )
     print(f"best {result.best.value:.4f} {result.unit} with {result.best.schedule}")
     print(f"loss after 120 steps: {train(result.best.schedule.plan(120), seed=1):.4f}")

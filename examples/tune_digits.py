@@ -1,7 +1,7 @@
 """Tune the schedule of an MLP on scikit-learn's handwritten digits.
 
-Sixteen networks train at once as one tensor program. The best schedule has no fixed length and can
-be used for a run of any number of steps.
+Sixteen networks train at once as one tensor program. The recommended schedule has no fixed length
+and can be used for a run of any number of steps.
 """
 
 import lrsearch
@@ -16,9 +16,10 @@ result = lrsearch.tune(
 best = result.best
 print(f"{result.counts}, best {best.value:.4f} {result.unit}")
 print(f"held-out accuracy {best.diagnostics['accuracy']:.3f}")
-print(best.schedule)
+chosen = result.recommended  # from the comparison on fresh seeds with which the search ends
+print(chosen.sentence)
 
 # Use it for a longer run in any framework: one learning rate and batch size per step.
-plan = best.schedule.plan(steps=5_000, batch=64)
+plan = chosen.schedule.plan(steps=5_000, batch=64)
 for lr, batch in list(plan)[:3]:
     print(f"lr {lr:.6f}, batch {batch}")

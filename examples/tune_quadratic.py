@@ -6,7 +6,7 @@ about ten seconds.
 
 import lrsearch
 
-result = lrsearch.tune("quadratic", space="spline", trials=60, tracking_uri="none")
+result = lrsearch.tune("quadratic", space="spline", trials=60, tracking_uri="none", compare=False)
 
 best, reference = result.best, result.reference
 print(f"best of {len(result.trials)} trials: {best.value:.6f} with {best.schedule}")

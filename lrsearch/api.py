@@ -106,9 +106,9 @@ def tune(
             compute) or `full` (at most 100 %).
         log_model: for a task, train the best schedule once more and log the model to MLflow,
             registered under this name unless it is empty.
-        compare: True to end with `lrsearch.compare`: in full if a run takes under two seconds,
-            else within the number of runs of the search, or not at all if that is under six.
-            False for no comparison. Or its settings.
+        compare: True to end with `lrsearch.compare`: in full if that takes under two minutes or
+            less time than the search; else within the number of runs of the search, or not at all
+            if that is under six. False for no comparison. Or its settings.
         callback: object whose methods are called while the search runs.
 
     Returns:

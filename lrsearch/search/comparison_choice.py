@@ -16,7 +16,7 @@ from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_plan import ComparisonPlan
 from lrsearch.search.comparison_sizes import FULL, PAIR_SEEDS, SIZES
-from lrsearch.search.comparison_spec import ComparisonSpec
+from lrsearch.search.comparison_spec import SEEDS, ComparisonSpec
 from lrsearch.search.contending_shapes import pair_plan, plan_comparison
 from lrsearch.seeding import REPORT, SELECT
 from lrsearch.study.spec import StudySpec
@@ -24,9 +24,9 @@ from lrsearch.study.store import Store
 
 #: The stored outcomes of a stage, by schedule and seed.
 Held = Mapping[Schedule, Mapping[int, Outcome]]
-#: Mean seconds per run below which the comparison has its full size. Above, a frugal comparison
-#: has at most as many runs as the study has trials.
-CHEAP = 2.0
+#: Seconds that the full comparison may take, or the time of the search if that is longer. Above,
+#: a frugal comparison has at most the number of runs of the study's trials. A convention.
+CHEAP = 120.0
 #: Numbers of runs of the comparisons that are offered: two schedules on three and on six seeds,
 #: and tuned baselines; beside them the full comparison.
 OFFERED = (6, 12, 60)
@@ -64,7 +64,7 @@ class ComparisonChoice:
 
     Attributes:
         seconds: mean wall time of a finished run; 0 if there is none.
-        cheap: True if runs are short, so that a comparison has its full size.
+        cheap: True if runs are short, so that a frugal comparison has its full size.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class ComparisonChoice:
         self._known, self._earlier = known, earlier
         times = [o.seconds for t in result.trials for o in t.outcomes if o.state == "finished"]
         self.seconds = math.fsum(times) / len(times) if times else 0.0
-        self.cheap = setup.exact or self.seconds < CHEAP
+        full = FULL.runs(SEEDS) * self.seconds
+        self.cheap = setup.exact or full <= max(CHEAP, math.fsum(times))
 
     def plan(self, asked: ComparisonSpec) -> ComparisonPlan | None:
         """Return the plan of a comparison, or None if it needs too many runs.

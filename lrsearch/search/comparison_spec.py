@@ -33,8 +33,8 @@ class ComparisonSpec:
             `seeds` are the largest that fit.
         against: names of `lrsearch.baselines.BASELINES`, Schedules, or .json files of Schedules;
             empty for all baselines, the current and the default schedule.
-        frugal: True to use at most as many runs as the study has trials, if a run takes 2 s or
-            more.
+        frugal: True to use at most the number of runs of the search, if the full comparison would
+            take longer than the search and longer than two minutes.
         limit: largest number of runs of the search and its comparisons together; None for no
             limit.
         opponents: `against` by name; None stands for a baseline of this name.
