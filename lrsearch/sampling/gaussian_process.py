@@ -146,9 +146,9 @@ class BlockProcess:
     def _table(self, rows: list[int], history: History) -> tuple[np.ndarray, np.ndarray]:
         """Return the points and the values of some trials, for the process.
 
-        The process models the logarithm of positive values, else the logarithm of the distance
-        from the best one, so that small differences between good schedules count beside large
-        ones between bad ones. A diverged trial has the untrained value, else the worst one; a
+        Small differences between good schedules must count beside large ones between bad ones. So
+        the process models the logarithm of positive exact values, else the logarithm of the
+        distance from the best value; which is better for which was measured. A diverged trial has the untrained value, else the worst one; a
         failed one has the worst, so that it is avoided.
         """
         trials = [history.ended[i] for i in rows]
@@ -157,7 +157,7 @@ class BlockProcess:
         untrained = self._problem.untrained
         lost = worst if untrained is None else untrained
         values = np.array([_value(trial, worst, lost) for trial in trials])
-        if self._problem.positive:
+        if self._problem.positive and self._problem.exact:
             y = np.log(np.maximum(values, SMALLEST))
         else:
             values = values / (np.abs(values).max() or 1.0)  # no overflow below

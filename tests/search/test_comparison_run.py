@@ -174,7 +174,6 @@ def test_an_expensive_comparison_shrinks_to_the_number_of_trials_or_is_declined(
         assert len(names) == tuned
         offered = [offer.plan.looks.detectable() for each in watch.offers for offer in each]
         assert all(shown < found.looks.detectable() for shown in offered)
-        assert bool(offered) == (trials < 300)  # that search takes longer than a full comparison
     whole = compare(Costly(), tmp_path / "a", trials=90).comparison  # without the limit
     assert {*BASELINES, "default"} <= set(whole.versus)
 
