@@ -148,8 +148,8 @@ class BlockProcess:
 
         Small differences between good schedules must count beside large ones between bad ones. So
         the process models the logarithm of positive exact values, else the logarithm of the
-        distance from the best value; which is better for which was measured. A diverged trial has the untrained value, else the worst one; a
-        failed one has the worst, so that it is avoided.
+        distance from the best value (measured: each is better there). A diverged trial has the
+        untrained value, else the worst one; a failed one has the worst, so that it is avoided.
         """
         trials = [history.ended[i] for i in rows]
         known = [t.estimate for t in trials if t.estimate is not None]
