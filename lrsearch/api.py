@@ -74,7 +74,8 @@ def tune(
         trials: total number of trials, including those of earlier calls; None for 100.
         runs: in place of it, the total number of training runs, search and comparison together;
             from 12 runs on, half of them compare the best schedule with the current or default
-            one, or with tuned baselines if they suffice.
+            one, or with tuned baselines if they suffice. The comparison of an exact objective,
+            whose runs take milliseconds, is not limited.
         timeout: time after which no new trial starts, in seconds or as text such as `15m`.
         trial_timeout: longest time of a run, in seconds or as text; a longer run fails. A function
             is then run in a separate process, which can be ended if it hangs.
@@ -132,8 +133,10 @@ def tune(
     from lrsearch.search.comparison_sizes import describe_budget
     from lrsearch.search.runner import run_search  # loads Optuna, which no RequestError needs
 
-    comparison = compare if isinstance(compare, ComparisonSpec) else None
-    if compare is True:
+    comparison = None
+    if isinstance(compare, ComparisonSpec):
+        comparison = dataclasses.replace(compare, limit=compare.limit or runs)
+    elif compare:
         comparison = ComparisonSpec(frugal=True, limit=runs)
     keep = None if log_model is None else model_keeper(spec, answers, log_model)
     probes, watcher = Diagnosis(spec.diagnostics), callback or Callback()

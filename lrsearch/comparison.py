@@ -21,7 +21,7 @@ import numpy as np
 from lrsearch.comparison_sentence import sentence_of
 from lrsearch.contender import CURRENT, SEARCHED, Contender
 from lrsearch.schedule import Schedule
-from lrsearch.sequential import SINGLE, Looks, sequence_of_tests
+from lrsearch.sequential import SINGLE, Looks, exact_test, sequence_of_tests
 from lrsearch.stats import PairedTest, percent, seeds_needed
 
 #: What is known about the recommended schedule: the searched one is better, or ahead without
@@ -81,6 +81,7 @@ class Comparison:
         unreported: names of alternatives whose peaks were tuned, but which were not run on fresh
             seeds because the budget is small.
         folded: names of alternatives that have the shape of the searched schedule.
+        asked: what was asked for, as text, to recognize the same request.
         around: peaks around the recommended one, and their mean values on selection seeds; None
             if every run diverged.
         importance: share of the variance of the search's values by field (functional ANOVA);
@@ -108,6 +109,7 @@ class Comparison:
     others: int = 0
     unreported: tuple[str, ...] = ()
     folded: tuple[str, ...] = ()
+    asked: str = ""
     around: tuple[tuple[float, float | None], ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
 
@@ -130,12 +132,16 @@ class Comparison:
         """Tests of the searched schedule against every alternative, in the order of the tests.
 
         First the current schedule, then the best alternative, then the others, best first on the
-        selection seeds.
+        selection seeds. Exact values are all compared.
         """
         names = [each.name for each in self.baselines]
         named = [n for n in (CURRENT, self.best_baseline) if n in names]
-        rest = sorted(names, key=lambda name: _selected(self.contenders[name]))
+        rest = names  # in the order of the protocol
+        if self.exact or not self.looks.seeds:  # of an earlier version
+            rest = sorted(names, key=lambda name: _selected(self.contenders[name]))
         order = {name: self.contenders[name] for name in dict.fromkeys([*named, *rest])}
+        if self.exact:
+            return {n: exact_test(self.best.array, each.array) for n, each in order.items()}
         few = self.looks.limited(self.others)
         return sequence_of_tests(
             self.best.array,
@@ -168,7 +174,7 @@ class Comparison:
 
         None if it is decided, if a seed diverged, if only a better peak of the alternative is in
         doubt, or if no reasonable number is enough. A guess, because it assumes that the true
-        difference is the observed one.
+        difference is the observed one. An extension doubles the seeds, so it is a doubling.
         """
         decided = self.versus[self.best_baseline].verdict in ("better", "worse")
         if self.exact or decided or self.best.diverged or self.rival.diverged:
@@ -176,8 +182,15 @@ class Comparison:
         test = self.versus[self.best_baseline]
         if test.explained or test.seeds < 2:
             return None
-        needed = seeds_needed(self.best.array[: test.seeds] - self.rival.array[: test.seeds])
-        return None if needed is None or needed <= test.seeds else needed
+        n = test.seeds
+        if not self.looks.seeds:  # of an earlier version, which cannot be extended
+            return seeds_needed(self.best.array[:n] - self.rival.array[:n])
+        longer = self.looks.extend()
+        level = longer.plan()[-1].level
+        needed = seeds_needed(self.best.array[:n] - self.rival.array[:n], alpha=level)
+        while needed is not None and longer.most < needed:
+            longer = longer.extend()
+        return None if needed is None else longer.most
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object under `comparison` of `--json`."""
@@ -220,8 +233,13 @@ def _listed(interval: tuple[float, float] | None) -> list[float] | None:
 
 
 def _recommend(found: Comparison) -> Recommended:
+    worse = (name for name, test in found.versus.items() if test.verdict == "worse")
     searched, rival = found.best, found.rival
     test = found.versus[rival.name]
+    if test.difference is not None and test.difference < 0 and test.verdict != "worse":
+        # Better than the best alternative of the selection, but shown worse than another one.
+        rival = found.contenders[next(worse, rival.name)]
+        test = found.versus[rival.name]
     lost, lost_by_rival = test.diverged
     if test.difference is None:  # no seed finished with both
         ours = lost < lost_by_rival

@@ -44,6 +44,13 @@ def sentence_of(
     size = show_percent(abs(test.difference), rival.value) or f"{abs(test.difference):.3g} {unit}"
     interval = _interval(test, rival, unit)
     side = "worse" if test.difference > 0 else "better"
+    ranked = test.test == "signed ranks" and evidence in ("better", "worse")
+    if ranked or (evidence == "behind" and test.diverged[0] > test.diverged[1]):
+        chosen = ours if evidence == "better" else named
+        return (
+            f"Use {chosen}. The searched schedule diverged on {test.diverged[0]} of {test.seeds} "
+            f"seeds, {rival.name} on {test.diverged[1]}; on the others it is {size} {side}."
+        )
     if evidence == "better":
         return f"Use {ours}: {size} lower than {named}{interval}."
     if evidence == "worse":
@@ -59,10 +66,8 @@ def sentence_of(
             f"Use {ours}: it is ahead of {named} by {size} on {test.seeds} seeds, but not shown "
             f"better{more}."
         )
-    if test.diverged[0] > test.diverged[1]:
-        lost = f"diverged on {test.diverged[0]} of {test.seeds} seeds"
-        return f"Use {named}. The searched schedule is {size} {side}, but {lost}."
-    return f"Use {named}. The searched schedule is {size} {side}, within noise."
+    sure = "within noise" if test.verdict == "not distinguishable" else "not tested"
+    return f"Use {named}. The searched schedule is {size} {side}, {sure}."
 
 
 def _diverged(searched: Contender, rival: Contender, evidence: str) -> str:

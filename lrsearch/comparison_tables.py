@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -84,8 +85,10 @@ def comparison_remarks(found: Comparison) -> list[str]:
                 "No common schedule was compared; `lrsearch compare` does so, with more runs."
             )
     lines += _doubts(found)
-    fewest = next(n for n in range(5, 100) if 2.0 ** (1 - n) < ALPHA)
-    if found.seeds < fewest and any(c.test == "signed ranks" for c in found.versus.values()):
+    level = found.looks.plan()[-1].level if found.looks.seeds else ALPHA
+    fewest = 1 + math.ceil(math.log2(1 / level))  # the smallest p-value of n ranks is 2^(1-n)
+    ranked = any(test.test == "signed ranks" for test in found.versus.values())
+    if found.seeds < fewest and ranked and not found.exact:
         lines.append(
             f"With a diverged seed, {found.seeds} seeds are too few to decide; use at least "
             f"{fewest}."

@@ -38,6 +38,8 @@ def edge_hints(result: Result) -> Iterator[str]:
         else:
             continue
         low, high = _within(name, low, high)
+        if FIELDS[name].kind == "int":
+            low, high = math.floor(low), math.ceil(high)
         if (low, high) == (entry.low, entry.high):
             continue
         side = "lower" if at <= EDGE else "upper"

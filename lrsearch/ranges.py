@@ -59,7 +59,7 @@ class Range:
         """Return the point at a fraction of the range.
 
         Args:
-            unit: the fraction, in [0, 1).
+            unit: the fraction, in [0, 1].
             whole: True for integers, each with an equal share of the unit interval.
         """
         step = 1.0 if whole and self.step is None else self.step
@@ -68,7 +68,7 @@ class Range:
             value = math.exp(math.log(ends[0]) + unit * math.log(ends[1] / ends[0]))
             return int(self.clip(round(value))) if whole else self.clip(value)
         if step is None:
-            return self.low + unit * (self.high - self.low)
+            return min(self.low + unit * (self.high - self.low), self.high)  # rounding
         cells = math.floor((self.high - self.low) / step + 1e-9) + 1
         value = min(self.low + step * min(int(unit * cells), cells - 1), self.high)
         return int(value) if whole else value

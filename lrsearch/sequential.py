@@ -86,6 +86,10 @@ class Looks:
         """
         return detectable(self.most, alpha=self.plan()[-1].level)
 
+    def extend(self) -> Looks:
+        """Return the looks with one more extension."""
+        return dataclasses.replace(self, extended=self.extended + 1)
+
     def plan(self) -> list[Look]:
         """Return the looks in their order."""
         extensions = [
@@ -149,6 +153,21 @@ def paired_test(
         if last or found.verdict in VERDICTS[:2] or (hopeless and found.p > HOPELESS):
             return found
     return dataclasses.replace(found, complete=False)
+
+
+def exact_test(ours: ArrayLike, theirs: ArrayLike) -> PairedTest:
+    """Compare two values without noise; a run that diverged is worse than any other.
+
+    Args:
+        ours: value of the schedule, shape `[1]`; not finite if it diverged.
+        theirs: value of the rival, shape `[1]`.
+    """
+    x, y = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    found = _look(x, y, Look(seeds=1, level=ALPHA), 0.0)
+    lost, lost_by_rival = found.diverged
+    if lost == lost_by_rival:
+        return found
+    return dataclasses.replace(found, verdict=VERDICTS[0 if lost < lost_by_rival else 1], p=0.0)
 
 
 def _look(x: np.ndarray, y: np.ndarray, look: Look, remainder: float) -> PairedTest:

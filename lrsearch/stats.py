@@ -23,6 +23,8 @@ LEVEL = 0.95
 VERDICTS = ("better", "worse", "not distinguishable", "not tested")
 #: Largest number of seeds that `seeds_needed` returns; more are not practical.
 MOST_SEEDS = 8_192
+#: Largest difference, in standard deviations, that `detectable` returns.
+LARGEST_EFFECT = 1e3
 #: Largest number of differences for which the distribution of signed ranks is exact.
 EXACT_RANKS = 200
 
@@ -222,6 +224,9 @@ def detectable(seeds: int, *, power: float = 0.8, alpha: float = ALPHA) -> float
         power: probability of detecting the difference.
         alpha: probability of a false verdict.
 
+    Returns:
+        the difference; infinite if no difference below 1000 is detected.
+
     Example:
         >>> round(lrsearch.stats.detectable(10), 2)
         1.0
@@ -233,8 +238,12 @@ def detectable(seeds: int, *, power: float = 0.8, alpha: float = ALPHA) -> float
     def missing(effect: float) -> float:
         return float(stats.nct.sf(limit, seeds - 1, effect * math.sqrt(seeds))) - power
 
-    # With two seeds, a difference of 20 standard deviations is enough.
-    return float(optimize.brentq(missing, 1e-6, 50.0 / math.sqrt(seeds)))
+    high = 1.0
+    while not missing(high) > 0:
+        high *= 2
+        if high > LARGEST_EFFECT:
+            return math.inf  # so few seeds show nothing at this level
+    return float(optimize.brentq(missing, 1e-6, high))
 
 
 def seeds_needed(

@@ -83,7 +83,7 @@ def test_without_proof_the_lower_mean_is_recommended(ours, name, evidence, words
 def test_a_searched_schedule_that_diverges_more_often_must_be_shown_better():
     few = compare(searched(0.9, spread=-1.0, lost=(0,)), contender("cosine", 1.0))
     assert (few.recommended.name, few.recommended.evidence) == ("cosine", "behind")
-    assert "but diverged on 1 of 8 seeds" in few.recommended.sentence
+    assert "diverged on 1 of 8 seeds, cosine on 0; on the others it is" in few.recommended.sentence
     both = compare(searched(0.9, spread=-1.0, lost=(0,)), contender("cosine", 1.0, lost=(1,)))
     assert both.recommended.name == "searched"
 
@@ -197,3 +197,61 @@ def test_schedules_with_different_numbers_of_seeds_are_compared_on_those_of_both
     assert len(secondary_rows(found)) == 4
     percent = 100 * (2.0 / ours.mean() - 1)
     assert rows[3][4] == f"+{percent:.2g} %" or rows[3][4] == f"+{percent:.0f} %"
+
+
+def test_a_schedule_that_is_shown_worse_than_the_current_one_is_not_recommended():
+    found = compare(
+        searched(1.0, spread=0.9),
+        contender(CURRENT, 0.5, peaks=(0.3,), spread=1.1),
+        contender("cosine", 1.5),
+        rival="cosine",
+    )
+    assert [test.verdict for test in found.versus.values()] == ["worse", "better"]
+    chosen = found.recommended
+    assert (chosen.name, chosen.evidence) == (CURRENT, "worse")
+    assert "Use your current schedule" in chosen.sentence
+    assert "100 % worse" in chosen.sentence
+
+
+def test_a_verdict_by_divergences_names_them():
+    better = searched(1.05, spread=-1.0)
+    lost = contender("cosine", 1.0, lost=(0, 1, 2, 3, 4, 5, 6))
+    found = compare(better, lost)
+    assert found.versus["cosine"].verdict == "better"
+    sentence = found.recommended.sentence
+    assert sentence.startswith("Use the searched schedule")
+    assert "diverged on 0 of 8 seeds, cosine on 7; on the others it is" in sentence
+    assert "worse." in sentence
+    assert "lower" not in sentence
+
+
+def test_an_alternative_that_was_not_tested_is_not_called_noise():
+    found = compare(
+        searched(2.0, spread=0.9),
+        contender(CURRENT, 2.0, peaks=(0.3,), spread=-1.0),
+        contender("cosine", 1.0),
+        rival="cosine",
+    )
+    assert found.versus["cosine"].verdict == "not tested"
+    assert found.recommended.sentence.endswith("100 % worse, not tested.")
+
+
+def test_exact_values_are_all_compared_also_beside_a_divergence():
+    one = {"spread": 0.0}
+    best = dataclasses.replace(searched(1.0, **one), values=(1.0,))
+    others = [
+        dataclasses.replace(contender(CURRENT, 5.0, peaks=(0.3,)), values=(None,)),
+        dataclasses.replace(contender("cosine", 2.0), values=(2.0,)),
+        dataclasses.replace(contender("linear", 0.5), values=(1.0,)),
+        dataclasses.replace(contender("wsd", 3.0), values=(3.0,)),
+    ]
+    found = compare(best, *others, rival="cosine", exact=True)
+    verdicts = {name: test.verdict for name, test in found.versus.items()}
+    assert verdicts == {
+        CURRENT: "better",
+        "cosine": "better",
+        "linear": "not distinguishable",
+        "wsd": "better",
+    }
+    assert found.recommended.evidence == "better"
+    assert not any("seeds are too few" in line for line in comparison_remarks(found))

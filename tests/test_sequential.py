@@ -155,3 +155,10 @@ def test_a_comparison_of_an_earlier_version_has_one_look_at_all_seeds():
     x = np.array([1.0, 1.2, 0.8, 1.1, 0.9, 1.05])
     found = paired_test(x, x + np.array([0.3, 0.1, 0.4, 0.2, 0.2, 0.3]), Looks(seeds=0))
     assert (found.seeds, found.level, found.verdict) == (6, 0.05, "better")
+
+
+def test_a_level_that_few_seeds_never_reach_detects_nothing_or_much():
+    for seeds in (3, 4, 10):
+        shown = [Looks(seeds=seeds, spent=spent).detectable() for spent in range(12)]
+        assert shown == sorted(shown)
+        assert shown[1] > shown[0]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch import Schedule
+from lrsearch import Range, Schedule
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Choices, Range, parse_setting
 from lrsearch.schedule import FIELDS, Budget
@@ -189,3 +189,8 @@ def test_the_last_point_of_a_grid_is_not_above_the_end():
     assert grid.at(0.999) == 0.3
     assert grid.clip(0.31) == 0.3
     assert space.default_point()["warmup"] <= 0.3
+
+
+def test_the_upper_end_of_a_range_is_not_exceeded_by_rounding():
+    for low, high in ((0.03, 0.3), (0.07, 0.9), (0.15, 0.45), (0.3, 0.9)):
+        assert Range(low=low, high=high).at(1.0) <= high

@@ -28,6 +28,7 @@ STORED = {
     "CURRENT": "lrsearch.current",
     "MEASURED": "lrsearch.measured",
     "COMPARISON": "lrsearch.confirmed",
+    "BEGUN": "lrsearch.comparison_begun",
     "FACTS": "lrsearch.facts",
     "TOLD": "lrsearch.told",
     "WORKER": "lrsearch.worker.",

@@ -5,25 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
 from lrsearch.contract import Setup
 from lrsearch.errors import RequestError
-from lrsearch.outcome import Outcome
 from lrsearch.result import Result
-from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_plan import ComparisonPlan
 from lrsearch.search.comparison_sizes import FULL, PAIR_SEEDS, SIZES
 from lrsearch.search.comparison_spec import SEEDS, ComparisonSpec
 from lrsearch.search.contending_shapes import pair_plan, plan_comparison
 from lrsearch.seeding import REPORT, SELECT
+from lrsearch.study.keys import BEGUN
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 
-#: The stored outcomes of a stage, by schedule and seed.
-Held = Mapping[Schedule, Mapping[int, Outcome]]
 #: Seconds that the full comparison may take, or the time of the search if that is longer. Above,
 #: a frugal comparison has at most the number of runs of the study's trials. A convention.
 CHEAP = 120.0
@@ -59,7 +55,7 @@ class ComparisonChoice:
         result: result of the study.
         spec: its specification.
         setup: setup of its objective.
-        known: stored outcomes of comparison runs, by stage.
+        done: number of comparison runs of the study before the one that is asked for.
         earlier: its latest comparison, or None.
 
     Attributes:
@@ -72,11 +68,11 @@ class ComparisonChoice:
         result: Result,
         spec: StudySpec,
         setup: Setup,
-        known: Mapping[str, Held],
+        done: int = 0,
         earlier: Comparison | None = None,
     ) -> None:
         self._result, self._spec, self._setup = result, spec, setup
-        self._known, self._earlier = known, earlier
+        self._done, self._earlier = done, earlier
         times = [o.seconds for t in result.trials for o in t.outcomes if o.state == "finished"]
         self.seconds = math.fsum(times) / len(times) if times else 0.0
         full = FULL.runs(SEEDS) * self.seconds
@@ -94,7 +90,10 @@ class ComparisonChoice:
         if found is not None and not found.exact and self._earlier is not None:
             looks = self._earlier.looks
             found = dataclasses.replace(found, spent=1 + looks.spent + looks.extended)
-        return self._pair(left) if found is None and not asked.opponents else found
+        if found is None and not asked.opponents:
+            limited = asked.runs is not None or asked.limit is not None
+            return self._pair(left, limited=limited)
+        return found
 
     def offers(self) -> list[Offer]:
         """Return comparisons that show more than the study's latest one, the smallest first."""
@@ -121,7 +120,7 @@ class ComparisonChoice:
         if limit is None:
             frugal = asked.frugal and not self.cheap
             return self._result.counted if frugal else math.inf
-        done = sum(len(each) for stage in self._known.values() for each in stage.values())
+        done = self._done
         if asked.runs is None:
             counted = [trial for trial in self._result.trials if trial.state != "failed"]
             done += sum(len(trial.outcomes) for trial in counted)
@@ -150,30 +149,60 @@ class ComparisonChoice:
                 return fitting
         return None
 
-    def _pair(self, left: float) -> ComparisonPlan | None:
-        """Return the comparison of two schedules with the most seeds that fit, or None."""
+    def _pair(self, left: float, *, limited: bool) -> ComparisonPlan | None:
+        """Return the comparison of two schedules with the most seeds that fit, or None.
+
+        Args:
+            left: number of runs that it may have.
+            limited: True if the runs of earlier comparisons are subtracted from it.
+        """
         low, high = PAIR_SEEDS
         pair = pair_plan(self._result, high, self._spec.momentum)
         if pair is None:
             return None
-        # Its schedules are known before it, and with them the runs that are stored.
-        schedules = {shape.schedule for shape in (*pair.candidates, *pair.alternatives)}
-        fresh = self._known[REPORT]
-        done = sum(sum(seed < high for seed in fresh.get(schedule, ())) for schedule in schedules)
         plans = [pair.with_seeds(seeds) for seeds in range(high, low - 1, -1)]
         earlier = self._earlier
-        if earlier is not None:
-            looks = earlier.looks
-            plans = [dataclasses.replace(p, spent=1 + looks.spent + looks.extended) for p in plans]
-            if looks.seeds and {c.schedule for c in earlier.contenders.values()} == schedules:
-                plans = [
-                    dataclasses.replace(
-                        pair.with_seeds(looks.seeds << e), extended=e, spent=looks.spent
-                    )
-                    for e in range(8, -1, -1)
-                    if looks.seeds << e <= high
-                ]
-        return next((each for each in plans if each.runs - done <= left), None)
+        if earlier is None:
+            return next((each for each in plans if each.runs <= left), None)
+        looks = earlier.looks
+        plans = [dataclasses.replace(p, spent=1 + looks.spent + looks.extended) for p in plans]
+        known = 0
+        if looks.seeds and _is_of(pair, earlier):  # its seeds can be doubled
+            known = sum(len(each.values) for each in earlier.contenders.values()) * limited
+            plans = [
+                dataclasses.replace(
+                    pair.with_seeds(looks.seeds << e), extended=e, spent=looks.spent
+                )
+                for e in range(8, -1, -1)
+                if looks.seeds << e <= high
+            ]
+        return next((each for each in plans if each.runs - known <= left), None)
+
+
+def _is_of(pair: ComparisonPlan, earlier: Comparison) -> bool:
+    """Return True if an earlier comparison is of these two schedules, up to a tuned peak."""
+    shapes, found = (*pair.candidates, *pair.alternatives), list(earlier.contenders.values())
+    return len(shapes) == len(found) and all(
+        each.schedule.replace(peak=shape.schedule.peak) == shape.schedule
+        and (not shape.fixed or each.schedule == shape.schedule)
+        for shape, each in zip(shapes, found, strict=True)
+    )
+
+
+def runs_before(store: Store, key: str) -> int:
+    """Return the number of comparison runs of a study before a request.
+
+    Args:
+        store: the study.
+        key: the request (`ComparisonSpec.key`). The runs of the same request, which was
+            interrupted, do not count.
+    """
+    begun = store.storage.get_study_user_attrs(store.key).get(BEGUN)
+    if isinstance(begun, list) and len(begun) == 2 and begun[0] == key:
+        return int(begun[1])
+    return sum(
+        len(found) for stage in (SELECT, REPORT) for found in store.measured(stage).values()
+    )
 
 
 def preview_comparison(
@@ -191,9 +220,8 @@ def preview_comparison(
         RequestError: no comparison fits into the number of runs.
     """
     with Store.read(spec.location) as store:
-        known = {stage: store.measured(stage) for stage in (SELECT, REPORT)}
-        earlier = store.comparison()
-    choice = ComparisonChoice(result, spec, setup, known, earlier)
+        done, earlier = runs_before(store, asked.key(result.counted)), store.comparison()
+    choice = ComparisonChoice(result, spec, setup, done, earlier)
     plan = choice.plan(asked)
     if plan is None:
         raise no_comparison_fits(asked.runs or 0)

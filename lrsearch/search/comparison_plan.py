@@ -87,8 +87,9 @@ class ComparisonPlan:
             chosen += sum(shape.fixed for shape in self.alternatives)
         tuning = sum(shape.most for shape in self.alternatives)
         tuning += self.candidates[0].most if self.tuned else 0
-        reported = min(self.reported, len(self.alternatives))
-        leading = min(reported, 1 + any(shape.name == CURRENT for shape in self.alternatives))
+        today = any(shape.name == CURRENT for shape in self.alternatives)
+        leading = min(len(self.alternatives), 1 + today)
+        reported = max(leading, min(self.reported, len(self.alternatives)))
         report = (1 + leading) * self.seeds + (reported - leading) * self.others
         return (chosen + around) * self.selection + tuning + report
 

@@ -113,8 +113,9 @@ class Protocol:
             yield _select(fixed, plan.selection)
         ranked = sorted(names, key=self._selected_key)
         self._best = ranked[0]
-        first = [name for name in names if name == CURRENT]
-        self._order = list(dict.fromkeys([*first, self._best, *ranked]))[: plan.reported]
+        first = list(dict.fromkeys([*(n for n in names if n == CURRENT), self._best]))
+        order = list(dict.fromkeys([*first, *ranked]))
+        self._order = order[: max(plan.reported, len(first))]
 
     def _choose_exactly(self) -> None:
         for name in self._tuning.shapes:

@@ -21,7 +21,7 @@ from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
 from lrsearch.search.callbacks import Callback
-from lrsearch.search.comparison_choice import ComparisonChoice, no_comparison_fits
+from lrsearch.search.comparison_choice import ComparisonChoice, no_comparison_fits, runs_before
 from lrsearch.search.comparison_plan import ComparisonPlan
 from lrsearch.search.comparison_protocol import Protocol
 from lrsearch.search.comparison_spec import ComparisonSpec
@@ -29,6 +29,7 @@ from lrsearch.search.importance import importances
 from lrsearch.search.peak_tuning import Request
 from lrsearch.search.stream import RunStream
 from lrsearch.seeding import REPORT, SELECT, stream_seed
+from lrsearch.study.keys import BEGUN
 from lrsearch.trace import Trace
 
 
@@ -63,8 +64,11 @@ class ComparisonRun(RunStream):
                 asked for this comparison.
             SearchFailed: a run failed.
         """
-        earlier = self.store.comparison()
-        choice = ComparisonChoice(result, self.spec, self._setup, self._known, earlier)
+        earlier, key = self.store.comparison(), asked.key(result.counted)
+        if earlier is not None and earlier.asked == key:
+            return  # the same request again
+        done = runs_before(self.store, key)
+        choice = ComparisonChoice(result, self.spec, self._setup, done, earlier)
         try:
             plan = choice.plan(asked)
         except RequestError as error:
@@ -75,10 +79,13 @@ class ComparisonRun(RunStream):
         if plan is None and asked.runs is not None:
             raise no_comparison_fits(asked.runs)
         if plan is not None:
-            found = self.measure(plan, choice.seconds)
+            with self.shield:
+                self.store.keep(BEGUN, [key, done])
+            found = dataclasses.replace(self.measure(plan, choice.seconds), asked=key)
             with self.shield:
                 self.store.set_comparison(found, result.counted)
-            choice = ComparisonChoice(result, self.spec, self._setup, self._known, found)
+            done = runs_before(self.store, "")
+            choice = ComparisonChoice(result, self.spec, self._setup, done, found)
         if asked.frugal and asked.limit is None and not choice.cheap:
             self._callback.offered(choice.offers())
 
@@ -148,7 +155,7 @@ class ComparisonRun(RunStream):
         if self._stage != REPORT:  # only the curves of reported runs are drawn
             outcome = dataclasses.replace(outcome, traces={}, figures={})
         held = self._held[schedule]
-        held[outcome.replicate] = outcome
+        held[outcome.replicate] = outcome.thin()  # as it is stored
         self.done += 1
         self._missing[schedule] -= 1
         if not self._missing[schedule]:
@@ -166,9 +173,10 @@ class ComparisonRun(RunStream):
         self._stage = request.stage
         self._schedules = list(dict.fromkeys(schedule for schedule, _ in request.runs))
         self._held = {schedule: dict(known.get(schedule, {})) for schedule in self._schedules}
-        self._queue = [(s, r) for s, r in request.runs if r not in self._held[s]]
+        runs = list(dict.fromkeys(request.runs))  # two alternatives may be the same schedule
+        self._queue = [(s, r) for s, r in runs if r not in self._held[s]]
         self._missing = Counter(schedule for schedule, _ in self._queue)
-        new = sum((request.stage, *run) not in protocol.values for run in request.runs)
+        new = sum((request.stage, *run) not in protocol.values for run in runs)
         self.done += new - len(self._queue)
         return len(self._queue)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,15 @@ class ComparisonSpec:
     frugal: bool = False
     limit: int | None = None
     opponents: tuple[tuple[str, Schedule | None], ...] = field(init=False)
+
+    def key(self, trials: int) -> str:
+        """Return a text that is the same for the same request.
+
+        Args:
+            trials: number of trials of the study.
+        """
+        words = (trials, self.top, self.seeds, self.runs, self.limit, self.frugal, self.opponents)
+        return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -98,7 +98,11 @@ def fit_peak(points: Points, noise: float) -> PeakFit:
     scale = _scale(y.tolist())
     y = y / scale
     places, means = _by_place(u, y)
-    best, lowest = float(places[means.argmin()]), scale * float(means.min())
+    lost = [math.log(peak) / UNIT for peak, value in points if not math.isfinite(value)]
+    clean = ~np.isin(places, lost)  # a peak at which some runs diverge is not the best one
+    among = np.flatnonzero(clean) if clean.any() else np.arange(len(places))
+    at_best = among[means[among].argmin()]
+    best, lowest = float(places[at_best]), scale * float(means[at_best])
     if len(places) < 3:
         return PeakFit(peak=math.exp(best * UNIT), value=lowest, remainder=noise)
     # Without noise the lowest point would have an infinite weight.
@@ -112,7 +116,7 @@ def fit_peak(points: Points, noise: float) -> PeakFit:
     vertex = -b / (2 * c)
     slope = np.array([0.0, -1 / (2 * c), b / (2 * c * c)])  # of the vertex, by the delta method
     remainder = min(noise, scale * c * float(slope @ covariance @ slope))
-    low, high = _allowed(points, best)
+    low, high = _allowed(lost, best)
     at = min(max(vertex, low - best), high - best)
     return PeakFit(
         peak=math.exp((best + at) * UNIT),
@@ -194,9 +198,15 @@ def _ends(points: Points, peaks: Sequence[float]) -> bool:
     return _mean_at(points, peaks[-1]) < _mean_at(points, peaks[0])
 
 
-def _allowed(points: Points, best: float) -> tuple[float, float]:
-    """Return the range of the answer: a step around the best place, half-way to a divergence."""
-    lost = [math.log(peak) / UNIT for peak, value in points if not math.isfinite(value)]
+def _allowed(lost: Sequence[float], best: float) -> tuple[float, float]:
+    """Return the range of the answer: a step around the best place, half-way to a divergence.
+
+    Args:
+        lost: places at which runs diverged.
+        best: the best place.
+    """
+    if best in lost:
+        return best - STEP, best
     above = [place for place in lost if place > best]
     below = [place for place in lost if place < best]
     low = max([best - STEP, *((place + best) / 2 for place in below)])

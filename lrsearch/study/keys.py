@@ -15,6 +15,8 @@ QUEUE = "lrsearch.enqueued"
 CURRENT = "lrsearch.current"
 MEASURED = "lrsearch.measured"
 COMPARISON = "lrsearch.confirmed"
+#: What the comparison in progress was asked for, and the number of comparison runs before it.
+BEGUN = "lrsearch.comparison_begun"
 FACTS = "lrsearch.facts"
 TOLD = "lrsearch.told"
 #: One attribute per worker, empty once the worker has left; and the id of the leader.

@@ -242,7 +242,7 @@ def trials_of(trials: object, runs: object, seeds: object, *, compared: bool = T
         compared: False if all runs are for the search.
 
     Raises:
-        RequestError: both numbers are given.
+        RequestError: both numbers are given, or the runs do not suffice for one trial.
     """
     if runs is None:
         return TRIALS if trials is None else trials
@@ -251,6 +251,10 @@ def trials_of(trials: object, runs: object, seeds: object, *, compared: bool = T
     each = 1 if seeds is None else seeds
     if not isinstance(runs, int) or not isinstance(each, int) or each < 1:
         return TRIALS  # refused by the bounds of the settings
+    if 0 < runs < each:
+        raise RequestError(
+            f"`runs=` is {runs}, but one trial has {each} `seeds=`; give {each} runs or more"
+        )
     rest = runs // 2 if compared and runs >= SMALLEST else 0
     return max(1, (runs - rest) // each)
 

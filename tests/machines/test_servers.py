@@ -149,8 +149,8 @@ def mysql():
 def test_a_study_in_mysql_equals_the_same_study_in_a_journal(mysql, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"trials": 12, "steps": 60, "sampler": "tpe", "tracking_uri": "none", "compare": True}
-    kept = api.tune("quadratic", storage=mysql.fresh("twin"), **words, compare=False)
-    assert essence(kept) == essence(api.tune("quadratic", **words, compare=False))
+    kept = api.tune("quadratic", storage=mysql.fresh("twin"), **words)
+    assert essence(kept) == essence(api.tune("quadratic", **words))
 
 
 def test_mysql_stores_records_of_more_than_64_kilobytes(mysql):

@@ -1,5 +1,6 @@
 """Comparisons through an objective's stream: cost estimate, storage, continuation, answer."""
 
+import dataclasses
 import json
 import math
 import signal
@@ -120,7 +121,26 @@ def test_a_comparison_with_more_seeds_runs_only_the_new_ones(tmp_path):
         assert each.schedule == earlier.schedule
         assert each.values[: len(earlier.values)] == earlier.values
     assert compare(Noisy(), tmp_path, seeds=12).comparison == more
-    assert compare(Noisy(), tmp_path, seeds=6).comparison == more  # the seeds stay
+    fewer = compare(Noisy(), tmp_path, seeds=6).comparison  # the seeds stay
+    assert dataclasses.replace(fewer, asked=more.asked) == more
+
+
+def test_alternatives_that_are_the_same_schedule_are_run_once(tmp_path):
+    default = lrsearch.Schedule(peak=10**-1.5, warmup=0.05)
+    objective = Noisy()
+    request = Settings(
+        space=Space.load("cosine"),
+        storage=str(tmp_path / "x.journal"),
+        study="s",
+        trials=8,
+        sampler="random",
+        current=default,
+    )
+    search = resolve(request, objective.setup)
+    found = run_search(search, objective, NoTracker(), Watch(), ComparisonSpec(seeds=5)).comparison
+    schedules = [each.schedule for each in found.contenders.values()]
+    assert len(set(schedules)) < len(schedules), "no schedule is twice, so the test shows nothing"
+    assert len(objective.seeds) - 8 == found.runs
 
 
 def test_an_extension_doubles_the_seeds(tmp_path, caplog):
@@ -302,7 +322,7 @@ def test_total_divergence_is_reported(tmp_path):
     assert {c.verdict for c in found.versus.values()} == {"worse"}
     few = compare(Odd(late=True), tmp_path / "c", seeds=5, trials=12).comparison
     assert any(
-        "5 seeds are too few to decide; use at least 6" in line for line in comparison_remarks(few)
+        "5 seeds are too few to decide; use at least 7" in line for line in comparison_remarks(few)
     )
 
 

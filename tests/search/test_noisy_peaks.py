@@ -141,3 +141,9 @@ def test_residuals_of_quadratics_tell_the_noise():
     # Two degrees of freedom: the standard deviation is widened by a half.
     assert math.sqrt(np.mean(np.square(found))) == pytest.approx(1.5 * 0.1, rel=0.1)
     assert residual_noise([[(1.0, 2.0), (2.0, 1.0), (4.0, 3.0)]]) is None
+
+
+def test_a_peak_at_which_some_runs_diverge_is_not_chosen():
+    runs = [(0.25, 1.6), (0.5, 1.2), (1.0, 1.0), (1.0, math.inf), (1.0, math.inf), (2.0, math.inf)]
+    assert fit_peak(runs, 0.1).peak < 1.0
+    assert next_peaks(runs, (), 1.0, 0.1, 0.0, 12)[0] < 1.0

@@ -12,6 +12,7 @@ from lrsearch.api import preview as preview_of
 from lrsearch.cli import main
 from lrsearch.comparison import EVIDENCE
 from lrsearch.errors import RequestError
+from lrsearch.search.comparison_spec import ComparisonSpec
 from lrsearch.seeding import stream
 from lrsearch.sequential import Looks
 from lrsearch.study.settings import trials_of
@@ -116,6 +117,48 @@ def test_an_interrupted_budget_gives_the_same_answer(tmp_path, stop):
     assert stop + len(rest.seeds) <= 24 + whole.comparison.seeds  # at most one schedule again
 
 
+@pytest.mark.parametrize("runs", [60, 130, 300])
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_an_interrupted_large_comparison_gives_the_same_answer(tmp_path, runs, share):
+    whole = tune(Training(), tmp_path / "a", runs=runs)
+    stop = runs // 2 + int(share * whole.comparison.runs)
+    with pytest.raises(KeyboardInterrupt):
+        tune(Training(stop_after=stop), tmp_path / "b", runs=runs)
+    assert tune(Training(), tmp_path / "b", runs=runs).comparison == whole.comparison
+
+
+def test_the_same_comparison_again_runs_nothing(tmp_path):
+    result = tune(Training(), tmp_path, trials=40, compare=False)
+    for asked in ({"runs": 60}, {"runs": 200}, {"against": ["cosine"]}):
+        found = lrsearch.compare(result, **asked)
+        objective = Training()
+        assert lrsearch.compare(result, objective=objective, **asked) == found
+        assert objective.seeds == []
+
+
+@pytest.mark.parametrize("runs", [24, 50, 70, 120, 300])
+def test_the_current_schedule_is_compared_within_every_budget(tmp_path, runs):
+    objective = Training()
+    found = tune(objective, tmp_path, runs=runs, current=Schedule(peak=0.3, decay="constant"))
+    assert len(objective.seeds) <= runs
+    assert next(iter(found.comparison.versus)) == "current"
+    assert found.comparison.best_baseline in found.comparison.versus
+
+
+def test_a_budget_that_grows_is_never_exceeded(tmp_path):
+    for seed in range(4):
+        objective = Training()
+        for runs in (20, 50, 60, 75):
+            tune(objective, tmp_path / str(seed), runs=runs, seed=seed)
+            assert len(objective.seeds) <= runs
+
+
+def test_a_comparison_with_own_settings_stays_within_the_budget(tmp_path):
+    objective = Training()
+    tune(objective, tmp_path, runs=60, compare=ComparisonSpec())
+    assert len(objective.seeds) <= 60
+
+
 def test_seeds_count_as_runs(tmp_path):
     objective = Training()
     result = tune(objective, tmp_path, runs=24, seeds=3)
@@ -154,7 +197,8 @@ def test_the_share_of_the_search_is_that_of_the_budget():
     shares = {runs: trials_of(None, runs, 1) for runs in (1, 8, 11, 12, 24, 60, 120, 600)}
     assert shares == {1: 1, 8: 8, 11: 11, 12: 6, 24: 12, 60: 30, 120: 60, 600: 300}
     assert trials_of(None, 24, 5) == 2
-    assert trials_of(None, 2, 5) == 1
+    with pytest.raises(RequestError, match="`runs=` is 2, but one trial has 5 `seeds=`"):
+        trials_of(None, 2, 5)
     assert trials_of(None, None, 1) == 100
     assert trials_of(7, None, None) == 7
 
