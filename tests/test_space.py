@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch import Range, Schedule
+from lrsearch import Schedule
 from lrsearch.errors import RequestError
 from lrsearch.ranges import Choices, Range, parse_setting
 from lrsearch.schedule import FIELDS, Budget
