@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import qmc
 
 from lrsearch.ranges import Range
@@ -43,6 +44,11 @@ def finish_axes(
     axes.spines[["top", "right"]].set_visible(False)
     if log_x:
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        if high < 100 * low:  # one, two and five of each decade; more labels overlap
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     if log_y:
         axes.set_yscale("log")
     if legend:
