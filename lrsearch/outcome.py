@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -150,3 +150,11 @@ class Trial:
         names = sorted({name for o in self.outcomes for name in o.figures})
         groups = {n: [o.figures[n] for o in self.outcomes if n in o.figures] for n in names}
         return {n: mean(values) for n, values in groups.items()}
+
+
+def first_of_each(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the first trial of every schedule, in their order."""
+    found: dict[Schedule, Trial] = {}
+    for trial in trials:
+        found.setdefault(trial.schedule, trial)
+    return list(found.values())

@@ -86,6 +86,11 @@ class Looks:
         """
         return detectable(self.most, alpha=self.plan()[-1].level)
 
+    @property
+    def used(self) -> int:
+        """Number of comparisons and extensions of the study, this one included."""
+        return 1 + self.spent + self.extended
+
     def extend(self) -> Looks:
         """Return the looks with one more extension."""
         return dataclasses.replace(self, extended=self.extended + 1)

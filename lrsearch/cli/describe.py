@@ -14,7 +14,7 @@ from lrsearch.contract import Setup
 from lrsearch.diagnostics.names import DIAGNOSTICS
 from lrsearch.diagnostics.ranking import Ranking
 from lrsearch.hints import grouped_failures
-from lrsearch.outcome import Trial
+from lrsearch.outcome import Trial, first_of_each
 from lrsearch.plan import Plan
 from lrsearch.ranges import Choices, Entry, Range
 from lrsearch.result import Result
@@ -204,8 +204,7 @@ def leaderboard(result: Result, top: int, ranking: Ranking | None = None) -> str
     """
     ranked = result.ranked if ranking is None else ranking.trials
     count = Counter(trial.schedule for trial in ranked)
-    firsts = {trial.schedule: trial for trial in reversed(ranked)}
-    shown = [trial for trial in ranked if firsts[trial.schedule] is trial][:top]
+    shown = first_of_each(ranked)[:top]
     beside = [] if ranking is None or ranking.name == "value" else [ranking.name]
     fields = differing_fields([trial.schedule for trial in result.trials])
     rows = [

@@ -5,21 +5,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lrsearch.comparison import Comparison
 from lrsearch.contract import Setup
 from lrsearch.errors import RequestError
+from lrsearch.outcome import Outcome
 from lrsearch.result import Result
+from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_plan import ComparisonPlan
 from lrsearch.search.comparison_sizes import FULL, PAIR_SEEDS, SIZES
 from lrsearch.search.comparison_spec import SEEDS, ComparisonSpec
-from lrsearch.search.contending_shapes import pair_plan, plan_comparison
+from lrsearch.search.contending_shapes import Twins, pair_plan, plan_comparison
 from lrsearch.seeding import REPORT, SELECT
 from lrsearch.study.keys import BEGUN
 from lrsearch.study.spec import StudySpec
 from lrsearch.study.store import Store
 
+#: The stored outcomes of a stage, by schedule and seed.
+Held = Mapping[Schedule, Mapping[int, Outcome]]
 #: Seconds that the full comparison may take, or the time of the search if that is longer. Above,
 #: a frugal comparison has at most the number of runs of the study's trials. A convention.
 CHEAP = 120.0
@@ -88,8 +93,7 @@ class ComparisonChoice:
         left = self._left(asked)
         found = self._whole(asked, left)
         if found is not None and not found.exact and self._earlier is not None:
-            looks = self._earlier.looks
-            found = dataclasses.replace(found, spent=1 + looks.spent + looks.extended)
+            found = dataclasses.replace(found, spent=self._earlier.looks.used)
         if found is None and not asked.opponents:
             limited = asked.runs is not None or asked.limit is not None
             return self._pair(left, limited=limited)
@@ -114,6 +118,10 @@ class ComparisonChoice:
                 found.append(Offer(asked=asked, plan=plan, seconds=seconds))
         return found
 
+    @functools.cached_property
+    def _twins(self) -> Twins:
+        return Twins(self._result, self._spec.momentum)
+
     def _left(self, asked: ComparisonSpec) -> float:
         """Return the number of runs that a comparison may have."""
         limit = asked.limit if asked.runs is None else asked.runs
@@ -132,8 +140,7 @@ class ComparisonChoice:
         plan = functools.partial(
             plan_comparison,
             self._result,
-            {**setup.entries, **self._spec.space.entries},
-            momentum=self._spec.momentum,
+            self._twins,
             against=asked.opponents,
             exact=setup.exact,
             reached=setup.reached,
@@ -157,7 +164,7 @@ class ComparisonChoice:
             limited: True if the runs of earlier comparisons are subtracted from it.
         """
         low, high = PAIR_SEEDS
-        pair = pair_plan(self._result, high, self._spec.momentum)
+        pair = pair_plan(self._result, self._twins, high)
         if pair is None:
             return None
         plans = [pair.with_seeds(seeds) for seeds in range(high, low - 1, -1)]
@@ -165,7 +172,7 @@ class ComparisonChoice:
         if earlier is None:
             return next((each for each in plans if each.runs <= left), None)
         looks = earlier.looks
-        plans = [dataclasses.replace(p, spent=1 + looks.spent + looks.extended) for p in plans]
+        plans = [dataclasses.replace(each, spent=looks.used) for each in plans]
         known = 0
         if looks.seeds and _is_of(pair, earlier):  # its seeds can be doubled
             known = sum(len(each.values) for each in earlier.contenders.values()) * limited
@@ -189,20 +196,19 @@ def _is_of(pair: ComparisonPlan, earlier: Comparison) -> bool:
     )
 
 
-def runs_before(store: Store, key: str) -> int:
+def runs_before(store: Store, known: Iterable[Held], key: str = "") -> int:
     """Return the number of comparison runs of a study before a request.
 
     Args:
         store: the study.
+        known: its stored outcomes of comparison runs, of each stage.
         key: the request (`ComparisonSpec.key`). The runs of the same request, which was
             interrupted, do not count.
     """
     begun = store.storage.get_study_user_attrs(store.key).get(BEGUN)
     if isinstance(begun, list) and len(begun) == 2 and begun[0] == key:
         return int(begun[1])
-    return sum(
-        len(found) for stage in (SELECT, REPORT) for found in store.measured(stage).values()
-    )
+    return sum(len(found) for stage in known for found in stage.values())
 
 
 def preview_comparison(
@@ -220,7 +226,8 @@ def preview_comparison(
         RequestError: no comparison fits into the number of runs.
     """
     with Store.read(spec.location) as store:
-        done, earlier = runs_before(store, asked.key(result.counted)), store.comparison()
+        known = [store.measured(stage) for stage in (SELECT, REPORT)]
+        done, earlier = runs_before(store, known, asked.key(result.counted)), store.comparison()
     choice = ComparisonChoice(result, spec, setup, done, earlier)
     plan = choice.plan(asked)
     if plan is None:

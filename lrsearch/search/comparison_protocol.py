@@ -176,8 +176,7 @@ class Protocol:
             return self.plan.looks
         same = {each.schedule for each in (earlier.best, *earlier.baselines)}
         if not earlier.looks.seeds or same != set(self.reported):
-            spent = 1 + earlier.looks.spent + earlier.looks.extended
-            return Looks(seeds=seeds, spent=spent)
+            return Looks(seeds=seeds, spent=earlier.looks.used)
         known = earlier.looks
         extended = max(known.extended, int(math.log2(max(seeds, known.seeds) / known.seeds)))
         if seeds > known.most and known.seeds << extended != seeds:

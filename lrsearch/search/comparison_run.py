@@ -16,7 +16,7 @@ from lrsearch.contract import Elastic
 from lrsearch.distributions import digest
 from lrsearch.errors import RequestError, SearchFailed, log
 from lrsearch.outcome import Outcome
-from lrsearch.ranges import Entry, Range
+from lrsearch.ranges import Range
 from lrsearch.result import Result
 from lrsearch.run import Run
 from lrsearch.schedule import Schedule
@@ -67,7 +67,7 @@ class ComparisonRun(RunStream):
         earlier, key = self.store.comparison(), asked.key(result.counted)
         if earlier is not None and earlier.asked == key:
             return  # the same request again
-        done = runs_before(self.store, key)
+        done = runs_before(self.store, self._known.values(), key)
         choice = ComparisonChoice(result, self.spec, self._setup, done, earlier)
         try:
             plan = choice.plan(asked)
@@ -84,7 +84,7 @@ class ComparisonRun(RunStream):
             found = dataclasses.replace(self.measure(plan, choice.seconds), asked=key)
             with self.shield:
                 self.store.set_comparison(found, result.counted)
-            done = runs_before(self.store, "")
+            done = runs_before(self.store, self._known.values())
             choice = ComparisonChoice(result, self.spec, self._setup, done, found)
         if asked.frugal and asked.limit is None and not choice.cheap:
             self._callback.offered(choice.offers())
@@ -99,7 +99,7 @@ class ComparisonRun(RunStream):
         Raises:
             SearchFailed: a run failed.
         """
-        if not isinstance(self._entries().get("peak"), Range):
+        if not isinstance(self.spec.space.entries.get("peak"), Range):
             log.warning("the space fixes the peak, but the comparison tunes it")
         self.slots = self._fit(plan.runs)
         self.done = 0
@@ -163,9 +163,6 @@ class ComparisonRun(RunStream):
                 self.store.keep_measured(self._stage, schedule, held)
             self._known[self._stage][schedule] = held
         self._callback.compared_runs(self.done)
-
-    def _entries(self) -> dict[str, Entry]:
-        return {**self._setup.entries, **self.spec.space.entries}
 
     def _take_up(self, request: Request, protocol: Protocol) -> int:
         """Prepare the runs of a request that are not stored, and return their number."""

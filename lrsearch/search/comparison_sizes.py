@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrsearch.search.comparison_plan import AROUND
+from lrsearch.schedule import Schedule
+from lrsearch.search.comparison_plan import ComparisonPlan, Shape
 from lrsearch.search.noisy_peaks import FEWEST, MOST
 from lrsearch.sequential import Looks
 from lrsearch.study.settings import SMALLEST
@@ -40,14 +41,17 @@ class Size:
 
     def runs(self, seeds: int) -> int:
         """Return the number of runs at most, without a current or default schedule."""
-        chosen = (self.top * self.tuned + len(AROUND) * self.around) * self.selection
-        reported = min(self.reported, self.baselines) - 1
-        return (
-            chosen
-            + self.most * (self.baselines + self.tuned)
-            + 2 * seeds
-            + reported * min(self.others, seeds)
-        )
+        shape = Shape(name="any", schedule=Schedule(peak=1.0), most=self.most)
+        return ComparisonPlan(
+            candidates=(shape,) * self.top,
+            alternatives=(shape,) * self.baselines,
+            selection=self.selection,
+            seeds=seeds,
+            others=min(self.others, seeds),
+            reported=self.reported,
+            tuned=self.tuned,
+            around=self.around,
+        ).runs
 
 
 #: The comparison with all baselines, without a limit on runs.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from lrsearch.baselines import BASELINES, baseline
 from lrsearch.contender import CURRENT, CURRENT_TUNED, DEFAULT
 from lrsearch.errors import RequestError, log
-from lrsearch.outcome import Trial
-from lrsearch.ranges import Entry, Range
+from lrsearch.outcome import Trial, first_of_each
+from lrsearch.ranges import Range
 from lrsearch.result import Result
 from lrsearch.schedule import Schedule
 from lrsearch.search.comparison_plan import ComparisonPlan, Shape
@@ -53,9 +53,8 @@ def peak_grid(anchor: float, low: float, high: float, points: int = GRID_PEAKS) 
 
 def plan_comparison(
     result: Result,
-    entries: Mapping[str, Entry],
+    twins: Twins,
     *,
-    momentum: float = 0.0,
     size: Size = FULL,
     seeds: int,
     against: Sequence[tuple[str, Schedule | None]] = (),
@@ -67,8 +66,7 @@ def plan_comparison(
 
     Args:
         result: result of the study.
-        entries: entries of its space and objective, for the range of the peak.
-        momentum: momentum of schedules that define none.
+        twins: its trials by shape.
         size: how much is compared.
         seeds: number of fresh seeds.
         against: names of baselines with None, or names with schedules; empty for the baselines,
@@ -84,7 +82,7 @@ def plan_comparison(
     """
     found = result.best.schedule
     shapes = [
-        (name, _usual_shape(name, found) if schedule is None else schedule.with_momentum(momentum))
+        (name, schedule.with_momentum(twins.momentum) if schedule else _usual_shape(name, found))
         for name, schedule in against or _usual(result, size)
     ]
     level, named = logging.DEBUG if quiet else logging.WARNING, bool(against)
@@ -100,39 +98,39 @@ def plan_comparison(
         else Shape(name=name, schedule=schedule, most=size.most)
         for name, schedule in fitting
     ]
-    twins = _Twins(result, momentum)
-    tuned = [shape for shape in alternatives if not shape.fixed]
-    same = {trial.index: twins.of(trial.schedule, tuned) for trial in result.trials}
-    distinct = {trial.schedule: trial for trial in reversed(result.ranked)}
-    ranked = [trial for trial in result.ranked if distinct[trial.schedule] is trial]
-    own = [trial for trial in ranked if same[trial.index] is None][: size.top]
+    alike = {s.name: twins.alike(s.schedule) for s in alternatives if not s.fixed}
+    taken = {trial.index for trials in alike.values() for trial in trials}
+    ranked = first_of_each(result.ranked)
+    own = [trial for trial in ranked if trial.index not in taken][: size.top]
     folded: tuple[str, ...] = ()
     if not own:  # the search found a baseline; it competes as the searched schedule
         own = ranked[:1]
-        others = [shape for shape in alternatives if shape.name != same[own[0].index]]
-        if others:
-            folded = tuple(shape.name for shape in alternatives if shape not in others)
-            alternatives = others
-    candidates = [
-        Shape(name=f"trial {trial.index}", schedule=trial.schedule, most=size.most)
-        for trial in own
-    ]
-
-    def known(shape: Shape) -> Shape:
-        alike = [t for t in result.trials if twins.same(t.schedule, shape.schedule)]
-        return dataclasses.replace(shape, known=_measured(alike))
-
+        twin = next(n for n, trials in alike.items() if own[0].index in {t.index for t in trials})
+        if len(alternatives) > 1:
+            folded = (twin,)
+            alternatives = [shape for shape in alternatives if shape.name != twin]
     low, high = found.peak / 10, found.peak * 10
-    searched = entries.get("peak")
+    searched = result.entries.get("peak")
     if isinstance(searched, Range):
         low, high = searched.low, searched.high
-    start = own[0].schedule.peak
     return ComparisonPlan(
-        candidates=tuple(map(known, candidates)),
+        candidates=tuple(
+            Shape(
+                name=f"trial {trial.index}",
+                schedule=trial.schedule,
+                most=size.most,
+                known=_measured(twins.alike(trial.schedule)),
+            )
+            for trial in own
+        ),
         alternatives=tuple(
             shape
             if shape.fixed
-            else known(dataclasses.replace(shape, schedule=_at(shape.schedule, start, shape.name)))
+            else dataclasses.replace(
+                shape,
+                schedule=_at(shape.schedule, own[0].schedule.peak, shape.name),
+                known=_measured(alike[shape.name]),
+            )
             for shape in alternatives
         ),
         selection=1 if exact else size.selection,
@@ -147,7 +145,7 @@ def plan_comparison(
     )
 
 
-def pair_plan(result: Result, seeds: int, momentum: float = 0.0) -> ComparisonPlan | None:
+def pair_plan(result: Result, twins: Twins, seeds: int) -> ComparisonPlan | None:
     """Plan the smallest comparison: the best trial and one alternative on fresh seeds.
 
     The alternative is the current schedule, else a linear decay if the search has run it at enough
@@ -156,18 +154,19 @@ def pair_plan(result: Result, seeds: int, momentum: float = 0.0) -> ComparisonPl
 
     Args:
         result: result of the study.
+        twins: its trials by shape.
         seeds: number of seeds of the report.
-        momentum: momentum of schedules that define none.
 
     Returns:
         The plan, or None if the study has no alternative or nothing else has finished.
     """
-    twins, rival = _Twins(result, momentum), None
     linear = _usual_shape("linear", result.best.schedule)
-    alike = [trial for trial in result.trials if twins.same(trial.schedule, linear)]
-    if CURRENT not in result.firsts and len(_measured(alike)) >= ENOUGH_TRIALS:
-        rival = Shape(name="linear", schedule=linear, known=_measured(alike))
-        others = [trial for trial in result.ranked if trial not in alike]
+    alike = twins.alike(linear)
+    known = _measured(alike)
+    if CURRENT not in result.firsts and len(known) >= ENOUGH_TRIALS:
+        rival = Shape(name="linear", schedule=linear, known=known)
+        taken = {trial.index for trial in alike}
+        others = [trial for trial in result.ranked if trial.index not in taken]
     else:
         names = [name for name in (CURRENT, DEFAULT) if name in result.firsts]
         if not names:
@@ -184,45 +183,59 @@ def pair_plan(result: Result, seeds: int, momentum: float = 0.0) -> ComparisonPl
     )
 
 
-class _Twins:
-    """Schedules of the same shape: they differ in the peak, and otherwise hardly.
+class Twins:
+    """The trials of a study by shape: schedules that differ in the peak, and otherwise hardly.
 
     Args:
-        result: result of the study, for its budget.
+        result: result of the study.
+        momentum: momentum of schedules that define none.
+
+    Attributes:
         momentum: momentum of schedules that define none.
     """
 
-    def __init__(self, result: Result, momentum: float) -> None:
+    def __init__(self, result: Result, momentum: float = 0.0) -> None:
+        self.momentum = momentum
         steps = min(result.budget.steps, POINTS)
         self._budget = dataclasses.replace(result.budget, steps=steps)
-        self._momentum = momentum
-        self._curves: dict[Schedule, np.ndarray | None] = {}
+        self._trials = result.trials
+        curves = [self._curve(trial.schedule) for trial in result.trials]
+        self._drawn = np.array([curve is not None for curve in curves], dtype=bool)
+        empty = np.zeros((3, POINTS))
+        self._curves = np.array([empty if curve is None else curve for curve in curves])
 
-    def same(self, first: Schedule, second: Schedule) -> bool:
-        """Return True if two schedules have the same shape."""
-        a, b = self._curve(first), self._curve(second)
-        if a is None or b is None:
-            return first.replace(peak=second.peak) == second
-        apart = np.sqrt(np.mean((a - b) ** 2, axis=1))
-        return bool((apart <= SAME_SHAPE).all())
-
-    def of(self, schedule: Schedule, shapes: Sequence[Shape]) -> str | None:
-        """Return the name of the first shape that a schedule has, or None."""
-        alike = (shape.name for shape in shapes if self.same(schedule, shape.schedule))
-        return next(alike, None)
+    def alike(self, schedule: Schedule) -> list[Trial]:
+        """Return the trials that have the shape of a schedule, in the order of their index."""
+        own = self._curve(schedule)
+        if own is None:
+            near = np.zeros(len(self._trials), dtype=bool)
+        else:
+            apart = np.sqrt(np.mean((self._curves - own) ** 2, axis=2))
+            near = self._drawn & (apart <= SAME_SHAPE).all(axis=1)
+        return [
+            trial
+            for trial, same, drawn in zip(self._trials, near, self._drawn, strict=True)
+            if same
+            # Without a plan, only the peaks may differ.
+            or (
+                (own is None or not drawn)
+                and trial.schedule.replace(peak=schedule.peak) == schedule
+            )
+        ]
 
     def _curve(self, schedule: Schedule) -> np.ndarray | None:
         """Return rates, batches and momenta in units of their scale; None without a plan."""
-        if schedule not in self._curves:
-            try:
-                plan = self._budget.plan(schedule.with_momentum(self._momentum))
-            except RequestError:  # it needs more steps
-                self._curves[schedule] = None
-            else:
-                # Batches differ by factors, so their logarithms are compared.
-                rows = (plan.lr / schedule.peak, np.log(plan.batch), plan.momentum)
-                self._curves[schedule] = np.stack([_resampled(row) for row in rows])
-        return self._curves[schedule]
+        try:
+            plan = self._budget.plan(schedule.with_momentum(self.momentum))
+        except RequestError:  # it needs more steps
+            return None
+        # Batches differ by factors, so their logarithms are compared.
+        return np.stack(
+            [
+                _resampled(row)
+                for row in (plan.lr / schedule.peak, np.log(plan.batch), plan.momentum)
+            ]
+        )
 
 
 def _usual_shape(name: str, found: Schedule) -> Schedule:

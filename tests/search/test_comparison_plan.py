@@ -18,7 +18,7 @@ from lrsearch.comparison_tables import comparison_remarks
 from lrsearch.search.comparison_plan import ComparisonPlan, Shape, rank_key
 from lrsearch.search.comparison_protocol import Protocol
 from lrsearch.search.comparison_sizes import SIZES
-from lrsearch.search.contending_shapes import pair_plan, peak_grid, plan_comparison
+from lrsearch.search.contending_shapes import Twins, pair_plan, peak_grid, plan_comparison
 from lrsearch.seeding import SELECT
 from lrsearch.sequential import Looks
 from tests.bench.comparison import (
@@ -253,7 +253,7 @@ def result(tmp_path_factory):
 )
 def test_a_budget_is_divided_as_simulations_found_best(result, runs, size, seeds):
     """Half of 60, 120 and 600 runs: two baselines, three, all of them."""
-    plan = plan_comparison(result, result.entries, size=SIZES[size], seeds=seeds)
+    plan = plan_comparison(result, Twins(result), size=SIZES[size], seeds=seeds)
     assert plan.runs <= runs
     tuned = {shape.name for shape in plan.alternatives if shape.most}
     common = {4: {"linear", "cosine"}, 3: {"linear", "cosine", "wsd"}, 0: {*BASELINES}}
@@ -263,7 +263,7 @@ def test_a_budget_is_divided_as_simulations_found_best(result, runs, size, seeds
 
 
 def test_trials_of_the_shape_of_a_baseline_count_for_it(result):
-    plan = plan_comparison(result, result.entries, size=SIZES[0], seeds=10)
+    plan = plan_comparison(result, Twins(result), size=SIZES[0], seeds=10)
     by_name = {shape.name: shape for shape in plan.alternatives}
     cosine = result.budget.plan(baseline("cosine", 1.0).with_momentum(0.0)).lr
 
@@ -278,7 +278,7 @@ def test_trials_of_the_shape_of_a_baseline_count_for_it(result):
 
 
 def test_a_pair_is_the_best_trial_and_the_default_schedule(result):
-    plan = pair_plan(result, 6)
+    plan = pair_plan(result, Twins(result), 6)
     assert [shape.name for shape in plan.alternatives] == ["default"]
     assert plan.runs == 12
     assert "the best schedule with the default one, 6 fresh seeds: 12 runs" in plan.describe()
@@ -291,7 +291,7 @@ def test_a_pair_is_with_a_tuned_linear_if_the_search_has_run_it(tmp_path):
     found = lrsearch.tune(
         Bowl(), study="s", sampler="random", enqueue=runs, trials=8, compare=False, **words
     )
-    plan = pair_plan(found, 6)
+    plan = pair_plan(found, Twins(found), 6)
     (linear,) = plan.alternatives
     assert (linear.name, linear.fixed, plan.runs) == ("linear", False, 12)
     assert {peak for peak, _ in linear.known} >= {0.01, 0.03, 0.09}
