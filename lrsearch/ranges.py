@@ -73,6 +73,22 @@ class Range:
         value = min(self.low + step * min(int(unit * cells), cells - 1), self.high)
         return int(value) if whole else value
 
+    def place(self, value: float, *, whole: bool = False) -> float:
+        """Return the fraction of the range at which a value is; the inverse of `at`.
+
+        Args:
+            value: a value of the range; of a grid, the middle of its cell is returned.
+            whole: True for integers.
+        """
+        step = 1.0 if whole and self.step is None else self.step
+        if self.log:
+            low, high = (self.low - 0.5, self.high + 0.5) if whole else (self.low, self.high)
+            return math.log(value / low) / math.log(high / low)
+        if step is None:
+            return (value - self.low) / (self.high - self.low)
+        cells = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return (round((value - self.low) / step) + 0.5) / cells
+
     @property
     def middle(self) -> float:
         """The geometric mean of the ends on a logarithmic scale, else the arithmetic one."""

@@ -29,8 +29,8 @@ from lrsearch.seeding import SAMPLER, stream_seed
 #: Number of known outcomes before a model is used; the first points fill the space evenly.
 STARTUP = 10
 
-#: A function that makes a sampler of Optuna from a trial's index and a seed.
-Make = Callable[[int, int], BaseSampler]
+#: A function that makes a sampler of Optuna from a seed.
+Make = Callable[[int], BaseSampler]
 
 
 class OptunaModel:
@@ -67,7 +67,7 @@ class OptunaModel:
         complete = self._mirror.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(complete) < STARTUP:
             return self._start.ask(index, history)
-        self._mirror.sampler = self._make(index, stream_seed(self._problem.seed, SAMPLER, index))
+        self._mirror.sampler = self._make(stream_seed(self._problem.seed, SAMPLER, index))
         # With matrices of a few hundred rows, a second thread costs more than it gains.
         threads = self._threads or threadpoolctl.ThreadpoolController()
         with threads.limit(limits=1):
@@ -129,7 +129,7 @@ def tpe(problem: Problem) -> OptunaModel:
 
 
 def _tpe(problem: Problem) -> Make:
-    def make(_: int, seed: int) -> BaseSampler:
+    def make(seed: int) -> BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return TPESampler(

@@ -48,7 +48,7 @@ class UnitCube:
                 x[group.start + entry.values.index(point[name])] = CHOSEN
             else:
                 whole = FIELDS[name].kind == "int"
-                x[group.start] = _place(entry, float(point[name]), whole=whole)
+                x[group.start] = entry.place(float(point[name]), whole=whole)
         return x
 
     def decode(self, x: np.ndarray) -> dict[str, Value]:
@@ -90,7 +90,7 @@ class UnitCube:
             if isinstance(entry, Range) and not self.smooth[at]:
                 whole = FIELDS[name].kind == "int"
                 values = [entry.at(min(max(u, 0.0), 1.0), whole=whole) for u in x[:, at].tolist()]
-                x[:, at] = [_place(entry, float(value), whole=whole) for value in values]
+                x[:, at] = [entry.place(float(value), whole=whole) for value in values]
         return x
 
     def _choose(self, x: np.ndarray, rng: np.random.Generator, rows: np.ndarray) -> None:
@@ -101,15 +101,3 @@ class UnitCube:
                 group = self._groups[name]
                 drawn = np.eye(len(entry.values))[chosen] * CHOSEN
                 x[rows, group] = drawn[rows]
-
-
-def _place(entry: Range, value: float, *, whole: bool) -> float:
-    """Return where a value is in its range, from 0 to 1; the inverse of `Range.at`."""
-    step = 1.0 if whole and entry.step is None else entry.step
-    if entry.log:
-        low, high = (entry.low - 0.5, entry.high + 0.5) if whole else (entry.low, entry.high)
-        return math.log(value / low) / math.log(high / low)
-    if step is None:
-        return (value - entry.low) / (entry.high - entry.low)
-    cells = math.floor((entry.high - entry.low) / step + 1e-9) + 1
-    return (round((value - entry.low) / step) + 0.5) / cells

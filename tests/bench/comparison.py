@@ -149,6 +149,18 @@ def study_values(study, law, rises, gap=0.0):
 SEARCHED = Shape(name="trial 0", schedule=Schedule(peak=1.0, warmup=0.5))
 
 
+def plan_against(alternatives, seeds, reported=None):
+    """Return the plan of a comparison of the searched schedule with some alternatives."""
+    return ComparisonPlan(
+        candidates=(SEARCHED,),
+        alternatives=alternatives,
+        selection=3,
+        seeds=seeds,
+        others=min(seeds, 20),
+        reported=reported or len(alternatives),
+    )
+
+
 def verdicts(plan, value):
     """Return the first verdict that is not open, of a comparison and its extension."""
     found = run(plan, value)
@@ -161,14 +173,7 @@ def verdicts(plan, value):
 
 def whole_study(law, seeds, studies):
     """Return the rates of false verdicts in studies of six equal baselines, with an extension."""
-    plan = ComparisonPlan(
-        candidates=(SEARCHED,),
-        alternatives=shapes(6, fixed=True),
-        selection=3,
-        seeds=seeds,
-        others=min(seeds, 20),
-        reported=6,
-    )
+    plan = plan_against(shapes(6, fixed=True), seeds)
     found = [verdicts(plan, study_values(i, law, [0.0] * 6)) for i in range(studies)]
     return {
         "better": share(sum("better" in v for v in found), studies),
@@ -178,14 +183,7 @@ def whole_study(law, seeds, studies):
 
 def disguise(rise, seeds, studies, *, baselines=1, most=MOST):
     """Return the rate of false wins if the baselines are tuned and the search was lucky."""
-    plan = ComparisonPlan(
-        candidates=(SEARCHED,),
-        alternatives=shapes(baselines, fixed=False, most=most),
-        selection=3,
-        seeds=seeds,
-        others=min(seeds, 20),
-        reported=baselines,
-    )
+    plan = plan_against(shapes(baselines, fixed=False, most=most), seeds)
     guarded = unguarded = 0
     for study in range(studies):
         found = run(plan, study_values(study, normal, [rise] * baselines))
@@ -220,14 +218,7 @@ def regret(rise, runs, studies):
 
 def power(gap, seeds, studies):
     """Return how often a difference from six baselines is shown, and with how many seeds."""
-    plan = ComparisonPlan(
-        candidates=(SEARCHED,),
-        alternatives=shapes(6, fixed=True),
-        selection=3,
-        seeds=seeds,
-        others=min(seeds, 20),
-        reported=1,
-    )
+    plan = plan_against(shapes(6, fixed=True), seeds, reported=1)
     found = [run(plan, study_values(i, normal, [0.0] * 6, gap)) for i in range(studies)]
     shown = sum(f.versus[f.best_baseline].verdict == "better" for f in found)
     used = [f.versus[f.best_baseline].seeds for f in found]

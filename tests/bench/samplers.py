@@ -45,7 +45,7 @@ SEARCHES = {
 def optunas(problem):
     """Make Optuna's Gaussian process, as a pure function of the history."""
 
-    def make(_, seed):
+    def make(seed):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.GPSampler(

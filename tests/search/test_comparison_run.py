@@ -45,13 +45,13 @@ class Noisy(Bowl):
         return 1.0 + (math.log10(float(plan.lr.max())) + 1.5) ** 2 - self.gain * decays
 
 
-def compare(objective, folder, *, trials=30, watch=None, tracker=None, **asked):
+def compare(objective, folder, *, trials=30, watch=None, tracker=None, settings=None, **asked):
     request = Settings(
-        space=Space.load("cosine"),
         storage=str(folder / "x.journal"),
         study="s",
         trials=trials,
         sampler="random",
+        **{"space": Space.load("cosine"), **(settings or {})},
     )
     found = resolve(request, objective.setup)
     return run_search(
@@ -128,16 +128,8 @@ def test_a_comparison_with_more_seeds_runs_only_the_new_ones(tmp_path):
 def test_alternatives_that_are_the_same_schedule_are_run_once(tmp_path):
     default = lrsearch.Schedule(peak=10**-1.5, warmup=0.05)
     objective = Noisy()
-    request = Settings(
-        space=Space.load("cosine"),
-        storage=str(tmp_path / "x.journal"),
-        study="s",
-        trials=8,
-        sampler="random",
-        current=default,
-    )
-    search = resolve(request, objective.setup)
-    found = run_search(search, objective, NoTracker(), Watch(), ComparisonSpec(seeds=5)).comparison
+    words = {"trials": 8, "settings": {"current": default}, "seeds": 5}
+    found = compare(objective, tmp_path, **words).comparison
     schedules = [each.schedule for each in found.contenders.values()]
     assert len(set(schedules)) < len(schedules), "no schedule is twice, so the test shows nothing"
     assert len(objective.seeds) - 8 == found.runs
@@ -402,15 +394,8 @@ def test_the_searched_schedule_may_be_a_baseline(tmp_path):
 def test_a_search_within_one_shape_competes_with_the_other_baselines(tmp_path):
     shape = {"warmup": 0.05, "hold": 0.0, "decay": "cosine", "floor": 0.0}
     space = Space(name="cosine only", entries={"peak": {"low": 1e-3, "high": 1.0, "log": True}})
-    request = Settings(
-        space=space.with_entries(shape),
-        storage=str(tmp_path / "x.journal"),
-        study="s",
-        trials=12,
-        sampler="random",
-    )
-    search = resolve(request, Noisy().setup)
-    found = run_search(search, Noisy(), NoTracker(), Watch(), ComparisonSpec(seeds=6)).comparison
+    words = {"trials": 12, "settings": {"space": space.with_entries(shape)}, "seeds": 6}
+    found = compare(Noisy(), tmp_path, **words).comparison
     assert found.folded == ("cosine",)
     assert "cosine" not in found.versus
     assert {"linear", "wsd"} <= set(found.versus)
