@@ -156,7 +156,7 @@ class Comparison:
 
         The searched schedule is recommended if its mean difference from the best alternative is
         negative and it diverged no more often; if it diverged more often, only if it is shown to
-        be better.
+        be better. If it is shown to be worse than another alternative, that one is recommended.
         """
         return _recommend(self)
 
